@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent's outside: what a keeper finds in a target, and how it makes the agent work.
+ *
+ * The agent never acts by itself, but for its constructor (LD_PRELOAD), which runs before anybody
+ * else can. Later, a keeper stops all threads with ptrace, borrows one of them, and lets it run
+ * agent_enter() on the agent's own stack with all signals blocked; registers, signal mask and
+ * pending system call are put back afterwards. What must be written to code (patches, trampolines,
+ * compiled programs) the agent prepares in memory and lists in `writes`; the keeper writes it
+ * through /proc/TID/mem, the constructor through /proc/self/mem. So no page is ever writable and
+ * executable, and nothing needs mprotect.
+ *
+ * A command ends by the system call AGENT_DONE_NR with AGENT_DONE_MAGIC in its first argument,
+ * which the keeper sees as a ptrace system-call stop and does not let through. No signal is used.
+ *
+ * Descriptors (session files) come over a socket pair that the agent makes (AGENT_CMD_CHANNEL): the
+ * keeper takes one end with pidfd_getfd, sends them with SCM_RIGHTS, one struct agent_fd each, and
+ * the agent maps and closes them at once. It keeps none. Over several namespaces, chroots and
+ * credentials this works without any path.
+ */
+#ifndef LIMPET_AGENT_AGENT_H
+#define LIMPET_AGENT_AGENT_H
+
+#include <stdatomic.h>
+#include "attach/attach.h"
+#include "session/layout.h"
+
+#define AGENT_MAGIC      0x746e6567616d706cULL
+#define AGENT_VERSION    1
+#define AGENT_SYMBOL     "limpet_agent" /* struct agent_header, the agent's only exported symbol */
+#define AGENT_DONE_NR    39             /* getpid: harmless should nobody watch */
+#define AGENT_DONE_MAGIC 0x6c696d7065740000ULL
+#define AGENT_ENV        "LIMPET_SESSION_DIR" /* the constructor's way to the session */
+
+enum agent_command {
+	AGENT_CMD_INIT,    /* after injection: auxiliary facts are in the request */
+	AGENT_CMD_CHANNEL, /* makes the socket pair; result: fds in the request */
+	AGENT_CMD_RECV,    /* takes in what lies in the channel */
+	AGENT_CMD_SYNC,    /* brings probes in line with the links it knows; fills `writes` */
+	AGENT_CMD_COMMIT,  /* the keeper has written: retire what is no longer in use */
+	AGENT_CMD_DETACH,  /* as SYNC with no links; then RELEASE */
+	AGENT_CMD_RELEASE, /* unmaps everything the agent mapped (not its own image) */
+};
+
+/* One descriptor in a message: what it is. */
+struct agent_fd {
+	u32 kind; /* enum object_kind, or AGENT_FD_SESSION, AGENT_FD_TRACE */
+	u32 id;
+	u32 writable;
+	u32 pad;
+};
+#define AGENT_FD_SESSION 100u
+#define AGENT_FD_TRACE   101u
+
+/* A mapping of the target, as /proc/PID/maps says. */
+struct agent_region {
+	u64 start, end, file_off, ino;
+	u32 dev_major, dev_minor;
+	u32 exec;
+	u32 pad;
+};
+
+/* Bytes to be written to the target's code. */
+struct agent_write {
+	u64 dst;
+	u64 src; /* address in the target */
+	u32 len;
+	u32 patch; /* 1: the five bytes at a probed address (written last); 0: fresh code */
+};
+
+/* What a link came to in this process; read by keepers and `limpet list`. */
+struct agent_probe {
+	u32 link_id;
+	u32 state; /* enum agent_probe_state */
+	u64 addr;
+	u32 reason; /* enum attach_error, or errno of a failed mapping */
+	u32 window;
+	u64 file_off;
+};
+
+enum agent_probe_state {
+	PROBE_ATTACHED,
+	PROBE_REFUSED,  /* reason: enum attach_error */
+	PROBE_FAILED,   /* reason: errno */
+	PROBE_NO_PROG,  /* the program did not compile or check */
+};
+
+/* A moved program counter: a thread found at `from` continues at `to`. Filled by SYNC. */
+struct agent_move {
+	u64 from, to;
+};
+
+/* The keeper writes it, the agent answers in it. Lies in the agent's memory, AGENT_REQUEST_SIZE. */
+struct agent_request {
+	u32 command;
+	s32 result;      /* 0 or -errno */
+	s32 channel[2];  /* CHANNEL: target's fd numbers: [0] the agent's, [1] the keeper's to take */
+	u32 generation;  /* SYNC: the session generation this brings the target to */
+	u32 tp_is_thread; /* INIT: every thread's fs base points to itself */
+	u64 vdso;        /* INIT: AT_SYSINFO_EHDR */
+	u64 regions, region_count; /* SYNC: address in the target of struct agent_region[] */
+	u64 busy, busy_count;      /* SYNC, COMMIT: u64[], sorted: addresses inside limpet's
+	                              memory found in program counters and on stacks */
+	u64 writes, write_count;   /* out: struct agent_write[] */
+	u64 moves, move_count;     /* out: struct agent_move[] */
+	u32 in_use;      /* out, DETACH: 1 while some thread is in limpet's code: try again */
+	u32 pad;
+};
+
+struct agent_header {
+	u64 magic;
+	u32 version;
+	u32 size;          /* of this structure */
+	u64 enter;         /* address of agent_enter, run time */
+	u64 stack_top;     /* of the stack to run it on; set by INIT or the constructor */
+	u64 request;       /* address of struct agent_request */
+	u64 inbox;         /* scratch for regions and busy lists */
+	u64 inbox_size;
+	u64 text_start, text_end; /* the agent's own code */
+	u64 session_dev, session_ino; /* of the session file it belongs to; 0: idle */
+	_Atomic u32 ready;      /* 1: initialised */
+	_Atomic u32 generation; /* last SYNC */
+	u64 areas, area_count;  /* struct agent_region[]: all memory limpet mapped here (code areas
+	                           have exec 1), for stack scans */
+	u64 probes, probe_count; /* struct agent_probe[] */
+	u64 links, link_count;   /* u32[], sorted: links it has mapped */
+};
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Helper prototypes as data: what the structural check, the VM's argument checks, the verifier and
+ * docs/helpers.md read. The functions behind them are in src/helpers.
+ *
+ * Source: the kernel's uapi/linux/bpf.h (numbers, meaning) and its bpf_func_proto definitions.
+ */
+#ifndef LIMPET_BPF_HELPER_DESC_H
+#define LIMPET_BPF_HELPER_DESC_H
+
+#include "base/types.h"
+
+enum bpf_arg_kind {
+	ARG_NONE,           /* unused */
+	ARG_SCALAR,         /* any value */
+	ARG_MAP,            /* one of the program's maps (lddw BPF_PSEUDO_MAP_FD) */
+	ARG_MAP_KEY,        /* readable, key_size bytes of the map in r1 */
+	ARG_MAP_VALUE,      /* readable, value_size bytes of the map in r1 */
+	ARG_MAP_VALUE_OUT,  /* writable, value_size bytes of the map in r1 */
+	ARG_MEM,            /* readable, as long as the following ARG_SIZE argument says */
+	ARG_MEM_OUT,        /* writable, as long as the following ARG_SIZE argument says */
+	ARG_MEM_OR_NULL,    /* as ARG_MEM, or 0 with size 0 */
+	ARG_MEM_OUT_OR_NULL,
+	ARG_SIZE,           /* bytes > 0 of the preceding pointer, at most INT_MAX */
+	ARG_SIZE_OR_ZERO,   /* the same, 0 allowed */
+	ARG_CTX,            /* the program's context pointer */
+	ARG_CONST_STR,      /* NUL-terminated, in a read-only map */
+	ARG_LONG_OUT,       /* writable, 8 bytes */
+	ARG_CALLBACK,       /* a subprogram of this program */
+	ARG_STACK_OR_NULL,  /* pointer into the stack, or 0: callback context */
+	ARG_RECORD,         /* ring buffer record handed out by an acquiring helper */
+	ARG_DYNPTR,         /* struct bpf_dynptr on the stack */
+	ARG_SPIN_LOCK,      /* struct bpf_spin_lock in a map value */
+	ARG_ANY_PTR,        /* a number taken as an address the helper checks itself (probe_read) */
+};
+
+enum bpf_ret_kind {
+	RET_INTEGER,
+	RET_VOID,
+	RET_MAP_VALUE_OR_NULL, /* value_size bytes of the map in r1 */
+	RET_MEM_OR_NULL,       /* as many bytes as r2 says */
+	RET_TASK,              /* the synthesized task */
+};
+
+#define HELPER_GPL_ONLY  BIT(0)
+#define HELPER_SLEEPABLE BIT(1)
+
+struct bpf_helper_desc {
+	const char *name; /* without "bpf_"; NULL: no such number */
+	u8 ret;           /* enum bpf_ret_kind */
+	u8 arg[5];        /* enum bpf_arg_kind */
+	u8 flags;
+	const char *why_not; /* NULL: limpet has it; else the reason it has not */
+};
+
+/* The descriptor of helper `id`; NULL for numbers limpet has never heard of. */
+const struct bpf_helper_desc *bpf_helper_desc(u32 id);
+u32 bpf_helper_max(void); /* one past the highest known number */
+
+#endif

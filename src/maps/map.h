@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Maps: the operations table, the shared file and the process-local handle.
+ *
+ * A map is one file. Every process that uses it maps the whole file and works through a `struct
+ * map` of its own, which holds validated copies of everything that never changes (sizes, counts,
+ * offsets). What lies in the file may be spoilt at any time by a dying or hostile process; it is
+ * checked in the inline function that turns an offset or index into a pointer.
+ *
+ *     file offset 0                 data_size          file_size - MAP_META_SIZE     file_size
+ *     | what the kernel would mmap  | elements, rings, ... | struct map_meta, type area |
+ *
+ * data_size is 0 for types and flags that the kernel does not let user space mmap. Data and
+ * metadata areas start on page boundaries. Arrays keep all elements in the data area, mappable
+ * or not; there `mmapable` tells whether a tool may map it.
+ *
+ * Operations come in two flavours: from programs (inside targets, results as the kernel's helpers
+ * give them) and from user space (as bpf(2) answers them, key and flag rules included). None
+ * blocks, none makes a system call except map_collect().
+ */
+#ifndef LIMPET_MAPS_MAP_H
+#define LIMPET_MAPS_MAP_H
+
+#include <linux/bpf.h>
+#include <stdatomic.h>
+#include "base/types.h"
+
+#define MAP_MAGIC          0x70616d7465706d6cULL /* "lmpetmap" */
+#define MAP_LAYOUT_VERSION 1
+#define MAP_META_SIZE      PAGE_SIZE
+#define MAP_NAME_LEN       16
+
+/* What the creator asked for; the fields of BPF_MAP_CREATE that outlive it. */
+struct map_def {
+	u32 type; /* BPF_MAP_TYPE_* */
+	u32 key_size;
+	u32 value_size;
+	u32 max_entries;
+	u32 flags; /* BPF_F_* */
+	u32 numa_node;
+	u64 map_extra;
+	u32 btf_id; /* session id of the BTF object, 0: none */
+	u32 btf_key_type_id;
+	u32 btf_value_type_id;
+	u32 pad;
+	char name[MAP_NAME_LEN];
+};
+
+/* Why an operation lost something or gave up; one counter per cause and map. */
+enum map_stat {
+	MAP_STAT_FULL,        /* rejected: the map was full */
+	MAP_STAT_OVERWRITTEN, /* a queue or stack dropped its oldest element for BPF_EXIST */
+	MAP_STAT_NO_ELEM,     /* no free element: all were in the hands of others */
+	MAP_STAT_BUSY,        /* gave up after the bounded number of retries */
+	MAP_STAT_COLLECTED,   /* elements taken back from dead processes */
+	MAP_STAT_CORRUPT,     /* shared state that failed its check */
+	MAP_STAT_MAX = 16
+};
+
+/* At file_size - MAP_META_SIZE. Immutable after creation but for the atomics and type_area. */
+struct map_meta {
+	u64 magic;
+	u32 layout_version;
+	u32 id;
+	struct map_def def;
+	u64 data_size;
+	u64 file_size;
+	u64 created_ns;
+	u32 uid;
+	_Atomic u32 frozen;
+	_Atomic u64 stat[MAP_STAT_MAX];
+	_Alignas(64) u8 type_area[2048]; /* struct of the map type, cache-line aligned */
+};
+_Static_assert(sizeof(struct map_meta) <= MAP_META_SIZE, "map_meta must fit its page");
+
+struct map;
+
+/* One row per map type; a NULL member answers -EOPNOTSUPP or what the type's file says. */
+struct map_ops {
+	const char *name; /* "hash", as bpftool prints it */
+
+	/* The kernel's checks of a definition. Fills the geometry of *m (def is set); 0 or -errno. */
+	int (*layout)(struct map *m);
+	/* Lays out a fresh, zeroed file that is mapped at m->base. */
+	int (*init)(struct map *m);
+
+	/* From programs. */
+	void *(*lookup)(struct map *m, const void *key);
+	long (*update)(struct map *m, const void *key, const void *value, u64 flags);
+	long (*remove)(struct map *m, const void *key);
+	long (*push)(struct map *m, const void *value, u64 flags);
+	long (*pop)(struct map *m, void *value);
+	long (*peek)(struct map *m, void *value);
+
+	/* From user space; key is NULL where the caller passed NULL. Values are whole (per-CPU
+	 * types: one value, padded to 8, per possible CPU). */
+	int (*user_lookup)(struct map *m, const void *key, void *ret_value, u64 flags);
+	int (*user_update)(struct map *m, const void *key, const void *value, u64 flags);
+	int (*user_delete)(struct map *m, const void *key);
+	int (*user_lookup_and_delete)(struct map *m, const void *key, void *ret_value, u64 flags);
+	int (*user_next_key)(struct map *m, const void *key, void *ret_key);
+
+	/* Takes elements back that dead processes hold; returns how many. May be NULL. */
+	u32 (*collect)(struct map *m, bool (*alive)(u32 owner));
+};
+
+/* A map as one process sees it. Filled by map_create() or map_open(), then read-only. */
+struct map {
+	const struct map_ops *ops;
+	struct map_def def;
+	u8 *base;              /* the whole file, mapped shared */
+	struct map_meta *meta; /* base + file_size - MAP_META_SIZE */
+	u64 file_size;
+	u64 data_size;
+	bool mmapable;         /* BPF_F_MMAPABLE array */
+	bool writable;         /* false: base is mapped read-only (frozen or RDONLY_PROG) */
+	u32 id;
+	u32 owner;             /* what private elements remember: this process's pid */
+	u32 value_stride;      /* value_size rounded up to 8 */
+	u32 elem_size;         /* bytes per element, header included */
+	u32 elem_count;        /* elements in the file, spares included */
+	u32 mask;              /* ring or bucket count - 1 */
+	u64 elems_off;         /* file offset of the elements */
+	u64 index_off;         /* file offset of the ring or the buckets */
+	u64 extra[4];          /* the type's own */
+};
+
+/* NULL when limpet has no such map type. */
+const struct map_ops *map_ops_find(u32 type);
+
+/*
+ * The kernel's alloc_check for `def`. On success fills *m (geometry, file_size, data_size; base
+ * NULL) and returns 0; else -EINVAL, -E2BIG, -ENOMEM as the kernel answers.
+ */
+int map_layout(struct map *m, const struct map_def *def);
+
+/* Initialises a zeroed mapping of m->file_size bytes after map_layout(). */
+int map_create(struct map *m, void *base, u32 id, u32 owner);
+
+/*
+ * Opens a mapping made by somebody else. Nothing in it is believed: the definition is read once,
+ * laid out again and compared with the sizes. -EINVAL for anything that does not fit.
+ */
+int map_open(struct map *m, void *base, u64 size, bool writable, u32 owner);
+
+/*
+ * What a program may reach by plain loads and stores, values included: [ret_start, ret_end) in
+ * this process. The range never includes the metadata page.
+ */
+void map_region(const struct map *m, u64 *ret_start, u64 *ret_end);
+
+/* Value of element 0 of an array (global data): where BPF_PSEUDO_MAP_VALUE points. NULL else. */
+void *map_direct_value(const struct map *m);
+
+static inline void map_count(struct map *m, enum map_stat s)
+{
+	if (m->writable)
+		atomic_fetch_add_explicit(&m->meta->stat[s], 1, memory_order_relaxed);
+}
+
+/* Bytes user space passes for one value: value_size, or 8-padded per possible CPU. */
+u64 map_user_value_size(const struct map *m);
+
+/*
+ * From user space, as bpf(2): the common rules (frozen, flags) and then the type's operation.
+ * `key` may be NULL where the caller passed NULL.
+ */
+int map_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags);
+int map_user_update(struct map *m, const void *key, const void *value, u64 flags);
+int map_user_delete(struct map *m, const void *key);
+int map_user_lookup_and_delete(struct map *m, const void *key, void *ret_value, u64 flags);
+int map_user_next_key(struct map *m, const void *key, void *ret_key);
+
+#endif

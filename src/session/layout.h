@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The only format that tools, keepers and targets share. A session is a directory with a file per
+ * object:
+ *
+ *     session            struct session_file: identity, generation, tools
+ *     trace              struct trace_log (session/trace.h)
+ *     bpf-map.<id>       maps/map.h; struct map_meta in the last page
+ *     bpf-prog.<id>      struct prog_file, then instructions, map ids, BTF info
+ *     bpf-link.<id>      struct link_file, then probes; the last page is struct link_stats
+ *     perf-event.<id>    struct event_file
+ *     btf.<id>           struct btf_file, then the raw BTF
+ *
+ * Lifetime. Whoever has an object open holds an OFD lock on byte 0 of its file (F_RDLCK where the
+ * descriptor is readable, else F_WRLCK on a byte of its own above OBJ_LOCK_WRONLY). An object
+ * lives while it is held or pinned (`pins` > 0), or while a living object refers to it. Creation:
+ * O_TMPFILE, write, lock, linkat. Opening: open, lock, then st_nlink must not be 0. Collection (by
+ * a tool's shim at close, by a keeper when a tool dies, by `limpet gc`): take a write lock on all
+ * bytes of a file that nothing holds, read the directory again, and unlink it if still nothing
+ * living refers to it. Mappings inside targets are made through unlocked descriptors and keep
+ * nothing alive.
+ *
+ * Changes. Who adds, removes or changes a link sets its `live` word first, then adds 1 to
+ * session_file.generation and wakes its futex. Keepers sleep on that word. A death anywhere
+ * leaves: an object nobody holds, which the next collection removes.
+ *
+ * Files hold sizes and offsets, never pointers. Readers check magic, version and every size
+ * against the file's length before use, and copy what they decide upon.
+ */
+#ifndef LIMPET_SESSION_LAYOUT_H
+#define LIMPET_SESSION_LAYOUT_H
+
+#include <stdatomic.h>
+#include "base/types.h"
+#include "bpf/insn.h"
+
+#define SESSION_LAYOUT_VERSION 1
+#define SESSION_MAGIC          0x736574657073656cULL
+#define SESSION_TOOLS          256
+#define SESSION_PATH_MAX       4096
+
+enum object_kind { OBJ_MAP, OBJ_PROG, OBJ_LINK, OBJ_BTF, OBJ_EVENT, OBJ_KINDS };
+
+#define OBJ_LOCK_WRONLY (1LL << 32) /* first byte for holders of write-only descriptors */
+
+/* A process that is a tool. pid 0: free; claimed by CAS on `pid`; cleared by whoever sees it dead. */
+struct session_tool {
+	_Atomic u32 pid;
+	_Atomic u32 pad;
+	_Atomic u64 start_time; /* /proc/PID/stat field 22, tells a recycled pid */
+};
+
+struct session_file {
+	u64 magic;
+	u32 layout_version;
+	u32 uid;
+	u64 created_ns;             /* CLOCK_REALTIME */
+	_Atomic u32 generation;     /* futex: grows with every change of links or tools */
+	_Atomic u32 next_id[OBJ_KINDS]; /* last id handed out; ids start at 1 and are not reused */
+	_Atomic u32 no_verify;
+	struct session_tool tools[SESSION_TOOLS];
+};
+
+#define OBJECT_MAGIC 0x746a626f7465706cULL
+
+/* First bytes of every object file but maps. Immutable once linked, but for pins. */
+struct object_header {
+	u64 magic;
+	u32 layout_version;
+	u32 kind; /* enum object_kind */
+	u32 id;
+	u32 uid;
+	u64 file_size;
+	u64 created_boot_ns; /* CLOCK_BOOTTIME, for load_time in bpf_prog_info */
+	_Atomic u32 pins;
+	u32 pad;
+};
+
+struct prog_file {
+	struct object_header head;
+	u32 type; /* BPF_PROG_TYPE_* */
+	u32 expected_attach_type;
+	u32 insn_count;
+	u32 map_count;
+	u32 btf_id;          /* 0: none */
+	u32 gpl_compatible;
+	u32 verified;        /* limpet's verifier accepted it (memory safe, terminates) */
+	u32 flags;           /* BPF_F_SLEEPABLE, ... as loaded */
+	u64 insns_off;       /* file offsets; insns as bpf/insn.h describes */
+	u64 map_ids_off;     /* u32[map_count] */
+	u64 func_info_off;   /* struct bpf_func_info[func_info_cnt] */
+	u64 line_info_off;
+	u32 func_info_cnt;
+	u32 line_info_cnt;
+	u32 budget;          /* 0: default */
+	u32 orig_map_refs;   /* reserved */
+	u8 tag[8];
+	char name[16];
+};
+
+enum link_type { LINK_PERF_EVENT, LINK_UPROBE_MULTI, LINK_EVENT_BPF /* PERF_EVENT_IOC_SET_BPF */ };
+
+#define PROBE_F_RETURN  BIT(0)
+#define PROBE_F_SESSION BIT(1)
+
+/* One probe: a file offset, as uprobes name places. */
+struct link_probe {
+	u64 offset;  /* in the file, as perf's probe_offset */
+	u64 ref_ctr; /* file offset of a USDT semaphore, 0: none */
+	u64 cookie;
+	u64 pad;
+};
+
+struct link_file {
+	struct object_header head;
+	u32 type;      /* enum link_type */
+	u32 prog_id;
+	u32 event_id;  /* perf event object this link is on, 0: none */
+	s32 pid;       /* -1: every process; else the thread group of this pid, at creation */
+	u32 dev_major, dev_minor; /* of the probed file */
+	u64 ino;
+	u32 flags;     /* PROBE_F_* */
+	u32 probe_count;
+	u64 probes_off; /* struct link_probe[probe_count] */
+	_Atomic u32 live; /* 1 while programs may run; targets look at it at every hit */
+	u32 bpf_flags;
+	char path[SESSION_PATH_MAX / 4]; /* the probed file as the tool named it, for people */
+};
+
+/* The last page of a link file: the one part that targets write. Advisory numbers. */
+struct link_stats {
+	_Atomic u64 hits;        /* runs of the program */
+	_Atomic u64 faults;      /* ended by a bad access or argument */
+	_Atomic u64 budget;      /* ended by the back-edge budget */
+	_Atomic u64 skipped;     /* not run: no memory, program not compiled, ... */
+	_Atomic u64 last_fault_insn;
+	_Atomic u64 last_fault_addr;
+};
+
+/* What perf_event_open() made: a uprobe (or other) event a tool will attach programs to. */
+struct event_file {
+	struct object_header head;
+	u32 perf_type; /* what limpet took it for: enum event_type */
+	s32 pid;
+	s32 cpu;
+	u32 flags;     /* PROBE_F_* */
+	u64 offset;
+	u64 ref_ctr;
+	u64 sample_period;
+	u32 dev_major, dev_minor;
+	u64 ino;
+	_Atomic u32 enabled;
+	u32 pad;
+	char path[SESSION_PATH_MAX / 4];
+};
+
+enum event_type { EVENT_UPROBE, EVENT_TRACEPOINT, EVENT_BPF_OUTPUT, EVENT_SW_CLOCK };
+
+struct btf_file {
+	struct object_header head;
+	u64 data_off;
+	u32 data_size;
+	u32 kernel_btf;
+	char name[64];
+};
+
+_Static_assert(sizeof(struct link_file) <= 2048, "link_file must leave room in its page");
+_Static_assert(sizeof(struct event_file) <= 2048, "event_file must fit its page");
+
+#endif

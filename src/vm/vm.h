@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The virtual machine: a program as one process runs it, by interpreter or JIT.
+ *
+ * Calling convention of helpers: the five BPF arguments, then the run (x86-64: r9), so that a
+ * helper finds the program, its environment and the hit without any thread-local storage.
+ *
+ * Safety without a verifier. A program whose `trusted` is false runs with every load and store held
+ * against the memory it may touch: its own stack frames, its context, and `regions` (its maps'
+ * values). Accesses that the compiler proves by itself (stack and context at constant offsets,
+ * global data, map values after their NULL check) cost nothing; the rest is tested at run time.
+ * Pointer arguments of helpers are tested by their descriptors likewise. Back edges count down a
+ * budget. A failed test or an empty budget ends the run: it returns 0 and `status` tells why.
+ * No signal handler is involved.
+ */
+#ifndef LIMPET_VM_VM_H
+#define LIMPET_VM_VM_H
+
+#include "bpf/helper_desc.h"
+#include "bpf/insn.h"
+
+struct vm_run;
+
+typedef u64 vm_helper_fn(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run);
+
+/* A map reference of a program. `handle` is what lddw BPF_PSEUDO_MAP_FD loads and helpers get. */
+struct vm_map {
+	void *handle;     /* struct map *, opaque here */
+	u64 direct_value; /* address of element 0's value for BPF_PSEUDO_MAP_VALUE, else 0 */
+	u64 direct_size;  /* bytes there */
+	u32 key_size;     /* for ARG_MAP_KEY, ARG_MAP_VALUE and RET_MAP_VALUE_OR_NULL */
+	u32 value_size;
+	u32 inner_index;  /* reserved for map-in-map; 0 */
+	bool array;       /* BPF_MAP_TYPE_ARRAY: lookups may be inlined as below */
+	bool writable;    /* values may be stored to by the program */
+	u64 elems;        /* array: address of element 0, elements value_stride apart */
+	u32 value_stride;
+	u32 max_entries;
+};
+
+struct vm_region {
+	u64 start, end; /* [start, end) */
+	bool writable;
+};
+
+struct vm_program {
+	const struct bpf_insn *insns; /* checked by bpf_check(), private to this process */
+	u32 insn_count;
+	u32 map_count;
+	const struct vm_map *maps;
+	const struct vm_region *regions; /* what untrusted accesses may touch besides stack, ctx */
+	u32 region_count;
+	u32 ctx_size;     /* bytes readable at ctx */
+	u32 ctx_writable; /* bytes writable at ctx, from its start; 0: read-only */
+	u32 helper_count;
+	vm_helper_fn *const *helpers;                           /* by number, NULL: none */
+	const struct bpf_helper_desc *(*helper_desc)(u32 id);   /* argument kinds, by number */
+	bool trusted;     /* a verifier has proven memory safety: no run-time tests */
+	bool bounded;     /* a verifier has proven termination: no budget */
+	u32 budget;       /* back edges (and calls) a run may take; 0: VM_DEFAULT_BUDGET */
+};
+
+#define VM_DEFAULT_BUDGET 1000000u
+
+enum vm_status {
+	VM_OK,
+	VM_FAULT,     /* an access outside what the program may touch */
+	VM_BUDGET,    /* too many back edges */
+	VM_BAD_ARG,   /* a helper argument failed its check */
+	VM_BAD_PROG,  /* not runnable: compile or check failed */
+};
+
+/*
+ * One run. The caller sets prog, ctx, env, hit and zeroes status; the rest is the engine's.
+ * Kept small: it is built on the target's stack for every hit.
+ */
+struct vm_run {
+	const struct vm_program *prog;
+	void *ctx;
+	void *env;         /* struct helper_env of the process, opaque here */
+	void *hit;         /* what the caller knows about this run (cookie, function address), opaque */
+	u32 status;        /* enum vm_status */
+	u32 budget;        /* left */
+	u32 fault_insn;    /* instruction index of a failed access */
+	u32 tail_calls;
+	u64 fault_addr;
+	u64 stack_limit;   /* lowest address of this run's BPF stack */
+	u64 unwind_sp;     /* JIT: stack pointer to return through when a run is ended */
+	void *engine;      /* interpreter or JIT state for callbacks */
+};
+
+/* Runs by interpreter; r1 = ctx, r2 = arg2. Returns r0 (0 when the run was ended). */
+u64 vm_interpret(struct vm_run *run, u64 ctx, u64 arg2);
+
+/* Calls subprogram `fn` (what lddw BPF_PSEUDO_FUNC loaded) from a helper, in either engine. */
+u64 vm_callback(struct vm_run *run, u64 fn, u64 r1, u64 r2, u64 r3);
+
+/* A compiled program's entry: r1 = ctx, r2 = arg2, as vm_interpret. */
+typedef u64 vm_entry(struct vm_run *run, u64 ctx, u64 arg2);
+
+/*
+ * Compiles for execution at address `at` (rel32 calls are used where helpers are in reach). With
+ * buf NULL only sizes. Returns the bytes of code, or -ENOSPC (does not fit cap), -EINVAL,
+ * -EOPNOTSUPP (no JIT for this CPU: interpret). scratch: at least vm_jit_scratch(prog) bytes of
+ * zeroed memory for the compiler's tables, free to reuse afterwards.
+ */
+long vm_jit(const struct vm_program *prog, u8 *buf, size_t cap, u64 at, void *scratch);
+size_t vm_jit_scratch(const struct vm_program *prog);
+
+/*
+ * The run-time test behind an untrusted access: true when [addr, addr + size) may be read (or
+ * written) in this run. For helpers that take memory of sizes only they know.
+ */
+bool vm_may_access(const struct vm_run *run, u64 addr, u64 size, bool write);
+
+#endif
