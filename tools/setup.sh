@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Installs what limpet needs to be built and tested, from Debian's packages. Does nothing when
+# nothing is missing. As root, or through sudo; elsewhere says what it would install.
+#   tools/setup.sh            what building, the demo and the tests need
+#   tools/setup.sh --check    only says what is missing (exit status 1 if anything is)
+set -euo pipefail
+
+packages=(
+    gcc libc6-dev linux-libc-dev make pkg-config python3
+    meson ninja-build
+    clang llvm
+    libbpf-dev libelf-dev zlib1g-dev libjson-c-dev
+    bpftool binutils procps
+    libzydis-dev
+)
+
+missing=()
+for p in "${packages[@]}"; do
+    status=$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null || true)
+    [ "$status" = "install ok installed" ] || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+echo "setup: missing packages: ${missing[*]}" >&2
+[ "${1:-}" = --check ] && exit 1
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        as_root=(sudo)
+    elif command -v sudo >/dev/null && [ -t 0 ]; then
+        as_root=(sudo)
+    else
+        echo "setup: not root and no sudo; run as root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "setup: no apt-get here; install the equivalents of: ${missing[*]}" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}"
