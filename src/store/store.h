@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hosted side of a session (session/layout.h): opening its directory, creating, holding,
+ * listing and collecting objects, and telling keepers that something changed.
+ *
+ * A descriptor from store_publish() or store_hold() carries the OFD lock that keeps its object
+ * alive, until the last duplicate of it and the last mapping through it are gone. store_peek()
+ * gives one without the lock, for looking and for mappings that must keep nothing alive. All
+ * descriptors are O_CLOEXEC. Functions return 0, a descriptor or a count, or -errno.
+ */
+#ifndef LIMPET_STORE_STORE_H
+#define LIMPET_STORE_STORE_H
+
+#include "session/layout.h"
+
+struct store {
+	int dir_fd;
+	struct session_file *file; /* mapped shared */
+	char path[SESSION_PATH_MAX];
+};
+
+#define STORE_CREATE BIT(0) /* make the directory and session file where they are missing */
+
+/*
+ * The directory of session `name` (NULL: "default"): $LIMPET_SESSION_DIR when `name` is NULL and
+ * the variable is set, else ${LIMPET_DIR:-/dev/shm/limpet-<uid>}/<name>. -EINVAL for a name with
+ * a slash or a leading dot, -ENAMETOOLONG.
+ */
+int store_path(const char *name, char *ret_path, size_t size);
+
+/*
+ * -ENOENT: no such session (without STORE_CREATE). -EPERM: the directory belongs to somebody else
+ * or others may write it. -EPROTO: another layout version. -EINVAL: not a session file.
+ */
+int store_open(struct store *ret, const char *name, u32 flags);
+int store_open_path(struct store *ret, const char *path, u32 flags);
+void store_close(struct store *s);
+
+const char *store_kind_prefix(enum object_kind kind); /* "bpf-map", ... */
+
+/*
+ * Makes an object: store_new() gives a nameless, zeroed file of `size` bytes with its memory
+ * reserved, and an id; the caller fills it; store_publish() names it and returns the held
+ * descriptor, closing `fd`. Give up with close(fd). -ENOMEM when there is no room.
+ */
+int store_new(struct store *s, enum object_kind kind, u64 size, u32 *ret_id);
+int store_publish(struct store *s, enum object_kind kind, u32 id, int fd);
+
+/* Fills the common head of every object but maps. */
+void store_head(struct object_header *ret, enum object_kind kind, u32 id, u64 file_size);
+
+int store_hold(struct store *s, enum object_kind kind, u32 id); /* -ENOENT */
+int store_peek(struct store *s, enum object_kind kind, u32 id); /* O_RDWR, -ENOENT */
+
+/* Maps a whole file; NULL and *ret_err on failure. munmap(p, *ret_size) ends it. */
+void *store_map_fd(int fd, bool writable, u64 *ret_size, int *ret_err);
+
+/*
+ * Maps an object without holding it and checks its head: magic, version, kind, sizes. For kinds
+ * other than OBJ_MAP (maps: map_open() does the checking).
+ */
+void *store_map_object(struct store *s, enum object_kind kind, u32 id, u64 *ret_size,
+		       int *ret_err);
+
+/* Ascending ids. Returns how many there are, of which at most `max` are stored. */
+int store_list(struct store *s, enum object_kind kind, u32 *ret_ids, u32 max);
+
+/* Which object a descriptor is open on: 0, or -EINVAL when it is none of this session. */
+int store_identify(struct store *s, int fd, enum object_kind *ret_kind, u32 *ret_id);
+
+/* True while some descriptor holds the object. */
+bool store_is_held(struct store *s, enum object_kind kind, u32 id);
+
+/*
+ * Removes what nothing living refers to; links stop (live = 0) before they go. Returns how many
+ * objects went; the generation has then been bumped.
+ */
+int store_collect(struct store *s);
+
+void store_changed(struct store *s); /* generation + 1, wakes all keepers */
+/* Waits until the generation is not `seen`; timeout_ms < 0: for ever. -ETIMEDOUT, -EINTR. */
+int store_wait(struct store *s, u32 seen, int timeout_ms);
+
+/* Registers the calling process as a tool (idempotent); -ENOSPC when the table is full. */
+int store_tool_add(struct store *s);
+void store_tool_remove(struct store *s);
+/* Pids of tools that are alive; clears the entries of the dead. Returns the number stored. */
+int store_tools(struct store *s, u32 *ret_pids, u32 max);
+
+#endif
