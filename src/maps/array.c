@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ARRAY: all elements exist from the start, zeroed, value_stride apart, from file offset 0, so that
+ * global data sections and BPF_F_MMAPABLE arrays can be mapped as they lie. Updates copy in place,
+ * as the kernel's do: concurrent readers may see a value half written, never another element's.
+ */
+#include "base/mem.h"
+#include "maps/types.h"
+
+#define ARRAY_ENOENT 2
+#define ARRAY_E2BIG  7
+#define ARRAY_EFAULT 14
+#define ARRAY_EEXIST 17
+#define ARRAY_EINVAL 22
+#define ARRAY_FLAGS                                                                                \
+	(BPF_F_NUMA_NODE | BPF_F_MMAPABLE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG |      \
+	 BPF_F_WRONLY_PROG | BPF_F_PRESERVE_ELEMS | BPF_F_INNER_MAP)
+#define ARRAY_VALUE_MAX 0x7fffffffu /* INT_MAX */
+
+static int array_layout(struct map *m)
+{
+	const struct map_def *def = &m->def;
+
+	if (!def->max_entries || def->key_size != 4 || !def->value_size || (def->flags & ~ARRAY_FLAGS))
+		return -ARRAY_EINVAL;
+	if (def->flags & (BPF_F_PRESERVE_ELEMS | BPF_F_INNER_MAP))
+		return -ARRAY_EINVAL;
+	if ((def->flags & BPF_F_RDONLY_PROG) && (def->flags & BPF_F_WRONLY_PROG))
+		return -ARRAY_EINVAL;
+	if (def->value_size > ARRAY_VALUE_MAX)
+		return -ARRAY_E2BIG;
+	m->mmapable = def->flags & BPF_F_MMAPABLE;
+	m->elem_size = m->value_stride;
+	m->elem_count = def->max_entries;
+	m->data_size = ALIGN_UP((u64)m->elem_count * m->elem_size, PAGE_SIZE);
+	m->file_size = m->data_size + MAP_META_SIZE;
+	return 0;
+}
+
+static int array_init(struct map *m)
+{
+	return 0;
+}
+
+static void *array_lookup(struct map *m, const void *key)
+{
+	u32 index;
+
+	memcpy(&index, key, sizeof(index));
+	if (unlikely(index >= m->def.max_entries))
+		return NULL;
+	return m->base + (u64)index * m->elem_size;
+}
+
+static long array_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	void *slot;
+
+	if (flags > BPF_EXIST)
+		return -ARRAY_EINVAL;
+	slot = array_lookup(m, key);
+	if (!slot)
+		return -ARRAY_E2BIG;
+	if (flags == BPF_NOEXIST)
+		return -ARRAY_EEXIST;
+	if (!m->writable)
+		return -ARRAY_EINVAL;
+	memcpy(slot, value, m->def.value_size);
+	return 0;
+}
+
+static long array_remove(struct map *m, const void *key)
+{
+	return -ARRAY_EINVAL;
+}
+
+static int array_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
+{
+	void *slot;
+
+	if (flags)
+		return -ARRAY_EINVAL;
+	if (!key)
+		return -ARRAY_EFAULT;
+	slot = array_lookup(m, key);
+	if (!slot)
+		return -ARRAY_ENOENT;
+	memcpy(ret_value, slot, m->def.value_size);
+	return 0;
+}
+
+static int array_user_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	return key ? (int)array_update(m, key, value, flags) : -ARRAY_EFAULT;
+}
+
+static int array_user_delete(struct map *m, const void *key)
+{
+	return key ? -ARRAY_EINVAL : -ARRAY_EFAULT;
+}
+
+static int array_next_key(struct map *m, const void *key, void *ret_key)
+{
+	u32 index = 0, next;
+
+	if (key)
+		memcpy(&index, key, sizeof(index));
+	if (key && index == m->def.max_entries - 1)
+		return -ARRAY_ENOENT;
+	next = !key || index >= m->def.max_entries ? 0 : index + 1;
+	memcpy(ret_key, &next, sizeof(next));
+	return 0;
+}
+
+const struct map_ops array_ops = {
+	.name = "array",
+	.layout = array_layout,
+	.init = array_init,
+	.lookup = array_lookup,
+	.update = array_update,
+	.remove = array_remove,
+	.user_lookup = array_user_lookup,
+	.user_update = array_user_update,
+	.user_delete = array_user_delete,
+	.user_next_key = array_next_key,
+};

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What all map types share: finding the type, laying out and opening files, and the rules of
+ * bpf(2) that come before the type's own (frozen maps, missing operations).
+ */
+#include "maps/map.h"
+#include "base/mem.h"
+#include "maps/types.h"
+
+#define MAP_EPERM   1
+#define MAP_EINVAL  22
+#define MAP_ENOTSUP 524 /* the kernel's internal ENOTSUPP, which bpf(2) does return */
+
+static const struct map_ops *const map_types[] = {
+	[BPF_MAP_TYPE_ARRAY] = &array_ops,
+	[BPF_MAP_TYPE_QUEUE] = &queue_ops,
+	[BPF_MAP_TYPE_STACK] = &stack_ops,
+};
+
+const struct map_ops *map_ops_find(u32 type)
+{
+	return type < ARRAY_SIZE(map_types) ? map_types[type] : NULL;
+}
+
+int map_layout(struct map *m, const struct map_def *def)
+{
+	struct map fresh = {.def = *def, .ops = map_ops_find(def->type)};
+	int err;
+
+	if (!fresh.ops)
+		return -MAP_EINVAL;
+	fresh.value_stride = ALIGN_UP(def->value_size, 8u);
+	err = fresh.ops->layout(&fresh);
+	if (err)
+		return err;
+	*m = fresh;
+	return 0;
+}
+
+static void map_bind(struct map *m, void *base, u32 owner)
+{
+	m->base = base;
+	m->meta = (struct map_meta *)(m->base + m->file_size - MAP_META_SIZE);
+	m->owner = owner;
+}
+
+int map_create(struct map *m, void *base, u32 id, u32 owner)
+{
+	int err;
+
+	map_bind(m, base, owner);
+	m->id = id;
+	m->writable = true;
+	m->meta->layout_version = MAP_LAYOUT_VERSION;
+	m->meta->id = id;
+	m->meta->def = m->def;
+	m->meta->data_size = m->data_size;
+	m->meta->file_size = m->file_size;
+	err = m->ops->init(m);
+	if (!err)
+		m->meta->magic = MAP_MAGIC;
+	return err;
+}
+
+int map_open(struct map *m, void *base, u64 size, bool writable, u32 owner)
+{
+	const struct map_meta *meta;
+	struct map_def def;
+	struct map found;
+	int err;
+
+	if (size < MAP_META_SIZE || size % PAGE_SIZE)
+		return -MAP_EINVAL;
+	meta = (const struct map_meta *)((u8 *)base + size - MAP_META_SIZE);
+	if (meta->magic != MAP_MAGIC || meta->layout_version != MAP_LAYOUT_VERSION)
+		return -MAP_EINVAL;
+	memcpy(&def, &meta->def, sizeof(def));
+	def.name[MAP_NAME_LEN - 1] = 0;
+	err = map_layout(&found, &def);
+	if (err)
+		return err;
+	if (found.file_size != size)
+		return -MAP_EINVAL;
+	map_bind(&found, base, owner);
+	found.id = meta->id;
+	found.writable = writable;
+	*m = found;
+	return 0;
+}
+
+void map_region(const struct map *m, u64 *ret_start, u64 *ret_end)
+{
+	*ret_start = (u64)m->base + m->elems_off;
+	*ret_end = *ret_start + (u64)m->elem_count * m->elem_size;
+}
+
+void *map_direct_value(const struct map *m)
+{
+	return m->def.type == BPF_MAP_TYPE_ARRAY ? m->base + m->elems_off : NULL;
+}
+
+u64 map_user_value_size(const struct map *m)
+{
+	return m->def.value_size;
+}
+
+static bool map_is_frozen(const struct map *m)
+{
+	return atomic_load_explicit(&m->meta->frozen, memory_order_acquire);
+}
+
+int map_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
+{
+	if (m->def.flags & BPF_F_WRONLY)
+		return -MAP_EPERM;
+	return m->ops->user_lookup ? m->ops->user_lookup(m, key, ret_value, flags) : -MAP_ENOTSUP;
+}
+
+int map_user_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	if ((m->def.flags & BPF_F_RDONLY) || map_is_frozen(m))
+		return -MAP_EPERM;
+	return m->ops->user_update ? m->ops->user_update(m, key, value, flags) : -MAP_ENOTSUP;
+}
+
+int map_user_delete(struct map *m, const void *key)
+{
+	if ((m->def.flags & BPF_F_RDONLY) || map_is_frozen(m))
+		return -MAP_EPERM;
+	return m->ops->user_delete ? m->ops->user_delete(m, key) : -MAP_EINVAL;
+}
+
+int map_user_lookup_and_delete(struct map *m, const void *key, void *ret_value, u64 flags)
+{
+	if (flags)
+		return -MAP_EINVAL;
+	if ((m->def.flags & (BPF_F_RDONLY | BPF_F_WRONLY)) || map_is_frozen(m))
+		return -MAP_EPERM;
+	return m->ops->user_lookup_and_delete ?
+		       m->ops->user_lookup_and_delete(m, key, ret_value, flags) :
+		       -MAP_ENOTSUP;
+}
+
+int map_user_next_key(struct map *m, const void *key, void *ret_key)
+{
+	if (m->def.flags & BPF_F_WRONLY)
+		return -MAP_EPERM;
+	return m->ops->user_next_key ? m->ops->user_next_key(m, key, ret_key) : -MAP_EINVAL;
+}

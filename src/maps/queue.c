@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * QUEUE: a linearizable FIFO on a ring of element indexes.
+ *
+ * Positions `head` and `tail` only grow. The ring has a power of two of 64-bit cells; the cell of
+ * position p is EMPTY(p) = p << 24, or FULL(p, i) = p << 24 | i + 1 (p in 40 bits).
+ *
+ *   push: take an element, fill it; t = tail, h = head;
+ *         t - h >= max_entries and tail still t: full
+ *         CAS cell EMPTY(t) -> FULL(t, i)     this publishes
+ *         CAS tail t -> t + 1                 whoever sees FULL(t, *) does it too
+ *   pop:  h = head; cell FULL(h, i): copy the value,
+ *         CAS cell FULL(h, i) -> EMPTY(h + size)   this withdraws; it also proves the copy whole
+ *         CAS head h -> h + 1                 whoever sees EMPTY(h + size) does it too
+ *         cell EMPTY(h) and head still h: empty
+ *
+ * A thread that dies or stops between the two CAS of an operation is helped by the next one; before
+ * the first, it holds one element (shm/pool.h), and nobody waits.
+ */
+#include "base/mem.h"
+#include "maps/types.h"
+
+#define QUEUE_ENOENT  2
+#define QUEUE_E2BIG   7
+#define QUEUE_EBUSY   16
+#define QUEUE_EINVAL  22
+#define QUEUE_RETRIES 20000 /* each means that another operation went on, or spoilt memory */
+#define CELL_SHIFT    24
+#define CELL_INDEX    (BIT(CELL_SHIFT) - 1)
+
+struct queue_area {
+	_Alignas(64) _Atomic u64 head;
+	_Alignas(64) _Atomic u64 tail;
+	_Alignas(64) _Atomic u64 free;
+};
+
+static struct queue_area *area_of(const struct map *m)
+{
+	return (struct queue_area *)m->meta->type_area;
+}
+
+static _Atomic u64 *cell_of(const struct map *m, u64 position)
+{
+	return (_Atomic u64 *)(m->base + m->index_off) + (position & m->mask);
+}
+
+static int queue_layout(struct map *m)
+{
+	u64 cells = 1;
+	int err;
+
+	while (cells < m->def.max_entries && cells < BIT(24))
+		cells <<= 1;
+	err = fifo_layout(m, cells * sizeof(u64), m->def.max_entries + MAP_SPARES);
+	m->mask = (u32)(cells - 1);
+	return err;
+}
+
+static int queue_init(struct map *m)
+{
+	struct pool pool = fifo_pool(m, &area_of(m)->free);
+
+	for (u64 p = 0; p <= m->mask; p++)
+		atomic_store_explicit(cell_of(m, p), p << CELL_SHIFT, memory_order_relaxed);
+	pool_init(&pool);
+	return 0;
+}
+
+/*
+ * True when the queue was full at one moment. A pop that died or stopped before it moved head is
+ * helped: its place is free.
+ */
+static bool is_full(const struct map *m, struct queue_area *a, u64 t)
+{
+	for (int i = 0; i < QUEUE_RETRIES; i++) {
+		u64 h = atomic_load_explicit(&a->head, memory_order_acquire);
+
+		if ((s64)(t - h) < (s64)m->def.max_entries)
+			return false;
+		if (atomic_load_explicit(cell_of(m, h), memory_order_acquire) !=
+		    (h + m->mask + 1) << CELL_SHIFT)
+			return atomic_load_explicit(&a->head, memory_order_acquire) == h;
+		atomic_compare_exchange_strong_explicit(&a->head, &h, h + 1, memory_order_release,
+							memory_order_relaxed);
+	}
+	return true;
+}
+
+/* 0: published; -E2BIG: full. */
+static int publish(struct map *m, struct queue_area *a, u32 index)
+{
+	for (int i = 0; i < QUEUE_RETRIES; i++) {
+		u64 t = atomic_load_explicit(&a->tail, memory_order_acquire);
+		u64 empty = t << CELL_SHIFT, cell;
+		_Atomic u64 *c = cell_of(m, t);
+
+		if (is_full(m, a, t)) {
+			if (atomic_load_explicit(&a->tail, memory_order_acquire) == t)
+				return -QUEUE_E2BIG;
+			continue;
+		}
+		cell = atomic_load_explicit(c, memory_order_acquire);
+		if (cell == empty &&
+		    atomic_compare_exchange_strong_explicit(c, &cell, empty | (index + 1),
+							    memory_order_release, memory_order_acquire)) {
+			atomic_compare_exchange_strong_explicit(&a->tail, &t, t + 1, memory_order_release,
+								memory_order_relaxed);
+			return 0;
+		}
+		if ((cell & ~CELL_INDEX) == empty && (cell & CELL_INDEX))
+			atomic_compare_exchange_strong_explicit(&a->tail, &t, t + 1, memory_order_release,
+								memory_order_relaxed);
+	}
+	map_count(m, MAP_STAT_BUSY);
+	return -QUEUE_EBUSY;
+}
+
+/* Copies the oldest value (unless ret_value is NULL) and withdraws it if `take`. */
+static int withdraw(struct map *m, struct queue_area *a, void *ret_value, bool take)
+{
+	struct pool pool = fifo_pool(m, &a->free);
+
+	for (int i = 0; i < QUEUE_RETRIES; i++) {
+		u64 h = atomic_load_explicit(&a->head, memory_order_acquire);
+		u64 base = h << CELL_SHIFT, next = (h + m->mask + 1) << CELL_SHIFT;
+		_Atomic u64 *c = cell_of(m, h);
+		u64 cell = atomic_load_explicit(c, memory_order_acquire);
+		struct pool_elem *e;
+
+		if (cell == next) {
+			atomic_compare_exchange_strong_explicit(&a->head, &h, h + 1, memory_order_release,
+								memory_order_relaxed);
+			continue;
+		}
+		if (cell == base) {
+			if (atomic_load_explicit(&a->head, memory_order_acquire) == h)
+				return -QUEUE_ENOENT;
+			continue;
+		}
+		if ((cell & ~CELL_INDEX) != base)
+			continue;
+		e = pool_elem(&pool, (u32)(cell & CELL_INDEX) - 1);
+		if (!e) {
+			map_count(m, MAP_STAT_CORRUPT);
+			return -QUEUE_ENOENT;
+		}
+		if (ret_value)
+			memcpy(ret_value, e->payload, m->def.value_size);
+		if (!take) {
+			atomic_thread_fence(memory_order_acquire);
+			if (atomic_load_explicit(c, memory_order_relaxed) == cell)
+				return 0;
+			continue;
+		}
+		/* Tail first when it lags: head must not pass it. */
+		u64 t = h;
+
+		atomic_compare_exchange_strong_explicit(&a->tail, &t, h + 1, memory_order_release,
+							memory_order_relaxed);
+		if (!atomic_compare_exchange_strong_explicit(c, &cell, next, memory_order_acq_rel,
+							     memory_order_relaxed))
+			continue;
+		atomic_compare_exchange_strong_explicit(&a->head, &h, h + 1, memory_order_release,
+							memory_order_relaxed);
+		u32 index = (u32)(cell & CELL_INDEX) - 1;
+
+		if (pool_claim(&pool, index))
+			pool_put(&pool, index);
+		return 0;
+	}
+	map_count(m, MAP_STAT_BUSY);
+	return -QUEUE_EBUSY;
+}
+
+static bool mark_queued(void *arg, u32 first, u64 *seen)
+{
+	const struct map *m = arg;
+
+	for (u64 p = 0; p <= m->mask; p++) {
+		u32 link = (u32)(atomic_load_explicit(cell_of(m, p), memory_order_acquire) & CELL_INDEX);
+
+		if (link && link - 1 - first < POOL_WINDOW)
+			*seen |= BIT(link - 1 - first);
+	}
+	return true;
+}
+
+static u32 queue_collect(struct map *m, bool (*alive)(u32))
+{
+	struct pool pool = fifo_pool(m, &area_of(m)->free);
+	u32 got = pool_collect(&pool, mark_queued, m, alive);
+
+	if (got)
+		atomic_fetch_add_explicit(&m->meta->stat[MAP_STAT_COLLECTED], got, memory_order_relaxed);
+	return got;
+}
+
+static long queue_push(struct map *m, const void *value, u64 flags)
+{
+	struct queue_area *a = area_of(m);
+	struct pool pool = fifo_pool(m, &a->free);
+	bool replace = flags & BPF_EXIST;
+	u64 owner;
+	u32 index;
+	int err;
+
+	if (flags & BPF_NOEXIST || flags > BPF_EXIST)
+		return -QUEUE_EINVAL;
+	if (!replace && is_full(m, a, atomic_load_explicit(&a->tail, memory_order_acquire))) {
+		map_count(m, MAP_STAT_FULL);
+		return -QUEUE_E2BIG;
+	}
+	index = pool_take(&pool, &owner);
+	if (unlikely(index == POOL_NONE)) {
+		if (queue_collect(m, NULL))
+			index = pool_take(&pool, &owner);
+		if (index == POOL_NONE) {
+			map_count(m, MAP_STAT_NO_ELEM);
+			return -QUEUE_E2BIG;
+		}
+	}
+	memcpy(pool_elem(&pool, index)->payload, value, m->def.value_size);
+	for (int i = 0; (err = publish(m, a, index)) == -QUEUE_E2BIG && replace && i < QUEUE_RETRIES; i++)
+		if (!withdraw(m, a, NULL, true))
+			map_count(m, MAP_STAT_OVERWRITTEN);
+	if (unlikely(err)) {
+		if (err == -QUEUE_E2BIG)
+			map_count(m, MAP_STAT_FULL);
+		pool_put(&pool, index);
+		return err;
+	}
+	pool_shared(&pool, index, owner);
+	return 0;
+}
+
+static long queue_pop(struct map *m, void *value)
+{
+	int err = withdraw(m, area_of(m), value, true);
+
+	if (err)
+		memset(value, 0, m->def.value_size);
+	return err;
+}
+
+static long queue_peek(struct map *m, void *value)
+{
+	int err = withdraw(m, area_of(m), value, false);
+
+	if (err)
+		memset(value, 0, m->def.value_size);
+	return err;
+}
+
+const struct map_ops queue_ops = {
+	.name = "queue",
+	.layout = queue_layout,
+	.init = queue_init,
+	.push = queue_push,
+	.pop = queue_pop,
+	.peek = queue_peek,
+	.user_lookup = fifo_user_lookup,
+	.user_update = fifo_user_update,
+	.user_lookup_and_delete = fifo_user_lookup_and_delete,
+	.collect = queue_collect,
+};

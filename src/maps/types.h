@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* The operations table of every map type, and what queue and stack share. */
+#ifndef LIMPET_MAPS_TYPES_H
+#define LIMPET_MAPS_TYPES_H
+
+#include "maps/map.h"
+#include "shm/pool.h"
+
+extern HIDDEN const struct map_ops array_ops;
+extern HIDDEN const struct map_ops queue_ops;
+extern HIDDEN const struct map_ops stack_ops;
+
+/* Elements beyond max_entries, for those in the hands of threads in the middle of an operation. */
+#define MAP_SPARES 64u
+
+/* The kernel's queue_stack_map_alloc_check, and the common part of the geometry. */
+int fifo_layout(struct map *m, u64 index_size, u32 elem_count);
+
+/* The element pool behind a queue or stack; `free` is its list head in the type area. */
+static inline struct pool fifo_pool(const struct map *m, _Atomic u64 *free)
+{
+	return (struct pool){.free = free, .elems = m->base + m->elems_off, .elem_size = m->elem_size,
+			     .count = m->elem_count, .pid = m->owner};
+}
+
+/* bpf(2) on queues and stacks: lookup peeks, update pushes, lookup_and_delete pops; no key. */
+int fifo_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags);
+int fifo_user_update(struct map *m, const void *key, const void *value, u64 flags);
+int fifo_user_lookup_and_delete(struct map *m, const void *key, void *ret_value, u64 flags);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel as oracle: the same random bpf(2) operations, valid and invalid, on a kernel map and on
+ * limpet's; results, errno and output bytes must be the same. 10,000 operations a type, a million
+ * with LIMPET_LONG.
+ */
+#include "common.h"
+
+#define VALUE 12
+
+struct twin {
+	struct map m;
+	int fd;
+	u32 key_size;
+};
+
+static int op_kernel(int fd, int cmd, const void *key, void *value, u64 flags)
+{
+	union bpf_attr attr = {.map_fd = (u32)fd, .key = (u64)key, .value = cmd == BPF_MAP_DELETE_ELEM ? 0 : (u64)value,
+			       .flags = flags};
+
+	return kernel_bpf(cmd, &attr);
+}
+
+static int op_limpet(struct map *m, int cmd, const void *key, void *value, u64 flags)
+{
+	switch (cmd) {
+	case BPF_MAP_LOOKUP_ELEM:
+		return map_user_lookup(m, key, value, flags);
+	case BPF_MAP_UPDATE_ELEM:
+		return map_user_update(m, key, value, flags);
+	case BPF_MAP_DELETE_ELEM:
+		return map_user_delete(m, key);
+	case BPF_MAP_LOOKUP_AND_DELETE_ELEM:
+		return map_user_lookup_and_delete(m, key, value, flags);
+	default:
+		return map_user_next_key(m, key, value);
+	}
+}
+
+static const char *const cmd_names[] = {[BPF_MAP_LOOKUP_ELEM] = "lookup", [BPF_MAP_UPDATE_ELEM] = "update",
+					[BPF_MAP_DELETE_ELEM] = "delete",
+					[BPF_MAP_GET_NEXT_KEY] = "next_key",
+					[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = "lookup_and_delete"};
+
+/* One random operation on both; false when they differ. */
+static bool step(struct twin *t, u64 *seed, u32 max_entries, long n)
+{
+	static const int cmds[] = {BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_MAP_UPDATE_ELEM,
+				   BPF_MAP_DELETE_ELEM, BPF_MAP_GET_NEXT_KEY,
+				   BPF_MAP_LOOKUP_AND_DELETE_ELEM};
+	static const u64 flag_set[] = {0, 0, 0, 0, BPF_NOEXIST, BPF_EXIST, BPF_EXIST, BPF_F_LOCK, 3, 1ULL << 40};
+	int cmd = cmds[test_random(seed) % ARRAY_SIZE(cmds)], a, b;
+	u64 flags = flag_set[test_random(seed) % ARRAY_SIZE(flag_set)];
+	u32 key = test_random(seed) % (max_entries + 2);
+	bool null_key = (test_random(seed) % 16 == 0) != (t->key_size == 0);
+	u8 va[64], vb[64];
+
+	if (cmd == BPF_MAP_DELETE_ELEM || cmd == BPF_MAP_GET_NEXT_KEY)
+		flags = 0; /* not fields of these commands */
+	for (u32 i = 0; i < sizeof(va); i++)
+		va[i] = vb[i] = (u8)test_random(seed);
+	a = op_kernel(t->fd, cmd, null_key ? NULL : &key, va, flags);
+	b = op_limpet(&t->m, cmd, null_key ? NULL : &key, vb, flags);
+	if (a == b && (a || !memcmp(va, vb, cmd == BPF_MAP_GET_NEXT_KEY ? 4 : VALUE)))
+		return true;
+	printf("# operation %ld: %s key %s%u flags 0x%llx: kernel %d, limpet %d%s\n", n, cmd_names[cmd],
+	       null_key ? "NULL " : "", key, (unsigned long long)flags, a, b, a == b ? ", output differs" : "");
+	return false;
+}
+
+static void compare(u32 type, u32 key_size, u32 max_entries)
+{
+	long count = getenv("LIMPET_LONG") ? 1000000 : 10000;
+	struct twin t = {.key_size = key_size};
+	u64 seed = type * 1000 + max_entries;
+
+	t.fd = kernel_map(type, key_size, VALUE, max_entries, 0);
+	if (t.fd < 0)
+		SKIP("bpf(2) is not allowed here");
+	REQUIRE(!test_map_make(&t.m, type, key_size, VALUE, max_entries, 0));
+	for (long n = 0; n < count && !check_failed; n++)
+		CHECK(step(&t, &seed, max_entries, n));
+	close(t.fd);
+	test_map_free(&t.m);
+}
+
+TEST(array_as_the_kernel)
+{
+	compare(BPF_MAP_TYPE_ARRAY, 4, 1);
+	compare(BPF_MAP_TYPE_ARRAY, 4, 7);
+}
+
+TEST(queue_as_the_kernel)
+{
+	compare(BPF_MAP_TYPE_QUEUE, 0, 1);
+	compare(BPF_MAP_TYPE_QUEUE, 0, 3);
+	compare(BPF_MAP_TYPE_QUEUE, 0, 64);
+}
+
+TEST(stack_as_the_kernel)
+{
+	compare(BPF_MAP_TYPE_STACK, 0, 1);
+	compare(BPF_MAP_TYPE_STACK, 0, 64);
+}
+
+TEST(definitions_as_the_kernel)
+{
+	static const u32 types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK};
+	static const u32 sizes[] = {0, 1, 4, 8, 12, 512};
+	static const u32 flag_set[] = {0, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG,
+				       BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG, BPF_F_RDONLY, BPF_F_WRONLY,
+				       BPF_F_ZERO_SEED, BPF_F_MMAPABLE, 1u << 30};
+	u64 seed = 1;
+
+	for (int i = 0; i < 2000; i++) {
+		u32 type = types[test_random(&seed) % 3], key = sizes[test_random(&seed) % 6];
+		u32 value = sizes[test_random(&seed) % 6], entries = test_random(&seed) % 4;
+		u32 flags = flag_set[test_random(&seed) % ARRAY_SIZE(flag_set)];
+		struct map_def def = {.type = type, .key_size = key, .value_size = value,
+				      .max_entries = entries, .flags = flags};
+		struct map m;
+		int fd = kernel_map(type, key, value, entries, flags), err = map_layout(&m, &def);
+
+		if (fd == -EPERM || fd == -ENOSYS)
+			SKIP("bpf(2) is not allowed here");
+		if ((fd < 0 ? fd : 0) != err)
+			printf("# type %u key %u value %u entries %u flags 0x%x\n", type, key, value, entries,
+			       flags);
+		CHECK_EQ(err, fd < 0 ? fd : 0);
+		if (fd >= 0)
+			close(fd);
+		if (check_failed)
+			return;
+	}
+}
+
+TEST_MAIN()
