@@ -8,6 +8,7 @@
 #include "maps/types.h"
 
 #define MAP_EPERM   1
+#define MAP_EFAULT  14
 #define MAP_EINVAL  22
 #define MAP_ENOTSUP 524 /* the kernel's internal ENOTSUPP, which bpf(2) does return */
 
@@ -136,6 +137,8 @@ int map_user_lookup_and_delete(struct map *m, const void *key, void *ret_value, 
 		return -MAP_EINVAL;
 	if ((m->def.flags & (BPF_F_RDONLY | BPF_F_WRONLY)) || map_is_frozen(m))
 		return -MAP_EPERM;
+	if (!key && m->def.key_size)
+		return -MAP_EFAULT;
 	return m->ops->user_lookup_and_delete ?
 		       m->ops->user_lookup_and_delete(m, key, ret_value, flags) :
 		       -MAP_ENOTSUP;
