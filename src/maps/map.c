@@ -121,6 +121,8 @@ int map_user_update(struct map *m, const void *key, const void *value, u64 flags
 {
 	if ((m->def.flags & BPF_F_RDONLY) || map_is_frozen(m))
 		return -MAP_EPERM;
+	if (flags & BPF_F_LOCK) /* no value has a bpf_spin_lock yet */
+		return -MAP_EINVAL;
 	return m->ops->user_update ? m->ops->user_update(m, key, value, flags) : -MAP_ENOTSUP;
 }
 
