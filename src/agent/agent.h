@@ -17,6 +17,13 @@
  * keeper takes one end with pidfd_getfd, sends them with SCM_RIGHTS, one struct agent_fd each, and
  * the agent maps and closes them at once. It keeps none. Over several namespaces, chroots and
  * credentials this works without any path.
+ *
+ * Finding it: the session file is mapped in the window right behind the header's page, so a keeper
+ * that sees the session's file in /proc/PID/maps finds the header AGENT_HEADER_GAP bytes below.
+ *
+ * Busy addresses. A thread in a hit has its program counter in limpet's code, or, somewhere up its
+ * stack, the return address into a trampoline followed by the struct attach_regs of that hit; the
+ * handler clears `cs` there as its last act, so stale frames are told from living ones.
  */
 #ifndef LIMPET_AGENT_AGENT_H
 #define LIMPET_AGENT_AGENT_H
@@ -31,6 +38,9 @@
 #define AGENT_DONE_NR    39             /* getpid: harmless should nobody watch */
 #define AGENT_DONE_MAGIC 0x6c696d7065740000ULL
 #define AGENT_ENV        "LIMPET_SESSION_DIR" /* the constructor's way to the session */
+#define AGENT_HEADER_GAP PAGE_SIZE
+#define AGENT_WINDOW     (4 * PAGE_SIZE) /* room for the session file behind the header */
+#define AGENT_REQUEST_SIZE PAGE_SIZE
 
 enum agent_command {
 	AGENT_CMD_INIT,    /* after injection: auxiliary facts are in the request */
@@ -103,8 +113,8 @@ struct agent_request {
 	                              memory found in program counters and on stacks */
 	u64 writes, write_count;   /* out: struct agent_write[] */
 	u64 moves, move_count;     /* out: struct agent_move[] */
-	u32 in_use;      /* out, DETACH: 1 while some thread is in limpet's code: try again */
-	u32 pad;
+	u32 in_use;      /* out, COMMIT: 1 while some thread may be in limpet's code: try again */
+	u32 pid;         /* the target's process id as the session's tools know it */
 };
 
 struct agent_header {
@@ -116,7 +126,8 @@ struct agent_header {
 	u64 request;       /* address of struct agent_request */
 	u64 inbox;         /* scratch for regions and busy lists */
 	u64 inbox_size;
-	u64 text_start, text_end; /* the agent's own code */
+	u64 text_start, text_end; /* the agent's own code; text_start is its image's base */
+	u64 image_end;
 	u64 session_dev, session_ino; /* of the session file it belongs to; 0: idle */
 	_Atomic u32 ready;      /* 1: initialised */
 	_Atomic u32 generation; /* last SYNC */

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Room for code, and the list of bytes somebody else will write into it. Trampolines share areas of
+ * 64 KiB within reach of what they serve; an area goes when its last trampoline goes.
+ */
+#include <asm/errno.h>
+#include <linux/mman.h>
+#include "agent/state.h"
+#include "base/mem.h"
+#include "base/sys.h"
+
+#define AREA_SIZE   (64 * 1024UL)
+#define REACH       (0x7ff00000UL) /* of a rel32, less what areas and windows add */
+#define STAGE_CHUNK (64 * 1024UL)
+#define LOWEST      0x10000UL
+#define HIGHEST     0x7ffffffff000UL
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+struct stage {
+	struct stage *next;
+	u64 size;
+	u8 bytes[];
+};
+static struct stage *stages;
+
+/* Notes that `len` bytes are to go to dst. The bytes are copied. */
+int code_write(u64 dst, const void *bytes, u32 len, u32 patch)
+{
+	struct stage *s = stages;
+	struct agent_write *w;
+
+	if (!s || agent.stage.used + len > s->size) {
+		u64 size = len > STAGE_CHUNK / 2 ? len : STAGE_CHUNK - sizeof(*s);
+
+		s = heap_alloc(sizeof(*s) + size);
+		if (!s)
+			return -ENOMEM;
+		s->next = stages;
+		s->size = size;
+		stages = s;
+		agent.stage.used = 0;
+	}
+	w = vec_push(&agent.writes, sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	memcpy(s->bytes + agent.stage.used, bytes, len);
+	*w = (struct agent_write){
+		.dst = dst, .src = (u64)(s->bytes + agent.stage.used), .len = len, .patch = patch};
+	agent.stage.used += len;
+	return 0;
+}
+
+/* The list has been written (or given up). */
+void code_written(void)
+{
+	while (stages) {
+		struct stage *next = stages->next;
+
+		heap_free(stages, sizeof(*stages) + stages->size);
+		stages = next;
+	}
+	agent.stage.used = 0;
+	agent.writes.count = 0;
+	agent.moves.count = 0;
+}
+
+static u64 map_code_at(u64 hint, size_t size)
+{
+	long p = sys_mmap((void *)hint, size, PROT_READ | PROT_EXEC,
+			  MAP_PRIVATE | MAP_ANONYMOUS | (hint ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+
+	if (sys_is_err(p))
+		return 0;
+	if (hint && (u64)p != hint) { /* kernels before 4.17 take it as a hint */
+		sys_munmap((void *)p, size);
+		return 0;
+	}
+	return (u64)p;
+}
+
+static bool reaches(u64 a, u64 b)
+{
+	return (a > b ? a - b : b - a) < REACH;
+}
+
+/* Tries the gaps between the known mappings, nearest first in each direction. */
+static u64 map_code_near(u64 near, size_t size)
+{
+	const struct agent_region *r = agent.regions;
+	u32 n = agent.region_count, at = 0;
+	u64 p;
+
+	while (at < n && r[at].end <= near)
+		at++;
+	for (u32 i = at; i < n; i++) { /* upwards */
+		u64 start = r[i].end, end = i + 1 < n ? r[i + 1].start : HIGHEST;
+
+		if (!reaches(start, near))
+			break;
+		if (end > start && end - start >= size + PAGE_SIZE) {
+			p = map_code_at(start + (end - start >= size + 16 * PAGE_SIZE ?
+						 15 * PAGE_SIZE : 0), size);
+			if (p)
+				return p;
+		}
+	}
+	for (u32 i = at < n ? at + 1 : n; i-- > 0;) { /* downwards */
+		u64 end = r[i].start, start = i ? r[i - 1].end : LOWEST;
+
+		if (!reaches(end, near))
+			break;
+		if (end > start && end - start >= size + PAGE_SIZE) {
+			p = map_code_at(end - size, size);
+			if (p)
+				return p;
+		}
+	}
+	return 0;
+}
+
+/* An executable mapping near the agent's own code, so that calls of helpers reach; else anywhere. */
+u64 code_map(size_t size)
+{
+	u64 p = map_code_near(limpet_agent.header.text_start, size);
+
+	return p ? p : map_code_at(0, size);
+}
+
+u64 code_room(u64 near, struct tramp_area **ret)
+{
+	struct tramp_area *a;
+
+	for (a = agent.areas; a; a = a->next)
+		if (a->size - a->used >= ATTACH_TRAMP_MAX && reaches(a->start, near))
+			break;
+	if (!a) {
+		u64 p = map_code_near(near, AREA_SIZE);
+
+		if (!p)
+			return 0;
+		a = heap_alloc(sizeof(*a));
+		if (!a) {
+			sys_munmap((void *)p, AREA_SIZE);
+			return 0;
+		}
+		a->start = p;
+		a->size = AREA_SIZE;
+		a->next = agent.areas;
+		agent.areas = a;
+	}
+	*ret = a;
+	return a->start + a->used;
+}
+
+void code_room_taken(struct tramp_area *a, u32 len)
+{
+	a->used += ALIGN_UP(len, 64U);
+	a->live++;
+}
+
+void code_room_free(struct tramp_area *a)
+{
+	struct tramp_area **p = &agent.areas;
+
+	if (--a->live)
+		return;
+	while (*p && *p != a)
+		p = &(*p)->next;
+	if (*p)
+		*p = a->next;
+	sys_munmap((void *)a->start, a->size);
+	heap_free(a, sizeof(*a));
+}
+
+static void list_area(u64 start, u64 end)
+{
+	struct agent_region *r = vec_push(&agent.code_areas, sizeof(*r));
+
+	if (r)
+		*r = (struct agent_region){.start = start, .end = end, .exec = 1};
+}
+
+/* For keepers: where limpet's code lies. */
+void code_list_areas(void)
+{
+	struct agent_header *h = &limpet_agent.header;
+
+	agent.code_areas.count = 0;
+	list_area(h->text_start, h->text_end);
+	for (struct tramp_area *a = agent.areas; a; a = a->next)
+		list_area(a->start, a->start + a->size);
+	for (struct agent_prog *p = agent.progs; p; p = p->next)
+		if (p->code)
+			list_area((u64)p->code, (u64)p->code + p->code_size);
+	h->areas = (u64)agent.code_areas.data;
+	h->area_count = agent.code_areas.count;
+}

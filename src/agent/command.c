@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* The agent's commands (agent.h), its header, and the way in that a borrowed thread takes. */
+#include <asm/errno.h>
+#include <linux/mman.h>
+#include <linux/net.h>
+#include <linux/socket.h>
+#include "agent/state.h"
+#include "base/mem.h"
+#include "base/sys.h"
+
+#define AF_UNIX_        1
+#define SEQPACKET       5
+#define CLOEXEC         02000000
+#define RIGHTS          1
+#define MSG_DONTWAIT_   0x40
+#define MSG_CMSG_CLOEXEC_ 0x40000000
+#define MADV_WIPEONFORK_ 18
+
+#define STACK_SIZE (128 * 1024)
+#define INBOX_SIZE (1024 * 1024)
+
+void agent_enter(void);
+extern u8 image_start[] __asm__("__executable_start") HIDDEN;
+extern u8 text_end[] __asm__("etext") HIDDEN;
+extern u8 image_end[] __asm__("_end") HIDDEN;
+
+static _Alignas(4096) u8 request[AGENT_REQUEST_SIZE];
+static _Alignas(64) u8 stack[STACK_SIZE];
+static _Alignas(64) u8 inbox[INBOX_SIZE];
+
+HIDDEN struct agent_state agent = {.channel = -1};
+
+__attribute__((visibility("default"))) struct agent_image limpet_agent = {
+	.header = {
+		.magic = AGENT_MAGIC,
+		.version = AGENT_VERSION,
+		.size = sizeof(struct agent_header),
+		.enter = (u64)agent_enter,
+		.stack_top = (u64)(stack + STACK_SIZE),
+		.request = (u64)request,
+		.inbox = (u64)inbox,
+		.inbox_size = INBOX_SIZE,
+		.text_start = (u64)image_start,
+		.text_end = (u64)text_end,
+		.image_end = (u64)image_end,
+	},
+};
+
+/* A borrowed thread starts here with rdi = request, on the agent's stack. It never returns. */
+__asm__(".text\n"
+	".globl agent_enter\n"
+	".hidden agent_enter\n"
+	".type agent_enter, @function\n"
+	"agent_enter:\n"
+	"	cld\n"
+	"	xor %ebp, %ebp\n"
+	"	and $-16, %rsp\n"
+	"	call agent_command\n"
+	"1:	mov $39, %eax\n"                  /* AGENT_DONE_NR */
+	"	movabs $0x6c696d7065740000, %rdi\n" /* AGENT_DONE_MAGIC */
+	"	syscall\n"
+	"	jmp 1b\n"
+	".size agent_enter, . - agent_enter\n");
+_Static_assert(AGENT_DONE_NR == 39 && AGENT_DONE_MAGIC == 0x6c696d7065740000ULL, "as above");
+
+int agent_init(u32 pid, u64 vdso, bool tp_is_thread)
+{
+	agent.pid = pid;
+	if (!agent.env_ready) {
+		agent.wiped_size = ALIGN_UP(helper_wiped_size(), PAGE_SIZE);
+		agent.wiped = map_anon(agent.wiped_size, PROT_READ | PROT_WRITE);
+		if (agent.wiped && sys_call3(__NR_madvise, (long)agent.wiped,
+					     (long)agent.wiped_size, MADV_WIPEONFORK_) < 0) {
+			sys_munmap(agent.wiped, agent.wiped_size);
+			agent.wiped = NULL;
+		}
+		helper_env_init(&agent.env, vdso, agent.wiped);
+		agent.env.trace = agent.trace;
+		agent.env_ready = true;
+	}
+	agent.env.tp_is_thread = tp_is_thread;
+	if (agent.env.fork_gen)
+		atomic_store(agent.env.fork_gen, 1);
+	atomic_store(&limpet_agent.header.ready, 1);
+	return 0;
+}
+
+static int make_channel(struct agent_request *r)
+{
+	int fd[2];
+	long err = sys_call4(__NR_socketpair, AF_UNIX_, SEQPACKET | CLOEXEC, 0, (long)fd);
+
+	if (err)
+		return (int)err;
+	agent.channel = fd[0];
+	r->channel[0] = fd[0];
+	r->channel[1] = fd[1];
+	return 0;
+}
+
+struct msg_header { /* the kernel's struct user_msghdr */
+	void *name;
+	int name_len;
+	void *iov;
+	u64 iov_len;
+	void *control;
+	u64 control_len;
+	u32 flags;
+};
+
+struct rights {
+	u64 len;
+	s32 level, type;
+	s32 fd, pad;
+};
+
+/* Takes in one message; 1, 0 when there is none, -errno. */
+static int receive_one(s32 channel)
+{
+	struct agent_fd what;
+	struct {
+		void *base;
+		u64 len;
+	} iov = {&what, sizeof(what)};
+	struct rights c = {.fd = -1};
+	struct msg_header m = {.iov = &iov, .iov_len = 1, .control = &c, .control_len = sizeof(c)};
+	long n = sys_call3(__NR_recvmsg, channel, (long)&m, MSG_DONTWAIT_ | MSG_CMSG_CLOEXEC_);
+	int err = -EINVAL;
+
+	if (n <= 0)
+		return n == -EAGAIN ? 0 : (int)n;
+	if (m.control_len < 20 || c.type != RIGHTS || c.fd < 0)
+		return -EMFILE;
+	if (n == sizeof(what))
+		err = object_take(what.kind, what.id, c.fd);
+	sys_close(c.fd);
+	return err ? err : 1;
+}
+
+/* The first error is reported, but everything that is there is taken in. */
+static int receive(struct agent_request *r)
+{
+	int first = 0, got;
+
+	if (agent.channel < 0)
+		return -EBADF;
+	while ((got = receive_one(agent.channel)) != 0) {
+		if (got < 0 && !first)
+			first = got;
+		if (got == -EBADF || got == -ENOTSOCK || got == -ECONNRESET)
+			break;
+	}
+	sys_close(r->channel[0]);
+	sys_close(r->channel[1]);
+	agent.channel = -1;
+	return first;
+}
+
+static int do_sync(struct agent_request *r, bool none)
+{
+	int err;
+
+	agent.regions = (const void *)r->regions;
+	agent.region_count = (u32)r->region_count;
+	agent_init(r->pid, 0, agent.env.tp_is_thread);
+	err = sync_probes(none);
+	agent.regions = NULL;
+	agent.region_count = 0;
+	r->writes = (u64)agent.writes.data;
+	r->write_count = agent.writes.count;
+	r->moves = (u64)agent.moves.data;
+	r->move_count = agent.moves.count;
+	if (!err)
+		atomic_store(&limpet_agent.header.generation, r->generation);
+	return err;
+}
+
+static int release(void)
+{
+	if (agent.sites)
+		return -EBUSY;
+	object_release();
+	if (agent.wiped)
+		sys_munmap(agent.wiped, agent.wiped_size);
+	vec_free(&agent.writes, sizeof(struct agent_write));
+	vec_free(&agent.moves, sizeof(struct agent_move));
+	vec_free(&agent.probes, sizeof(struct agent_probe));
+	vec_free(&agent.link_ids, sizeof(u32));
+	vec_free(&agent.code_areas, sizeof(struct agent_region));
+	vec_free(&agent.wants, sizeof(struct want));
+	heap_release();
+	memset(&agent, 0, sizeof(agent));
+	agent.channel = -1;
+	limpet_agent.header.areas = limpet_agent.header.area_count = 0;
+	limpet_agent.header.probes = limpet_agent.header.probe_count = 0;
+	limpet_agent.header.links = limpet_agent.header.link_count = 0;
+	atomic_store(&limpet_agent.header.ready, 0);
+	return 0;
+}
+
+HIDDEN void agent_command(struct agent_request *r)
+{
+	switch (r->command) {
+	case AGENT_CMD_INIT:
+		r->result = agent_init(r->pid, r->vdso, r->tp_is_thread);
+		break;
+	case AGENT_CMD_CHANNEL:
+		r->result = make_channel(r);
+		break;
+	case AGENT_CMD_RECV:
+		r->result = receive(r);
+		break;
+	case AGENT_CMD_SYNC:
+		r->result = do_sync(r, false);
+		break;
+	case AGENT_CMD_COMMIT:
+		code_written();
+		r->in_use = sync_retire((const u64 *)r->busy, r->busy_count, false);
+		r->result = 0;
+		break;
+	case AGENT_CMD_DETACH:
+		r->result = do_sync(r, true);
+		break;
+	case AGENT_CMD_RELEASE:
+		r->result = release();
+		break;
+	default:
+		r->result = -ENOSYS;
+	}
+}

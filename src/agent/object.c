@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Session objects as the agent holds them. What decides anything is read from the file once, with
+ * pread(2), into private memory and checked there; mapped are only the word and the numbers that
+ * stay shared (link_file.live, link_stats) and map contents.
+ */
+#include <linux/mman.h>
+#include <linux/stat.h>
+#include <asm/errno.h>
+#include <asm/stat.h>
+#include "agent/state.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "session/object.h"
+#include "session/trace.h"
+
+
+
+
+static s64 file_size(int fd)
+{
+	struct stat st;
+	long r = sys_call2(__NR_fstat, fd, &st);
+
+	return r < 0 ? r : st.st_size;
+}
+
+static int read_all(int fd, void *buf, size_t n, u64 off)
+{
+	while (n) {
+		long r = sys_pread(fd, buf, n, (s64)off);
+
+		if (r == -EINTR)
+			continue;
+		if (r <= 0)
+			return r < 0 ? (int)r : -EINVAL;
+		buf = (u8 *)buf + r;
+		n -= (size_t)r;
+		off += (u64)r;
+	}
+	return 0;
+}
+
+/* Maps the session file into the window behind the header, where keepers look for it. */
+int object_take_session(int fd)
+{
+	struct statx stx;
+	struct session_file head;
+	size_t size = ALIGN_UP(sizeof(struct session_file), PAGE_SIZE);
+	s64 len = file_size(fd);
+	long p;
+	int err;
+
+	_Static_assert(sizeof(struct session_file) <= AGENT_WINDOW, "session file fits its window");
+	if (len < (s64)sizeof(struct session_file))
+		return len < 0 ? (int)len : -EINVAL;
+	err = read_all(fd, &head, 16, 0);
+	if (err)
+		return err;
+	if (head.magic != SESSION_MAGIC || head.layout_version != SESSION_LAYOUT_VERSION)
+		return -EINVAL;
+	err = (int)sys_call6(__NR_statx, fd, (long)"", 0x1000 /* AT_EMPTY_PATH */, STATX_INO, (long)&stx,
+			     0);
+	if (err)
+		return err;
+	p = sys_mmap(limpet_agent.session, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+	if (sys_is_err(p))
+		return (int)p;
+	agent.session = (void *)p;
+	limpet_agent.header.session_dev = (u64)stx.stx_dev_major << 32 | stx.stx_dev_minor;
+	limpet_agent.header.session_ino = stx.stx_ino;
+	return 0;
+}
+
+int object_take_trace(int fd)
+{
+	s64 len = file_size(fd);
+	struct trace_log *log;
+	long p;
+
+	if (agent.trace)
+		return 0;
+	if (len < (s64)sizeof(struct trace_log))
+		return len < 0 ? (int)len : -EINVAL;
+	p = sys_mmap(NULL, sizeof(struct trace_log), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (sys_is_err(p))
+		return (int)p;
+	log = (void *)p;
+	if (log->magic != TRACE_MAGIC || log->slot_count != TRACE_SLOTS) {
+		sys_munmap(log, sizeof(*log));
+		return -EINVAL;
+	}
+	agent.trace = log;
+	agent.trace_size = sizeof(*log);
+	agent.env.trace = log;
+	return 0;
+}
+
+struct agent_link *object_link(u32 id)
+{
+	struct agent_link *l = agent.links;
+
+	while (l && l->id != id)
+		l = l->next;
+	return l;
+}
+
+struct agent_prog *object_prog(u32 id)
+{
+	struct agent_prog *p = agent.progs;
+
+	while (p && p->id != id)
+		p = p->next;
+	return p;
+}
+
+struct agent_map *object_map(u32 id)
+{
+	struct agent_map *m = agent.maps;
+
+	while (m && m->id != id)
+		m = m->next;
+	return m;
+}
+
+static int take_map(u32 id, int fd)
+{
+	s64 size = file_size(fd);
+	struct map_meta *meta;
+	struct agent_map *m;
+	bool writable;
+	long p;
+	int err;
+
+	if (size < (s64)MAP_META_SIZE || size & (PAGE_SIZE - 1))
+		return size < 0 ? (int)size : -EINVAL;
+	meta = heap_alloc(sizeof(*meta));
+	m = heap_alloc(sizeof(*m));
+	err = -ENOMEM;
+	if (!meta || !m)
+		goto out;
+	err = read_all(fd, meta, sizeof(*meta), (u64)size - MAP_META_SIZE);
+	if (err)
+		goto out;
+	writable = !(meta->def.flags & BPF_F_RDONLY_PROG);
+	p = sys_mmap(NULL, (size_t)size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED,
+		     fd, 0);
+	err = (int)p;
+	if (sys_is_err(p))
+		goto out;
+	err = map_open(&m->map, (void *)p, (u64)size, writable, agent.pid);
+	if (!err && m->map.id != id)
+		err = -EINVAL;
+	if (err) {
+		sys_munmap((void *)p, (size_t)size);
+		goto out;
+	}
+	m->id = id;
+	m->next = agent.maps;
+	agent.maps = m;
+	m = NULL;
+out:
+	heap_free(meta, sizeof(*meta));
+	heap_free(m, sizeof(*m));
+	return err;
+}
+
+static int take_prog(u32 id, int fd)
+{
+	s64 size = file_size(fd);
+	struct prog_file head;
+	struct agent_prog *p;
+	int err;
+
+	if (size < 0)
+		return (int)size;
+	err = read_all(fd, &head, sizeof(head), 0);
+	if (!err)
+		err = object_check_prog(&head, (u64)size);
+	if (err || head.head.id != id)
+		return err ? err : -EINVAL;
+	p = heap_alloc(sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->id = id;
+	p->insns_size = head.insn_count * sizeof(struct bpf_insn);
+	p->insns = heap_alloc(p->insns_size);
+	p->map_count = head.map_count;
+	p->map_ids = heap_alloc(head.map_count * sizeof(u32) + 8);
+	err = -ENOMEM;
+	if (p->insns && p->map_ids)
+		err = read_all(fd, p->insns, p->insns_size, head.insns_off);
+	if (!err && head.map_count)
+		err = read_all(fd, p->map_ids, head.map_count * sizeof(u32), head.map_ids_off);
+	if (err) {
+		prog_free(p);
+		return err;
+	}
+	p->vm.insn_count = head.insn_count;
+	p->vm.budget = head.budget;
+	p->next = agent.progs;
+	agent.progs = p;
+	return 0;
+}
+
+/* The head and the probes read-only, the last page (link_stats) writable, side by side. */
+static int map_link(struct agent_link *l, int fd, u64 size)
+{
+	long p, s;
+
+	l->map_size = size;
+	p = sys_mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	if (sys_is_err(p))
+		return (int)p;
+	s = sys_mmap((u8 *)p + size - PAGE_SIZE, PAGE_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_FIXED, fd, size - PAGE_SIZE);
+	if (sys_is_err(s)) {
+		sys_munmap((void *)p, size);
+		return (int)s;
+	}
+	l->map = (u8 *)p;
+	l->live = &((const struct link_file *)p)->live;
+	l->stats = (void *)s;
+	return 0;
+}
+
+static void link_free(struct agent_link *l)
+{
+	if (l->map)
+		sys_munmap(l->map, l->map_size);
+	heap_free(l->probes, l->probe_count * sizeof(struct link_probe));
+	heap_free(l, sizeof(*l));
+}
+
+static int take_link(u32 id, int fd)
+{
+	s64 size = file_size(fd);
+	struct link_file head;
+	struct agent_link *l;
+	int err;
+
+	if (size < 0)
+		return (int)size;
+	err = read_all(fd, &head, sizeof(head), 0);
+	if (!err)
+		err = object_check_link(&head, (u64)size);
+	if (err || head.head.id != id)
+		return err ? err : -EINVAL;
+	l = heap_alloc(sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	l->id = id;
+	l->prog_id = head.prog_id;
+	l->pid = head.pid;
+	l->dev_major = head.dev_major;
+	l->dev_minor = head.dev_minor;
+	l->ino = head.ino;
+	l->flags = head.flags;
+	l->probe_count = head.probe_count;
+	l->probes = heap_alloc(head.probe_count * sizeof(struct link_probe));
+	err = l->probes ? 0 : -ENOMEM;
+	if (!err)
+		err = read_all(fd, l->probes, head.probe_count * sizeof(struct link_probe),
+			       head.probes_off);
+	if (!err)
+		err = map_link(l, fd, (u64)size);
+	if (err) {
+		link_free(l);
+		return err;
+	}
+	l->next = agent.links;
+	agent.links = l;
+	return 0;
+}
+
+int object_take(u32 kind, u32 id, int fd)
+{
+	switch (kind) {
+	case AGENT_FD_SESSION:
+		return object_take_session(fd);
+	case AGENT_FD_TRACE:
+		return object_take_trace(fd);
+	case OBJ_MAP:
+		return object_map(id) ? 0 : take_map(id, fd);
+	case OBJ_PROG:
+		return object_prog(id) ? 0 : take_prog(id, fd);
+	case OBJ_LINK:
+		return object_link(id) ? 0 : take_link(id, fd);
+	default:
+		return -EINVAL;
+	}
+}
+
+static void map_free(struct agent_map *m)
+{
+	sys_munmap(m->map.base, m->map.file_size);
+	heap_free(m, sizeof(*m));
+}
+
+/* Frees links that no site uses, then programs without links, then maps without programs. */
+void object_drop_unused(void)
+{
+	for (struct agent_link **l = &agent.links; *l;) {
+		struct agent_link *gone = *l;
+
+		if (gone->refs || gone->wanted) {
+			l = &gone->next;
+			continue;
+		}
+		*l = gone->next;
+		if (gone->prog)
+			gone->prog->refs--;
+		link_free(gone);
+	}
+	for (struct agent_prog **p = &agent.progs; *p;) {
+		struct agent_prog *gone = *p;
+
+		if (gone->refs) {
+			p = &gone->next;
+			continue;
+		}
+		*p = gone->next;
+		prog_free(gone);
+	}
+	for (struct agent_map **m = &agent.maps; *m;) {
+		struct agent_map *gone = *m;
+
+		if (gone->refs) {
+			m = &gone->next;
+			continue;
+		}
+		*m = gone->next;
+		map_free(gone);
+	}
+}
+
+/* Everything that object_take() made; sites must be gone. */
+void object_release(void)
+{
+	for (struct agent_link *l = agent.links; l; l = l->next)
+		l->refs = l->wanted = 0;
+	object_drop_unused();
+	if (agent.trace)
+		sys_munmap(agent.trace, agent.trace_size);
+	agent.trace = NULL;
+	agent.env.trace = NULL;
+	if (agent.session)
+		sys_mmap(limpet_agent.session, ALIGN_UP(sizeof(struct session_file), PAGE_SIZE),
+			 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	agent.session = NULL;
+	limpet_agent.header.session_ino = 0;
+	limpet_agent.header.session_dev = 0;
+}

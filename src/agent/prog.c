@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* A program in this process: its maps bound, checked again, compiled (or left to the interpreter). */
+#include <asm/errno.h>
+#include <linux/mman.h>
+#include "agent/state.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "bpf/check.h"
+
+static bool helper_known(u32 id)
+{
+	const struct bpf_helper_desc *d = bpf_helper_desc(id);
+
+	return d && !d->why_not && id < helper_table_size() && helper_table[id];
+}
+
+static void bind_map(struct vm_map *v, struct vm_region *r, struct agent_map *m)
+{
+	void *direct = map_direct_value(&m->map);
+
+	v->handle = &m->map;
+	v->key_size = m->map.def.key_size;
+	v->value_size = m->map.def.value_size;
+	v->writable = m->map.writable;
+	v->max_entries = m->map.def.max_entries;
+	v->value_stride = m->map.value_stride;
+	v->array = m->map.def.type == BPF_MAP_TYPE_ARRAY;
+	if (direct) {
+		v->direct_value = (u64)direct;
+		v->direct_size = m->map.def.value_size;
+		v->elems = (u64)direct;
+	}
+	map_region(&m->map, &r->start, &r->end);
+	r->writable = m->map.writable;
+}
+
+static int bind_maps(struct agent_prog *p)
+{
+	u32 n = p->map_count;
+
+	p->map_refs = heap_alloc(n * sizeof(*p->map_refs) + 8);
+	p->vm_maps = heap_alloc(n * sizeof(*p->vm_maps) + 8);
+	p->regions = heap_alloc(n * sizeof(*p->regions) + 8);
+	if (!p->map_refs || !p->vm_maps || !p->regions)
+		return -ENOMEM;
+	for (u32 i = 0; i < n; i++) {
+		struct agent_map *m = object_map(p->map_ids[i]);
+
+		if (!m)
+			return -ENOENT;
+		m->refs++;
+		p->map_refs[i] = m;
+		bind_map(&p->vm_maps[i], &p->regions[i], m);
+	}
+	p->vm.maps = p->vm_maps;
+	p->vm.map_count = n;
+	p->vm.regions = p->regions;
+	p->vm.region_count = n;
+	return 0;
+}
+
+static int check(struct agent_prog *p)
+{
+	struct bpf_check_env env = {.map_count = p->map_count, .helper_known = helper_known};
+	u32 *sizes = heap_alloc(p->map_count * sizeof(u32) + 8);
+	int err;
+
+	if (!sizes)
+		return -ENOMEM;
+	for (u32 i = 0; i < p->map_count; i++)
+		sizes[i] = (u32)p->vm_maps[i].direct_size;
+	env.map_value_size = sizes;
+	err = bpf_check(p->insns, p->vm.insn_count, &env);
+	heap_free(sizes, p->map_count * sizeof(u32) + 8);
+	return err;
+}
+
+/* Compiles into a mapping of its own. Without a compiler for this CPU the program is interpreted. */
+static int compile(struct agent_prog *p)
+{
+	size_t scratch_size = vm_jit_scratch(&p->vm);
+	void *scratch = heap_alloc(scratch_size + 8);
+	u8 *buf = NULL;
+	u64 at = 0;
+	long len;
+
+	if (!scratch)
+		return -ENOMEM;
+	len = vm_jit(&p->vm, NULL, 0, 0, scratch);
+	if (len > 0) {
+		p->code_size = ALIGN_UP((size_t)len + 64, PAGE_SIZE);
+		at = code_map(p->code_size);
+		p->code = (u8 *)at;
+		buf = heap_alloc(p->code_size);
+		memset(scratch, 0, scratch_size);
+		len = at && buf ? vm_jit(&p->vm, buf, p->code_size, at, scratch) : -ENOMEM;
+		if (len > 0)
+			len = code_write(at, buf, (u32)len, 0) ? -ENOMEM : len;
+		heap_free(buf, p->code_size);
+	}
+	heap_free(scratch, scratch_size + 8);
+	if (len > 0) {
+		p->entry = (vm_entry *)at;
+		return 0;
+	}
+	if (p->code)
+		sys_munmap(p->code, p->code_size);
+	p->code = NULL;
+	return len == -EOPNOTSUPP ? 0 : len ? (int)len : -EINVAL;
+}
+
+/* Makes the program runnable, once; later calls give the same answer. */
+int prog_prepare(struct agent_prog *p)
+{
+	if (p->ready || p->error)
+		return p->error;
+	p->vm.insns = p->insns;
+	p->vm.ctx_size = sizeof(struct attach_regs);
+	p->vm.helpers = helper_table;
+	p->vm.helper_count = helper_table_size();
+	p->vm.helper_desc = bpf_helper_desc;
+	p->error = bind_maps(p);
+	if (!p->error)
+		p->error = check(p);
+	if (!p->error)
+		p->error = compile(p);
+	p->ready = !p->error;
+	return p->error;
+}
+
+void prog_free(struct agent_prog *p)
+{
+	for (u32 i = 0; p->map_refs && i < p->map_count; i++)
+		if (p->map_refs[i])
+			p->map_refs[i]->refs--;
+	if (p->code)
+		sys_munmap(p->code, p->code_size);
+	heap_free(p->map_refs, p->map_count * sizeof(*p->map_refs) + 8);
+	heap_free(p->vm_maps, p->map_count * sizeof(*p->vm_maps) + 8);
+	heap_free(p->regions, p->map_count * sizeof(*p->regions) + 8);
+	heap_free(p->map_ids, p->map_count * sizeof(u32) + 8);
+	heap_free(p->insns, p->insns_size);
+	heap_free(p, sizeof(*p));
+}

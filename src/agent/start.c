@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way in by LD_PRELOAD: before any other code of the program runs, do what a keeper would have
+ * done. Nothing here may fail loudly: without a session, or with one that cannot be read, the agent
+ * stays idle. Everything comes from /proc/self, since there is no libc to ask.
+ */
+#include <asm/errno.h>
+#include <linux/fcntl.h>
+#include "agent/state.h"
+#include "base/mem.h"
+#include "base/sys.h"
+
+#define AT_SYSINFO_EHDR_ 33
+#define ARCH_GET_FS_     0x1003
+
+struct reader {
+	int fd;
+	u32 at, len;
+	char buf[4096];
+};
+
+static int next_byte(struct reader *r)
+{
+	if (r->at == r->len) {
+		long n = sys_read(r->fd, r->buf, sizeof(r->buf));
+
+		if (n <= 0)
+			return -1;
+		r->at = 0;
+		r->len = (u32)n;
+	}
+	return (u8)r->buf[r->at++];
+}
+
+static bool open_reader(struct reader *r, const char *path)
+{
+	r->at = r->len = 0;
+	r->fd = (int)sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	return r->fd >= 0;
+}
+
+/* Value of the environment variable AGENT_ENV; false when it is not set or too long. */
+static bool session_dir(struct reader *r, char *ret, size_t size)
+{
+	static const char name[] = AGENT_ENV "=";
+	bool found = false;
+	int c;
+
+	if (!open_reader(r, "/proc/self/environ"))
+		return false;
+	do {
+		size_t n = 0;
+
+		while ((c = next_byte(r)) > 0 && n < sizeof(name) - 1 && c == name[n])
+			n++;
+		if (n == sizeof(name) - 1) {
+			for (n = 0; c > 0 && n < size - 1; c = next_byte(r))
+				ret[n++] = (char)c;
+			ret[n] = 0;
+			found = n && c <= 0;
+			break;
+		}
+		while (c > 0)
+			c = next_byte(r);
+	} while (c == 0);
+	sys_close(r->fd);
+	return found;
+}
+
+static u64 vdso_address(void)
+{
+	u64 aux[2], ret = 0;
+	int fd = (int)sys_openat(AT_FDCWD, "/proc/self/auxv", O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	while (sys_read(fd, aux, sizeof(aux)) == sizeof(aux) && aux[0])
+		if (aux[0] == AT_SYSINFO_EHDR_)
+			ret = aux[1];
+	sys_close(fd);
+	return ret;
+}
+
+static u64 number(struct reader *r, u32 base, int *ret_end)
+{
+	u64 n = 0;
+
+	for (;;) {
+		int c = next_byte(r);
+		u32 d = c >= '0' && c <= '9' ? (u32)c - '0' : c >= 'a' && c <= 'f' ? (u32)c - 'a' + 10 : 99;
+
+		if (d >= base) {
+			*ret_end = c;
+			return n;
+		}
+		n = n * base + d;
+	}
+}
+
+/* One line of /proc/self/maps; false at the end. */
+static bool read_region(struct reader *r, struct agent_region *ret)
+{
+	char perm[4];
+	int c;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->start = number(r, 16, &c);
+	if (c != '-')
+		return false;
+	ret->end = number(r, 16, &c);
+	for (u32 i = 0; i < 4; i++)
+		perm[i] = (char)next_byte(r);
+	ret->exec = perm[0] == 'r' && perm[2] == 'x';
+	next_byte(r);
+	ret->file_off = number(r, 16, &c);
+	ret->dev_major = (u32)number(r, 16, &c);
+	ret->dev_minor = (u32)number(r, 16, &c);
+	ret->ino = number(r, 10, &c);
+	while (c >= 0 && c != '\n')
+		c = next_byte(r);
+	return true;
+}
+
+static bool read_regions(struct reader *r)
+{
+	struct agent_region *all = (void *)limpet_agent.header.inbox, one;
+	u32 cap = (u32)(limpet_agent.header.inbox_size / sizeof(one)), n = 0;
+
+	if (!open_reader(r, "/proc/self/maps"))
+		return false;
+	while (n < cap && read_region(r, &one))
+		all[n++] = one;
+	sys_close(r->fd);
+	agent.regions = all;
+	agent.region_count = n;
+	return n && n < cap;
+}
+
+static u32 object_name(char *buf, const char *prefix, u32 id)
+{
+	char digits[12];
+	u32 n = (u32)strlen(prefix), k = 0;
+
+	memcpy(buf, prefix, n);
+	do
+		digits[k++] = (char)('0' + id % 10);
+	while (id /= 10);
+	while (k)
+		buf[n++] = digits[--k];
+	buf[n] = 0;
+	return n;
+}
+
+static int take_by_name(int dir, u32 kind, const char *prefix, u32 id)
+{
+	char name[40];
+	int fd, err;
+
+	object_name(name, prefix, id);
+	fd = (int)sys_openat(dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	err = object_take(kind, id, fd);
+	sys_close(fd);
+	return err;
+}
+
+static bool mapped_here(const struct agent_link *l)
+{
+	for (u32 i = 0; i < agent.region_count; i++) {
+		const struct agent_region *r = &agent.regions[i];
+
+		if (r->exec && r->ino == l->ino && r->dev_major == l->dev_major &&
+		    r->dev_minor == l->dev_minor)
+			return true;
+	}
+	return false;
+}
+
+/* A link, and when it concerns this process its program and the program's maps. */
+static void take_link_tree(int dir, u32 id)
+{
+	struct agent_link *l;
+	struct agent_prog *p;
+
+	if (take_by_name(dir, OBJ_LINK, "bpf-link.", id))
+		return;
+	l = object_link(id);
+	if (!l || !mapped_here(l) || (l->pid >= 0 && (u32)l->pid != agent.pid))
+		return;
+	if (!object_prog(l->prog_id) &&
+	    take_by_name(dir, OBJ_PROG, "bpf-prog.", l->prog_id))
+		return;
+	p = object_prog(l->prog_id);
+	for (u32 i = 0; p && i < p->map_count; i++)
+		if (!object_map(p->map_ids[i]))
+			take_by_name(dir, OBJ_MAP, "bpf-map.", p->map_ids[i]);
+}
+
+struct dirent64 {
+	u64 ino;
+	s64 off;
+	u16 reclen;
+	u8 type;
+	char name[];
+};
+
+static void take_links(int dir, char *buf, size_t size)
+{
+	static const char prefix[] = "bpf-link.";
+	long n;
+
+	while ((n = sys_call3(__NR_getdents64, dir, (long)buf, (long)size)) > 0)
+		for (long at = 0; at < n;) {
+			struct dirent64 *d = (void *)(buf + at);
+			const char *c = d->name + sizeof(prefix) - 1;
+			u32 id = 0;
+
+			at += d->reclen;
+			if (strncmp(d->name, prefix, sizeof(prefix) - 1))
+				continue;
+			for (; *c >= '0' && *c <= '9' && id < 100000000; c++)
+				id = id * 10 + (u32)(*c - '0');
+			if (id && !*c)
+				take_link_tree(dir, id);
+		}
+}
+
+/* Writes what the sync listed, fresh code first. */
+static int write_all(void)
+{
+	const struct agent_write *w = agent.writes.data;
+	int fd = (int)sys_openat(AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
+	int err = 0;
+
+	if (fd < 0)
+		return agent.writes.count ? fd : 0;
+	for (u32 patch = 0; patch < 2; patch++)
+		for (u32 i = 0; !err && i < agent.writes.count; i++) {
+			long n;
+
+			if (w[i].patch != patch)
+				continue;
+			n = sys_pwrite(fd, (const void *)w[i].src, w[i].len, (s64)w[i].dst);
+			err = n == w[i].len ? 0 : n < 0 ? (int)n : -EIO;
+		}
+	sys_close(fd);
+	return err;
+}
+
+static bool tp_is_thread(void)
+{
+	u64 tp = 0, self;
+
+	if (sys_call2(__NR_arch_prctl, ARCH_GET_FS_, &tp) || !tp)
+		return false;
+	__asm__ volatile("mov %%fs:0, %0" : "=r"(self));
+	return self == tp;
+}
+
+static void start(struct reader *r, char *path)
+{
+	int dir, fd;
+
+	if (!session_dir(r, path, 4000))
+		return;
+	dir = (int)sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (dir < 0)
+		return;
+	fd = (int)sys_openat(dir, "session", O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (fd >= 0 && !object_take_session(fd)) {
+		u32 generation = atomic_load(&agent.session->generation);
+		int trace = (int)sys_openat(dir, "trace", O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
+
+		agent_init((u32)sys_getpid(), vdso_address(), tp_is_thread());
+		if (trace >= 0) {
+			object_take_trace(trace);
+			sys_close(trace);
+		}
+		if (read_regions(r)) {
+			take_links(dir, path, 4096);
+			if (!sync_probes(false) && !write_all())
+				atomic_store(&limpet_agent.header.generation, generation);
+		}
+		code_written();
+		sync_retire(NULL, 0, true);
+		agent.regions = NULL;
+		agent.region_count = 0;
+	}
+	if (fd >= 0)
+		sys_close(fd);
+	sys_close(dir);
+}
+
+__attribute__((constructor)) static void agent_start(void)
+{
+	/* Big buffers live in the agent's request page and stack, not on the program's stack. */
+	static struct reader reader;
+	static char path[4096];
+
+	start(&reader, path);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent's insides. There is one struct agent_state in a process. It is changed only by the
+ * constructor and by commands, that is, while no other thread of the process can run; agent_hit()
+ * reads what hangs off its site and changes nothing but the numbers of link_stats.
+ *
+ *     site (one address, immutable) --> site_prog[] --> link --> stats page, `live` word
+ *                                                  \--> prog --> compiled code, maps
+ *
+ * A change of what runs at an address makes a new site with a trampoline of its own; the old one is
+ * retired and freed by the first COMMIT that finds no thread in its trampoline. Links, programs and
+ * maps count the sites (and programs) that refer to them, so they live as long as a hit can see
+ * them.
+ */
+#ifndef LIMPET_AGENT_STATE_H
+#define LIMPET_AGENT_STATE_H
+
+#include "agent/agent.h"
+#include "helpers/helpers.h"
+
+/* What lies at the exported symbol: header page, then the window for the session file. */
+struct agent_image {
+	_Alignas(4096) struct agent_header header;
+	_Alignas(4096) u8 session[AGENT_WINDOW];
+};
+extern struct agent_image limpet_agent;
+
+struct agent_map {
+	struct agent_map *next;
+	u32 id;
+	u32 refs; /* programs */
+	struct map map;
+};
+
+struct agent_prog {
+	struct agent_prog *next;
+	u32 id;
+	u32 refs; /* links */
+	s32 error; /* 0: runnable; else why not */
+	bool ready;
+	vm_entry *entry; /* NULL: interpret */
+	u8 *code;        /* mapping the compiled program lies in */
+	size_t code_size;
+	struct vm_program vm;
+	struct bpf_insn *insns;
+	size_t insns_size;
+	u32 map_count;
+	u32 *map_ids;
+	struct agent_map **map_refs;
+	struct vm_map *vm_maps;
+	struct vm_region *regions;
+};
+
+struct agent_link {
+	struct agent_link *next;
+	u32 id;
+	u32 refs; /* sites */
+	bool wanted; /* living, and its file is mapped here */
+	struct agent_prog *prog;
+	const _Atomic u32 *live;
+	struct link_stats *stats;
+	u8 *map;          /* mapping of the file but for the last page; then the stats page */
+	size_t map_size;
+	u32 prog_id;
+	s32 pid;
+	u32 dev_major, dev_minor;
+	u64 ino;
+	u32 flags;
+	u32 probe_count;
+	struct link_probe *probes; /* private copy */
+};
+
+struct site_prog {
+	struct agent_link *link;
+	u64 cookie;
+};
+
+struct tramp_area {
+	struct tramp_area *next;
+	u64 start, size, used;
+	u32 live; /* trampolines in it */
+};
+
+struct site {
+	struct site *next;
+	struct attach_plan plan;
+	struct tramp_area *area;
+	u64 file_off;
+	bool retired;
+	u32 count;
+	struct site_prog progs[];
+};
+
+/* A probe that a link asks for, at an address. */
+struct want {
+	u64 addr, file_off, cookie, end; /* end of the mapping */
+	struct agent_link *link;
+};
+
+struct vec {
+	void *data;
+	u32 count, cap;
+};
+
+struct agent_state {
+	struct helper_env env;
+	u32 pid;
+	bool env_ready;
+	void *wiped;
+	size_t wiped_size;
+	const struct session_file *session;
+	struct trace_log *trace;
+	size_t trace_size;
+	s32 channel;
+	struct agent_map *maps;
+	struct agent_prog *progs;
+	struct agent_link *links;
+	struct site *sites;   /* living, then retired ones among them by flag */
+	struct tramp_area *areas;
+	struct vec writes, moves, probes, link_ids, code_areas, wants;
+	struct {
+		u8 *data;
+		size_t size, used;
+	} stage; /* bytes that `writes` point at, until COMMIT */
+	const struct agent_region *regions;
+	u32 region_count;
+};
+extern struct agent_state agent;
+
+/* heap.c: memory of the agent's own; nothing is taken from the target's allocator. */
+void *heap_alloc(size_t size);
+void heap_free(void *p, size_t size);
+void heap_release(void);
+void *vec_push(struct vec *v, size_t elem);
+void vec_free(struct vec *v, size_t elem);
+void *map_anon(size_t size, int prot);
+
+/* object.c: what comes in through descriptors. Each takes over nothing: the caller closes fd. */
+int object_take_session(int fd);
+int object_take_trace(int fd);
+int object_take(u32 kind, u32 id, int fd);
+struct agent_link *object_link(u32 id);
+struct agent_prog *object_prog(u32 id);
+struct agent_map *object_map(u32 id);
+void object_drop_unused(void);
+void object_release(void);
+
+/* prog.c */
+int prog_prepare(struct agent_prog *p);
+void prog_free(struct agent_prog *p);
+
+/* code.c: room for code, and the list of what is to be written */
+int code_write(u64 dst, const void *bytes, u32 len, u32 patch);
+u64 code_room(u64 near, struct tramp_area **ret); /* address for a trampoline, 0: none */
+void code_room_taken(struct tramp_area *a, u32 len);
+void code_room_free(struct tramp_area *a);
+u64 code_map(size_t size);
+void code_list_areas(void);
+void code_written(void);
+
+/* sync.c */
+int sync_probes(bool none);
+bool sync_retire(const u64 *busy, u64 count, bool all_idle);
+
+/* hit.c */
+void agent_hit(void *arg, struct attach_regs *regs);
+
+/* command.c */
+int agent_init(u32 pid, u64 vdso, bool tp_is_thread);
+
+/* start.c, only used by the constructor */
+void agent_command(struct agent_request *r);
+
+#endif

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Brings the probed addresses of this process in line with the links it knows.
+ *
+ *   wants     (address, link, cookie) from every living link's probes and every executable mapping
+ *             of its file, sorted by address and link
+ *   sites     what is patched now
+ *
+ * Where both agree nothing happens. Else the site is retired (its bytes restored, or overwritten by
+ * the jump of the site that takes its place), and a new one is planned. Text is always looked at
+ * with the original bytes of all patches laid over it.
+ */
+#include <asm/errno.h>
+#include "agent/state.h"
+#include "base/mem.h"
+#include "base/sys.h"
+
+#define SWEEP 16384UL /* how much text after a probe is looked through for jumps into its window */
+
+static bool link_wanted(struct agent_link *l)
+{
+	if (!atomic_load_explicit(l->live, memory_order_acquire))
+		return false;
+	if (l->flags & (PROBE_F_RETURN | PROBE_F_SESSION))
+		return false; /* return probes: not served yet; reported as refused by the caller */
+	return l->pid < 0 || (u32)l->pid == agent.pid;
+}
+
+static bool region_of(const struct agent_link *l, const struct agent_region *r)
+{
+	return r->exec && r->ino == l->ino && r->dev_major == l->dev_major &&
+	       r->dev_minor == l->dev_minor;
+}
+
+static bool mapped_here(const struct agent_link *l)
+{
+	for (u32 i = 0; i < agent.region_count; i++)
+		if (region_of(l, &agent.regions[i]))
+			return true;
+	return false;
+}
+
+static int add_wants(struct agent_link *l, const struct agent_region *r)
+{
+	for (u32 i = 0; i < l->probe_count; i++) {
+		const struct link_probe *p = &l->probes[i];
+		struct want *w;
+
+		if (p->offset < r->file_off || p->offset - r->file_off >= r->end - r->start)
+			continue;
+		w = vec_push(&agent.wants, sizeof(*w));
+		if (!w)
+			return -ENOMEM;
+		w->addr = r->start + (p->offset - r->file_off);
+		w->end = r->end;
+		w->file_off = p->offset;
+		w->cookie = p->cookie;
+		w->link = l;
+	}
+	return 0;
+}
+
+static bool before(const struct want *a, const struct want *b)
+{
+	if (a->addr != b->addr)
+		return a->addr < b->addr;
+	return a->link->id != b->link->id ? a->link->id < b->link->id : a->cookie < b->cookie;
+}
+
+static void sort_wants(struct want *w, u32 n)
+{
+	for (u32 gap = n / 2; gap; gap /= 2)
+		for (u32 i = gap; i < n; i++) {
+			struct want t = w[i];
+			u32 j = i;
+
+			for (; j >= gap && before(&t, &w[j - gap]); j -= gap)
+				w[j] = w[j - gap];
+			w[j] = t;
+		}
+}
+
+static void report(u32 link, u32 state, u32 reason, u64 addr, u64 off, u32 window)
+{
+	struct agent_probe *p = vec_push(&agent.probes, sizeof(*p));
+
+	if (p)
+		*p = (struct agent_probe){.link_id = link, .state = state, .reason = reason,
+					  .addr = addr, .file_off = off, .window = window};
+}
+
+static int bind_prog(struct agent_link *l)
+{
+	if (!l->prog) {
+		struct agent_prog *p = object_prog(l->prog_id);
+
+		if (!p)
+			return -ENOENT;
+		p->refs++;
+		l->prog = p;
+	}
+	return prog_prepare(l->prog);
+}
+
+static int collect_wants(void)
+{
+	agent.wants.count = 0;
+	for (struct agent_link *l = agent.links; l; l = l->next) {
+		int err;
+
+		l->wanted = link_wanted(l) && mapped_here(l);
+		if (!l->wanted)
+			continue;
+		err = bind_prog(l);
+		if (err) {
+			report(l->id, PROBE_NO_PROG, (u32)-err, 0, l->probes[0].offset, 0);
+			continue;
+		}
+		for (u32 i = 0; i < agent.region_count; i++) {
+			const struct agent_region *r = &agent.regions[i];
+
+			err = region_of(l, r) ? add_wants(l, r) : 0;
+			if (err)
+				return err;
+		}
+	}
+	sort_wants(agent.wants.data, agent.wants.count);
+	return 0;
+}
+
+static struct site *site_at(u64 addr)
+{
+	struct site *s = agent.sites;
+
+	while (s && (s->retired || s->plan.addr != addr))
+		s = s->next;
+	return s;
+}
+
+/* Lays the original bytes of all living patches over a copy of [base, base + len). */
+static void overlay_orig(u8 *text, u64 base, u64 len)
+{
+	for (struct site *s = agent.sites; s; s = s->next) {
+		if (s->retired)
+			continue;
+		for (u32 i = 0; i < ATTACH_JMP_LEN; i++)
+			if (s->plan.addr + i - base < len)
+				text[s->plan.addr + i - base] = s->plan.orig[i];
+	}
+}
+
+static bool overlaps_other(u64 addr, u32 window)
+{
+	for (struct site *s = agent.sites; s; s = s->next)
+		if (!s->retired && s->plan.addr != addr && s->plan.addr < addr + window &&
+		    addr < s->plan.addr + s->plan.window)
+			return true;
+	return false;
+}
+
+static void note_moves(const struct attach_plan *plan)
+{
+	for (u32 i = 1; i < plan->insn_count; i++) {
+		u64 pc = plan->addr + plan->insn_off[i];
+		struct agent_move *m = vec_push(&agent.moves, sizeof(*m));
+
+		if (m) {
+			m->from = pc;
+			m->to = attach_moved_pc(plan, pc);
+		}
+	}
+}
+
+static u8 sweep_text[SWEEP];
+
+/* Plans a site for the wants [w, w + n), all at one address. Reports and returns NULL if it cannot. */
+static struct site *make_site(const struct want *w, u32 n, u32 *ret_reason)
+{
+	u64 len = w->end - w->addr < SWEEP ? w->end - w->addr : SWEEP;
+	struct site *s = heap_alloc(sizeof(*s) + n * sizeof(s->progs[0]));
+	u8 code[ATTACH_TRAMP_MAX];
+	u64 tramp;
+
+	*ret_reason = ATTACH_E_RANGE;
+	if (!s)
+		return NULL;
+	memcpy(sweep_text, (const void *)w->addr, len);
+	overlay_orig(sweep_text, w->addr, len);
+	tramp = code_room(w->addr, &s->area);
+	if (!tramp)
+		goto fail;
+	*ret_reason = attach_plan(sweep_text, len, w->addr, tramp, agent_hit, s, code,
+				  sizeof(code), &s->plan);
+	if (!*ret_reason && attach_branch_into(sweep_text, len, w->addr, w->addr, s->plan.window))
+		*ret_reason = ATTACH_E_BRANCH_IN;
+	if (!*ret_reason && overlaps_other(w->addr, s->plan.window))
+		*ret_reason = ATTACH_E_SHORT;
+	if (*ret_reason)
+		goto fail;
+	if (code_write(tramp, code, s->plan.code_len, 0) ||
+	    code_write(w->addr, s->plan.patch, ATTACH_JMP_LEN, 1)) {
+		*ret_reason = ATTACH_E_RANGE;
+		goto fail;
+	}
+	code_room_taken(s->area, s->plan.code_len);
+	for (u32 i = 0; i < n; i++) {
+		s->progs[i] = (struct site_prog){.link = w[i].link, .cookie = w[i].cookie};
+		w[i].link->refs++;
+	}
+	s->count = n;
+	s->file_off = w->file_off;
+	return s;
+fail:
+	if (s->area && !s->area->live) {
+		s->area->live = 1;
+		code_room_free(s->area);
+	}
+	heap_free(s, sizeof(*s) + n * sizeof(s->progs[0]));
+	return NULL;
+}
+
+static bool same_site(const struct site *s, const struct want *w, u32 n)
+{
+	if (s->count != n)
+		return false;
+	for (u32 i = 0; i < n; i++)
+		if (s->progs[i].link != w[i].link || s->progs[i].cookie != w[i].cookie)
+			return false;
+	return true;
+}
+
+static int restore(struct site *s)
+{
+	s->retired = true;
+	return code_write(s->plan.addr, s->plan.orig, ATTACH_JMP_LEN, 1);
+}
+
+static void take_group(const struct want *w, u32 n)
+{
+	struct site *old = site_at(w->addr), *s = old;
+	u32 reason = 0;
+
+	if (!old || !same_site(old, w, n)) {
+		s = make_site(w, n, &reason);
+		if (s) {
+			if (old)
+				old->retired = true;
+			else
+				note_moves(&s->plan);
+			s->next = agent.sites;
+			agent.sites = s;
+		} else if (old) {
+			restore(old);
+		}
+	}
+	for (u32 i = 0; i < n; i++)
+		report(w[i].link->id, s ? PROBE_ATTACHED : PROBE_REFUSED, reason, w->addr,
+		       w[i].file_off, s ? s->plan.window : 0);
+}
+
+/* Restores sites whose address nobody asks for any more. */
+static int restore_unwanted(void)
+{
+	const struct want *w = agent.wants.data;
+	u32 n = agent.wants.count;
+
+	for (struct site *s = agent.sites; s; s = s->next) {
+		u32 lo = 0, hi = n;
+
+		if (s->retired)
+			continue;
+		while (lo < hi) {
+			u32 mid = (lo + hi) / 2;
+
+			if (w[mid].addr < s->plan.addr)
+				lo = mid + 1;
+			else
+				hi = mid;
+		}
+		if ((lo == n || w[lo].addr != s->plan.addr) && restore(s))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void list_links(void)
+{
+	agent.link_ids.count = 0;
+	for (struct agent_link *l = agent.links; l; l = l->next) {
+		u32 *id = vec_push(&agent.link_ids, sizeof(u32));
+		u32 *all = agent.link_ids.data, i = agent.link_ids.count - 1;
+
+		if (!id)
+			return;
+		for (; i && all[i - 1] > l->id; i--)
+			all[i] = all[i - 1];
+		all[i] = l->id;
+	}
+}
+
+static void publish(void)
+{
+	struct agent_header *h = &limpet_agent.header;
+
+	code_list_areas();
+	list_links();
+	h->probes = (u64)agent.probes.data;
+	h->probe_count = agent.probes.count;
+	h->links = (u64)agent.link_ids.data;
+	h->link_count = agent.link_ids.count;
+}
+
+int sync_probes(bool none)
+{
+	const struct want *w;
+	int err = 0;
+
+	agent.probes.count = 0;
+	agent.wants.count = 0;
+	for (struct agent_link *l = agent.links; l; l = l->next)
+		l->wanted = false;
+	if (!none)
+		err = collect_wants();
+	if (!err)
+		err = restore_unwanted();
+	w = agent.wants.data;
+	for (u32 i = 0, n; !err && i < agent.wants.count; i += n) {
+		for (n = 1; i + n < agent.wants.count && w[i + n].addr == w[i].addr; n++)
+			;
+		take_group(w + i, n);
+	}
+	publish();
+	return err;
+}
+
+static bool any_in(const u64 *busy, u64 count, u64 start, u64 end)
+{
+	u64 lo = 0, hi = count;
+
+	while (lo < hi) {
+		u64 mid = (lo + hi) / 2;
+
+		if (busy[mid] < start)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < count && busy[lo] < end;
+}
+
+/*
+ * Frees retired sites whose trampolines no thread is in, and what only they used. Returns true when
+ * some thread may still be in limpet's code.
+ */
+bool sync_retire(const u64 *busy, u64 count, bool all_idle)
+{
+	bool left = count != 0;
+
+	for (struct site **p = &agent.sites; *p;) {
+		struct site *s = *p;
+
+		if (!s->retired || (!all_idle && any_in(busy, count, s->plan.tramp,
+							s->plan.tramp + s->plan.code_len))) {
+			left |= s->retired;
+			p = &s->next;
+			continue;
+		}
+		*p = s->next;
+		for (u32 i = 0; i < s->count; i++)
+			s->progs[i].link->refs--;
+		code_room_free(s->area);
+		heap_free(s, sizeof(*s) + s->count * sizeof(s->progs[0]));
+	}
+	object_drop_unused();
+	publish();
+	return left;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Maps the agent into a stopped target, without help from the target's loader. The image is built
+ * here (segments, relative relocations), then copied into anonymous memory over there: nothing
+ * depends on paths, mount options or namespaces of the target.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "keeper/internal.h"
+
+struct image {
+	const u8 *file;
+	size_t file_size;
+	const Elf64_Ehdr *eh;
+	const Elf64_Phdr *ph;
+	u8 *mem; /* as it will lie in the target */
+	u64 span;
+};
+
+static int image_open(struct image *im, const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	void *p;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) || st.st_size < (off_t)sizeof(Elf64_Ehdr)) {
+		close(fd);
+		return -ENOEXEC;
+	}
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (p == MAP_FAILED)
+		return -errno;
+	im->file = p;
+	im->file_size = (size_t)st.st_size;
+	im->eh = p;
+	if (memcmp(im->eh->e_ident, ELFMAG, SELFMAG) || im->eh->e_machine != EM_X86_64 ||
+	    im->eh->e_phoff + im->eh->e_phnum * sizeof(Elf64_Phdr) > im->file_size)
+		return -ENOEXEC;
+	im->ph = (const Elf64_Phdr *)(im->file + im->eh->e_phoff);
+	return 0;
+}
+
+static void image_close(struct image *im)
+{
+	if (im->file)
+		munmap((void *)im->file, im->file_size);
+	free(im->mem);
+}
+
+static int image_load(struct image *im)
+{
+	for (int i = 0; i < im->eh->e_phnum; i++)
+		if (im->ph[i].p_type == PT_LOAD && im->ph[i].p_vaddr + im->ph[i].p_memsz > im->span)
+			im->span = im->ph[i].p_vaddr + im->ph[i].p_memsz;
+	im->span = ALIGN_UP(im->span, PAGE_SIZE);
+	if (!im->span || im->span > 64 << 20)
+		return -ENOEXEC;
+	im->mem = calloc(1, im->span);
+	if (!im->mem)
+		return -ENOMEM;
+	for (int i = 0; i < im->eh->e_phnum; i++) {
+		const Elf64_Phdr *p = &im->ph[i];
+
+		if (p->p_type != PT_LOAD)
+			continue;
+		if (p->p_offset + p->p_filesz > im->file_size)
+			return -ENOEXEC;
+		memcpy(im->mem + p->p_vaddr, im->file + p->p_offset, p->p_filesz);
+	}
+	return 0;
+}
+
+static const Elf64_Dyn *dynamic(const struct image *im, s64 tag)
+{
+	for (int i = 0; i < im->eh->e_phnum; i++) {
+		const Elf64_Dyn *d = (const void *)(im->mem + im->ph[i].p_vaddr);
+
+		if (im->ph[i].p_type != PT_DYNAMIC)
+			continue;
+		for (; d->d_tag != DT_NULL; d++)
+			if (d->d_tag == tag)
+				return d;
+	}
+	return NULL;
+}
+
+static int image_relocate(struct image *im, u64 base)
+{
+	const Elf64_Dyn *rela = dynamic(im, DT_RELA), *size = dynamic(im, DT_RELASZ);
+
+	if (!rela || !size)
+		return 0;
+	for (u64 i = 0; i < size->d_un.d_val / sizeof(Elf64_Rela); i++) {
+		const Elf64_Rela *r = (const Elf64_Rela *)(im->mem + rela->d_un.d_ptr) + i;
+		u64 value = base + (u64)r->r_addend;
+
+		if (ELF64_R_TYPE(r->r_info) != R_X86_64_RELATIVE || r->r_offset + 8 > im->span)
+			return -ENOEXEC;
+		memcpy(im->mem + r->r_offset, &value, sizeof(value));
+	}
+	return 0;
+}
+
+/* Offset of the exported header, 0: not found. */
+static u64 image_symbol(const struct image *im, const char *name)
+{
+	const Elf64_Shdr *sh = (const Elf64_Shdr *)(im->file + im->eh->e_shoff);
+
+	if (!im->eh->e_shoff ||
+	    im->eh->e_shoff + im->eh->e_shnum * sizeof(Elf64_Shdr) > im->file_size)
+		return 0;
+	for (int i = 0; i < im->eh->e_shnum; i++) {
+		const Elf64_Sym *sym = (const void *)(im->file + sh[i].sh_offset);
+		const char *str;
+
+		if (sh[i].sh_type != SHT_DYNSYM)
+			continue;
+		str = (const char *)(im->file + sh[sh[i].sh_link].sh_offset);
+		for (u64 k = 0; k < sh[i].sh_size / sizeof(*sym); k++)
+			if (!strcmp(str + sym[k].st_name, name))
+				return sym[k].st_value;
+	}
+	return 0;
+}
+
+/* Maps the segments in the target, over one reservation, so that they come and go together. */
+static int image_map(struct target *t, struct image *im, u64 *ret_base)
+{
+	long base = target_syscall(t, 9 /* mmap */, 0, im->span, PROT_NONE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
+	int err;
+
+	if (base < 0 && base > -4096)
+		return (int)base;
+	err = image_relocate(im, (u64)base);
+	for (int i = 0; i < im->eh->e_phnum && !err; i++) {
+		const Elf64_Phdr *p = &im->ph[i];
+		u64 start = p->p_vaddr & ~(PAGE_SIZE - 1);
+		u64 end = ALIGN_UP(p->p_vaddr + p->p_memsz, PAGE_SIZE);
+		int prot = PROT_READ | (p->p_flags & PF_W ? PROT_WRITE : 0) |
+			   (p->p_flags & PF_X ? PROT_EXEC : 0);
+		long r;
+
+		if (p->p_type != PT_LOAD)
+			continue;
+		r = target_syscall(t, 9, (u64)base + start, end - start, (u64)prot,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, (u64)-1, 0);
+		if (r < 0 && r > -4096)
+			err = (int)r;
+		else if (p->p_filesz)
+			err = target_write(t, (u64)base + p->p_vaddr, im->mem + p->p_vaddr, p->p_filesz);
+	}
+	if (err)
+		target_syscall(t, 11 /* munmap */, (u64)base, im->span, 0, 0, 0, 0);
+	*ret_base = (u64)base;
+	return err;
+}
+
+/* Maps the agent; header_at and header of the target are set. Not initialised yet. */
+int image_inject(struct target *t, const char *path)
+{
+	struct image im = {0};
+	u64 base, symbol;
+	int err = image_open(&im, path);
+
+	if (!err)
+		err = image_load(&im);
+	symbol = err ? 0 : image_symbol(&im, AGENT_SYMBOL);
+	if (!err && !symbol)
+		err = -ENOEXEC;
+	if (err) {
+		image_close(&im);
+		return keeper_fail(t->e, KEEPER_NO_AGENT, err, "%s: %s", path, strerror(-err));
+	}
+	err = image_map(t, &im, &base);
+	image_close(&im);
+	if (!err) {
+		t->header_at = base + symbol;
+		err = target_read(t, t->header_at, &t->header, sizeof(t->header));
+	}
+	if (!err && (t->header.magic != AGENT_MAGIC || t->header.version != AGENT_VERSION))
+		return keeper_fail(t->e, KEEPER_NO_AGENT, -ENOEXEC, "%s: another version", path);
+	return err ? keeper_fail(t->e, KEEPER_SYSTEM, err, "mapping the agent: %s", strerror(-err)) : 0;
+}

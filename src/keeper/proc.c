@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* What /proc says about a process, and whether it can be a target at all. */
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/capability.h>
+#include "keeper/internal.h"
+
+int keeper_fail(struct keeper_error *e, enum keeper_reason reason, int error, const char *fmt, ...)
+{
+	va_list ap;
+
+	e->reason = reason;
+	e->error = error;
+	va_start(ap, fmt);
+	vsnprintf(e->detail, sizeof(e->detail), fmt, ap);
+	va_end(ap);
+	return error ? error : -EINVAL;
+}
+
+static FILE *open_proc(pid_t pid, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	return fopen(path, "re");
+}
+
+int proc_read_maps(pid_t tid, struct regions *ret)
+{
+	FILE *f = open_proc(tid, "maps");
+	char *line = NULL;
+	size_t cap = 0;
+
+	if (!f)
+		return -errno;
+	ret->count = 0;
+	while (getline(&line, &cap, f) > 0) {
+		unsigned long long start, end, off, ino;
+		unsigned int major, minor;
+		char perm[8];
+
+		if (sscanf(line, "%llx-%llx %7s %llx %x:%x %llu", &start, &end, perm, &off, &major,
+			   &minor, &ino) != 7)
+			continue;
+		if (ret->count == ret->cap) {
+			size_t n = ret->cap ? ret->cap * 2 : 128;
+			struct region *all = realloc(ret->all, n * sizeof(*all));
+
+			if (!all)
+				break;
+			ret->all = all;
+			ret->cap = n;
+		}
+		ret->all[ret->count++] = (struct region){
+			.start = start, .end = end, .file_off = off, .ino = ino, .dev_major = major,
+			.dev_minor = minor, .read = perm[0] == 'r', .write = perm[1] == 'w',
+			.exec = perm[2] == 'x', .vdso = strstr(line, "[vdso]") != NULL};
+	}
+	free(line);
+	fclose(f);
+	return ret->count ? 0 : -ESRCH;
+}
+
+const struct region *region_at(const struct regions *r, u64 addr)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (addr >= r->all[i].start && addr < r->all[i].end)
+			return &r->all[i];
+	return NULL;
+}
+
+/* Text after the last ')' of a stat line: "S 1 ..." */
+static bool stat_tail(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
+	char *p;
+
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return false;
+	buf[n] = 0;
+	p = strrchr(buf, ')');
+	if (!p)
+		return false;
+	memmove(buf, p + 2, strlen(p + 2) + 1);
+	return true;
+}
+
+/* State letter of a thread, 0 when it is gone. */
+char proc_state(pid_t pid, pid_t tid)
+{
+	char path[64], buf[1024];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
+	return stat_tail(path, buf, sizeof(buf)) ? buf[0] : 0;
+}
+
+/* Field 22 of /proc/PID/stat: tells a recycled pid. 0: gone. */
+u64 proc_start_time(pid_t pid)
+{
+	char path[64], buf[1024], *p = buf;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (!stat_tail(path, buf, sizeof(buf)) || buf[0] == 'Z' || buf[0] == 'X')
+		return 0;
+	for (int field = 3; field < 22 && p; field++)
+		p = (p = strchr(p, ' ')) ? p + 1 : NULL;
+	return p ? strtoull(p, NULL, 10) : 0;
+}
+
+/* A thread that still has an address space: the leader if it lives. 0: none. */
+pid_t proc_live_tid(pid_t pid)
+{
+	char path[64];
+	struct dirent *d;
+	pid_t found = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return 0;
+	while (!found && (d = readdir(dir))) {
+		pid_t tid = atoi(d->d_name);
+		char s = tid > 0 ? proc_state(pid, tid) : 0;
+
+		if (s && s != 'Z' && s != 'X')
+			found = tid;
+	}
+	closedir(dir);
+	return found;
+}
+
+static bool have_sys_admin(void)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[2];
+
+	if (syscall(SYS_capget, &h, d))
+		return false;
+	return d[CAP_SYS_ADMIN / 32].effective & (1u << (CAP_SYS_ADMIN % 32));
+}
+
+static bool have_ptrace(void)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[2];
+
+	if (syscall(SYS_capget, &h, d))
+		return false;
+	return d[0].effective & (1u << CAP_SYS_PTRACE);
+}
+
+static int check_arch(pid_t tid, struct keeper_error *e)
+{
+	unsigned char id[20] = {0};
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0; /* ptrace will say more */
+	if (read(fd, id, sizeof(id)) < 20) {
+		close(fd);
+		return 0;
+	}
+	close(fd);
+	if (memcmp(id, ELFMAG, SELFMAG) || id[EI_CLASS] != ELFCLASS64 || id[18] != EM_X86_64)
+		return keeper_fail(e, KEEPER_ARCH, -ENOEXEC, "not a 64-bit x86 program");
+	return 0;
+}
+
+/* Refuses, with a reason, what cannot be a target. */
+int proc_check(pid_t pid, struct keeper_error *e, bool *ret_seccomp)
+{
+	long tracer = 0, uid = -1, seccomp = 0, vm = 0;
+	FILE *f = open_proc(pid, "status");
+	char line[256];
+	pid_t live;
+
+	memset(e, 0, sizeof(*e));
+	e->pid = pid;
+	if (!f)
+		return keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "no process %d", pid);
+	while (fgets(line, sizeof(line), f)) {
+		sscanf(line, "TracerPid: %ld", &tracer);
+		sscanf(line, "Uid: %ld", &uid);
+		sscanf(line, "Seccomp: %ld", &seccomp);
+		vm |= !strncmp(line, "VmSize:", 7);
+	}
+	fclose(f);
+	live = proc_live_tid(pid);
+	if (!live)
+		return keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "process %d has ended", pid);
+	if (!vm && live == pid)
+		return keeper_fail(e, KEEPER_KERNEL_THREAD, -EPERM, "process %d is a kernel thread",
+				   pid);
+	if (geteuid() && (uid_t)uid != geteuid() && !have_ptrace())
+		return keeper_fail(e, KEEPER_OTHER_USER, -EPERM, "process %d belongs to user %ld",
+				   pid, uid);
+	if (tracer)
+		return keeper_fail(e, KEEPER_TRACED, -EBUSY, "process %d is traced by %ld", pid,
+				   tracer);
+	if (seccomp && !have_sys_admin())
+		return keeper_fail(e, KEEPER_SECCOMP, -EPERM,
+				   "process %d runs under seccomp; CAP_SYS_ADMIN is needed", pid);
+	if (ret_seccomp)
+		*ret_seccomp = seccomp != 0;
+	return check_arch(live, e);
+}

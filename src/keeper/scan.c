@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which addresses in limpet's code are in use by stopped threads (agent.h, "Busy addresses"):
+ *
+ *   - program counters;
+ *   - program counters saved in signal frames, told by the kernel's cs/ss word next to them. Where
+ *     such a frame was pushed on another stack (sigaltstack), that stack is looked through too;
+ *   - return addresses followed closely by the struct attach_regs of a hit in progress;
+ *   - where one of the first two lies in limpet's code, everything just above that stack pointer.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "keeper/internal.h"
+
+#define STACK_MAX  (8UL << 20)
+#define RAW_WORDS  512 /* looked at without further proof above a stack pointer in limpet's code */
+#define REGS_NEAR  8   /* words between a trampoline's return address and its attach_regs */
+#define USER_CS    0x33
+#define SIG_WORD   0x33ULL /* cs | gs << 16 | fs << 32 | ss << 48, ss apart */
+#define DEPTH      8
+
+struct scan {
+	struct target *t;
+	const struct agent_region *areas;
+	size_t count;
+	int depth;
+	int err;
+};
+
+static bool in_areas(const struct scan *s, u64 v)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (v >= s->areas[i].start && v < s->areas[i].end)
+			return true;
+	return false;
+}
+
+static void add_busy(struct scan *s, u64 v)
+{
+	struct target *t = s->t;
+
+	if (t->busy_count == t->busy_cap) {
+		size_t n = t->busy_cap ? t->busy_cap * 2 : 64;
+		u64 *p = realloc(t->busy, n * sizeof(*p));
+
+		if (!p) {
+			s->err = -ENOMEM;
+			return;
+		}
+		t->busy = p;
+		t->busy_cap = n;
+	}
+	t->busy[t->busy_count++] = v;
+}
+
+static void add_frame(struct scan *s, u64 at, u64 value)
+{
+	struct target *t = s->t;
+
+	if (t->frame_count == t->frame_cap) {
+		size_t n = t->frame_cap ? t->frame_cap * 2 : 16;
+		struct frame_word *p = realloc(t->frames, n * sizeof(*p));
+
+		if (!p) {
+			s->err = -ENOMEM;
+			return;
+		}
+		t->frames = p;
+		t->frame_cap = n;
+	}
+	t->frames[t->frame_count++] = (struct frame_word){at, value};
+}
+
+/* Is there a living struct attach_regs just above word i? */
+static bool hit_above(const u64 *w, size_t n, size_t i, u64 base)
+{
+	const size_t cs = offsetof(struct attach_regs, cs) / 8;
+	const size_t rsp = offsetof(struct attach_regs, rsp) / 8;
+
+	for (size_t k = i + 1; k < i + 1 + REGS_NEAR && k + rsp < n; k++)
+		if (w[k + cs] == USER_CS && w[k + rsp] > base + k * 8)
+			return true;
+	return false;
+}
+
+static void scan_stack(struct scan *s, u64 pc, u64 sp);
+
+static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, u64 end, size_t raw)
+{
+	for (size_t i = 0; i < n; i++) {
+		u64 v = w[i];
+
+		if (in_areas(s, v) && (i < raw || hit_above(w, n, i, base)))
+			add_busy(s, v);
+		if (i >= 3 && (v & 0xffffffffffffULL) == SIG_WORD && (w[i - 1] & 2) &&
+		    w[i - 1] < 1 << 22) {
+			u64 rip = w[i - 2], rsp = w[i - 3];
+
+			add_frame(s, base + (i - 2) * 8, rip);
+			if (in_areas(s, rip))
+				add_busy(s, rip);
+			if ((rsp < base || rsp >= end || in_areas(s, rip)) && s->depth < DEPTH) {
+				s->depth++;
+				scan_stack(s, rip, rsp);
+				s->depth--;
+			}
+		}
+	}
+}
+
+static void scan_stack(struct scan *s, u64 pc, u64 sp)
+{
+	const struct region *r;
+	u64 base = sp & ~7ULL, len;
+	u64 *words;
+
+	r = region_at(&s->t->maps, base);
+	if (!r || !r->read)
+		return;
+	len = r->end - base;
+	if (len > STACK_MAX)
+		len = STACK_MAX;
+	words = malloc(len);
+	if (!words) {
+		s->err = -ENOMEM;
+		return;
+	}
+	if (!target_read(s->t, base, words, len))
+		scan_words(s, words, len / 8, base, base + len, in_areas(s, pc) ? RAW_WORDS : 0);
+	free(words);
+}
+
+static int cmp_u64(const void *a, const void *b)
+{
+	u64 x = *(const u64 *)a, y = *(const u64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+int target_scan(struct target *t, const struct agent_region *areas, size_t count)
+{
+	struct scan s = {.t = t, .areas = areas, .count = count};
+
+	t->busy_count = t->frame_count = 0;
+	for (size_t i = 0; i < t->count; i++) {
+		struct thread *th = &t->threads[i];
+
+		if (th->tid < 0 || !th->regs.rip)
+			continue;
+		if (in_areas(&s, th->regs.rip))
+			add_busy(&s, th->regs.rip);
+		scan_stack(&s, th->regs.rip, th->regs.rsp);
+	}
+	if (t->busy_count)
+		qsort(t->busy, t->busy_count, sizeof(u64), cmp_u64);
+	return s.err;
+}
+
+static u64 moved(const struct agent_move *m, size_t n, u64 pc)
+{
+	for (size_t i = 0; i < n; i++)
+		if (m[i].from == pc)
+			return m[i].to;
+	return 0;
+}
+
+/* Threads (and signal frames) inside freshly patched windows go on in the trampoline's copy. */
+int target_apply_moves(struct target *t, const struct agent_move *moves, size_t count)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		struct user_regs_struct *r = &t->threads[i].regs;
+		bool restarts = (long)r->orig_rax >= 0 && (long)r->rax <= -512 && (long)r->rax >= -516;
+		u64 to = moved(moves, count, restarts ? r->rip - 2 : r->rip);
+
+		if (!to)
+			continue;
+		if (!t->threads[i].stopped)
+			return -EAGAIN; /* cannot be moved: waits in vfork */
+		r->rip = restarts ? to + 2 : to;
+	}
+	for (size_t i = 0; i < t->frame_count; i++) {
+		u64 to = moved(moves, count, t->frames[i].value);
+		int err = to ? target_write(t, t->frames[i].at, &to, sizeof(to)) : 0;
+
+		if (err)
+			return err;
+	}
+	return 0;
+}

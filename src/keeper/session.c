@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* A session as a keeper sees it, its targets among all processes, and the keeper's loop. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "keeper/internal.h"
+
+#define AGENT_FILE "liblimpet-agent.so"
+
+static char *agent_beside_us(void)
+{
+	static const char *const places[] = {"/", "/../agent/", "/../lib/limpet/", "/../lib/"};
+	const char *env = getenv("LIMPET_AGENT");
+	char self[PATH_MAX], path[PATH_MAX + 64], *slash;
+	ssize_t n;
+
+	if (env)
+		return strdup(env);
+	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n <= 0)
+		return NULL;
+	self[n] = 0;
+	slash = strrchr(self, '/');
+	*slash = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		snprintf(path, sizeof(path), "%s%s%s", self, places[i], AGENT_FILE);
+		if (!access(path, R_OK))
+			return realpath(path, NULL);
+	}
+	return NULL;
+}
+
+int keeper_open(struct keeper **ret, const char *dir, const char *agent_path)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	struct stat st;
+	int err;
+
+	if (!k)
+		return -ENOMEM;
+	err = store_open_path(&k->store, dir, 0);
+	if (err) {
+		free(k);
+		return err;
+	}
+	if (fstatat(k->store.dir_fd, "session", &st, AT_SYMLINK_NOFOLLOW)) {
+		err = -errno;
+		keeper_close(k);
+		return err;
+	}
+	k->agent_path = agent_path ? strdup(agent_path) : agent_beside_us();
+	k->dev_major = major(st.st_dev);
+	k->dev_minor = minor(st.st_dev);
+	k->ino = st.st_ino;
+	*ret = k;
+	return 0;
+}
+
+void keeper_close(struct keeper *k)
+{
+	store_close(&k->store);
+	free(k->agent_path);
+	free(k);
+}
+
+/* The agent of this session in a process: its header lies just below the session file's mapping. */
+int keeper_find(struct keeper *k, const struct regions *maps, int mem, u64 *ret_at,
+		struct agent_header *ret)
+{
+	for (size_t i = 0; i < maps->count; i++) {
+		const struct region *r = &maps->all[i];
+		u64 at = r->start - AGENT_HEADER_GAP;
+
+		if (r->ino != k->ino || r->dev_major != k->dev_major || r->dev_minor != k->dev_minor ||
+		    r->file_off)
+			continue;
+		if (pread(mem, ret, sizeof(*ret), (off_t)at) != sizeof(*ret))
+			continue;
+		if (ret->magic != AGENT_MAGIC || ret->version != AGENT_VERSION ||
+		    ret->size != sizeof(*ret) || !ret->session_ino)
+			continue;
+		*ret_at = at;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+bool keeper_is_target(struct keeper *k, pid_t pid, struct agent_header *ret)
+{
+	struct agent_header header;
+	struct regions maps = {0};
+	pid_t tid = proc_live_tid(pid);
+	char path[64];
+	u64 at;
+	bool found = false;
+	int mem;
+
+	if (!tid || proc_read_maps(tid, &maps))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/mem", tid);
+	mem = open(path, O_RDONLY | O_CLOEXEC);
+	if (mem >= 0) {
+		found = !keeper_find(k, &maps, mem, &at, &header);
+		close(mem);
+	}
+	free(maps.all);
+	if (found && ret)
+		*ret = header;
+	return found;
+}
+
+int keeper_each_target(struct keeper *k, int (*fn)(pid_t pid, void *arg), void *arg)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *d;
+	int r = 0;
+
+	if (!dir)
+		return -errno;
+	while (!r && (d = readdir(dir))) {
+		pid_t pid = atoi(d->d_name);
+
+		if (pid > 0 && pid != getpid() && keeper_is_target(k, pid, NULL))
+			r = fn(pid, arg);
+	}
+	closedir(dir);
+	return r;
+}
+
+long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret)
+{
+	struct agent_header h;
+	struct agent_probe *p;
+	char path[64];
+	size_t size;
+	ssize_t n;
+	int mem;
+
+	if (!keeper_is_target(k, pid, &h))
+		return -ESRCH;
+	if (h.probe_count > 1 << 20)
+		return -EINVAL;
+	size = h.probe_count * sizeof(*p);
+	p = malloc(size + 1);
+	if (!p)
+		return -ENOMEM;
+	snprintf(path, sizeof(path), "/proc/%d/mem", proc_live_tid(pid));
+	mem = open(path, O_RDONLY | O_CLOEXEC);
+	n = mem < 0 ? -1 : pread(mem, p, size, (off_t)h.probes);
+	if (mem >= 0)
+		close(mem);
+	if (size && n != (ssize_t)size) {
+		free(p);
+		return -EAGAIN; /* changed under us */
+	}
+	*ret = p;
+	return (long)h.probe_count;
+}
+
+struct loop {
+	struct keeper *k;
+	u32 failures;
+};
+
+static int sync_one(pid_t pid, void *arg)
+{
+	struct loop *l = arg;
+	struct keeper_error e;
+
+	if (keeper_sync(l->k, pid, &e) && e.reason != KEEPER_NO_PROCESS &&
+	    e.reason != KEEPER_NOT_TARGET)
+		l->failures++;
+	return 0;
+}
+
+/* Turns the session's futex into something poll() understands: a helper that writes to a pipe. */
+struct watcher {
+	struct keeper *k;
+	int fd;
+	_Atomic bool stop;
+	_Atomic u32 seen;
+};
+
+static void *watch(void *arg)
+{
+	struct watcher *w = arg;
+	while (!atomic_load(&w->stop)) {
+		u32 now = atomic_load(&w->k->store.file->generation);
+
+		if (now != atomic_exchange(&w->seen, now) && write(w->fd, "g", 1) < 0 &&
+		    errno != EAGAIN)
+			break;
+		store_wait(&w->k->store, now, 1000);
+	}
+	return NULL;
+}
+
+/* The pidfds of the session's tools, after the two fixed entries. */
+static nfds_t poll_set(struct keeper *k, struct pollfd *p)
+{
+	nfds_t n = 2;
+
+	for (int i = 0; i < SESSION_TOOLS; i++) {
+		u32 pid = atomic_load(&k->store.file->tools[i].pid);
+		int fd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+
+		if (fd < 0)
+			continue;
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		p[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
+	}
+	return n;
+}
+
+int keeper_run(struct keeper *k, int stop_fd)
+{
+	struct pollfd set[2 + SESSION_TOOLS];
+	struct watcher w = {.k = k};
+	struct loop l = {.k = k};
+	pthread_t thread;
+	int pipe_fd[2];
+
+	if (pipe2(pipe_fd, O_CLOEXEC | O_NONBLOCK))
+		return -errno;
+	w.fd = pipe_fd[1];
+	w.seen = atomic_load(&k->store.file->generation);
+	if (pthread_create(&thread, NULL, watch, &w)) {
+		close(pipe_fd[0]);
+		close(pipe_fd[1]);
+		return -EAGAIN;
+	}
+	for (;;) {
+		char buf[256];
+		nfds_t n;
+
+		while (read(pipe_fd[0], buf, sizeof(buf)) > 0)
+			;
+		store_tools(&k->store, NULL, 0); /* forgets the dead */
+		store_collect(&k->store);
+		l.failures = 0;
+		keeper_each_target(k, sync_one, &l);
+		set[0] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
+		set[1] = (struct pollfd){.fd = pipe_fd[0], .events = POLLIN};
+		n = poll_set(k, set);
+		while (poll(set, n, l.failures ? 200 : -1) < 0 && errno == EINTR)
+			;
+		for (nfds_t i = 2; i < n; i++)
+			close(set[i].fd);
+		if (set[0].revents)
+			break;
+	}
+	atomic_store(&w.stop, true);
+	pthread_join(thread, NULL);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+	return 0;
+}

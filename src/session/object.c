@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* See object.h: the checks of program and link files. */
+#include <asm/errno.h>
+#include "session/object.h"
+
+/* True when [off, off + count * elem) lies in a file of `size` bytes and is aligned for use. */
+static bool range_ok(u64 off, u64 count, u64 elem, u64 size)
+{
+	return off <= size && off % 4 == 0 && count <= (size - off) / elem;
+}
+
+int object_check_head(const struct object_header *head, u32 kind, u64 size)
+{
+	if (head->magic != OBJECT_MAGIC || head->layout_version != SESSION_LAYOUT_VERSION)
+		return -EINVAL;
+	if (head->kind != kind || !head->id || head->file_size != size)
+		return -EINVAL;
+	return 0;
+}
+
+int object_check_prog(const struct prog_file *prog, u64 size)
+{
+	if (object_check_head(&prog->head, OBJ_PROG, size))
+		return -EINVAL;
+	if (!prog->insn_count || prog->insn_count > BPF_MAX_INSNS ||
+	    prog->map_count > OBJECT_MAX_MAPS)
+		return -EINVAL;
+	if (prog->insns_off < sizeof(*prog) ||
+	    !range_ok(prog->insns_off, prog->insn_count, sizeof(struct bpf_insn), size))
+		return -EINVAL;
+	if (!range_ok(prog->map_ids_off, prog->map_count, sizeof(u32), size))
+		return -EINVAL;
+	return 0;
+}
+
+int object_check_link(const struct link_file *link, u64 size)
+{
+	if (object_check_head(&link->head, OBJ_LINK, size))
+		return -EINVAL;
+	if (size % PAGE_SIZE || size < 2 * PAGE_SIZE)
+		return -EINVAL;
+	if (!link->probe_count || link->probe_count > OBJECT_MAX_PROBES || !link->prog_id)
+		return -EINVAL;
+	if (link->probes_off < sizeof(*link) ||
+	    !range_ok(link->probes_off, link->probe_count, sizeof(struct link_probe),
+		      size - PAGE_SIZE))
+		return -EINVAL;
+	return 0;
+}
