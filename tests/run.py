@@ -7,6 +7,7 @@ fails without a "not ok" line, or prints no case at all, counts as one failed ca
 "N passed, N failed" (and ", N skipped" when any were).
 """
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,26 +18,26 @@ def wanted(tests, names):
     return [t for t in tests if not names or any(n in t["name"] for n in names)]
 
 
-def run(test):
+def run(test, build):
     start = time.time()
     try:
-        done = subprocess.run(test["cmd"], cwd=test["workdir"] or None, stdin=subprocess.DEVNULL,
+        done = subprocess.run(test["cmd"], cwd=test["workdir"] or build, stdin=subprocess.DEVNULL,
                               env=environment(test), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               timeout=test["timeout"] * (20 if long_run() else 1), check=False)
         out, status = done.stdout.decode(errors="replace"), done.returncode
     except subprocess.TimeoutExpired as e:
         out = (e.stdout or b"").decode(errors="replace") + "\n# timed out\n"
         status = -1
+    except OSError as e:
+        out, status = f"# {e}\n", -1
     return out, status, time.time() - start
 
 
 def long_run():
-    import os
     return bool(os.environ.get("LIMPET_LONG"))
 
 
 def environment(test):
-    import os
     env = dict(os.environ)
     env.update(test["env"])
     return env
@@ -47,7 +48,7 @@ def main():
     tests = json.loads(subprocess.check_output(["meson", "introspect", "--tests", build]))
     passed = failed = skipped = 0
     for test in wanted(tests, names):
-        out, status, seconds = run(test)
+        out, status, seconds = run(test, build)
         ok = len(re.findall(r"^ok ", out, re.M))
         bad = len(re.findall(r"^not ok ", out, re.M))
         skip = re.findall(r"^skip (.*)$", out, re.M)

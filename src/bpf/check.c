@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The structural check (bpf/check.h). Two passes: the first looks at every instruction by itself and
+ * marks the second halves of wide ones; the second looks at where control goes. After it, an engine
+ * may index tables by register, opcode, map and jump target without further tests.
+ */
+#include "bpf/check.h"
+#include "bpf/helper_desc.h"
+
+#define CHECK_EINVAL 22
+#define CHECK_E2BIG  7
+
+struct check {
+	const struct bpf_insn *insns;
+	u32 count;
+	const struct bpf_check_env *env;
+};
+
+static int refuse(const struct check *c, u32 at, const char *what)
+{
+	if (c->env->log)
+		bpf_log(c->env->log, "insn %d: %s\n", (int)at, what);
+	return -CHECK_EINVAL;
+}
+
+/* A wide instruction's second half: everything but imm is zero, and so is the opcode. */
+static bool is_wide(const struct bpf_insn *in)
+{
+	return in->code == (BPF_LD | BPF_IMM | BPF_DW);
+}
+
+static int check_alu(const struct check *c, u32 at, const struct bpf_insn *in)
+{
+	u8 op = in->code & 0xf0;
+	bool wide = (in->code & 7) == BPF_ALU64, reg = in->code & BPF_X;
+
+	if (op > BPF_END || in->dst_reg > 9)
+		return refuse(c, at, op > BPF_END ? "invalid BPF_ALU opcode" : "frame pointer is read only");
+	if (op == BPF_END) {
+		if (in->src_reg || in->off || (wide && reg) || (in->imm != 16 && in->imm != 32 && in->imm != 64))
+			return refuse(c, at, "BPF_END uses reserved fields");
+		return 0;
+	}
+	if (op == BPF_NEG)
+		return reg || in->src_reg || in->off || in->imm ? refuse(c, at, "BPF_NEG uses reserved fields") : 0;
+	if (reg ? in->imm != 0 : in->src_reg != 0)
+		return refuse(c, at, "BPF_ALU uses reserved fields");
+	if (op == BPF_MOV && reg)
+		return in->off == 0 || in->off == 8 || in->off == 16 || (wide && in->off == 32) ?
+			       0 :
+			       refuse(c, at, "BPF_MOV uses reserved fields");
+	if (in->off && !((op == BPF_DIV || op == BPF_MOD) && in->off == 1))
+		return refuse(c, at, "BPF_ALU uses reserved fields");
+	if (c->env->rfc_only)
+		return 0;
+	if ((op == BPF_DIV || op == BPF_MOD) && !reg && !in->imm)
+		return refuse(c, at, "div by zero");
+	if ((op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH) && !reg && (u32)in->imm >= (wide ? 64u : 32u))
+		return refuse(c, at, "invalid shift");
+	return 0;
+}
+
+static int check_wide(const struct check *c, u32 at, const struct bpf_insn *in)
+{
+	const struct bpf_insn *half = in + 1;
+	u32 index = (u32)in->imm;
+
+	if (in->off || in->dst_reg > 9)
+		return refuse(c, at, "BPF_LD_IMM64 uses reserved fields");
+	if (at + 1 >= c->count || half->code || half->dst_reg || half->src_reg || half->off)
+		return refuse(c, at, "invalid bpf_ld_imm64 insn");
+	switch (in->src_reg) {
+	case 0:
+		return 0;
+	case BPF_PSEUDO_MAP_FD:
+		return half->imm || index >= c->env->map_count ? refuse(c, at, "no such map") : 0;
+	case BPF_PSEUDO_MAP_VALUE:
+		if (index >= c->env->map_count)
+			return refuse(c, at, "no such map");
+		if (c->env->map_value_size && (u32)half->imm >= c->env->map_value_size[index])
+			return refuse(c, at, "invalid direct value offset");
+		return 0;
+	case BPF_PSEUDO_FUNC:
+		return (s64)at + 1 + in->imm < 0 || (s64)at + 1 + in->imm >= c->count ?
+			       refuse(c, at, "invalid callback target") :
+			       0;
+	default:
+		return refuse(c, at, "unrecognized bpf_ld_imm64 insn");
+	}
+}
+
+static bool atomic_known(const struct bpf_insn *in, bool word)
+{
+	switch (in->imm) {
+	case BPF_ADD:
+	case BPF_AND:
+	case BPF_OR:
+	case BPF_XOR:
+	case BPF_ADD | BPF_FETCH:
+	case BPF_AND | BPF_FETCH:
+	case BPF_OR | BPF_FETCH:
+	case BPF_XOR | BPF_FETCH:
+	case BPF_XCHG:
+	case BPF_CMPXCHG:
+		return word;
+	case BPF_LOAD_ACQ:
+	case BPF_STORE_REL:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int check_memory(const struct check *c, u32 at, const struct bpf_insn *in)
+{
+	u8 mode = in->code & 0xe0, size = in->code & 0x18, class = in->code & 7;
+
+	if (class == BPF_LDX) {
+		bool sx = mode == BPF_MEMSX && size != BPF_DW;
+
+		if ((mode != BPF_MEM && !sx) || in->imm || in->dst_reg > 9)
+			return refuse(c, at, "BPF_LDX uses reserved fields");
+		return 0;
+	}
+	if (class == BPF_ST)
+		return mode != BPF_MEM || in->src_reg ? refuse(c, at, "BPF_ST uses reserved fields") : 0;
+	if (mode == BPF_MEM)
+		return in->imm ? refuse(c, at, "BPF_STX uses reserved fields") : 0;
+	if (mode != BPF_ATOMIC || !atomic_known(in, size == BPF_W || size == BPF_DW))
+		return refuse(c, at, "BPF_ATOMIC uses invalid operation");
+	if (in->imm & BPF_FETCH && in->imm != BPF_CMPXCHG && in->src_reg > 9)
+		return refuse(c, at, "frame pointer is read only");
+	if (in->imm == BPF_LOAD_ACQ && in->dst_reg > 9)
+		return refuse(c, at, "frame pointer is read only");
+	return 0;
+}
+
+static int check_call(const struct check *c, u32 at, const struct bpf_insn *in)
+{
+	const struct bpf_helper_desc *d;
+
+	if (in->code != (BPF_JMP | BPF_CALL) || in->dst_reg || in->off)
+		return refuse(c, at, "BPF_CALL uses reserved fields");
+	if (in->src_reg == BPF_PSEUDO_CALL)
+		return (s64)at + 1 + in->imm < 0 || (s64)at + 1 + in->imm >= c->count ?
+			       refuse(c, at, "call out of range") :
+			       0;
+	if (in->src_reg)
+		return refuse(c, at, "BPF_CALL uses reserved fields");
+	d = bpf_helper_desc((u32)in->imm);
+	if (c->env->helper_known ? c->env->helper_known((u32)in->imm) : d && d->name && !d->why_not)
+		return 0;
+	if (c->env->log)
+		bpf_log(c->env->log, d && d->name ? "unknown func bpf_%s#%d\n" : "invalid func %s#%d\n",
+			d && d->name ? d->name : "unknown", in->imm);
+	return -CHECK_EINVAL;
+}
+
+static int check_jump(const struct check *c, u32 at, const struct bpf_insn *in)
+{
+	u8 op = in->code & 0xf0;
+	bool wide = (in->code & 7) == BPF_JMP;
+
+	if (op == BPF_CALL)
+		return wide ? check_call(c, at, in) : refuse(c, at, "unknown opcode");
+	if (op == BPF_EXIT)
+		return !wide || in->code & BPF_X || in->dst_reg || in->src_reg || in->off || in->imm ?
+			       refuse(c, at, "BPF_EXIT uses reserved fields") :
+			       0;
+	if (op == BPF_JA)
+		return in->code & BPF_X || in->dst_reg || in->src_reg || (wide ? in->imm : in->off) ?
+			       refuse(c, at, "BPF_JA uses reserved fields") :
+			       0;
+	if (op == BPF_JCOND)
+		return !wide || in->code & BPF_X || in->dst_reg || in->src_reg || in->imm ?
+			       refuse(c, at, "invalid may_goto") :
+			       0;
+	if (op > BPF_JSLE)
+		return refuse(c, at, "unknown opcode");
+	return (in->code & BPF_X ? in->imm != 0 : in->src_reg != 0) ? refuse(c, at, "BPF_JMP uses reserved fields") : 0;
+}
+
+/* Every instruction by itself. */
+static int check_insn(const struct check *c, u32 at)
+{
+	const struct bpf_insn *in = &c->insns[at];
+
+	if (in->dst_reg > 10 || in->src_reg > 10)
+		return refuse(c, at, in->dst_reg > 10 ? "invalid destination register" : "invalid source register");
+	switch (in->code & 7) {
+	case BPF_ALU:
+	case BPF_ALU64:
+		return check_alu(c, at, in);
+	case BPF_LD:
+		return is_wide(in) ? check_wide(c, at, in) : refuse(c, at, "BPF_LD_[ABS|IND] is not supported");
+	case BPF_LDX:
+	case BPF_ST:
+	case BPF_STX:
+		return check_memory(c, at, in);
+	default:
+		return check_jump(c, at, in);
+	}
+}
+
+/* True when `target` is the second half of a wide instruction, which lies just before it. */
+static bool inside_wide(const struct check *c, u32 target)
+{
+	/* A half's opcode is 0 and no instruction's is: one look back is enough. */
+	return target && !c->insns[target].code && is_wide(&c->insns[target - 1]);
+}
+
+static int check_target(const struct check *c, u32 at, s64 target, const char *what)
+{
+	if (target >= 0 && target < c->count && !inside_wide(c, (u32)target))
+		return 0;
+	if (c->env->log)
+		bpf_log(c->env->log, "%s from insn %d to %d\n", what, (int)at, (int)target);
+	return -CHECK_EINVAL;
+}
+
+/* Where control goes from one instruction. */
+static int check_flow(const struct check *c, u32 at)
+{
+	const struct bpf_insn *in = &c->insns[at];
+	u8 class = in->code & 7, op = in->code & 0xf0;
+	bool jump = class == BPF_JMP || class == BPF_JMP32;
+
+	if (is_wide(in) && in->src_reg == BPF_PSEUDO_FUNC)
+		return check_target(c, at, (s64)at + 1 + in->imm, "callback out of range");
+	if (!jump || op == BPF_EXIT)
+		return 0;
+	if (op == BPF_CALL)
+		return in->src_reg == BPF_PSEUDO_CALL ?
+			       check_target(c, at, (s64)at + 1 + in->imm, "call out of range") :
+			       0;
+	return check_target(c, at, (s64)at + 1 + (class == BPF_JMP32 && op == BPF_JA ? in->imm : in->off),
+			    "jump out of range");
+}
+
+int bpf_check(const struct bpf_insn *insns, u32 count, const struct bpf_check_env *env)
+{
+	struct check c = {insns, count, env};
+	u8 last;
+	int err;
+
+	if (!count || count > BPF_MAX_INSNS)
+		return -CHECK_E2BIG;
+	for (u32 at = 0; at < count; at++) {
+		err = check_insn(&c, at);
+		if (err)
+			return err;
+		at += is_wide(&insns[at]);
+	}
+	for (u32 at = 0; at < count; at++) {
+		err = check_flow(&c, at);
+		if (err)
+			return err;
+		at += is_wide(&insns[at]);
+	}
+	last = insns[count - 1].code;
+	if (last != (BPF_JMP | BPF_EXIT) && last != (BPF_JMP | BPF_JA) && last != (BPF_JMP32 | BPF_JA))
+		return refuse(&c, count - 1, "last insn is not an exit or jmp");
+	return 0;
+}
