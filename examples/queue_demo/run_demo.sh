@@ -100,7 +100,7 @@ background)
     "$limpet" start -- "$programs/target" &
     target_pid=$!
     sleep 0.5
-    "$limpet" attach "$(pgrep -n -x target)" "${tool[@]}" &
+    "$limpet" attach "$(pgrep -n -x -P "$target_pid" target)" "${tool[@]}" &
     tool_pid=$! ;;
 esac
 
