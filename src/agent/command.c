@@ -20,7 +20,7 @@
 #define INBOX_SIZE (1024 * 1024)
 
 void agent_enter(void);
-extern u8 image_start[] __asm__("__executable_start") HIDDEN;
+extern u8 image_start[] __asm__("__ehdr_start") HIDDEN;
 extern u8 text_end[] __asm__("etext") HIDDEN;
 extern u8 image_end[] __asm__("_end") HIDDEN;
 
