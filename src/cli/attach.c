@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * limpet attach: makes a running process a target and leaves a keeper. With a tool: runs it, or, if it
+ * runs in the session already, shows its log from here on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "cli/cli.h"
+
+#ifdef HAVE_KEEPER
+
+/* The pid of a tool of this session that runs the same file; 0: none. */
+static pid_t tool_running(struct store *s, const char *path)
+{
+	u32 pids[SESSION_TOOLS];
+	int n = store_tools(s, pids, SESSION_TOOLS);
+	struct stat want, have;
+
+	if (stat(path, &want))
+		return 0;
+	for (int i = 0; i < n && i < SESSION_TOOLS; i++) {
+		char exe[64];
+
+		snprintf(exe, sizeof(exe), "/proc/%u/exe", pids[i]);
+		if (!stat(exe, &have) && have.st_dev == want.st_dev && have.st_ino == want.st_ino)
+			return (pid_t)pids[i];
+	}
+	return 0;
+}
+
+/* Until the tool ends, or Ctrl-C, which ends us and not the tool. */
+static int follow_log(struct store *s, const char *tool, pid_t pid)
+{
+	char log[PATH_MAX], buf[4096];
+	bool last = false;
+	ssize_t n;
+	int fd;
+
+	log_path(s, tool, log, sizeof(log));
+	fd = open(log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0) {
+		note(T("attach: %s runs already (pid %d), its output goes where it was started",
+		       "attach：%s 已在运行（pid %d），输出在启动它的地方"), tool, pid);
+		return EXIT_OK;
+	}
+	note(T("attach: %s runs already (pid %d); its output from here on (Ctrl-C ends only this view):",
+	       "attach：%s 已在运行（pid %d）；以下是此后的输出（Ctrl-C 只结束显示）："), tool, pid);
+	lseek(fd, 0, SEEK_END);
+	for (;;) {
+		while ((n = read(fd, buf, sizeof(buf))) > 0) {
+			if (fwrite(buf, 1, (size_t)n, stdout) != (size_t)n)
+				break;
+		}
+		fflush(stdout);
+		if (last || ferror(stdout))
+			break;
+		last = kill(pid, 0) && errno == ESRCH;
+		usleep(100000);
+	}
+	close(fd);
+	return EXIT_OK;
+}
+
+static int attach_with_tool(struct store *s, char **argv)
+{
+	char path[PATH_MAX];
+	bool is_static;
+	int status = program_check("attach", argv[0], path, sizeof(path), &is_static);
+	pid_t pid;
+
+	if (status)
+		return status;
+	pid = tool_running(s, path);
+	return pid ? follow_log(s, argv[0], pid) : load_foreground(s, argv);
+}
+
+static int attach_process(struct store *s, pid_t pid)
+{
+	struct keeper_error e = {0};
+	struct keeper *k;
+	int status = keep_open(&k, s);
+
+	if (status)
+		return status;
+	if (keeper_inject(k, pid, &e)) {
+		e.pid = e.pid ? e.pid : pid;
+		status = keep_fail("attach", &e);
+	}
+	keeper_close(k);
+	return status ? status : keep_leave(s);
+}
+
+static int attach_all(const struct options *o, pid_t pid, char **tool)
+{
+	struct store s;
+	int status = session_open(&s, o, STORE_CREATE);
+
+	if (status)
+		return status;
+	status = attach_process(&s, pid);
+	if (!status && *tool)
+		status = attach_with_tool(&s, tool);
+	else if (!status)
+		printf(T("process %d is a target\n", "进程 %d 已成为目标\n"), pid);
+	store_close(&s);
+	return status;
+}
+
+#else
+
+static int attach_all(const struct options *o, pid_t pid, char **tool)
+{
+	return fail(EXIT_FAILED, T("cannot attach to %d: this build of limpet has no keeper; start the program with `limpet start`",
+				   "无法附加到 %d：此 limpet 构建没有维护组件；请用 `limpet start` 启动该程序"), pid);
+}
+
+#endif
+
+static int run_attach(const struct command *c, int argc, char **argv)
+{
+	struct options o;
+	int status, i = options_parse(c, argc, argv, "s", &o, &status);
+	pid_t pid;
+
+	if (i < 0)
+		return status;
+	if (i == argc || !*argv[i])
+		return usage_error(c, T("which process? (a PID is missing; is the program running?)",
+					"哪个进程？（缺少 PID；程序在运行吗？）"));
+	status = pid_parse("attach", argv[i], &pid);
+	if (!status)
+		status = pid_check(pid);
+	return status ? status : attach_all(&o, pid, argv + i + 1);
+}
+
+const struct command cmd_attach = {
+	"attach", run_attach, {"make a running process a target", "使运行中的进程成为目标"},
+	{"usage: limpet attach [-s NAME] PID [TOOL [ARGS...]]\n\n"
+	 "Makes a running process a target. With TOOL: runs it, or shows its output if it runs already.\n"
+	 "Attaching again is no error. `limpet detach PID` leaves the process as it was.\n"
+	 "  -s, --session NAME  the session to use (default: default)\n\n"
+	 "Exit status: 0 attached, 1 failed, 2 wrong usage; with TOOL the tool's own.\n",
+	 "用法：limpet attach [-s 名称] PID [工具 [参数...]]\n\n"
+	 "使运行中的进程成为目标。给出工具时运行它；若它已在运行，则显示其输出。\n"
+	 "重复附加不是错误。`limpet detach PID` 使进程恢复原状。\n"
+	 "  -s, --session 名称  使用的会话（缺省：default）\n\n"
+	 "退出状态：0 已附加，1 失败，2 用法错误；给出工具时为工具自己的状态。\n"},
+};

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between the files of the `limpet` command: the table row of a subcommand, options, messages in
+ * two languages, and running a program with one of limpet's libraries in front.
+ *
+ * Exit statuses: 0 done, 1 failed, 2 wrong usage, 126 found but cannot be run, 127 not found,
+ * 128 + N ended by signal N; load, start and attach with a tool otherwise pass on the program's own.
+ * Errors are one line on stderr: what failed, on what, why; what to do next.
+ */
+#ifndef LIMPET_CLI_CLI_H
+#define LIMPET_CLI_CLI_H
+
+#include <signal.h>
+#include <sys/types.h>
+#include "store/store.h"
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
+
+struct command {
+	const char *name;
+	int (*run)(const struct command *c, int argc, char **argv); /* argv[0] is the name */
+	const char *summary[2]; /* English, Chinese */
+	const char *help[2];
+};
+
+extern const struct command cmd_load, cmd_start, cmd_attach, cmd_detach, cmd_list, cmd_map,
+	cmd_trace, cmd_gc, cmd_version, cmd_help;
+
+/* lang.c */
+extern bool cli_chinese;
+#define T(en, zh) (cli_chinese ? (zh) : (en))
+void lang_init(void);
+
+/* util.c */
+int fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+struct options {
+	const char *session;
+	bool background, json, all, now;
+};
+
+/*
+ * Reads leading options; `accept` has the letters this command knows (of "sbjan"). Returns the
+ * index of the first operand, or -1 with *ret_status set: the command ends with that.
+ */
+int options_parse(const struct command *c, int argc, char **argv, const char *accept,
+		  struct options *ret, int *ret_status);
+int usage_error(const struct command *c, const char *what);
+extern bool cli_as_bpftime;
+
+/* Opens the session; on failure says why and returns the exit status. */
+int session_open(struct store *ret, const struct options *o, u32 flags);
+
+/* Path of a library of ours (folder in the build tree; file name); false after saying so. */
+bool library_find(const char *folder, const char *file, const char *env, char *ret, size_t size);
+
+/* Pids of processes that limpet's agent is in. Returns the number stored. */
+int targets_find(const struct store *s, u32 *ret, int max);
+long link_count(struct store *s);
+
+/* run.c */
+struct run {
+	char **argv;
+	const char *preload;     /* library to put in front, NULL: none */
+	const char *session_dir; /* LIMPET_SESSION_DIR */
+	int output;              /* >= 0: background, own session, both outputs there */
+	int timeout_ms;          /* > 0: on_timeout once, when it runs that long */
+	void (*on_timeout)(void *arg);
+	void *arg;
+	pid_t pid;
+	sigset_t old_mask;
+};
+
+/*
+ * Is it something limpet can load or start? *ret_static is set for programs without a dynamic
+ * loader. 0, or an exit status after saying why.
+ */
+int program_check(const char *verb, const char *name, char *ret_path, size_t size,
+		  bool *ret_static);
+int run_start(struct run *r); /* 0, or an exit status after saying why; blocks signals */
+int run_wait(struct run *r);  /* passes signals on; returns the exit status to end with */
+
+/* load.c */
+int load_foreground(struct store *s, char **argv);
+void log_path(const struct store *s, const char *tool, char *ret, size_t size);
+
+/* pid.c */
+int pid_parse(const char *verb, const char *text, pid_t *ret);
+int pid_check(pid_t pid); /* 0 when it can become a target, else an exit status after saying why */
+
+/* keep.c; without a keeper in this build they fail, saying so */
+#ifdef HAVE_KEEPER
+#include "keeper/keeper.h"
+int keep_open(struct keeper **ret, const struct store *s);
+int keep_fail(const char *verb, const struct keeper_error *e);
+/* Leaves a process that keeps the session's targets until there are none; again: no error. */
+int keep_leave(struct store *s);
+/* Keeps the session on a thread of this process until keep_stop(). */
+int keep_thread_start(struct store *s);
+void keep_thread_stop(void);
+#endif
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* limpet gc: removes what dead tools left in a session. */
+#include <stdio.h>
+#include <string.h>
+#include <errno.h>
+#include "cli/cli.h"
+
+static int run_gc(const struct command *c, int argc, char **argv)
+{
+	struct options o;
+	int status, i = options_parse(c, argc, argv, "s", &o, &status), n;
+	char path[SESSION_PATH_MAX];
+	struct store s;
+
+	if (i < 0)
+		return status;
+	if (i < argc)
+		return usage_error(c, T("takes no argument", "不接受参数"));
+	if (!store_path(o.session, path, sizeof(path)) && store_open(&s, o.session, 0) == -ENOENT) {
+		puts(T("removed 0 objects", "清除了 0 个对象"));
+		return EXIT_OK;
+	}
+	status = session_open(&s, &o, 0);
+	if (status)
+		return status;
+	store_tools(&s, NULL, 0); /* clears the entries of the dead */
+	n = store_collect(&s);
+	if (n >= 0)
+		printf(T("removed %d objects\n", "清除了 %d 个对象\n"), n);
+	else
+		status = fail(EXIT_FAILED, T("cannot clean session %s: %s; check that its directory is writable",
+					     "无法清理会话 %s：%s；请检查目录是否可写"), s.path, strerror(-n));
+	store_close(&s);
+	return status;
+}
+
+const struct command cmd_gc = {
+	"gc", run_gc, {"remove what ended tools left behind", "清除已结束的工具遗留的对象"},
+	{"usage: limpet gc [-s NAME]\n\n"
+	 "Removes maps, programs and links that no living tool holds and nothing pins.\n"
+	 "Exit status: 0 (also when there was nothing), 1 failed, 2 wrong usage.\n",
+	 "用法：limpet gc [-s 名称]\n\n"
+	 "清除没有存活工具持有、也没有被固定（pin）的 map、程序和链接。\n"
+	 "退出状态：0 成功（包括无可清除），1 失败，2 用法错误。\n"},
+};

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Keepers that the command makes: a thread of `limpet start`, and a small process left by `limpet
+ * attach`. At most one such process keeps a session: it holds a lock on the file `keeper.lock`. It
+ * ends when there are no targets; having let go of the lock it looks once more, so that a
+ * target which came in between is not left alone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "cli/cli.h"
+
+#ifdef HAVE_KEEPER
+
+static struct keeping {
+	struct store *store;
+	struct keeper *keeper;
+	int stop;
+	pthread_t thread;
+} keeping = {.stop = -1};
+
+int keep_open(struct keeper **ret, const struct store *s)
+{
+	char agent[SESSION_PATH_MAX];
+	int err;
+
+	if (!library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", agent, sizeof(agent)))
+		return EXIT_FAILED;
+	err = keeper_open(ret, s->path, agent);
+	return err ? fail(EXIT_FAILED, T("cannot keep session %s: %s; check its directory",
+					 "无法维护会话 %s：%s；请检查其目录"), s->path, strerror(-err)) : 0;
+}
+
+int keep_fail(const char *verb, const struct keeper_error *e)
+{
+	const char *next = T("start the program with `limpet start`", "请用 `limpet start` 启动该程序");
+
+	if (e->reason == KEEPER_NOT_TARGET)
+		return fail(EXIT_FAILED, T("%s: process %d is not a target of this session; `limpet list` shows them",
+					   "%s：进程 %d 不是本会话的目标；`limpet list` 列出目标"), verb, e->pid);
+	if (e->reason == KEEPER_BUSY)
+		next = T("try again", "请重试");
+	else if (e->reason == KEEPER_NO_AGENT)
+		next = T("run tools/install.sh again or set LIMPET_AGENT", "请重新运行 tools/install.sh，或设置 LIMPET_AGENT");
+	else if (e->reason == KEEPER_NO_PROCESS)
+		next = T("`pgrep NAME` finds one", "可用 `pgrep 名称` 查找");
+	return fail(EXIT_FAILED, T("%s: process %d: %s%s%s; %s", "%s：进程 %d：%s%s%s；%s"), verb, e->pid,
+		    e->detail, *e->detail && e->error ? ": " : "", e->error ? strerror(-e->error) : "", next);
+}
+
+static void *keep_thread(void *arg)
+{
+	struct keeping *k = arg;
+
+	keeper_run(k->keeper, k->stop);
+	return NULL;
+}
+
+int keep_thread_start(struct store *s)
+{
+	sigset_t all, old;
+	int err, status = keep_open(&keeping.keeper, s);
+
+	if (status)
+		return status;
+	keeping.store = s;
+	keeping.stop = eventfd(0, EFD_CLOEXEC);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	err = keeping.stop < 0 ? errno : pthread_create(&keeping.thread, NULL, keep_thread, &keeping);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return err ? fail(EXIT_FAILED, T("cannot keep session %s: %s; try again", "无法维护会话 %s：%s；请重试"),
+			  s->path, strerror(err)) : 0;
+}
+
+void keep_thread_stop(void)
+{
+	u64 one = 1;
+
+	if (write(keeping.stop, &one, sizeof(one)) == sizeof(one))
+		pthread_join(keeping.thread, NULL);
+	keeper_close(keeping.keeper);
+	close(keeping.stop);
+}
+
+static bool have_targets(struct store *s)
+{
+	u32 pid;
+
+	return targets_find(s, &pid, 1) > 0;
+}
+
+/* In the process that stays. */
+static void keep_until_alone(struct store *s, int lock)
+{
+	do {
+		if (keep_thread_start(s))
+			return;
+		while (have_targets(s))
+			sleep(2);
+		keep_thread_stop();
+		flock(lock, LOCK_UN);
+	} while (have_targets(s) && !flock(lock, LOCK_EX | LOCK_NB));
+}
+
+int keep_leave(struct store *s)
+{
+	int lock = openat(s->dir_fd, "keeper.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	pid_t pid;
+
+	if (lock < 0)
+		return fail(EXIT_FAILED, T("cannot keep session %s: %m; check its directory",
+					   "无法维护会话 %s：%m；请检查其目录"), s->path);
+	if (flock(lock, LOCK_EX | LOCK_NB)) {
+		close(lock); /* somebody keeps it */
+		return 0;
+	}
+	pid = fork();
+	if (!pid) {
+		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+		setsid();
+		if (fork())
+			_exit(0);
+		for (int fd = 0; fd < 3; fd++)
+			dup2(null, fd);
+		if (chdir("/"))
+			_exit(1);
+		keep_until_alone(s, lock);
+		_exit(0);
+	}
+	close(lock);
+	if (pid < 0)
+		return fail(EXIT_FAILED, T("cannot leave a keeper: %m; try again", "无法留下维护进程：%m；请重试"));
+	waitpid(pid, NULL, __WNOTHREAD);
+	return 0;
+}
+
+#endif

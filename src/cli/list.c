@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * limpet list: what a session has. Everything becomes one JSON value first; --json prints that, the
+ * tables are made from it.
+ */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "cli/maps.h"
+
+#define MANY 4096
+
+static void add_int(struct json_object *o, const char *key, u64 v)
+{
+	json_object_object_add(o, key, json_object_new_uint64(v));
+}
+
+/* Text from a session may be spoilt: only printable bytes pass. */
+static void add_text(struct json_object *o, const char *key, const char *text, size_t max)
+{
+	char clean[1100];
+	size_t n = 0;
+
+	for (; n < max && n < sizeof(clean) - 1 && text[n]; n++)
+		clean[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
+	clean[n] = 0;
+	json_object_object_add(o, key, json_object_new_string(clean));
+}
+
+const char *map_type_text(u32 type, char buf[16])
+{
+	const struct map_ops *ops = map_ops_find(type);
+
+	if (ops)
+		return ops->name;
+	snprintf(buf, 16, "type-%u", type);
+	return buf;
+}
+
+struct json_object *map_facts(struct store *s, u32 id)
+{
+	static const char *const stats[] = {"full", "overwritten", "no_element", "busy", "collected", "corrupt"};
+	struct json_object *o, *counts;
+	const struct map_meta *meta;
+	int err, fd = store_peek(s, OBJ_MAP, id);
+	char type[16];
+	u64 size;
+	void *base;
+
+	if (fd < 0)
+		return NULL;
+	base = store_map_fd(fd, false, &size, &err);
+	close(fd);
+	if (!base)
+		return NULL;
+	meta = (void *)((u8 *)base + size - MAP_META_SIZE);
+	if (size < MAP_META_SIZE || size % PAGE_SIZE || meta->magic != MAP_MAGIC) {
+		munmap(base, size);
+		return NULL;
+	}
+	o = json_object_new_object();
+	counts = json_object_new_object();
+	add_int(o, "id", id);
+	add_text(o, "type", map_type_text(meta->def.type, type), 16);
+	add_text(o, "name", meta->def.name, MAP_NAME_LEN);
+	add_int(o, "key_size", meta->def.key_size);
+	add_int(o, "value_size", meta->def.value_size);
+	add_int(o, "max_entries", meta->def.max_entries);
+	add_int(o, "flags", meta->def.flags);
+	add_int(o, "bytes", size);
+	json_object_object_add(o, "frozen", json_object_new_boolean(atomic_load(&meta->frozen) != 0));
+	for (u32 i = 0; i < sizeof(stats) / sizeof(stats[0]); i++)
+		add_int(counts, stats[i], atomic_load(&meta->stat[i]));
+	json_object_object_add(o, "counters", counts);
+	munmap(base, size);
+	return o;
+}
+
+static struct json_object *prog_facts(struct store *s, u32 id)
+{
+	struct json_object *o;
+	int err;
+	u64 size;
+	struct prog_file *p = store_map_object(s, OBJ_PROG, id, &size, &err);
+
+	if (!p)
+		return NULL;
+	o = json_object_new_object();
+	if (size >= sizeof(*p)) {
+		add_int(o, "id", id);
+		add_int(o, "type", p->type);
+		add_text(o, "name", p->name, sizeof(p->name));
+		add_int(o, "instructions", p->insn_count);
+		add_int(o, "maps", p->map_count);
+		json_object_object_add(o, "verified", json_object_new_boolean(p->verified != 0));
+	}
+	munmap(p, size);
+	return o;
+}
+
+static struct json_object *link_facts(struct store *s, u32 id)
+{
+	const struct link_stats *st;
+	struct json_object *o;
+	int err;
+	u64 size;
+	struct link_file *l = store_map_object(s, OBJ_LINK, id, &size, &err);
+
+	if (!l)
+		return NULL;
+	o = json_object_new_object();
+	if (size >= sizeof(*l) + PAGE_SIZE) {
+		st = (void *)((u8 *)l + size - PAGE_SIZE);
+		add_int(o, "id", id);
+		add_int(o, "prog_id", l->prog_id);
+		add_text(o, "path", l->path, sizeof(l->path));
+		if (l->probe_count && l->probes_off <= size - sizeof(struct link_probe))
+			add_int(o, "offset", ((struct link_probe *)((u8 *)l + l->probes_off))->offset);
+		add_int(o, "probes", l->probe_count);
+		json_object_object_add(o, "return", json_object_new_boolean(l->flags & PROBE_F_RETURN));
+		json_object_object_add(o, "pid", json_object_new_int(l->pid));
+		json_object_object_add(o, "live", json_object_new_boolean(atomic_load(&l->live) != 0));
+		add_int(o, "hits", atomic_load(&st->hits));
+		add_int(o, "faults", atomic_load(&st->faults));
+		add_int(o, "budget", atomic_load(&st->budget));
+		add_int(o, "skipped", atomic_load(&st->skipped));
+	}
+	munmap(l, size);
+	return o;
+}
+
+static struct json_object *objects(struct store *s, enum object_kind kind,
+				   struct json_object *(*facts)(struct store *s, u32 id))
+{
+	struct json_object *all = json_object_new_array(), *one;
+	static u32 ids[MANY];
+	int n = store_list(s, kind, ids, MANY);
+
+	for (int i = 0; i < n && i < MANY; i++) {
+		one = facts(s, ids[i]);
+		if (!one || !json_object_object_length(one)) {
+			json_object_put(one);
+			one = json_object_new_object();
+			add_int(one, "id", ids[i]);
+			add_text(one, "error", "damaged or gone", 64);
+		}
+		json_object_array_add(all, one);
+	}
+	return all;
+}
+
+static struct json_object *processes(const u32 *pids, int n)
+{
+	struct json_object *all = json_object_new_array();
+
+	for (int i = 0; i < n; i++) {
+		struct json_object *o = json_object_new_object();
+		char path[64], comm[64] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%u/comm", pids[i]);
+		f = fopen(path, "re");
+		if (f && fgets(comm, sizeof(comm), f))
+			comm[strcspn(comm, "\n")] = 0;
+		if (f)
+			fclose(f);
+		add_int(o, "pid", pids[i]);
+		add_text(o, "comm", comm, sizeof(comm));
+		json_object_array_add(all, o);
+	}
+	return all;
+}
+
+static struct json_object *session_facts(struct store *s)
+{
+	struct json_object *o = json_object_new_object();
+	static u32 pids[MANY];
+	int n = 0;
+
+	json_object_object_add(o, "session", s ? json_object_new_string(s->path) : NULL);
+	json_object_object_add(o, "maps", s ? objects(s, OBJ_MAP, map_facts) : json_object_new_array());
+	json_object_object_add(o, "programs", s ? objects(s, OBJ_PROG, prog_facts) : json_object_new_array());
+	json_object_object_add(o, "links", s ? objects(s, OBJ_LINK, link_facts) : json_object_new_array());
+	n = s ? store_tools(s, pids, MANY) : 0;
+	json_object_object_add(o, "tools", processes(pids, n < MANY ? n : MANY));
+	n = s ? targets_find(s, pids, MANY) : 0;
+	json_object_object_add(o, "targets", processes(pids, n));
+	return o;
+}
+
+static const char *text_of(struct json_object *o, const char *key)
+{
+	struct json_object *v = json_object_object_get(o, key);
+
+	return v ? json_object_get_string(v) : "-";
+}
+
+/* One table: a title, then the columns of each row. */
+static void print_table(struct json_object *all, const char *key, const char *title, const char *const *columns)
+{
+	struct json_object *rows = json_object_object_get(all, key);
+	size_t n = json_object_array_length(rows);
+
+	if (!n)
+		return;
+	puts(title);
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+
+		printf(" ");
+		if (json_object_object_get(row, "error"))
+			printf(" %s: %s", text_of(row, "id"), T("damaged or gone", "已损坏或已消失"));
+		else
+			for (const char *const *c = columns; *c; c++)
+				printf(c == columns ? " %s:" : strcmp(*c, "name") && strcmp(*c, "comm") &&
+				       strcmp(*c, "type") && strcmp(*c, "path") ? " %2$s=%1$s" : " %s",
+				       text_of(row, *c), *c);
+		puts("");
+	}
+}
+
+static void print_session(struct json_object *all)
+{
+	static const char *const map[] = {"id", "type", "name", "key_size", "value_size", "max_entries", "bytes", NULL};
+	static const char *const prog[] = {"id", "name", "type", "instructions", "verified", NULL};
+	static const char *const link[] = {"id", "path", "offset", "prog_id", "pid", "live", "hits", "faults",
+					   "budget", "skipped", NULL};
+	static const char *const process[] = {"pid", "comm", NULL};
+
+	print_table(all, "maps", T("maps", "map"), map);
+	print_table(all, "programs", T("programs", "程序"), prog);
+	print_table(all, "links", T("links", "链接"), link);
+	print_table(all, "tools", T("tools", "工具"), process);
+	print_table(all, "targets", T("targets", "目标"), process);
+}
+
+static int run_list(const struct command *c, int argc, char **argv)
+{
+	struct options o;
+	int status, i = options_parse(c, argc, argv, "sj", &o, &status);
+	char path[SESSION_PATH_MAX];
+	struct json_object *all;
+	bool none = false;
+	struct store s;
+
+	if (i < 0)
+		return status;
+	if (i < argc)
+		return usage_error(c, T("takes no argument", "不接受参数"));
+	if (!store_path(o.session, path, sizeof(path)))
+		none = access(path, F_OK) && errno == ENOENT;
+	if (!none) {
+		status = session_open(&s, &o, 0);
+		if (status)
+			return status;
+	}
+	all = session_facts(none ? NULL : &s);
+	if (o.json)
+		puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	else
+		print_session(all);
+	json_object_put(all);
+	if (!none)
+		store_close(&s);
+	return EXIT_OK;
+}
+
+const struct command cmd_list = {
+	"list", run_list, {"show maps, programs, links, tools and targets", "显示 map、程序、链接、工具和目标"},
+	{"usage: limpet list [-s NAME] [--json]\n\n"
+	 "Shows what the session has; nothing, with status 0, when there is none.\n"
+	 "hits: runs of a link's program; faults, budget: runs ended by a bad access or an endless loop;\n"
+	 "skipped: hits without a run.\n"
+	 "  -s, --session NAME  the session to show (default: default)\n"
+	 "  -j, --json          as JSON\n\n"
+	 "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
+	 "用法：limpet list [-s 名称] [--json]\n\n"
+	 "显示会话的内容；没有会话时不显示任何内容，状态为 0。\n"
+	 "hits：链接的程序运行次数；faults、budget：因非法访问或死循环而中止的次数；\n"
+	 "skipped：命中但未运行的次数。\n"
+	 "  -s, --session 名称  要显示的会话（缺省：default）\n"
+	 "  -j, --json          以 JSON 显示\n\n"
+	 "退出状态：0 成功，1 失败，2 用法错误。\n"},
+};

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * limpet load: runs an eBPF tool with the shim in front. In the background (-b, or called as
+ * bpftime) it returns once the tool has made links and their number stays the same for a moment.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "cli/cli.h"
+
+#define LINK_WAIT_MS  10000
+#define LINK_STEP_MS  20
+#define LINK_QUIET    5 /* steps without a further link */
+#define TARGET_WAIT_MS 2000
+
+void log_path(const struct store *s, const char *tool, char *ret, size_t size)
+{
+	const char *slash = strrchr(tool, '/');
+
+	snprintf(ret, size, "%s/%s.log", s->path, slash ? slash + 1 : tool);
+}
+
+static void hint_target(void *arg)
+{
+	u32 pid;
+
+	if (targets_find(arg, &pid, 1))
+		return;
+	note(T("no process is observed yet; next, in another terminal: limpet start PROGRAM, or limpet attach PID",
+	       "还没有被观测的进程；下一步（在另一个终端）：limpet start 程序，或 limpet attach PID"));
+}
+
+static int tool_check(const char *name, char *ret_shim, size_t size)
+{
+	char path[PATH_MAX];
+	bool is_static;
+	int status = program_check("load", name, path, sizeof(path), &is_static);
+
+	if (status)
+		return status;
+	if (is_static)
+		return fail(EXIT_CANNOT_RUN, T("load: %s is statically linked, which cannot be loaded yet; link it dynamically",
+					       "load：%s 是静态链接的，暂时无法加载；请动态链接"), name);
+	return library_find("loader", "liblimpet-shim.so", "LIMPET_SHIM", ret_shim, size) ? 0 : EXIT_FAILED;
+}
+
+int load_foreground(struct store *s, char **argv)
+{
+	char shim[PATH_MAX];
+	struct run r = {.argv = argv, .preload = shim, .session_dir = s->path, .output = -1,
+			.timeout_ms = TARGET_WAIT_MS, .on_timeout = hint_target, .arg = s};
+	int status = tool_check(argv[0], shim, sizeof(shim));
+
+	if (!status)
+		status = run_start(&r);
+	return status ? status : run_wait(&r);
+}
+
+static void copy_log(const char *path, off_t from)
+{
+	char buf[4096];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n;
+
+	if (fd < 0)
+		return;
+	while ((n = pread(fd, buf, sizeof(buf), from)) > 0) {
+		from += n;
+		if (write(2, buf, (size_t)n) < 0)
+			break;
+	}
+	close(fd);
+}
+
+/* Waits for the tool's links. An exit status: 0 once they are there, or the tool's own. */
+static int wait_links(struct store *s, struct run *r, u32 before, const char *log, off_t log_from)
+{
+	u32 last = before;
+	int status, quiet = 0;
+
+	for (int t = 0; t < LINK_WAIT_MS; t += LINK_STEP_MS) {
+		u32 now = atomic_load(&s->file->next_id[OBJ_LINK]);
+
+		if (waitpid(r->pid, &status, WNOHANG) == r->pid) {
+			status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+			copy_log(log, log_from);
+			return fail(status ? status : EXIT_FAILED,
+				    T("load: %s ended at once with status %d; its output is above and in %s",
+				      "load：%s 立即结束，状态 %d；其输出见上文和 %s"), r->argv[0], status, log);
+		}
+		quiet = now != before && now == last ? quiet + 1 : 0;
+		if (quiet >= LINK_QUIET)
+			return 0;
+		last = now;
+		usleep(LINK_STEP_MS * 1000);
+	}
+	note(T("load: %s runs (pid %d) but has attached nothing after 10 s; its output: %s",
+	       "load：%s 在运行（pid %d），但 10 秒后仍未挂接任何探针；其输出：%s"), r->argv[0], r->pid, log);
+	return 0;
+}
+
+static int load_background(struct store *s, char **argv)
+{
+	char shim[PATH_MAX], log[PATH_MAX];
+	struct run r = {.argv = argv, .preload = shim, .session_dir = s->path};
+	u32 before = atomic_load(&s->file->next_id[OBJ_LINK]);
+	int status = tool_check(argv[0], shim, sizeof(shim));
+	off_t from;
+
+	if (status)
+		return status;
+	log_path(s, argv[0], log, sizeof(log));
+	r.output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (r.output < 0)
+		return fail(EXIT_FAILED, T("load: cannot write the log %s: %m; check that directory",
+					   "load：无法写日志 %s：%m；请检查该目录"), log);
+	from = lseek(r.output, 0, SEEK_END);
+	status = run_start(&r);
+	close(r.output);
+	if (status)
+		return status;
+	sigprocmask(SIG_SETMASK, &r.old_mask, NULL);
+	status = wait_links(s, &r, before, log, from);
+	if (status)
+		return status;
+	printf(T("%s runs in the background (pid %d); output: %s\n", "%s 在后台运行（pid %d）；输出：%s\n"),
+	       argv[0], r.pid, log);
+	hint_target(s);
+	return EXIT_OK;
+}
+
+static int run_load(const struct command *c, int argc, char **argv)
+{
+	struct options o;
+	struct store s;
+	int status, i = options_parse(c, argc, argv, "sb", &o, &status);
+
+	if (i < 0)
+		return status;
+	if (i == argc)
+		return usage_error(c, T("which tool?", "要加载哪个工具？"));
+	status = session_open(&s, &o, STORE_CREATE);
+	if (status)
+		return status;
+	status = o.background || cli_as_bpftime ? load_background(&s, argv + i) :
+						  load_foreground(&s, argv + i);
+	store_close(&s);
+	return status;
+}
+
+const struct command cmd_load = {
+	"load", run_load, {"run an eBPF tool; limpet serves its bpf(2)", "运行 eBPF 工具，由 limpet 提供 bpf(2)"},
+	{"usage: limpet load [-s NAME] [-b] [--] TOOL [ARGS...]\n\n"
+	 "Runs a tool with bpf(2) and perf_event_open(2) served by limpet instead of the kernel.\n"
+	 "  -s, --session NAME  the session to use (default: default)\n"
+	 "  -b, --background    return once the tool has attached its probes; its output goes to\n"
+	 "                      TOOL.log in the session's directory. As `bpftime` this is the default.\n\n"
+	 "Exit status: the tool's own; 126 cannot be run, 127 not found, 128+N ended by signal N;\n"
+	 "with -b 0 when it runs; 1 failed, 2 wrong usage.\n",
+	 "用法：limpet load [-s 名称] [-b] [--] 工具 [参数...]\n\n"
+	 "运行工具，其 bpf(2) 和 perf_event_open(2) 由 limpet 而非内核提供。\n"
+	 "  -s, --session 名称  使用的会话（缺省：default）\n"
+	 "  -b, --background    工具挂好探针后即返回；其输出写入会话目录中的 工具.log。\n"
+	 "                      以 `bpftime` 之名运行时这是缺省行为。\n\n"
+	 "退出状态：工具自己的状态；126 无法运行，127 找不到，128+N 被信号 N 终止；\n"
+	 "使用 -b 时 0 表示正在运行；1 失败，2 用法错误。\n"},
+};

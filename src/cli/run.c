@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running a tool or a target as our child: environment, signals, exit status.
+ *
+ * While the child runs, signals are blocked here and taken with sigtimedwait. What somebody sent us
+ * goes on to the child; what the terminal sends (SI_KERNEL) the child has already had, being in
+ * the same process group.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "cli/cli.h"
+
+static int path_search(const char *name, char *ret, size_t size)
+{
+	const char *path = getenv("PATH");
+	int err = ENOENT;
+
+	if (strchr(name, '/')) {
+		snprintf(ret, size, "%s", name);
+		return access(ret, X_OK) ? errno : 0;
+	}
+	for (path = path ? path : "/usr/bin:/bin"; *path;) {
+		size_t n = strcspn(path, ":");
+
+		snprintf(ret, size, "%.*s/%s", n ? (int)n : 1, n ? path : ".", name);
+		if (!access(ret, X_OK))
+			return 0;
+		err = errno == EACCES ? EACCES : err;
+		path += n + (path[n] == ':');
+	}
+	snprintf(ret, size, "%s", name);
+	return err;
+}
+
+static int elf_check(int fd, const Elf64_Ehdr *eh, bool *ret_static)
+{
+	if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_machine != EM_X86_64)
+		return -ENOEXEC;
+	*ret_static = true;
+	for (int i = 0; i < eh->e_phnum && i < 256; i++) {
+		Elf64_Phdr ph;
+		off_t at = (off_t)(eh->e_phoff + (u64)i * eh->e_phentsize);
+
+		if (pread(fd, &ph, sizeof(ph), at) != sizeof(ph))
+			break;
+		if (ph.p_type == PT_INTERP)
+			*ret_static = false;
+	}
+	return 0;
+}
+
+int program_check(const char *verb, const char *name, char *ret_path, size_t size, bool *ret_static)
+{
+	Elf64_Ehdr eh = {0};
+	struct stat st;
+	int err = path_search(name, ret_path, size), fd;
+
+	*ret_static = false;
+	if (err == ENOENT || err == ENOTDIR)
+		return fail(EXIT_NOT_FOUND, T("%s: there is no program %s; check the path", "%s：没有程序 %s；请检查路径"),
+			    verb, name);
+	if (err || stat(ret_path, &st) || S_ISDIR(st.st_mode))
+		return fail(EXIT_CANNOT_RUN, T("%s: %s cannot be run: %s; check its permissions (chmod +x)",
+					       "%s：无法运行 %s：%s；请检查权限（chmod +x）"),
+			    verb, name, err ? strerror(err) : T("it is a directory", "它是目录"));
+	if ((st.st_mode & S_ISUID && st.st_uid != getuid()) || (st.st_mode & S_ISGID && st.st_gid != getgid()))
+		return fail(EXIT_CANNOT_RUN, T("%s: %s is setuid or setgid, where nothing can be preloaded; run limpet as that user",
+					       "%s：%s 带有 setuid 或 setgid，无法预加载；请以该用户身份运行 limpet"), verb, name);
+	fd = open(ret_path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0; /* runnable but unreadable: let it try */
+	err = 0;
+	if (pread(fd, &eh, sizeof(eh), 0) == sizeof(eh) && !memcmp(eh.e_ident, ELFMAG, SELFMAG))
+		err = elf_check(fd, &eh, ret_static);
+	close(fd);
+	if (err)
+		return fail(EXIT_CANNOT_RUN, T("%s: %s is not a 64-bit x86 program; limpet runs no other architecture yet",
+					       "%s：%s 不是 64 位 x86 程序；limpet 暂不支持其他架构"), verb, name);
+	return 0;
+}
+
+static void child_run(struct run *r, int report)
+{
+	const char *before = getenv("LD_PRELOAD");
+	char *both = NULL;
+	int err;
+
+	if (r->output >= 0) {
+		int null = open("/dev/null", O_RDONLY);
+
+		setsid();
+		dup2(null, 0);
+		dup2(r->output, 1);
+		dup2(r->output, 2);
+		if (null > 2)
+			close(null);
+	}
+	if (r->preload && before && *before) {
+		if (asprintf(&both, "%s:%s", r->preload, before) < 0)
+			both = NULL;
+	}
+	if (r->preload)
+		setenv("LD_PRELOAD", both ? both : r->preload, 1);
+	setenv("LIMPET_SESSION_DIR", r->session_dir, 1);
+	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
+	execvp(r->argv[0], r->argv);
+	err = errno;
+	if (write(report, &err, sizeof(err)) < 0)
+		_exit(EXIT_CANNOT_RUN);
+	_exit(err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN);
+}
+
+static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
+
+int run_start(struct run *r)
+{
+	int report[2], err = 0;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
+		sigaddset(&set, passed_on[i]);
+	fflush(NULL);
+	if (pipe2(report, O_CLOEXEC))
+		return fail(EXIT_FAILED, T("cannot start %s: %m; try again", "无法启动 %s：%m；请重试"), r->argv[0]);
+	sigprocmask(SIG_BLOCK, &set, &r->old_mask);
+	r->pid = fork();
+	if (!r->pid)
+		child_run(r, report[1]);
+	close(report[1]);
+	if (r->pid < 0)
+		err = errno;
+	else if (read(report[0], &err, sizeof(err)) == sizeof(err))
+		waitpid(r->pid, NULL, __WNOTHREAD);
+	else
+		err = 0;
+	close(report[0]);
+	if (!err)
+		return 0;
+	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
+	return fail(err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN,
+		    T("cannot run %s: %s; check the path, its permissions and its interpreter",
+		      "无法运行 %s：%s；请检查路径、权限和解释器"), r->argv[0], strerror(err));
+}
+
+static long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000L + ts.tv_nsec / 1000000L;
+}
+
+int run_wait(struct run *r)
+{
+	long end = now_ms() + r->timeout_ms;
+	bool timed = r->timeout_ms > 0;
+	int status;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
+		sigaddset(&set, passed_on[i]);
+	for (;;) {
+		long left = timed ? end - now_ms() : 1000;
+		struct timespec ts = {left > 0 ? left / 1000 : 0, left > 0 ? left % 1000 * 1000000L : 0};
+		siginfo_t si = {0};
+		int sig = sigtimedwait(&set, &si, &ts);
+
+		if (waitpid(r->pid, &status, WNOHANG | __WNOTHREAD) == r->pid)
+			break;
+		if (sig > 0 && sig != SIGCHLD && si.si_code != SI_KERNEL)
+			kill(r->pid, sig);
+		if (timed && now_ms() >= end) {
+			timed = false;
+			r->on_timeout(r->arg);
+		}
+	}
+	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* limpet start: runs a program as a target, stays its parent and keeps the session meanwhile. */
+#include <limits.h>
+#include <stdio.h>
+#include "cli/cli.h"
+
+static int start_program(struct store *s, char **argv)
+{
+	char path[PATH_MAX], agent[PATH_MAX];
+	struct run r = {.argv = argv, .preload = agent, .session_dir = s->path, .output = -1};
+	bool is_static;
+	int status = program_check("start", argv[0], path, sizeof(path), &is_static);
+
+	if (status)
+		return status;
+	if (is_static)
+		return fail(EXIT_CANNOT_RUN, T("start: %s is statically linked, nothing can be preloaded; run it and use `limpet attach PID`",
+					       "start：%s 是静态链接的，无法预加载；请直接运行它，再用 `limpet attach PID`"), argv[0]);
+	if (!library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", agent, sizeof(agent)))
+		return EXIT_FAILED;
+	status = run_start(&r);
+	if (status)
+		return status;
+#ifdef HAVE_KEEPER
+	if (keep_thread_start(s)) /* has said why; the program runs with the probes it has */
+		return run_wait(&r);
+	status = run_wait(&r);
+	keep_thread_stop();
+	if (targets_find(s, &(u32){0}, 1)) /* what it started lives on */
+		keep_leave(s);
+	return status;
+#else
+	note(T("start: this build has no keeper: probes made or removed after the start are not seen",
+	       "start：此构建没有维护组件：启动之后增减的探针不会生效"));
+	return run_wait(&r);
+#endif
+}
+
+static int run_start_command(const struct command *c, int argc, char **argv)
+{
+	struct options o;
+	struct store s;
+	int status, i = options_parse(c, argc, argv, "s", &o, &status);
+
+	if (i < 0)
+		return status;
+	if (i == argc)
+		return usage_error(c, T("which program?", "要启动哪个程序？"));
+	status = session_open(&s, &o, STORE_CREATE);
+	if (status)
+		return status;
+	status = start_program(&s, argv + i);
+	store_close(&s);
+	return status;
+}
+
+const struct command cmd_start = {
+	"start", run_start_command, {"run a program as a target", "以目标身份运行程序"},
+	{"usage: limpet start [-s NAME] [--] PROGRAM [ARGS...]\n\n"
+	 "Runs a program, and what it starts, as targets. Tools may be loaded before or after.\n"
+	 "  -s, --session NAME  the session to use (default: default)\n\n"
+	 "Exit status: the program's own; 126 cannot be run, 127 not found, 128+N ended by signal N;\n"
+	 "1 failed, 2 wrong usage.\n",
+	 "用法：limpet start [-s 名称] [--] 程序 [参数...]\n\n"
+	 "运行程序，使它及其子进程成为目标。工具可以先加载，也可以后加载。\n"
+	 "  -s, --session 名称  使用的会话（缺省：default）\n\n"
+	 "退出状态：程序自己的状态；126 无法运行，127 找不到，128+N 被信号 N 终止；\n"
+	 "1 失败，2 用法错误。\n"},
+};

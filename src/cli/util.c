@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* What all subcommands share: messages, options, the session, limpet's libraries, targets. */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "cli/cli.h"
+
+bool cli_as_bpftime;
+
+static void say(const char *fmt, va_list ap)
+{
+	char text[2048];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	for (char *p = text; *p; p++)
+		if (*p == '\n' || *p == '\r')
+			*p = ' ';
+	fprintf(stderr, "limpet: %s\n", text);
+}
+
+int fail(int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+	return status;
+}
+
+void note(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+}
+
+int usage_error(const struct command *c, const char *what)
+{
+	return fail(EXIT_USAGE, T("%s: %s; see `limpet %s --help`", "%s：%s；用法见 `limpet %s --help`"),
+		    c->name, what, c->name);
+}
+
+static const struct option_row {
+	char letter;
+	const char *name;
+} option_rows[] = {
+	{'s', "--session"}, {'b', "--background"}, {'j', "--json"}, {'a', "--all"}, {'n', "--now"},
+};
+
+static char option_letter(const char *arg, const char *accept, const char **ret_value)
+{
+	*ret_value = NULL;
+	for (size_t i = 0; i < sizeof(option_rows) / sizeof(option_rows[0]); i++) {
+		const struct option_row *row = &option_rows[i];
+		size_t n = strlen(row->name);
+
+		if (!strchr(accept, row->letter))
+			continue;
+		if (!strcmp(arg, row->name) || (arg[1] == row->letter && !arg[2]))
+			return row->letter;
+		if (row->letter != 's')
+			continue;
+		if (!strncmp(arg, row->name, n) && arg[n] == '=')
+			*ret_value = arg + n + 1;
+		else if (arg[1] == 's' && arg[2])
+			*ret_value = arg + 2;
+		if (*ret_value)
+			return 's';
+	}
+	return 0;
+}
+
+int options_parse(const struct command *c, int argc, char **argv, const char *accept,
+		  struct options *ret, int *ret_status)
+{
+	char what[512];
+	int i;
+
+	memset(ret, 0, sizeof(*ret));
+	for (i = 1; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
+		const char *value;
+		char letter;
+
+		if (!strcmp(argv[i], "--"))
+			return i + 1;
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			fputs(c->help[cli_chinese], stdout);
+			*ret_status = EXIT_OK;
+			return -1;
+		}
+		letter = option_letter(argv[i], accept, &value);
+		if (letter == 's' && !value && i + 1 < argc)
+			value = argv[++i];
+		if (!letter || (letter == 's' && !value)) {
+			snprintf(what, sizeof(what),
+				 letter ? T("option %s needs a session name", "选项 %s 需要会话名") :
+					  T("unknown option %s", "未知选项 %s"),
+				 argv[i]);
+			*ret_status = usage_error(c, what);
+			return -1;
+		}
+		ret->session = letter == 's' ? value : ret->session;
+		ret->background |= letter == 'b';
+		ret->json |= letter == 'j';
+		ret->all |= letter == 'a';
+		ret->now |= letter == 'n';
+	}
+	return i;
+}
+
+int session_open(struct store *ret, const struct options *o, u32 flags)
+{
+	const char *name = o->session ? o->session : "default";
+	char path[SESSION_PATH_MAX];
+	int err = store_path(o->session, path, sizeof(path));
+
+	if (err)
+		return fail(EXIT_USAGE, T("session name '%s' cannot be used: no slash, no leading dot, not empty",
+					  "会话名“%s”不可用：不能为空、含斜杠或以点开头"), name);
+	err = store_open(ret, o->session, flags);
+	if (!err) {
+		/* Programs are told the directory by the environment; they may change directory. */
+		if (ret->path[0] != '/' && realpath(ret->path, path))
+			strcpy(ret->path, path);
+		return 0;
+	}
+	switch (err) {
+	case -ENOENT:
+		return fail(EXIT_FAILED, T("no session at %s; `limpet load TOOL` or `limpet start PROGRAM` makes one",
+					   "%s 处没有会话；先运行 `limpet load 工具` 或 `limpet start 程序`"), path);
+	case -EPERM:
+		return fail(EXIT_FAILED, T("session %s belongs to another user or others may write it; choose another place with LIMPET_DIR",
+					   "会话 %s 属于其他用户或他人可写；请用 LIMPET_DIR 另选目录"), path);
+	case -EPROTO:
+		return fail(EXIT_FAILED, T("session %s was made by another version of limpet; end its programs and remove it, or use -s NAME",
+					   "会话 %s 由另一版本的 limpet 创建；结束其中的程序并删除它，或使用 -s 名称"), path);
+	case -EINVAL:
+		return fail(EXIT_FAILED, T("session %s is damaged; remove that directory, or use -s NAME",
+					   "会话 %s 已损坏；删除该目录，或使用 -s 名称"), path);
+	default:
+		return fail(EXIT_FAILED, T("cannot open session %s: %s; check the directory, or choose another with LIMPET_DIR",
+					   "无法打开会话 %s：%s；请检查该目录，或用 LIMPET_DIR 另选"), path, strerror(-err));
+	}
+}
+
+bool library_find(const char *folder, const char *file, const char *env, char *ret, size_t size)
+{
+	const char *given = secure_getenv(env);
+	char exe[PATH_MAX], *slash;
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	bool found = false;
+
+	exe[n > 0 ? n : 0] = 0;
+	slash = strrchr(exe, '/');
+	if (slash)
+		*slash = 0;
+	if (given && *given) {
+		snprintf(ret, size, "%s", given);
+		found = !access(ret, R_OK);
+	}
+	for (int i = 0; i < 2 && !found && !(given && *given); i++) {
+		char path[PATH_MAX + 256], real[PATH_MAX];
+
+		snprintf(path, sizeof(path), "%s/../%s/%s", exe, i ? "lib/limpet" : folder, file);
+		if (!realpath(path, real) || strlen(real) >= size)
+			continue;
+		strcpy(ret, real);
+		found = true;
+	}
+	if (!found) {
+		fail(EXIT_FAILED, T("%s is missing beside %s; build it or run tools/install.sh again, or set %s",
+				    "在 %2$s 旁找不到 %1$s；请构建或重新运行 tools/install.sh，或设置 %3$s"),
+		     file, exe, env);
+		return false;
+	}
+	if (strpbrk(ret, " :")) { /* LD_PRELOAD's separators */
+		fail(EXIT_FAILED, T("%s cannot be preloaded: its path has a space or colon; install limpet elsewhere",
+				    "%s 无法预加载：路径含空格或冒号；请把 limpet 安装到别处"), ret);
+		return false;
+	}
+	return true;
+}
+
+/* A target has the session file mapped, a tool the shim too, and limpet itself neither agent nor shim. */
+static bool maps_target(const char *pid, const struct stat *session, const char *self)
+{
+	bool session_seen = false, shim = false;
+	char path[64], exe[PATH_MAX], *line = NULL;
+	size_t cap = 0;
+	ssize_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/exe", pid);
+	n = readlink(path, exe, sizeof(exe) - 1);
+	exe[n > 0 ? n : 0] = 0;
+	if (!strcmp(exe, self))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%.20s/maps", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (getline(&line, &cap, f) > 0) {
+		unsigned int major, minor;
+		unsigned long long ino;
+
+		if (sscanf(line, "%*s %*s %*s %x:%x %llu", &major, &minor, &ino) != 3)
+			continue;
+		session_seen |= ino == session->st_ino && makedev(major, minor) == session->st_dev;
+		shim |= strstr(line, "/liblimpet-shim.so") != NULL;
+	}
+	free(line);
+	fclose(f);
+	return session_seen && !shim;
+}
+
+int targets_find(const struct store *s, u32 *ret, int max)
+{
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	DIR *dir = opendir("/proc");
+	struct dirent *d;
+	struct stat st;
+	int n = 0;
+
+	self[len > 0 ? len : 0] = 0;
+	if (!dir)
+		return 0;
+	if (fstatat(s->dir_fd, "session", &st, 0)) {
+		closedir(dir);
+		return 0;
+	}
+	while (n < max && (d = readdir(dir)))
+		if (isdigit((unsigned char)d->d_name[0]) && maps_target(d->d_name, &st, self))
+			ret[n++] = (u32)atoi(d->d_name);
+	closedir(dir);
+	return n;
+}
+
+long link_count(struct store *s)
+{
+	return store_list(s, OBJ_LINK, NULL, 0);
+}
