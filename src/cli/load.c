@@ -21,7 +21,9 @@ void log_path(const struct store *s, const char *tool, char *ret, size_t size)
 {
 	const char *slash = strrchr(tool, '/');
 
-	snprintf(ret, size, "%s/%s.log", s->path, slash ? slash + 1 : tool);
+	/* too long: the empty path fails to open */
+	if (snprintf(ret, size, "%s/%s.log", s->path, slash ? slash + 1 : tool) >= (int)size)
+		ret[0] = 0;
 }
 
 static void hint_target(void *arg)
