@@ -220,7 +220,7 @@ static long sum_calls(void)
 		int left_ = 2000;                                                                  \
 		while (!(cond) && left_--)                                                         \
 			ms_sleep(1);                                                               \
-		(cond);                                                                            \
+		!!(long)(cond);                                                                    \
 	})
 
 static int end_target(pid_t pid)
