@@ -98,9 +98,15 @@ static int attach_process(struct store *s, pid_t pid)
 
 static int attach_all(const struct options *o, pid_t pid, char **tool)
 {
+	char library[PATH_MAX];
 	struct store s;
-	int status = session_open(&s, o, STORE_CREATE);
+	int status = *tool ? tool_check(*tool, library, sizeof(library)) : 0;
 
+	/* Nothing is made or changed before all that is needed is there. */
+	if (!status && !library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", library, sizeof(library)))
+		status = EXIT_FAILED;
+	if (!status)
+		status = session_open(&s, o, STORE_CREATE);
 	if (status)
 		return status;
 	status = attach_process(&s, pid);

@@ -82,6 +82,7 @@ int run_start(struct run *r); /* 0, or an exit status after saying why; blocks s
 int run_wait(struct run *r);  /* passes signals on; returns the exit status to end with */
 
 /* load.c */
+int tool_check(const char *name, char *ret_shim, size_t size); /* 0, or a status after saying why */
 int load_foreground(struct store *s, char **argv);
 void log_path(const struct store *s, const char *tool, char *ret, size_t size);
 

@@ -36,7 +36,7 @@ static void hint_target(void *arg)
 	       "还没有被观测的进程；下一步（在另一个终端）：limpet start 程序，或 limpet attach PID"));
 }
 
-static int tool_check(const char *name, char *ret_shim, size_t size)
+int tool_check(const char *name, char *ret_shim, size_t size)
 {
 	char path[PATH_MAX];
 	bool is_static;
@@ -138,6 +138,7 @@ static int load_background(struct store *s, char **argv)
 static int run_load(const struct command *c, int argc, char **argv)
 {
 	struct options o;
+	char shim[PATH_MAX];
 	struct store s;
 	int status, i = options_parse(c, argc, argv, "sb", &o, &status);
 
@@ -145,7 +146,9 @@ static int run_load(const struct command *c, int argc, char **argv)
 		return status;
 	if (i == argc)
 		return usage_error(c, T("which tool?", "要加载哪个工具？"));
-	status = session_open(&s, &o, STORE_CREATE);
+	status = tool_check(argv[i], shim, sizeof(shim)); /* before a session is made */
+	if (!status)
+		status = session_open(&s, &o, STORE_CREATE);
 	if (status)
 		return status;
 	status = o.background || cli_as_bpftime ? load_background(&s, argv + i) :

@@ -4,10 +4,9 @@
 #include <stdio.h>
 #include "cli/cli.h"
 
-static int start_program(struct store *s, char **argv)
+static int check(char **argv, char *ret_agent, size_t size)
 {
-	char path[PATH_MAX], agent[PATH_MAX];
-	struct run r = {.argv = argv, .preload = agent, .session_dir = s->path, .output = -1};
+	char path[PATH_MAX];
 	bool is_static;
 	int status = program_check("start", argv[0], path, sizeof(path), &is_static);
 
@@ -16,9 +15,14 @@ static int start_program(struct store *s, char **argv)
 	if (is_static)
 		return fail(EXIT_CANNOT_RUN, T("start: %s is statically linked, nothing can be preloaded; run it and use `limpet attach PID`",
 					       "start：%s 是静态链接的，无法预加载；请直接运行它，再用 `limpet attach PID`"), argv[0]);
-	if (!library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", agent, sizeof(agent)))
-		return EXIT_FAILED;
-	status = run_start(&r);
+	return library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", ret_agent, size) ? 0 : EXIT_FAILED;
+}
+
+static int start_program(struct store *s, char **argv, const char *agent)
+{
+	struct run r = {.argv = argv, .preload = agent, .session_dir = s->path, .output = -1};
+	int status = run_start(&r);
+
 	if (status)
 		return status;
 #ifdef HAVE_KEEPER
@@ -39,6 +43,7 @@ static int start_program(struct store *s, char **argv)
 static int run_start_command(const struct command *c, int argc, char **argv)
 {
 	struct options o;
+	char agent[PATH_MAX];
 	struct store s;
 	int status, i = options_parse(c, argc, argv, "s", &o, &status);
 
@@ -46,10 +51,12 @@ static int run_start_command(const struct command *c, int argc, char **argv)
 		return status;
 	if (i == argc)
 		return usage_error(c, T("which program?", "要启动哪个程序？"));
-	status = session_open(&s, &o, STORE_CREATE);
+	status = check(argv + i, agent, sizeof(agent)); /* before a session is made */
+	if (!status)
+		status = session_open(&s, &o, STORE_CREATE);
 	if (status)
 		return status;
-	status = start_program(&s, argv + i);
+	status = start_program(&s, argv + i, agent);
 	store_close(&s);
 	return status;
 }
