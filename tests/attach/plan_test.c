@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Probes on small functions, run: results, registers and flags as without, and the handler sees them.
+ * Each function is copied to a page of its own, patched there and called.
+ */
+#include <sys/mman.h>
+#include "attach/attach.h"
+#include "attach/decode.h"
+#include "../unit/check.h"
+
+static struct attach_regs seen;
+static int hits;
+
+static void handler(void *arg, struct attach_regs *regs)
+{
+	seen = *regs;
+	hits += (int)(long)arg;
+	__asm__ volatile("" : : : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc");
+}
+
+static u8 *page;
+
+/* Patches the code placed at page + at; its planned window, or minus the refusal. */
+static int probe(const u8 *code, size_t len, size_t at)
+{
+	struct attach_plan plan;
+	enum attach_error err;
+
+	if (!page)
+		page = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memset(page, 0x90, 4096);
+	memcpy(page, code, len);
+	page[len] = 0xc3;
+	err = attach_plan(page + at, 64, (u64)page + at, (u64)page + 4096, handler, (void *)1L, page + 4096,
+			  ATTACH_TRAMP_MAX, &plan);
+	if (err)
+		return -(int)err;
+	memcpy(page + at, plan.patch, ATTACH_JMP_LEN);
+	hits = 0;
+	return plan.window;
+}
+
+#define PROBE(at, ...)                                                                             \
+	({                                                                                         \
+		const u8 code_[] = {__VA_ARGS__};                                                  \
+		probe(code_, sizeof(code_), at);                                                   \
+	})
+#define CALL(a, b) (((long (*)(long, long))page)((a), (b)))
+
+TEST(an_ordinary_prologue)
+{
+	/* push %rbp; mov %rsp,%rbp; lea (%rdi,%rsi),%rax; pop %rbp */
+	CHECK_EQ(PROBE(0, 0x55, 0x48, 0x89, 0xe5, 0x48, 0x8d, 0x04, 0x37, 0x5d), 8);
+	CHECK_EQ(CALL(40, 2), 42);
+	CHECK_EQ(hits, 1);
+	CHECK_EQ(seen.rdi, 40);
+	CHECK_EQ(seen.rsi, 2);
+	CHECK_EQ(seen.rip, (u64)page);
+	CHECK_EQ(seen.rsp & 15, 8);
+}
+
+TEST(endbr64_and_arithmetic)
+{
+	CHECK_EQ(PROBE(0, 0xf3, 0x0f, 0x1e, 0xfa, 0x48, 0x89, 0xf8, 0x48, 0x29, 0xf0), 7);
+	CHECK_EQ(CALL(50, 8), 42);
+	CHECK_EQ(hits, 1);
+}
+
+TEST(a_short_function_before_padding)
+{
+	CHECK_EQ(PROBE(0, 0x89, 0xf8, 0xc3, 0xcc, 0xcc, 0xcc), 5);
+	CHECK_EQ(CALL(7, 0), 7);
+	CHECK_EQ(hits, 1);
+}
+
+TEST(a_branch_first)
+{
+	/* jmp +3; int3 x3; mov %edi,%eax */
+	CHECK_EQ(PROBE(0, 0xe9, 3, 0, 0, 0, 0xcc, 0xcc, 0xcc, 0x89, 0xf8), 5);
+	CHECK_EQ(CALL(9, 0), 9);
+	/* cmp; je +2 taken or not: test %edi,%edi; je +4; mov %esi,%eax; jmp +2; mov %edi,%eax */
+	CHECK_EQ(PROBE(0, 0x85, 0xff, 0x74, 0x04, 0x89, 0xf0, 0xeb, 0x02, 0x31, 0xc0), 6);
+	CHECK_EQ(CALL(1, 5), 5);
+	CHECK_EQ(CALL(0, 5), 0);
+	CHECK_EQ(hits, 2);
+}
+
+TEST(a_call_returns_behind_the_window)
+{
+	/* sub $8,%rsp; call +5; add $8,%rsp; ret; (callee:) lea 1(%rdi),%rax; ret */
+	CHECK_EQ(PROBE(4, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48, 0x8d, 0x47, 1), 5);
+	CHECK_EQ(CALL(41, 0), 42);
+	CHECK_EQ(hits, 1);
+}
+
+TEST(memory_relative_to_the_program_counter)
+{
+	/* mov 2(%rip),%rax; jmp +8; data */
+	CHECK_EQ(PROBE(0, 0x48, 0x8b, 0x05, 2, 0, 0, 0, 0xeb, 8, 1, 2, 3, 4, 5, 6, 7, 8), 7);
+	CHECK_EQ(CALL(0, 0), 0x0807060504030201);
+}
+
+TEST(flags_and_the_red_zone_survive_in_the_middle)
+{
+	/* mov %rdi,-8(%rsp); cmp %rsi,%rdi; [nop5]; setg %al; seto %cl; movzbl..; or; add -8(%rsp),%rax */
+	for (long a = -2; a <= 2; a++) {
+		long big = a * 0x4000000000000000L, want;
+		bool over = __builtin_sub_overflow(big, 3L << 61, &want);
+
+		REQUIRE(PROBE(8, 0x48, 0x89, 0x7c, 0x24, 0xf8, 0x48, 0x39, 0xf7, 0x0f, 0x1f, 0x44, 0, 0, 0x0f, 0x9f, 0xc0,
+			      0x0f, 0x90, 0xc1, 0x0f, 0xb6, 0xc0, 0x0f, 0xb6, 0xc9, 0x01, 0xc8, 0x01, 0xc8, 0x48, 0x03,
+			      0x44, 0x24, 0xf8) == 5);
+		CHECK_EQ(CALL(big, 3L << 61), big + (big > 3L << 61) + 2 * over);
+		CHECK_EQ(hits, 1);
+		CHECK_EQ(seen.eflags >> 11 & 1, over);
+	}
+}
+
+TEST(what_cannot_be_probed_is_refused)
+{
+	CHECK_EQ(PROBE(0, 0xc5, 0xf8, 0x77), -ATTACH_E_DECODE);
+	CHECK_EQ(PROBE(0, 0xc3, 0x55, 0x55), -ATTACH_E_SHORT);
+	CHECK_EQ(PROBE(0, 0x0f, 0x05, 0xc3), -ATTACH_E_RELOCATE);
+	CHECK_EQ(PROBE(0, 0xff, 0xd0, 0xc3), -ATTACH_E_RELOCATE);
+	CHECK_EQ(PROBE(0, 0xe3, 0x10, 0xc3), -ATTACH_E_RELOCATE);
+}
+
+TEST(branches_into_a_window_are_found)
+{
+	static const u8 back[] = {0x55, 0x89, 0xf8, 0x89, 0xf8, 0x75, 0xfa, 0xc3};
+
+	CHECK(attach_branch_into(back, sizeof(back), 0x1000, 0x1000, 5));
+	CHECK(!attach_branch_into(back, sizeof(back), 0x1000, 0x1003, 2));
+}
+
+TEST(the_decoder_never_reads_past_the_end)
+{
+	u64 seed = 1;
+
+	for (int r = 0; r < 2000000; r++) {
+		struct x86_insn in;
+		u8 code[16];
+		u32 len;
+		int n;
+
+		for (u32 i = 0; i < sizeof(code); i += 8) {
+			seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+			memcpy(code + i, &seed, 8);
+		}
+		len = (u32)(seed >> 59) % 17;
+		n = x86_decode(code, len, &in);
+		CHECK(n < 0 || ((u32)n <= len && n <= 15 && n > 0));
+	}
+}
+
+TEST_MAIN()
