@@ -104,7 +104,7 @@ TEST(flags_and_the_red_zone_survive_in_the_middle)
 {
 	/* mov %rdi,-8(%rsp); cmp %rsi,%rdi; [nop5]; setg %al; seto %cl; movzbl..; or; add -8(%rsp),%rax */
 	for (long a = -2; a <= 2; a++) {
-		long big = a * 0x4000000000000000L, want;
+		long big = (long)((u64)a << 62), want;
 		bool over = __builtin_sub_overflow(big, 3L << 61, &want);
 
 		REQUIRE(PROBE(8, 0x48, 0x89, 0x7c, 0x24, 0xf8, 0x48, 0x39, 0xf7, 0x0f, 0x1f, 0x44, 0, 0, 0x0f, 0x9f, 0xc0,
