@@ -15,6 +15,7 @@ _Atomic u8 loader_fd_kind[LOADER_FDS];
 static struct store session;
 static _Atomic int session_state; /* 0: not opened, 1: open */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+_Thread_local int loader_inside;
 
 /* Maps this process has mapped, by id. Never unmapped: another thread may be inside an operation. */
 struct known_map {
@@ -144,7 +145,9 @@ struct map *loader_map_by_fd(int fd, int *ret_err)
 	if (!s)
 		return NULL;
 	pthread_mutex_lock(&lock);
+	loader_inside++;
 	m = open_map(s, id, ret_err);
+	loader_inside--;
 	pthread_mutex_unlock(&lock);
 	if (m && fd < LOADER_FDS) {
 		atomic_store(&loader_fd_kind[fd], OBJ_MAP + 1);

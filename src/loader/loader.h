@@ -23,6 +23,9 @@ extern HIDDEN _Atomic u8 loader_fd_kind[LOADER_FDS]; /* enum object_kind + 1; 0:
 HIDDEN struct store *loader_store(int *ret_err); /* opens on demand; NULL: *ret_err */
 HIDDEN bool loader_active(void);
 
+/* > 0 while the shim itself maps a session file: its interposed mmap lets that through. */
+extern _Thread_local int loader_inside;
+
 /* fd table */
 HIDDEN int loader_fd_add(int fd, enum object_kind kind); /* passes fd (or an error) through */
 HIDDEN void loader_fd_forget(int fd);

@@ -91,7 +91,7 @@ static int may_mmap(int fd, size_t len, int prot, int flags, off_t off)
 	int err = 0;
 	u32 id;
 
-	if (!loader_active() || fd < 0 || loader_fd_object(fd, OBJ_MAP, &id))
+	if (loader_inside || !loader_active() || fd < 0 || loader_fd_object(fd, OBJ_MAP, &id))
 		return 0;
 	m = loader_map_by_fd(fd, &err);
 	if (!m)
