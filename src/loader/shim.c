@@ -208,6 +208,11 @@ EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
 	return (int)result(ret);
 }
 
+EXPORT int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limit)
+{
+	return setrlimit(resource, (const struct rlimit *)limit); /* the same on 64-bit machines */
+}
+
 /* The files libbpf reads to open uprobes, as this kernel would show them. */
 static const struct {
 	const char *path, *text;
