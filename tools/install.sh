@@ -31,8 +31,10 @@ other_bpftime() {
 }
 
 writable() {
-    mkdir -p "$root/bin" "$root/lib/limpet" 2>/dev/null && [ -w "$root/bin" ] && [ -w "$root/lib/limpet" ] ||
+    mkdir -p "$root/bin" "$root/lib/limpet" 2>/dev/null || true
+    if [ ! -w "$root/bin" ] || [ ! -w "$root/lib/limpet" ]; then
         die "cannot write below $root; run it as root (sudo $0), or set PREFIX, e.g. PREFIX=\$HOME/.local"
+    fi
 }
 
 do_install() {

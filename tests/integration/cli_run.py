@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The command line with real tools and targets (the queue demo's): statuses and signals passed through,
+load in the background and as bpftime, attach with a tool, twice and to a wrong process, detach, list
+and map on what is there.
+
+usage: cli_run.py BUILD_DIR
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = os.path.abspath(sys.argv[1])
+LIMPET = os.path.join(BUILD, "src/cli/limpet")
+DEMO = os.path.join(BUILD, "examples/queue_demo")
+WORK = tempfile.mkdtemp(prefix="limpet-cli-")
+ENV = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "LIMPET_", "LD_"))}
+ENV.update(LIMPET_DIR=os.path.join(WORK, "sessions"), LIMPET_LANG="en")
+failures = []
+children = []
+
+
+def ok(name, good, seen=""):
+    if not good:
+        failures.append(name)
+        print(f"# {seen}")
+    print(("ok " if good else "not ok ") + name, flush=True)
+
+
+def limpet(*args, exe=LIMPET):
+    done = subprocess.run([exe, *map(str, args)], env=ENV, cwd=DEMO, stdin=subprocess.DEVNULL, timeout=30,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def start(*args):
+    p = subprocess.Popen([*map(str, args)], env=ENV, cwd=DEMO, stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    children.append(p)
+    return p
+
+
+def listed():
+    return json.loads(limpet("list", "--json")[1])
+
+
+def wait_for(condition, seconds=8):
+    end = time.time() + seconds
+    while time.time() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def passing_through():
+    for verb in ("load", "start"):
+        ok(f"{verb} passes the status on", limpet(verb, "sh", "-c", "exit 37")[0] == 37)
+        ok(f"{verb}: 128 + signal", limpet(verb, "sh", "-c", "kill -KILL $$")[0] == 137)
+        p = start(LIMPET, verb, "--", "sh", "-c", "trap 'exit 9' USR1; echo up; while :; do sleep 0.05; done")
+        p.stdout.readline()
+        p.send_signal(signal.SIGUSR1)
+        ok(f"{verb} passes a signal on", p.wait(5) == 9, p.returncode)
+    got, out, err = limpet("load", "-b", "sh", "-c", "echo went wrong; exit 5")
+    ok("load -b reports an early end with its output", got == 5 and "went wrong" in err and "status 5" in err,
+       (got, out, err))
+    quick = start(LIMPET, "load", "sleep", "3")
+    ok("load without a target says what to do", quick.wait(8) == 0
+       and b"limpet start" in quick.stderr.read())
+
+
+def background():
+    bpftime = os.path.join(WORK, "bpftime")
+    os.symlink(LIMPET, bpftime)
+    began = time.time()
+    got, out, err = limpet("load", "./uprobe_queue", exe=bpftime)
+    facts = listed()
+    ok("as bpftime, load returns once links exist", got == 0 and time.time() - began < 8
+       and len(facts["links"]) == 2 and len(facts["tools"]) == 1, (got, out, err, facts))
+    target = start("./target")
+    time.sleep(0.3)
+    view = start(LIMPET, "attach", target.pid, "./uprobe_queue")
+    ok("attach makes it a target", wait_for(lambda: target.pid in [t["pid"] for t in listed()["targets"]]))
+    got, out, err = limpet("attach", target.pid)
+    ok("attaching again is no error", got == 0, (got, out, err))
+    ok("hits are counted", wait_for(lambda: any(x["hits"] for x in listed()["links"])), listed())
+    time.sleep(1.5)
+    view.send_signal(signal.SIGINT)
+    shown = view.communicate(timeout=5)
+    ok("attach with the running tool shows its output", b"PID:%d" % target.pid in shown[0], shown)
+    ok("Ctrl-C ends only the view", view.returncode in (130, -2) and len(listed()["tools"]) == 1,
+       (view.returncode, listed()))
+    counters = limpet("map", "dump", "--json", "counters")
+    ok("map dump", counters[0] == 0 and int(json.loads(counters[1])[0]["value"][:2], 16) > 0, counters)
+    got, out, err = limpet("detach", "--all")
+    ok("detach --all", got == 0 and str(target.pid) in out and not listed()["targets"]
+       and target.poll() is None, (got, out, err))
+    got, out, err = limpet("detach", target.pid)
+    ok("detach of no target says so", got == 1 and "not a target" in err and err.count("\n") == 1, err)
+    os.kill(listed()["tools"][0]["pid"], signal.SIGINT)
+    ok("a tool that ends takes its links along", wait_for(
+        lambda: not listed()["tools"] and limpet("gc")[0] == 0 and not listed()["links"]), listed())
+
+
+def fifo():
+    """Queue operations from outside, on the map of a monitor whose reading is stopped."""
+    tool = start(LIMPET, "load", "./uprobe_queue")
+    wait_for(lambda: len(listed()["links"]) == 2)
+    pid = listed()["tools"][0]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    size = [m for m in listed()["maps"] if m["name"] == "events"][0]["value_size"]
+    ok("map pop of an empty queue", limpet("map", "pop", "events")[0] == 1)
+    for n in (1, 2):
+        ok(f"map push {n}", limpet("map", "push", "events", f"u64:{n}", "hex:" + "00" * (size - 8))[0] == 0)
+    ok("map push of a wrong length", limpet("map", "push", "events", "1")[0] == 2)
+    values = [json.loads(limpet("map", verb, "--json", "events")[1])["value"][:2] for verb in ("peek", "pop", "pop")]
+    ok("map peek and pop keep the order", values == ["01", "01", "02"], values)
+    ok("map dump of a queue says what to use", "peek" in limpet("map", "dump", "events")[2])
+    os.kill(pid, signal.SIGCONT)
+    tool.send_signal(signal.SIGTERM)
+    tool.wait(5)
+
+
+def main():
+    need = [os.path.join(BUILD, p) for p in ("src/loader/liblimpet-shim.so", "src/agent/liblimpet-agent.so",
+                                             "examples/queue_demo/uprobe_queue")]
+    missing = [p for p in need if not os.path.exists(p)]
+    if missing:
+        print(f"skip cli_run: {missing[0]} is not built")
+        return 0
+    try:
+        for part in (passing_through, background, fifo):
+            part()
+    finally:
+        for tool in listed()["tools"]:
+            os.kill(tool["pid"], signal.SIGKILL)
+        for p in children:
+            p.kill()
+            p.wait()
+        shutil.rmtree(WORK, ignore_errors=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
