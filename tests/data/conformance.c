@@ -2,14 +2,14 @@
 /*
  * limpet-conformance: runs one program as the bpf_conformance suite's plugins do. The program comes
  * on standard input as hex bytes, memory as the first argument; r0 is printed in hex.
- * Options: --interpret, --jit (the default where there is a JIT for this machine).
+ * Options: --jit (the default where this processor has a JIT), --interpret, --trusted (no run-time tests).
  */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "bpf/check.h"
-#include "vm/vm.h"
+#include "../engine.h"
 
 static u64 gather_bytes(u64 a, u64 b, u64 c, u64 d, u64 e, struct vm_run *run)
 {
@@ -82,38 +82,25 @@ static long parse_hex(const char *s, u8 *out, size_t max)
 	return (long)n;
 }
 
-int main(int argc, char **argv)
+static int give_up(const char *why)
 {
-	static char text[1 << 20];
-	static u8 code[1 << 18], memory[1 << 16];
-	static char log_text[256];
-	struct bpf_log log = {log_text, sizeof(log_text), 0};
-	struct bpf_check_env env = {.helper_known = known, .log = &log, .rfc_only = true};
-	long memory_len = 0, len;
+	fprintf(stderr, "limpet-conformance: %s\n", why);
+	return 1;
+}
 
-	for (int i = 1; i < argc; i++) {
-		if (argv[i][0] != '-')
-			memory_len = parse_hex(argv[i], memory, sizeof(memory));
-		else if (!strcmp(argv[i], "--jit"))
-			return fputs("limpet-conformance: no JIT in this build\n", stderr), 1;
-	}
-	text[fread(text, 1, sizeof(text) - 1, stdin)] = 0;
-	len = parse_hex(text, code, sizeof(code));
-	if (len <= 0 || len % 8 || memory_len < 0) {
-		fputs("limpet-conformance: program or memory is not hex\n", stderr);
-		return 1;
-	}
-	if (bpf_check((struct bpf_insn *)code, (u32)(len / 8), &env)) {
-		fprintf(stderr, "limpet-conformance: %s", log_text);
-		return 1;
-	}
-	struct vm_program prog = {.insns = (struct bpf_insn *)code, .insn_count = (u32)(len / 8),
-				  .ctx_size = (u32)memory_len, .ctx_writable = (u32)memory_len,
-				  .helper_count = ARRAY_SIZE(helpers), .helpers = helpers,
-				  .helper_desc = any_arguments};
-	struct vm_run run = {.prog = &prog, .ctx = memory};
-	u64 r0 = vm_interpret(&run, memory_len ? (u64)memory : 0, (u64)memory_len);
+enum engine { ANY, JIT, INTERPRETER };
 
+static int execute(struct vm_program *prog, u8 *memory, enum engine engine)
+{
+	struct vm_run run = {.prog = prog, .ctx = memory};
+	struct engine_code code = {0};
+	int err = engine == INTERPRETER ? 0 : engine_compile(prog, &code);
+	u64 r0;
+
+	if (err && (err != -EOPNOTSUPP || engine == JIT))
+		return give_up(err == -EOPNOTSUPP ? "no JIT for this processor" : strerror(-err));
+	r0 = engine_run(&code, &run, prog->ctx_size ? (u64)memory : 0, prog->ctx_size);
+	engine_free(&code);
 	if (run.status) {
 		fprintf(stderr, "limpet-conformance: run ended at instruction %u, status %u, address 0x%llx\n",
 			run.fault_insn, run.status, (unsigned long long)run.fault_addr);
@@ -121,4 +108,39 @@ int main(int argc, char **argv)
 	}
 	printf("%llx\n", (unsigned long long)r0);
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static char text[1 << 20];
+	static u8 code[1 << 18], memory[1 << 16];
+	static char log_text[256];
+	struct bpf_log log = {log_text, sizeof(log_text), 0};
+	struct bpf_check_env env = {.helper_known = known, .log = &log, .rfc_only = true};
+	struct vm_program prog = {.insns = (struct bpf_insn *)code, .helper_count = ARRAY_SIZE(helpers),
+				  .helpers = helpers, .helper_desc = any_arguments};
+	long memory_len = 0, len;
+	enum engine engine = ANY;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--interpret") || !strcmp(argv[i], "--jit"))
+			engine = argv[i][2] == 'i' ? INTERPRETER : JIT;
+		else if (!strcmp(argv[i], "--trusted"))
+			prog.trusted = prog.bounded = true;
+		else if (i == 1 && argv[i][0] != '-')
+			memory_len = parse_hex(argv[i], memory, sizeof(memory));
+		else
+			return give_up("unknown option");
+	}
+	text[fread(text, 1, sizeof(text) - 1, stdin)] = 0;
+	len = parse_hex(text, code, sizeof(code));
+	if (len <= 0 || len % 8 || memory_len < 0)
+		return give_up("program or memory is not hex");
+	prog.insn_count = (u32)(len / 8);
+	prog.ctx_size = prog.ctx_writable = (u32)memory_len;
+	if (bpf_check(prog.insns, prog.insn_count, &env)) {
+		log_text[strcspn(log_text, "\n")] = 0;
+		return give_up(log_text);
+	}
+	return execute(&prog, memory, engine);
 }

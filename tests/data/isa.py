@@ -21,6 +21,9 @@ def main():
         name, memory, program, want = line.rstrip("\n").split("\t")
         args = [plugin] + ([] if memory == "-" else [memory]) + options
         done = subprocess.run(args, input=program, capture_output=True, text=True, check=False)
+        if "no JIT for this processor" in done.stderr:
+            print(f"skip isa: {done.stderr.strip()}")
+            return 0
         if done.returncode == 0 and int(done.stdout, 16) == int(want, 16):
             print(f"ok {name}")
         else:
