@@ -161,6 +161,20 @@ static long now_ms(void)
 	return ts.tv_sec * 1000L + ts.tv_nsec / 1000000L;
 }
 
+/*
+ * Has the child ended? A stop is only looked at: the keeper's thread traces the child, and the kernel
+ * offers its stops to every thread of the parent.
+ */
+static bool child_ended(pid_t pid, int *ret_status)
+{
+	siginfo_t si = {0};
+
+	if (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD) || !si.si_pid ||
+	    si.si_code == CLD_TRAPPED || si.si_code == CLD_STOPPED)
+		return false;
+	return waitpid(pid, ret_status, WNOHANG | __WNOTHREAD) == pid;
+}
+
 int run_wait(struct run *r)
 {
 	long end = now_ms() + r->timeout_ms;
@@ -178,7 +192,7 @@ int run_wait(struct run *r)
 		siginfo_t si = {0};
 		int sig = sigtimedwait(&set, &si, &ts);
 
-		if (waitpid(r->pid, &status, WNOHANG | __WNOTHREAD) == r->pid)
+		if (child_ended(r->pid, &status))
 			break;
 		if (sig > 0 && sig != SIGCHLD && si.si_code != SI_KERNEL)
 			kill(r->pid, sig);

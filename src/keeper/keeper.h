@@ -6,8 +6,10 @@
  * agent lists, and lets everything go as it was. Should the keeper die in the middle, the kernel
  * detaches it and the target runs on (no PTRACE_O_EXITKILL).
  *
- * Calls do their ptrace work on a thread of their own. A caller that waits for a child which is
- * also a target must use __WNOTHREAD, or it may take a stop that is the keeper's to see.
+ * Calls do their ptrace work on a thread of their own. A process that keeps its own children must
+ * not wait for them by waitpid() meanwhile: the kernel gives it ptrace stops of these children that
+ * another of its threads traces, whatever the flags, and they would be lost to the keeper. It looks
+ * first, with waitid() and WNOWAIT, and takes only what is an end.
  */
 #ifndef LIMPET_KEEPER_KEEPER_H
 #define LIMPET_KEEPER_KEEPER_H

@@ -32,17 +32,18 @@
 #define PTRACE_GETSIGMASK_ 0x420a
 #define PTRACE_SETSIGMASK_ 0x420b
 
-#define WAIT_FLAGS  (__WALL | __WNOTHREAD)
+#define WAIT_FLAGS  (WSTOPPED | __WALL | __WNOTHREAD)
 #define STOP_TRIES  400 /* times 1 ms: how long a thread may take to stop */
 
+/* What waitid() says of a stop: the signal, and the event in the byte above. */
 static bool is_event_stop(int status)
 {
-	return WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP;
+	return status >> 8 == PTRACE_EVENT_STOP;
 }
 
 static bool is_syscall_stop(int status)
 {
-	return WIFSTOPPED(status) && WSTOPSIG(status) == (SIGTRAP | 0x80);
+	return status == (SIGTRAP | 0x80);
 }
 
 static void nap(long us)
@@ -96,31 +97,74 @@ static bool eintr_by_stop(long nr)
 	}
 }
 
+/*
+ * Takes a stop of the thread: 0, -EAGAIN when there is none yet, -ESRCH when it has ended. The end
+ * of a main thread is only looked at: it may be another thread's child, which wants its status.
+ */
+static int take_stop(const struct target *t, pid_t tid, int *ret_status)
+{
+	siginfo_t si = {0};
+
+	if (waitid(P_PID, (id_t)tid, &si, WAIT_FLAGS | WEXITED | WNOWAIT | WNOHANG))
+		return errno == EINTR ? -EAGAIN : -ESRCH;
+	if (!si.si_pid)
+		return proc_state(t->pid, tid) == 'Z' ? -ESRCH : -EAGAIN;
+	if (si.si_code != CLD_TRAPPED && si.si_code != CLD_STOPPED) {
+		if (tid != t->pid)
+			waitid(P_PID, (id_t)tid, &si, WAIT_FLAGS | WEXITED | WNOHANG);
+		return -ESRCH;
+	}
+	if (waitid(P_PID, (id_t)tid, &si, WAIT_FLAGS | WNOHANG) || !si.si_pid)
+		return -EAGAIN; /* killed meanwhile */
+	*ret_status = si.si_status;
+	return 0;
+}
+
 /* Waits for the thread's PTRACE_EVENT_STOP; -ESRCH when it ended, -EAGAIN when it does not stop. */
-static int wait_stopped(struct thread *th, int tries)
+static int wait_stopped(const struct target *t, struct thread *th, int tries)
 {
 	int status;
 
 	for (int i = 0; i < tries;) {
-		pid_t r = waitpid(th->tid, &status, WAIT_FLAGS | WNOHANG);
+		int r = take_stop(t, th->tid, &status);
 
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -ESRCH;
-		if (!r) {
+		if (r == -ESRCH)
+			return r;
+		if (r) {
 			nap(i++ < 20 ? 50 : 1000);
 			continue;
 		}
-		if (!WIFSTOPPED(status))
-			return -ESRCH;
 		if (is_event_stop(status))
 			return 0;
 		/* a signal on its way: let it arrive */
-		if (ptrace(PTRACE_CONT, th->tid, 0, is_syscall_stop(status) ? 0 : WSTOPSIG(status)))
+		if (ptrace(PTRACE_CONT, th->tid, 0, is_syscall_stop(status) ? 0 : status))
 			return -ESRCH;
 	}
 	return -EAGAIN;
+}
+
+/*
+ * Waits for the borrowed thread's next stop. All others are stopped, so an end among them is the end
+ * of the process. Waiting for the one thread alone could last for ever: the end of a main thread
+ * is not reported before all the others have been waited for.
+ */
+static int wait_lead(struct target *t, int *ret_status)
+{
+	siginfo_t si;
+	int r;
+
+	do {
+		si.si_pid = 0;
+		if (waitid(P_ALL, 0, &si, WAIT_FLAGS | WEXITED | WNOWAIT)) {
+			r = errno == EINTR ? -EAGAIN : -ESRCH;
+			continue;
+		}
+		r = si.si_code != CLD_TRAPPED && si.si_code != CLD_STOPPED ? -ESRCH :
+			take_stop(t, si.si_pid, ret_status);
+	} while (r == -EAGAIN || (!r && si.si_pid != t->lead->tid));
+	if (r)
+		t->lead->stopped = false;
+	return r;
 }
 
 static struct thread *find_thread(struct target *t, pid_t tid)
@@ -229,7 +273,7 @@ static int stop_new(struct target *t, size_t from)
 {
 	for (size_t i = from; i < t->count; i++) {
 		struct thread *th = &t->threads[i];
-		int r = wait_stopped(th, proc_state(t->pid, th->tid) == 'D' ? 20 : STOP_TRIES);
+		int r = wait_stopped(t, th, proc_state(t->pid, th->tid) == 'D' ? 20 : STOP_TRIES);
 
 		if (r == -ESRCH) {
 			th->tid = -th->tid; /* ended */
@@ -348,24 +392,18 @@ int target_borrow(struct target *t)
 /* Runs the borrowed thread to the next stop that is of interest: a system-call stop. */
 static int run_to_syscall_stop(struct target *t)
 {
-	int status, sig = 0;
+	int status, sig = 0, err;
 
 	for (;;) {
 		if (ptrace(PTRACE_SYSCALL, t->lead->tid, 0, sig))
 			return -errno;
 		sig = 0;
-		while (waitpid(t->lead->tid, &status, WAIT_FLAGS) < 0)
-			if (errno != EINTR)
-				return -errno;
-		if (!WIFSTOPPED(status)) {
-			t->lead->stopped = false;
-			return -ESRCH;
-		}
-		if (is_syscall_stop(status))
-			return 0;
+		err = wait_lead(t, &status);
+		if (err || is_syscall_stop(status))
+			return err;
 		if (is_event_stop(status))
 			continue; /* a group stop begins or ends: the others wait for our detach */
-		sig = WSTOPSIG(status);
+		sig = status;
 		if (sig != SIGSTOP)
 			return -EFAULT; /* everything else is blocked: the agent itself failed */
 	}
@@ -379,7 +417,7 @@ static int to_event_stop(struct target *t)
 	ptrace(PTRACE_INTERRUPT, th->tid, 0, 0);
 	if (ptrace(PTRACE_CONT, th->tid, 0, 0))
 		return -errno;
-	return wait_stopped(th, STOP_TRIES);
+	return wait_stopped(t, th, STOP_TRIES);
 }
 
 int target_return(struct target *t)
