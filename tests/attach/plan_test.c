@@ -118,7 +118,7 @@ TEST(flags_and_the_red_zone_survive_in_the_middle)
 
 TEST(what_cannot_be_probed_is_refused)
 {
-	CHECK_EQ(PROBE(0, 0xc5, 0xf8, 0x77), -ATTACH_E_DECODE);
+	CHECK_EQ(PROBE(0, 0x06, 0x55, 0x55), -ATTACH_E_DECODE);
 	CHECK_EQ(PROBE(0, 0xc3, 0x55, 0x55), -ATTACH_E_SHORT);
 	CHECK_EQ(PROBE(0, 0x0f, 0x05, 0xc3), -ATTACH_E_RELOCATE);
 	CHECK_EQ(PROBE(0, 0xff, 0xd0, 0xc3), -ATTACH_E_RELOCATE);

@@ -168,9 +168,11 @@ static enum attach_error emit_moved(struct emit *e, const u8 *code, const struct
 	size_t start = e->len;
 	s64 disp;
 
+	if (in->rel_off && in->opsize) /* processors differ in what that means */
+		return ATTACH_E_RELOCATE;
 	switch (in->flow) {
 	case X86_FLOW_JCC:
-		if (!in->map && in->opcode >= 0xe0) /* loop, jrcxz */
+		if (!in->map && (in->opcode & 0xf0) != 0x70) /* loop, jrcxz, xbegin */
 			return ATTACH_E_RELOCATE;
 		CODE(e, 0x0f, (u8)(0x80 | (in->opcode & 15)));
 		disp = (s64)(target - (e->at + e->len + 4));
@@ -192,6 +194,8 @@ static enum attach_error emit_moved(struct emit *e, const u8 *code, const struct
 	default:
 		bytes(e, code, in->len);
 	}
+	if (in->disp_off && in->addrsize)
+		return ATTACH_E_RELOCATE;
 	if (in->disp_off && !e->full) {
 		u32 moved;
 
