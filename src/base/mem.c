@@ -3,6 +3,7 @@
  * memcpy and friends for the agent. General registers only; `rep movsb` is fast on processors with
  * FSRM/ERMS from a few dozen bytes on, short copies go by overlapping words.
  */
+#define LIMPET_MEM_DEFINES
 #include "base/mem.h"
 
 typedef u64 __attribute__((may_alias, aligned(1))) u64u;

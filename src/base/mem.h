@@ -17,4 +17,12 @@ size_t strlen(const char *s);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 
+/* -ffreestanding makes every copy of eight bytes a call; the built-ins are what it is elsewhere. */
+#if !__STDC_HOSTED__ && !defined(LIMPET_MEM_DEFINES)
+#define memcpy(...) __builtin_memcpy(__VA_ARGS__)
+#define memset(...) __builtin_memset(__VA_ARGS__)
+#define memcmp(...) __builtin_memcmp(__VA_ARGS__)
+#define strlen(...) __builtin_strlen(__VA_ARGS__)
+#endif
+
 #endif
