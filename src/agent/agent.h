@@ -66,8 +66,15 @@ struct agent_fd {
 struct agent_region {
 	u64 start, end, file_off, ino;
 	u32 dev_major, dev_minor;
-	u32 exec;
-	u32 pad;
+	u32 exec; /* readable and executable */
+	u32 read; /* readable */
+};
+
+/* A thread of the target, as it was stopped. */
+struct agent_thread {
+	u64 tp, pc; /* thread pointer (fs base), program counter */
+	u32 tid;    /* as the target itself sees it */
+	u32 stuck;  /* 1: waits in the kernel for a vfork child and could not be stopped; tp is unknown */
 };
 
 /* Bytes to be written to the target's code. */
@@ -111,6 +118,7 @@ struct agent_request {
 	u64 regions, region_count; /* SYNC: address in the target of struct agent_region[] */
 	u64 busy, busy_count;      /* SYNC, COMMIT: u64[], sorted: addresses inside limpet's
 	                              memory found in program counters and on stacks */
+	u64 threads, thread_count; /* SYNC: struct agent_thread[], all there are */
 	u64 writes, write_count;   /* out: struct agent_write[] */
 	u64 moves, move_count;     /* out: struct agent_move[] */
 	u32 in_use;      /* out, COMMIT: 1 while some thread may be in limpet's code: try again */

@@ -79,8 +79,8 @@ int agent_init(u32 pid, u64 vdso, bool tp_is_thread)
 		agent.env_ready = true;
 	}
 	agent.env.tp_is_thread = tp_is_thread;
-	if (agent.env.fork_gen)
-		atomic_store(agent.env.fork_gen, 1);
+	if (agent.env.process)
+		atomic_store(&agent.env.process->fork_gen, 1);
 	atomic_store(&limpet_agent.header.ready, 1);
 	return 0;
 }
@@ -162,10 +162,13 @@ static int do_sync(struct agent_request *r, bool none)
 
 	agent.regions = (const void *)r->regions;
 	agent.region_count = (u32)r->region_count;
+	agent.threads = (const void *)r->threads;
+	agent.thread_count = (u32)r->thread_count;
 	agent_init(r->pid, 0, agent.env.tp_is_thread);
 	err = sync_probes(none);
 	agent.regions = NULL;
 	agent.region_count = 0;
+	agent.threads = NULL;
 	r->writes = (u64)agent.writes.data;
 	r->write_count = agent.writes.count;
 	r->moves = (u64)agent.moves.data;
@@ -215,6 +218,7 @@ HIDDEN void agent_command(struct agent_request *r)
 		break;
 	case AGENT_CMD_COMMIT:
 		code_written();
+		identity_commit();
 		r->in_use = sync_retire((const u64 *)r->busy, r->busy_count, false);
 		r->result = 0;
 		break;

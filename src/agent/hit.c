@@ -34,8 +34,8 @@ static ALWAYS_INLINE bool wanted_here(const struct agent_link *link)
 		return false;
 	/* A forked child is another process: its copy of the wiped page is empty. */
 	return link->pid < 0 ||
-	       (agent.env.fork_gen &&
-		atomic_load_explicit(agent.env.fork_gen, memory_order_relaxed));
+	       (agent.env.process &&
+		atomic_load_explicit(&agent.env.process->fork_gen, memory_order_relaxed));
 }
 
 HIDDEN void agent_hit(void *arg, struct attach_regs *regs)

@@ -110,6 +110,7 @@ static bool read_region(struct reader *r, struct agent_region *ret)
 	ret->end = number(r, 16, &c);
 	for (u32 i = 0; i < 4; i++)
 		perm[i] = (char)next_byte(r);
+	ret->read = perm[0] == 'r';
 	ret->exec = perm[0] == 'r' && perm[2] == 'x';
 	next_byte(r);
 	ret->file_off = number(r, 16, &c);
@@ -283,6 +284,7 @@ static void start(struct reader *r, char *path)
 				atomic_store(&limpet_agent.header.generation, generation);
 		}
 		code_written();
+		identity_commit();
 		sync_retire(NULL, 0, true);
 		agent.regions = NULL;
 		agent.region_count = 0;

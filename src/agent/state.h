@@ -38,6 +38,7 @@ struct agent_prog {
 	u32 refs; /* links */
 	s32 error; /* 0: runnable; else why not */
 	bool ready;
+	bool uses_identity; /* calls a helper that asks which thread runs */
 	vm_entry *entry; /* NULL: interpret */
 	u8 *code;        /* mapping the compiled program lies in */
 	size_t code_size;
@@ -124,6 +125,8 @@ struct agent_state {
 	} stage; /* bytes that `writes` point at, until COMMIT */
 	const struct agent_region *regions;
 	u32 region_count;
+	const struct agent_thread *threads; /* NULL in the constructor: the caller is alone */
+	u32 thread_count;
 };
 extern struct agent_state agent;
 
@@ -160,7 +163,29 @@ void code_written(void);
 
 /* sync.c */
 int sync_probes(bool none);
+bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
 bool sync_retire(const u64 *busy, u64 count, bool all_idle);
+
+/* libc.c */
+struct libc_call {
+	u64 at; /* of the five-byte instruction before `syscall` */
+	u32 nr; /* 0: whatever %eax says */
+};
+struct libc_calls {
+	u64 tid_off; /* of the thread id, from the thread pointer */
+	u32 count;
+	struct libc_call call[8];
+};
+int libc_find(struct libc_calls *ret); /* 0, or -errno: there can be no fast identity here */
+bool libc_calls_in(const u8 *text, u64 len);
+
+/* identity.c */
+void identity_begin(bool none);   /* SYNC, when the wants are known */
+void identity_end(bool none);     /* SYNC, when the sites are */
+void identity_commit(void);       /* what was listed has been written */
+bool identity_retire(const u64 *busy, u64 count, bool all_idle); /* true: a thread is in a stub */
+void identity_overlay(u8 *text, u64 base, u64 len);
+bool identity_used(const struct bpf_insn *insns, u32 count);
 
 /* hit.c */
 void agent_hit(void *arg, struct attach_regs *regs);

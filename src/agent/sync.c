@@ -147,6 +147,7 @@ static void overlay_orig(u8 *text, u64 base, u64 len)
 			if (s->plan.addr + i - base < len)
 				text[s->plan.addr + i - base] = s->plan.orig[i];
 	}
+	identity_overlay(text, base, len);
 }
 
 static bool overlaps_other(u64 addr, u32 window)
@@ -321,6 +322,7 @@ int sync_probes(bool none)
 		l->wanted = false;
 	if (!none)
 		err = collect_wants();
+	identity_begin(none);
 	if (!err)
 		err = restore_unwanted();
 	w = agent.wants.data;
@@ -329,11 +331,13 @@ int sync_probes(bool none)
 			;
 		take_group(w + i, n);
 	}
+	if (!err)
+		identity_end(none);
 	publish();
 	return err;
 }
 
-static bool any_in(const u64 *busy, u64 count, u64 start, u64 end)
+bool busy_in(const u64 *busy, u64 count, u64 start, u64 end)
 {
 	u64 lo = 0, hi = count;
 
@@ -359,7 +363,7 @@ bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 	for (struct site **p = &agent.sites; *p;) {
 		struct site *s = *p;
 
-		if (!s->retired || (!all_idle && any_in(busy, count, s->plan.tramp,
+		if (!s->retired || (!all_idle && busy_in(busy, count, s->plan.tramp,
 							s->plan.tramp + s->plan.code_len))) {
 			left |= s->retired;
 			p = &s->next;
@@ -371,6 +375,7 @@ bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 		code_room_free(s->area);
 		heap_free(s, sizeof(*s) + s->count * sizeof(s->progs[0]));
 	}
+	left |= identity_retire(busy, count, all_idle);
 	object_drop_unused();
 	publish();
 	return left;

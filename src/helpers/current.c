@@ -1,42 +1,58 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Who and when: clocks, identity of the calling thread, processor, random numbers.
- *
- * Thread id and name are asked of the kernel at every call. The cache that helpers.h describes needs
- * a proof that a thread pointer still belongs to the thread it was filled by (stacks, and with them
- * thread pointers, are reused); until there is one, exact comes before fast.
- */
+/* When and where: clocks, processor, user and group, random numbers. */
 #include "helpers/internal.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "base/vdso.h"
 
-#define CLOCK_MONOTONIC 1
-#define CLOCK_BOOTTIME  7
-#define PR_GET_NAME     16
+#define CLOCK_MONOTONIC        1
+#define CLOCK_BOOTTIME         7
+#define CLOCK_MONOTONIC_COARSE 6
+#define GRND_NONBLOCK          1
+#define NAME_AGE_NS            10000000 /* how old a thread's name may be */
 
 struct time_spec {
 	s64 sec, nsec;
 };
 
+/*
+ * The vDSO's getcpu uses RDPID exactly where the kernel has found it to work (and keeps the
+ * processor number in TSC_AUX for it); CPUID might trap, or be forbidden to this process.
+ */
+static bool uses_rdpid(u64 getcpu)
+{
+	static const u8 rdpid_rax[] = {0xf3, 0x0f, 0xc7, 0xf8};
+
+	for (u64 i = 0; getcpu && i < 64; i++)
+		if (!memcmp((const void *)(getcpu + i), rdpid_rax, sizeof(rdpid_rax)))
+			return true;
+	return false;
+}
+
 void helper_env_init(struct helper_env *env, u64 vdso, void *wiped)
 {
 	u64 clock = vdso_symbol(vdso, "__vdso_clock_gettime");
+	struct time_spec tick;
 
 	memset(env, 0, sizeof(*env));
 	env->clock_gettime = (u64(*)(u64, void *))clock;
 	env->getcpu = (long (*)(void *, void *, void *))vdso_symbol(vdso, "__vdso_getcpu");
 	env->vdso_ok = clock != 0;
-	if (wiped) {
-		env->fork_gen = wiped;
-		env->threads = (struct helper_thread *)((u8 *)wiped + 64);
-		atomic_store_explicit(env->fork_gen, 1, memory_order_release);
-	}
+	env->rdpid = uses_rdpid((u64)env->getcpu);
+	if (!wiped)
+		return;
+	/* The coarse clock lags by up to a tick. */
+	if (!sys_call2(__NR_clock_getres, CLOCK_MONOTONIC_COARSE, &tick) &&
+	    tick.nsec <= NAME_AGE_NS)
+		env->name_ns = NAME_AGE_NS - (u64)tick.nsec;
+	env->process = wiped;
+	atomic_store_explicit(&env->process->fork_gen, 1, memory_order_relaxed);
+	atomic_store_explicit(&env->process->ident, IDENT_OFF, memory_order_release);
 }
 
 size_t helper_wiped_size(void)
 {
-	return ALIGN_UP(64 + HELPER_THREADS * sizeof(struct helper_thread), PAGE_SIZE);
+	return ALIGN_UP(sizeof(struct helper_process), PAGE_SIZE);
 }
 
 u64 help_clock(const struct helper_env *env, int clock)
@@ -46,17 +62,6 @@ u64 help_clock(const struct helper_env *env, int clock)
 	if (!env->clock_gettime || (int)env->clock_gettime((u64)clock, &ts))
 		sys_call2(__NR_clock_gettime, clock, &ts);
 	return (u64)ts.sec * 1000000000ULL + (u64)ts.nsec;
-}
-
-u64 help_identity(const struct helper_env *env)
-{
-	return (u64)sys_getpid() << 32 | (u32)sys_gettid();
-}
-
-void help_thread_name(const struct helper_env *env, u64 ret[2])
-{
-	ret[0] = ret[1] = 0;
-	sys_call2(__NR_prctl, PR_GET_NAME, ret);
 }
 
 u64 help_ktime(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
@@ -69,45 +74,45 @@ u64 help_ktime_boot(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 	return help_clock(run->env, CLOCK_BOOTTIME);
 }
 
-u64 help_pid_tgid(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
-{
-	return help_identity(run->env);
-}
-
 u64 help_uid_gid(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	return (u64)sys_call0(__NR_getgid) << 32 | (u32)sys_call0(__NR_getuid);
-}
-
-u64 help_comm(u64 buf, u64 size, u64 r3, u64 r4, u64 r5, struct vm_run *run)
-{
-	u64 name[2];
-
-	help_thread_name(run->env, name);
-	if (size < sizeof(name))
-		((char *)name)[size - 1] = 0;
-	memset((void *)buf, 0, size);
-	memcpy((void *)buf, name, size < sizeof(name) ? size : sizeof(name));
-	return 0;
 }
 
 u64 help_cpu(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	const struct helper_env *env = run->env;
 	u32 cpu = 0;
+	u64 aux;
 
+	if (likely(env->rdpid)) {
+		__asm__ volatile("rdpid %0" : "=r"(aux));
+		return aux & 0xfff; /* the node is above */
+	}
 	if (!env->getcpu || env->getcpu(&cpu, NULL, NULL))
 		sys_call2(__NR_getcpu, &cpu, NULL);
 	return cpu;
 }
 
+/*
+ * splitmix64 over a counter of the process that starts at a number from the kernel, in a forked
+ * child too: its page is empty.
+ */
 u64 help_prandom(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	static _Atomic u64 counter;
-	u64 x = atomic_fetch_add_explicit(&counter, 0x9e3779b97f4a7c15ULL, memory_order_relaxed);
+	static _Atomic u64 unwiped;
+	const struct helper_env *env = run->env;
+	_Atomic u64 *state = env->process ? &env->process->random : &unwiped;
+	u64 x = atomic_fetch_add_explicit(state, 0x9e3779b97f4a7c15ULL, memory_order_relaxed);
 
-	/* splitmix64 over a counter that starts somewhere else in every process */
-	x ^= help_clock(run->env, CLOCK_MONOTONIC);
+	if (unlikely(!x)) {
+		if (sys_call3(__NR_getrandom, (long)&x, sizeof(x), GRND_NONBLOCK) != sizeof(x))
+			x = help_clock(env, CLOCK_MONOTONIC) ^ (u64)sys_getpid() << 40;
+		atomic_fetch_add_explicit(state, x, memory_order_relaxed);
+	}
+	if (!env->process)
+		x ^= help_clock(env,
+				CLOCK_MONOTONIC); /* a forked child goes on where its parent was */
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
 	return (u32)(x ^ x >> 31);

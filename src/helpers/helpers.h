@@ -11,28 +11,68 @@
 
 struct trace_log; /* session/trace.h */
 
-#define HELPER_THREADS 1024 /* cached identities; a power of two */
+#define HELPER_THREADS 1024 /* cached names; a power of two */
 
 /*
- * The identity of a thread, found by its thread pointer (fs base) without a system call. The table
- * lies in a page range with MADV_WIPEONFORK, so a forked child, however it was made, finds it
- * empty and asks the kernel again.
+ * What a process knows about itself lies in pages with MADV_WIPEONFORK: a forked child, however it
+ * was made, finds zeroes there and asks the kernel again.
+ *
+ * Identity without a system call. The thread id is read where libc keeps it, at a known place
+ * beyond the thread pointer (%fs:tid_off): the kernel itself writes it there when a thread is made
+ * and after fork, before the new thread runs. `ident` holds the thread group id in its low half,
+ * and in its high half 0 while every thread that can run in this memory has a thread pointer of its
+ * own. Whoever makes one that borrows its parent's (vfork, posix_spawn, clone with CLONE_VM and
+ * without CLONE_SETTLS; no register tells the two apart) adds to the high half first: the agent
+ * patches libc's clone, clone3, vfork and syscall for that (agent/identity.c). So one load decides:
+ *
+ *     high half 0, low half not 0    low half << 32 | %fs:tid_off
+ *     else                           getpid and gettid
+ *
+ * Who stores: the agent, while no other thread runs, turns IDENT_OFF off and on and sets the low
+ * half; the patched calls add 1 before a vfork-like call and take it away in the parent after it,
+ * when the child has left this memory, or set IDENT_NEVER. A vfork child thus always sees its own
+ * count. What is left: a death of the parent: the count stays, the child asks the kernel; a signal
+ * handler that leaves by longjmp between the two: the count stays, exact and slow; a stop: all
+ * others ask the kernel meanwhile; a fork: the page is empty in the child, whose first thread fills
+ * the low half when what lies at tid_off is its own id (it is not after a raw clone: then nobody
+ * fills it, and it stays exact).
+ *
+ * Names. An entry, found by the low bits of the thread id, keeps a name for at most 10 ms: `time`
+ * is the coarse clock before the kernel was asked, and an entry counts while that clock, plus its
+ * tick, is less than 10 ms past it. seq is odd while a writer is in it; a writer that finds it odd
+ * (a signal handler that interrupted one, another thread, or what a dead one left) does not write,
+ * a reader then asks the kernel.
  */
-struct helper_thread {
-	_Atomic u64 tp;      /* thread pointer; 0: free, 1: being filled */
-	_Atomic u64 tgid_pid;   /* tgid << 32 | tid, 0: unknown */
-	_Atomic u64 comm_ns; /* coarse time the name was read at, odd while being replaced */
-	_Atomic u64 comm[2];
-	u64 pad[3];
+#define IDENT_ONE   (1ULL << 32)
+#define IDENT_OFF   (1ULL << 62) /* not in force */
+#define IDENT_NEVER (1ULL << 61) /* a thread with a borrowed thread pointer may live on */
+
+struct helper_name {
+	_Atomic u32 seq;
+	_Atomic u32 tid;
+	_Atomic u64 time;
+	_Atomic u64 name[2];
+	u64 pad[4];
+};
+
+struct helper_process {
+	_Atomic u32 fork_gen; /* 1; 0 in a forked child until the agent says otherwise */
+	u32 pad;
+	_Atomic u64 ident;
+	_Atomic u64 random; /* state of get_prandom_u32, 0: not seeded */
+	u64 pad2[5];
+	struct helper_name names[HELPER_THREADS];
 };
 
 struct helper_env {
 	u64 (*clock_gettime)(u64 clock, void *ts); /* the vDSO's, or NULL: system call */
 	long (*getcpu)(void *cpu, void *node, void *unused);
-	struct helper_thread *threads; /* HELPER_THREADS entries, or NULL: always ask the kernel */
-	_Atomic u32 *fork_gen;    /* in the same wiped range: 0 in a forked child */
-	bool tp_is_thread;        /* %fs:0 holds the thread pointer here (checked by the keeper) */
-	struct trace_log *trace;  /* NULL: bpf_printk is dropped, counted */
+	struct helper_process *process; /* NULL: always ask the kernel */
+	u64 tid_off;                    /* 0: unknown */
+	u64 name_ns;                    /* how old by the coarse clock a name may be */
+	bool tp_is_thread;       /* %fs:0 holds the thread pointer here (checked by the keeper) */
+	bool rdpid;              /* the processor has it */
+	struct trace_log *trace; /* NULL: bpf_printk is dropped, counted */
 	u32 vdso_ok;
 };
 

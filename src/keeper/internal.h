@@ -79,6 +79,9 @@ int target_write(struct target *t, u64 addr, const void *buf, size_t n);
 int target_scan(struct target *t, const struct agent_region *areas, size_t count);
 int target_apply_moves(struct target *t, const struct agent_move *moves, size_t count);
 
+/* threads.c: fills ret, which has room for t->count; how many are alive */
+size_t target_threads(const struct target *t, struct agent_thread *ret);
+
 /* image.c */
 int image_inject(struct target *t, const char *path);
 

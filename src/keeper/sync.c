@@ -267,25 +267,28 @@ static int scan(struct target *t)
 	return err;
 }
 
-/* Puts regions, then busy addresses, into the inbox. */
+/* Puts regions, then busy addresses, then threads into the inbox. */
 static int fill_inbox(struct target *t, struct agent_request *r)
 {
 	size_t size = t->maps.count * sizeof(struct agent_region);
-	size_t busy = t->busy_count * sizeof(u64);
+	size_t busy = t->busy_count * sizeof(u64), threads = t->count * sizeof(struct agent_thread);
 	struct agent_region *all;
+	struct agent_thread *who;
 	int err;
 
-	if (size + busy > t->header.inbox_size)
+	if (size + busy + threads > t->header.inbox_size)
 		return -E2BIG;
-	all = calloc(t->maps.count + 1, sizeof(*all));
+	all = calloc(1, size + threads + 1);
 	if (!all)
 		return -ENOMEM;
+	who = (struct agent_thread *)(all + t->maps.count);
 	for (size_t i = 0; i < t->maps.count; i++) {
 		const struct region *m = &t->maps.all[i];
 
 		all[i] = (struct agent_region){
 			.start = m->start, .end = m->end, .file_off = m->file_off, .ino = m->ino,
-			.dev_major = m->dev_major, .dev_minor = m->dev_minor, .exec = m->exec && m->read};
+			.dev_major = m->dev_major, .dev_minor = m->dev_minor, .exec = m->exec && m->read,
+			.read = m->read};
 	}
 	r->regions = t->header.inbox;
 	r->region_count = t->maps.count;
@@ -294,6 +297,10 @@ static int fill_inbox(struct target *t, struct agent_request *r)
 	err = target_write(t, r->regions, all, size);
 	if (!err && busy)
 		err = target_write(t, r->busy, t->busy, busy);
+	r->threads = r->busy + busy;
+	r->thread_count = target_threads(t, who);
+	if (!err)
+		err = target_write(t, r->threads, who, r->thread_count * sizeof(*who));
 	free(all);
 	return err;
 }

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Makes thread identity cheap while it is exact (helpers.h, "Identity without a system call"):
+ * finds where libc keeps thread ids, checks that against every thread there is, and patches the
+ * system calls in libc that make threads and processes. Only where a loaded program asks who runs.
+ *
+ *     libc:   mov $NR, %eax   -->   jmp stub            stub:  save; r = identity_call(regs, nr);
+ * restore syscall                                          mov $NR, %eax if (!r) jmp back to libc's
+ * syscall syscall parent: take the count away child:  see that there is a count jmp behind libc's
+ * syscall
+ *
+ * A thread found behind the replaced instruction is moved to the stub's start (agent.moves), so
+ * from the patch on every such call is seen. A child that was made before, and whose parent waits
+ * for it in the kernel (a stuck thread outside our stubs), is not: then nothing is patched this
+ * time. Threads in stubs are found by the keeper as those in trampolines are, and the stub stays
+ * until they have left it.
+ *
+ * A probe on the patched instructions has precedence: identity goes back to asking the kernel.
+ * So it does for good (IDENT_NEVER) once somebody makes a thread that borrows its thread pointer
+ * and is not waited for, or that keeps its id elsewhere. Objects that appear later are looked
+ * through at the next SYNC.
+ */
+#include <asm/errno.h>
+#include <linux/sched.h>
+#include "agent/state.h"
+#include "base/mem.h"
+#include "base/sys.h"
+
+#define CALLS    8
+#define REACH    24 /* bytes before a patch from where a probe's window may reach it */
+#define NR_CLONE 56
+#define NR_VFORK 58
+
+/* The registers a stub saves, in its order. */
+struct call_regs {
+	u64 rbp, r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax;
+};
+
+enum patch_state { PATCH_NONE, PATCH_LISTED, PATCH_LIVE, PATCH_RETIRED };
+
+static struct patch {
+	u64 at, stub;
+	u32 len;
+	u8 state; /* enum patch_state */
+	u8 orig[ATTACH_JMP_LEN];
+	struct tramp_area *area;
+} patches[2 * CALLS];
+
+static u64 tid_off;   /* that the patches go with */
+static u64 text_seen; /* fingerprint of the objects looked through */
+
+bool identity_used(const struct bpf_insn *insns, u32 count)
+{
+	for (u32 i = 0; i < count; i++) {
+		if (insns[i].code != (BPF_JMP | BPF_CALL) || insns[i].src_reg)
+			continue;
+		switch (insns[i].imm) {
+		case BPF_FUNC_trace_printk:
+		case BPF_FUNC_get_current_pid_tgid:
+		case BPF_FUNC_get_current_comm:
+		case BPF_FUNC_get_ns_current_pid_tgid:
+		case BPF_FUNC_trace_vprintk:
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Reads the flags of a call; the thread's new thread pointer and where its id is stored, if so
+ * asked. */
+static bool thread_made(const struct call_regs *r, u32 nr, u64 *ret_flags, u64 *ret_tls,
+			u64 *ret_tid_at)
+{
+	const struct clone_args *a = (const struct clone_args *)r->rdi;
+
+	if (nr == NR_CLONE) {
+		*ret_flags = r->rdi;
+		*ret_tls = r->r8;
+		*ret_tid_at = r->rdx;
+		return true;
+	}
+	if (!a || r->rsi < 64) /* CLONE_ARGS_SIZE_VER0: the kernel refuses it */
+		return false;
+	*ret_flags = a->flags;
+	*ret_tls = a->tls;
+	*ret_tid_at = a->parent_tid;
+	return true;
+}
+
+static void never(void)
+{
+	atomic_fetch_or_explicit(&agent.env.process->ident, IDENT_NEVER, memory_order_relaxed);
+}
+
+/*
+ * Called by a stub before the system call. True: counted, the stub takes it back. `any`: from
+ * syscall(), where nobody vouches for clone3's pointer, so it is not read.
+ */
+static bool identity_call(const struct call_regs *r, u32 nr, bool any)
+{
+	struct helper_process *p = agent.env.process;
+	u64 flags = CLONE_VM | CLONE_VFORK, tls = 0, tid_at = 0, ident;
+
+	nr &= ~0x40000000u; /* x32 */
+	if (any && nr != NR_CLONE && nr != NR_VFORK) {
+		if (r->rdi && r->rsi >= 64)
+			never();
+		return false;
+	}
+	if ((nr != NR_VFORK && !thread_made(r, nr, &flags, &tls, &tid_at)) || !(flags & CLONE_VM))
+		return false;
+	if (flags & CLONE_VFORK) {
+		atomic_fetch_add_explicit(&p->ident, IDENT_ONE, memory_order_relaxed);
+		return true;
+	}
+	if (!(flags & CLONE_SETTLS) || !(flags & CLONE_THREAD) || !(flags & CLONE_PARENT_SETTID) ||
+	    tid_at != tls + tid_off) {
+		never();
+		return false;
+	}
+	/* A vfork child that makes threads: they may outlive its count, in another thread group. */
+	ident = atomic_load_explicit(&p->ident, memory_order_relaxed);
+	if (ident >> 32 && (u32)ident != (u32)sys_getpid())
+		never();
+	return false;
+}
+
+struct emit {
+	u8 *code;
+	u32 len;
+};
+
+static void bytes(struct emit *e, const void *p, u32 n)
+{
+	memcpy(e->code + e->len, p, n);
+	e->len += n;
+}
+
+#define CODE(e, ...)                                                                               \
+	do {                                                                                       \
+		const u8 code_[] = {__VA_ARGS__};                                                  \
+		bytes(e, code_, sizeof(code_));                                                    \
+	} while (0)
+
+static void imm64(struct emit *e, u64 v)
+{
+	bytes(e, &v, 8);
+}
+
+/* jmp to `target` from code that runs at `stub`. */
+static void jump(struct emit *e, u64 stub, u64 target)
+{
+	u32 rel = (u32)(target - (stub + e->len + 5));
+
+	CODE(e, 0xe9);
+	bytes(e, &rel, 4);
+}
+
+/* syscall() is called for everything: others than clone, vfork and clone3 pass here. r11 is free.
+ */
+static void emit_filter(struct emit *e, u64 stub, const struct patch *p)
+{
+	CODE(e, 0x41, 0x89, 0xc3,                      /* mov %eax, %r11d */
+	     0x41, 0x81, 0xe3, 0xff, 0xff, 0xff, 0xbf, /* and $~0x40000000, %r11d */
+	     0x41, 0x83, 0xfb, 0x38, 0x74, 0x19,       /* cmp $56, %r11d; je over */
+	     0x41, 0x83, 0xfb, 0x3a, 0x74, 0x13,       /* cmp $58, %r11d; je over */
+	     0x41, 0x81, 0xfb, 0xb3, 0x01, 0x00, 0x00, /* cmp $435, %r11d */
+	     0x74, 0x0a);                              /* je over */
+	bytes(e, p->orig, sizeof(p->orig));
+	jump(e, stub, p->at + ATTACH_JMP_LEN);
+	/* over: */
+}
+
+static u32 emit_stub(u8 *code, u64 stub, const struct patch *p, u32 nr)
+{
+	u64 count = (u64)&agent.env.process->ident + 4;
+	struct emit e = {code, 0};
+
+	if (!nr)
+		emit_filter(&e, stub, p);
+	CODE(&e, 0x48, 0x8d, 0x64, 0x24, 0x80); /* lea -128(%rsp), %rsp: the red zone */
+	CODE(&e, 0x50, 0x51, 0x52, 0x56, 0x57,  /* push rax rcx rdx rsi rdi */
+	     0x41, 0x50, 0x41, 0x51, 0x41, 0x52, 0x41, 0x53, 0x55); /* r8 r9 r10 r11 rbp */
+	if (nr) {
+		CODE(&e, 0xbe); /* mov $nr, %esi */
+		bytes(&e, &nr, 4);
+	} else {
+		CODE(&e, 0x89, 0xc6); /* mov %eax, %esi */
+	}
+	CODE(&e, 0xba, (u8)!nr, 0, 0, 0);            /* mov $any, %edx */
+	CODE(&e, 0x48, 0x89, 0xe7, 0x48, 0x89, 0xe5, /* mov %rsp, %rdi; mov %rsp, %rbp */
+	     0x48, 0x83, 0xe4, 0xf0, 0x48, 0xb8); /* and $-16, %rsp; movabs $identity_call, %rax */
+	imm64(&e, (u64)identity_call);
+	CODE(&e, 0xff, 0xd0, 0x48, 0x89, 0xec, 0x84,
+	     0xc0); /* call *%rax; mov %rbp, %rsp; test %al, %al */
+	/* Nothing below changes flags before the jump. */
+	CODE(&e, 0x5d, 0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58, 0x5f, 0x5e, 0x5a, 0x59,
+	     0x58);
+	CODE(&e, 0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0); /* lea 128(%rsp), %rsp */
+	bytes(&e, p->orig, sizeof(p->orig));
+	CODE(&e, 0x75, 0x05); /* jnz counted */
+	jump(&e, stub, p->at + ATTACH_JMP_LEN);
+	CODE(&e, 0x0f, 0x05, 0x49, 0xbb); /* syscall; movabs $count, %r11 */
+	imm64(&e, count);
+	CODE(&e, 0x48, 0x85, 0xc0, 0x74, 0x09, /* test %rax, %rax; jz child */
+	     0xf0, 0x41, 0xff, 0x0b);          /* lock decl (%r11) */
+	jump(&e, stub, p->at + ATTACH_JMP_LEN + 2);
+	/* child: no count, when a signal handler forked between the count and the call: OFF it is
+	 */
+	CODE(&e, 0x41, 0x83, 0x3b, 0x00, 0x75, 0x08, /* cmpl $0, (%r11); jne away */
+	     0xf0, 0x41, 0x81, 0x0b);                /* lock orl $IDENT_NEVER >> 32, (%r11) */
+	CODE(&e, 0x00, 0x00, 0x00, (u8)(IDENT_NEVER >> 56));
+	jump(&e, stub, p->at + ATTACH_JMP_LEN + 2);
+	return e.len;
+}
+
+/* What follows the system call must not look at the flags that a stub's return leaves. */
+static bool flags_dead(u64 at)
+{
+	const u8 *p = (const u8 *)at + ATTACH_JMP_LEN + 2;
+
+	p += *p == 0x57 || *p == 0x52; /* push %rdi, push %rdx */
+	return *p == 0x3d ||
+	       (p[0] == 0x48 && (p[1] == 0x3d || p[1] == 0x85)); /* cmp $, %rax; test %rax */
+}
+
+static struct patch *free_patch(void)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
+		if (!patches[i].state)
+			return &patches[i];
+	return NULL;
+}
+
+static int add_patch(const struct libc_call *call)
+{
+	struct patch *p = free_patch();
+	u8 code[ATTACH_TRAMP_MAX], jmp[ATTACH_JMP_LEN] = {0xe9};
+	struct agent_move *m;
+	u32 rel;
+
+	if (!p || !flags_dead(call->at))
+		return -ENOENT;
+	p->at = call->at;
+	memcpy(p->orig, (const void *)call->at, sizeof(p->orig));
+	p->stub = code_room(call->at, &p->area);
+	if (!p->stub)
+		return -ENOMEM;
+	p->len = emit_stub(code, p->stub, p, call->nr);
+	rel = (u32)(p->stub - (p->at + ATTACH_JMP_LEN));
+	memcpy(jmp + 1, &rel, 4);
+	m = vec_push(&agent.moves, sizeof(*m));
+	if (!m || code_write(p->stub, code, p->len, 0) || code_write(p->at, jmp, sizeof(jmp), 1))
+		return -ENOMEM;
+	*m = (struct agent_move){.from = p->at + ATTACH_JMP_LEN, .to = p->stub};
+	code_room_taken(p->area, p->len);
+	p->state = PATCH_LISTED;
+	return 0;
+}
+
+static bool in_stub(u64 pc)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
+		if (patches[i].state && pc >= patches[i].stub &&
+		    pc < patches[i].stub + patches[i].len)
+			return true;
+	return false;
+}
+
+static const struct agent_region *region_at(u64 addr)
+{
+	for (u32 i = 0; i < agent.region_count; i++)
+		if (addr >= agent.regions[i].start && addr < agent.regions[i].end)
+			return agent.regions[i].read ? &agent.regions[i] : NULL;
+	return NULL;
+}
+
+static bool tid_kept_at(u64 tp, u32 tid)
+{
+	const struct agent_region *r = region_at(tp);
+
+	return r && r->end - tp > tid_off + 4 && *(const u64 *)tp == tp &&
+	       *(const u32 *)(tp + tid_off) == tid;
+}
+
+/* Does every thread there is keep its id where we would read it? */
+static bool threads_agree(void)
+{
+	u64 tp;
+
+	if (!agent.threads) {
+		__asm__ volatile("mov %%fs:0, %0" : "=r"(tp));
+		return tid_kept_at(tp, (u32)sys_gettid());
+	}
+	for (u32 i = 0; i < agent.thread_count; i++) {
+		const struct agent_thread *t = &agent.threads[i];
+
+		if (t->stuck ? !in_stub(t->pc) : !tid_kept_at(t->tp, t->tid))
+			return false;
+	}
+	return agent.thread_count;
+}
+
+/* Sites, living or with their bytes about to come back, that hide a call we would have to patch. */
+static bool sites_hide_calls(void)
+{
+	for (struct site *s = agent.sites; s; s = s->next) {
+		const struct agent_region *r = region_at(s->plan.addr);
+		u64 from = s->plan.addr - REACH, len;
+		u8 text[2 * REACH];
+
+		if (!r)
+			continue; /* unmapped with its object */
+		if (from < r->start)
+			from = r->start;
+		len = r->end - from < sizeof(text) ? r->end - from : sizeof(text);
+		memcpy(text, (const void *)from, len);
+		for (struct site *o = agent.sites; o; o = o->next)
+			for (u32 i = 0; i < ATTACH_JMP_LEN; i++)
+				if (o->plan.addr + i - from < len)
+					text[o->plan.addr + i - from] = o->plan.orig[i];
+		if (libc_calls_in(text, len))
+			return true;
+	}
+	return false;
+}
+
+/* Changes when another object with code is mapped. */
+static u64 fingerprint(void)
+{
+	u64 sum = 1;
+
+	for (u32 i = 0; i < agent.region_count; i++)
+		if (agent.regions[i].exec && agent.regions[i].ino)
+			sum = (sum ^ agent.regions[i].start ^ agent.regions[i].ino << 20) *
+			      0x100000001b3ULL;
+	return sum;
+}
+
+static bool in_force(void)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
+		if (patches[i].state == PATCH_LISTED || patches[i].state == PATCH_LIVE)
+			return true;
+	return false;
+}
+
+/* Back to asking the kernel: libc's bytes return, stubs stay while somebody is in them. */
+static void withdraw(void)
+{
+	if (agent.env.process)
+		atomic_fetch_or_explicit(&agent.env.process->ident, IDENT_OFF,
+					 memory_order_relaxed);
+	agent.env.tid_off = 0;
+	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
+		if ((patches[i].state == PATCH_LISTED || patches[i].state == PATCH_LIVE)) {
+			code_write(patches[i].at, patches[i].orig, ATTACH_JMP_LEN, 1);
+			patches[i].state = PATCH_RETIRED;
+		}
+}
+
+static bool wanted(bool none)
+{
+	if (none || !agent.env.process || !agent.env.tp_is_thread)
+		return false;
+	for (struct agent_link *l = agent.links; l; l = l->next)
+		if (l->wanted && l->prog && l->prog->uses_identity)
+			return true;
+	return false;
+}
+
+static bool probe_near_patch(void)
+{
+	const struct want *w = agent.wants.data;
+
+	for (u32 i = 0; i < agent.wants.count; i++)
+		for (u32 k = 0; k < ARRAY_SIZE(patches); k++)
+			if (patches[k].state && w[i].addr + REACH > patches[k].at &&
+			    w[i].addr < patches[k].at + ATTACH_JMP_LEN + 2)
+				return true;
+	return false;
+}
+
+void identity_begin(bool none)
+{
+	if (in_force() && (!wanted(none) || probe_near_patch()))
+		withdraw();
+}
+
+static void establish(void)
+{
+	struct libc_calls calls;
+	u32 kinds = 0;
+
+	text_seen = fingerprint();
+	if (probe_near_patch() || sites_hide_calls() || libc_find(&calls))
+		return;
+	tid_off = calls.tid_off;
+	if (!threads_agree())
+		return;
+	for (u32 i = 0; i < calls.count; i++)
+		kinds |= !calls.call[i].nr              ? 1
+			 : calls.call[i].nr == NR_CLONE ? 2
+			 : calls.call[i].nr == NR_VFORK ? 4
+							: 8;
+	if ((kinds & 7) != 7) /* clone3 came with glibc 2.34 */
+		return;
+	for (u32 i = 0; i < calls.count; i++)
+		if (add_patch(&calls.call[i])) {
+			withdraw();
+			return;
+		}
+}
+
+void identity_end(bool none)
+{
+	struct libc_calls calls;
+
+	if (!wanted(none))
+		return;
+	if (!in_force())
+		establish();
+	else if (text_seen != fingerprint() && (text_seen = fingerprint(), libc_find(&calls)))
+		withdraw();
+}
+
+void identity_commit(void)
+{
+	struct helper_process *p = agent.env.process;
+	u32 listed = 0;
+	u64 old;
+
+	for (u32 i = 0; i < ARRAY_SIZE(patches); i++) {
+		if (patches[i].state != PATCH_LISTED)
+			continue;
+		if (*(const u8 *)patches[i].at != 0xe9)
+			return; /* could not be written: stays off, the next SYNC takes it back */
+		patches[i].state = PATCH_LIVE;
+		listed++;
+	}
+	if (!listed)
+		return;
+	agent.env.tid_off = tid_off;
+	old = atomic_load(&p->ident);
+	while (!atomic_compare_exchange_weak(&p->ident, &old,
+					     ((old & ~IDENT_OFF) >> 32 << 32) | (u32)sys_getpid()))
+		;
+}
+
+bool identity_retire(const u64 *busy, u64 count, bool all_idle)
+{
+	bool left = false;
+
+	for (u32 i = 0; i < ARRAY_SIZE(patches); i++) {
+		struct patch *p = &patches[i];
+
+		if (p->state != PATCH_RETIRED)
+			continue;
+		if (!all_idle && busy_in(busy, count, p->stub, p->stub + p->len)) {
+			left = true;
+			continue;
+		}
+		code_room_free(p->area);
+		*p = (struct patch){0};
+	}
+	return left;
+}
+
+/* Puts libc's bytes over a copy of [base, base + len) of our text. */
+void identity_overlay(u8 *text, u64 base, u64 len)
+{
+	for (u32 k = 0; k < ARRAY_SIZE(patches); k++)
+		for (u32 i = 0; patches[k].state && i < ATTACH_JMP_LEN; i++)
+			if (patches[k].at + i - base < len)
+				text[patches[k].at + i - base] = patches[k].orig[i];
+}
