@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Programs that ask who runs get the kernel's answer, whatever makes the thread or process: the target's own
+log is compared with what a program on its function saw, started and attached, with and without a probe in
+libc; where the kernel may, it answers the same questions first, which tests the test.
+
+usage: identity.py BUILD_DIR
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+BUILD = os.path.abspath(sys.argv[1])
+LIMPET = os.path.join(BUILD, "src/cli/limpet")
+HERE = os.path.join(BUILD, "tests/identity")
+TARGET, TOOL, OBJECT = (os.path.join(HERE, n) for n in ("identity_target", "identity_tool", "who.bpf.o"))
+WORK = tempfile.mkdtemp(prefix="limpet-identity-")
+ENV = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "LIMPET_", "LD_"))}
+ENV.update(LIMPET_DIR=os.path.join(WORK, "sessions"), LIMPET_LANG="en")
+failed = []
+
+
+def ok(name, good, seen=""):
+    if not good:
+        failed.append(name)
+        print(f"# {seen}")
+    print(("ok " if good else "not ok ") + name, flush=True)
+
+
+def libc_path():
+    with open("/proc/self/maps", encoding="ascii") as maps:
+        return re.search(r"\S*/libc\.so\.6", maps.read()).group(0)
+
+
+def run(how, libc, *words):
+    """Returns (tool's status, its report, what the target printed)."""
+    log = os.path.join(WORK, "log")
+    with open(log, "wb") as f:
+        f.truncate(64 + 16384 * 32 + 256 * 4 + 4096)
+    load = [] if how == "kernel" else [LIMPET, "load", "--"]
+    tool = subprocess.Popen(load + [TOOL, OBJECT, TARGET, libc, log], env=ENV, text=True, stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if "attached" not in tool.stdout.readline():
+        return tool.wait(), tool.stderr.read(), ""
+    if how == "attach":
+        target = subprocess.Popen([TARGET, log, "wait", *words], env=ENV, text=True, stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE)
+        done = subprocess.run([LIMPET, "attach", str(target.pid)], env=ENV, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, check=False)
+        if done.returncode:
+            target.kill()
+            return done.returncode, done.stderr, ""
+        printed = target.communicate("go\n", timeout=120)[0]
+    else:
+        start = [] if how == "kernel" else [LIMPET, "start", "--"]
+        done = subprocess.run(start + [TARGET, log, *words], env=ENV, text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, timeout=120, check=False)
+        printed = done.stdout + ("" if not done.returncode else f"status {done.returncode}")
+    report = tool.communicate(timeout=60)[0]
+    return tool.returncode, report, printed
+
+
+def check(name, how, libc, cheap, *words):
+    status, report, printed = run(how, libc, *words)
+    ok(f"{name}: every call has the right pid, tid and name", status == 0, (status, report, printed))
+    if how != "kernel":
+        ok(f"{name}: identity is cheap where it was asked for",
+           re.findall(r"cheap (\d)", printed) == [cheap, cheap], printed)
+
+
+def comes_and_goes():
+    """Attached and detached while it makes threads and processes: it runs on, and libc is as before."""
+    log = os.path.join(WORK, "log")
+    tool = subprocess.Popen([LIMPET, "load", "--", TOOL, OBJECT, TARGET, "-", log], env=ENV, text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    tool.stdout.readline()
+    target = subprocess.Popen([TARGET, log, "wait", "leftover"], env=ENV, text=True, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE)
+    target.stdin.write("go\n")
+    target.stdin.close()
+    tries = refused = 0
+    while target.poll() is None and tries < 400:
+        for verb in ("attach", "detach"):
+            done = subprocess.run([LIMPET, verb, str(target.pid)], env=ENV, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True, check=False)
+            refused += done.returncode != 0 and target.poll() is None
+            tries += done.returncode == 0
+    ok("comes and goes: the target does not notice", target.wait(100) == 0, (target.returncode, tries, refused))
+    printed = target.stdout.read()
+    ok("comes and goes: it was attached and detached", tries >= 4, (tries, refused, printed))
+    tool.communicate(timeout=60)
+
+
+def main():
+    try:
+        status, why, _ = run("kernel", libc_path(), "leftover")
+        if status in (2, 3, 4):
+            print("skip kernel: bpf(2) is not allowed here")
+        else:
+            ok("kernel: every call has the right pid, tid and name", status == 0, why)
+        check("start", "start", "-", "3")
+        check("start, a probe in libc, borrowed thread pointers", "start", libc_path(), "3", "leftover")
+        check("attach", "attach", libc_path(), "3", "leftover")
+        check("a probe where identity would patch", "start", "vfork", "0")
+        comes_and_goes()
+        return 1 if failed else 0
+    finally:
+        subprocess.run([LIMPET, "gc"], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        shutil.rmtree(WORK, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
