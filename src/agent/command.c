@@ -75,6 +75,7 @@ int agent_init(u32 pid, u64 vdso, bool tp_is_thread)
 			agent.wiped = NULL;
 		}
 		helper_env_init(&agent.env, vdso, agent.wiped);
+		map_owner_at(agent.env.process ? &agent.env.process->owner_pid : NULL);
 		agent.env.trace = agent.trace;
 		agent.env_ready = true;
 	}
@@ -183,6 +184,7 @@ static int release(void)
 	if (agent.sites)
 		return -EBUSY;
 	object_release();
+	map_owner_at(NULL);
 	if (agent.wiped)
 		sys_munmap(agent.wiped, agent.wiped_size);
 	vec_free(&agent.writes, sizeof(struct agent_write));

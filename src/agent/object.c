@@ -148,7 +148,7 @@ static int take_map(u32 id, int fd)
 	err = (int)p;
 	if (sys_is_err(p))
 		goto out;
-	err = map_open(&m->map, (void *)p, (u64)size, writable, agent.pid);
+	err = map_open(&m->map, (void *)p, (u64)size, writable);
 	if (!err && m->map.id != id)
 		err = -EINVAL;
 	if (err) {

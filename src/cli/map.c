@@ -63,7 +63,7 @@ static int map_open_text(struct open_map *m, const char *text)
 					   "无法打开 map %s：%s；`limpet list` 显示现有内容"), text, strerror(-m->fd));
 	m->base = store_map_fd(m->fd, true, &m->size, &err);
 	if (m->base)
-		err = map_open(&m->map, m->base, m->size, true, (u32)getpid());
+		err = map_open(&m->map, m->base, m->size, true);
 	if (!m->base || err) {
 		if (m->base)
 			munmap(m->base, m->size);

@@ -57,7 +57,7 @@ struct helper_name {
 
 struct helper_process {
 	_Atomic u32 fork_gen; /* 1; 0 in a forked child until the agent says otherwise */
-	u32 pad;
+	_Atomic u32 owner_pid; /* the word of map_owner_at() */
 	_Atomic u64 ident;
 	_Atomic u64 random; /* state of get_prandom_u32, 0: not seeded */
 	u64 pad2[5];

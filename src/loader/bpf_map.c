@@ -51,7 +51,7 @@ long loader_map_create(struct store *s, union bpf_attr *a, union bpf_attr *u)
 	/* The mapping must go before the lock comes: it would keep the lock for ever. */
 	p = store_map_fd(fd, true, &size, &err);
 	if (p) {
-		err = map_create(&m, p, id, (u32)getpid());
+		err = map_create(&m, p, id);
 		munmap(p, size);
 	}
 	if (err) {

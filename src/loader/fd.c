@@ -40,8 +40,10 @@ struct store *loader_store(int *ret_err)
 		err = store_open(&session, NULL, STORE_CREATE);
 		if (!err)
 			err = store_tool_add(&session);
-		if (!err)
+		if (!err) {
+			map_owner_make();
 			atomic_store(&session_state, 1);
+		}
 	}
 	pthread_mutex_unlock(&lock);
 	if (err)
@@ -110,7 +112,7 @@ static struct map *open_map(struct store *s, u32 id, int *ret_err)
 	if (!p)
 		return NULL;
 	k = calloc(1, sizeof(*k));
-	err = k ? map_open(&k->map, p, size, true, (u32)getpid()) : -ENOMEM;
+	err = k ? map_open(&k->map, p, size, true) : -ENOMEM;
 	if (!err && k->map.id != id)
 		err = -EINVAL;
 	if (err) {

@@ -3,7 +3,7 @@
  * What QUEUE and STACK share: the kernel's checks of a definition (kernel/bpf/queue_stack_maps.c)
  * and the way bpf(2) reaches push, pop and peek.
  *
- *     file:  | index (queue: ring of cells; stack: nothing) | elements + spares | metadata page |
+ *     file:  | index (queue: ring of cells; stack: nothing) | elements + spares | marks | metadata page |
  */
 #include "maps/types.h"
 
@@ -28,7 +28,8 @@ int fifo_layout(struct map *m, u64 index_size, u32 elem_count)
 	m->elem_size = (u32)sizeof(struct pool_elem) + m->value_stride;
 	m->elem_count = elem_count;
 	m->elems_off = ALIGN_UP(index_size, 64);
-	m->file_size = ALIGN_UP(m->elems_off + (u64)m->elem_count * m->elem_size, PAGE_SIZE) + MAP_META_SIZE;
+	m->marks_off = m->elems_off + (u64)m->elem_count * m->elem_size;
+	m->file_size = ALIGN_UP(m->marks_off + (u64)m->elem_count * sizeof(u64), PAGE_SIZE) + MAP_META_SIZE;
 	return 0;
 }
 

@@ -4,7 +4,9 @@
  * bpf(2) that come before the type's own (frozen maps, missing operations).
  */
 #include "maps/map.h"
+#include <linux/mman.h>
 #include "base/mem.h"
+#include "base/sys.h"
 #include "maps/types.h"
 
 #define MAP_EPERM   1
@@ -38,18 +40,17 @@ int map_layout(struct map *m, const struct map_def *def)
 	return 0;
 }
 
-static void map_bind(struct map *m, void *base, u32 owner)
+static void map_bind(struct map *m, void *base)
 {
 	m->base = base;
 	m->meta = (struct map_meta *)(m->base + m->file_size - MAP_META_SIZE);
-	m->owner = owner;
 }
 
-int map_create(struct map *m, void *base, u32 id, u32 owner)
+int map_create(struct map *m, void *base, u32 id)
 {
 	int err;
 
-	map_bind(m, base, owner);
+	map_bind(m, base);
 	m->id = id;
 	m->writable = true;
 	m->meta->layout_version = MAP_LAYOUT_VERSION;
@@ -63,7 +64,7 @@ int map_create(struct map *m, void *base, u32 id, u32 owner)
 	return err;
 }
 
-int map_open(struct map *m, void *base, u64 size, bool writable, u32 owner)
+int map_open(struct map *m, void *base, u64 size, bool writable)
 {
 	const struct map_meta *meta;
 	struct map_def def;
@@ -82,11 +83,31 @@ int map_open(struct map *m, void *base, u64 size, bool writable, u32 owner)
 		return err;
 	if (found.file_size != size)
 		return -MAP_EINVAL;
-	map_bind(&found, base, owner);
+	map_bind(&found, base);
 	found.id = meta->id;
 	found.writable = writable;
 	*m = found;
 	return 0;
+}
+
+void map_owner_at(_Atomic u32 *word)
+{
+	pool_pid_word = word;
+}
+
+void map_owner_make(void)
+{
+	long p;
+
+	if (pool_pid_word)
+		return;
+	p = sys_mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (sys_is_err(p))
+		return;
+	if (sys_call3(__NR_madvise, p, PAGE_SIZE, MADV_WIPEONFORK) < 0)
+		sys_munmap((void *)p, PAGE_SIZE);
+	else
+		pool_pid_word = (_Atomic u32 *)p;
 }
 
 void map_region(const struct map *m, u64 *ret_start, u64 *ret_end)

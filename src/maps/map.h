@@ -115,13 +115,13 @@ struct map {
 	bool mmapable;         /* BPF_F_MMAPABLE array */
 	bool writable;         /* false: base is mapped read-only (frozen or RDONLY_PROG) */
 	u32 id;
-	u32 owner;             /* what private elements remember: this process's pid */
 	u32 value_stride;      /* value_size rounded up to 8 */
 	u32 elem_size;         /* bytes per element, header included */
 	u32 elem_count;        /* elements in the file, spares included */
 	u32 mask;              /* ring or bucket count - 1 */
 	u64 elems_off;         /* file offset of the elements */
 	u64 index_off;         /* file offset of the ring or the buckets */
+	u64 marks_off;         /* file offset of the collector's marks (shm/pool.h), one an element */
 	u64 extra[4];          /* the type's own */
 };
 
@@ -135,13 +135,21 @@ const struct map_ops *map_ops_find(u32 type);
 int map_layout(struct map *m, const struct map_def *def);
 
 /* Initialises a zeroed mapping of m->file_size bytes after map_layout(). */
-int map_create(struct map *m, void *base, u32 id, u32 owner);
+int map_create(struct map *m, void *base, u32 id);
 
 /*
  * Opens a mapping made by somebody else. Nothing in it is believed: the definition is read once,
  * laid out again and compared with the sizes. -EINVAL for anything that does not fit.
  */
-int map_open(struct map *m, void *base, u64 size, bool writable, u32 owner);
+int map_open(struct map *m, void *base, u64 size, bool writable);
+
+/*
+ * Elements in the middle of an operation remember their process (shm/pool.h). `word` is where maps
+ * keep this process's pid: zeroed, under MADV_WIPEONFORK. map_owner_make() makes one, for programs
+ * that have none. NULL, or neither: every operation asks the kernel.
+ */
+void map_owner_at(_Atomic u32 *word);
+void map_owner_make(void);
 
 /*
  * What a program may reach by plain loads and stores, values included: [ret_start, ret_end) in

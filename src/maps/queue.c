@@ -21,6 +21,7 @@
 #include "maps/types.h"
 
 #define QUEUE_ENOENT  2
+#define QUEUE_ESRCH   3 /* never leaves this file */
 #define QUEUE_E2BIG   7
 #define QUEUE_EBUSY   16
 #define QUEUE_EINVAL  22
@@ -32,6 +33,7 @@ struct queue_area {
 	_Alignas(64) _Atomic u64 head;
 	_Alignas(64) _Atomic u64 tail;
 	_Alignas(64) _Atomic u64 free;
+	_Atomic u32 collections;
 };
 
 static struct queue_area *area_of(const struct map *m)
@@ -58,11 +60,11 @@ static int queue_layout(struct map *m)
 
 static int queue_init(struct map *m)
 {
-	struct pool pool = fifo_pool(m, &area_of(m)->free);
+	struct pool pool = map_pool(m);
 
 	for (u64 p = 0; p <= m->mask; p++)
 		atomic_store_explicit(cell_of(m, p), p << CELL_SHIFT, memory_order_relaxed);
-	pool_init(&pool);
+	pool_fill(&pool, &area_of(m)->free, 0, pool.count);
 	return 0;
 }
 
@@ -86,8 +88,8 @@ static bool is_full(const struct map *m, struct queue_area *a, u64 t)
 	return true;
 }
 
-/* 0: published; -E2BIG: full. */
-static int publish(struct map *m, struct queue_area *a, u32 index)
+/* 0: published; -E2BIG: full; -ESRCH: the element is another process's. */
+static int publish(struct map *m, struct queue_area *a, const struct pool *pool, struct pool_hand h)
 {
 	for (int i = 0; i < QUEUE_RETRIES; i++) {
 		u64 t = atomic_load_explicit(&a->tail, memory_order_acquire);
@@ -100,8 +102,10 @@ static int publish(struct map *m, struct queue_area *a, u32 index)
 			continue;
 		}
 		cell = atomic_load_explicit(c, memory_order_acquire);
+		if (unlikely(!pool_holds(pool, h)) || cell == (empty | (h.index + 1)))
+			return -QUEUE_ESRCH;
 		if (cell == empty &&
-		    atomic_compare_exchange_strong_explicit(c, &cell, empty | (index + 1),
+		    atomic_compare_exchange_strong_explicit(c, &cell, empty | (h.index + 1),
 							    memory_order_release, memory_order_acquire)) {
 			atomic_compare_exchange_strong_explicit(&a->tail, &t, t + 1, memory_order_release,
 								memory_order_relaxed);
@@ -118,7 +122,7 @@ static int publish(struct map *m, struct queue_area *a, u32 index)
 /* Copies the oldest value (unless ret_value is NULL) and withdraws it if `take`. */
 static int withdraw(struct map *m, struct queue_area *a, void *ret_value, bool take)
 {
-	struct pool pool = fifo_pool(m, &a->free);
+	struct pool pool = map_pool(m);
 
 	for (int i = 0; i < QUEUE_RETRIES; i++) {
 		u64 h = atomic_load_explicit(&a->head, memory_order_acquire);
@@ -126,6 +130,7 @@ static int withdraw(struct map *m, struct queue_area *a, void *ret_value, bool t
 		_Atomic u64 *c = cell_of(m, h);
 		u64 cell = atomic_load_explicit(c, memory_order_acquire);
 		struct pool_elem *e;
+		u32 tag;
 
 		if (cell == next) {
 			atomic_compare_exchange_strong_explicit(&a->head, &h, h + 1, memory_order_release,
@@ -144,6 +149,7 @@ static int withdraw(struct map *m, struct queue_area *a, void *ret_value, bool t
 			map_count(m, MAP_STAT_CORRUPT);
 			return -QUEUE_ENOENT;
 		}
+		tag = pool_tag(e);
 		if (ret_value)
 			memcpy(ret_value, e->payload, m->def.value_size);
 		if (!take) {
@@ -162,46 +168,62 @@ static int withdraw(struct map *m, struct queue_area *a, void *ret_value, bool t
 			continue;
 		atomic_compare_exchange_strong_explicit(&a->head, &h, h + 1, memory_order_release,
 							memory_order_relaxed);
-		u32 index = (u32)(cell & CELL_INDEX) - 1;
+		struct pool_hand mine = pool_claim(&pool, (u32)(cell & CELL_INDEX) - 1, tag);
 
-		if (pool_claim(&pool, index))
-			pool_put(&pool, index);
+		if (likely(mine.index != POOL_NONE))
+			pool_put(&pool, &a->free, mine);
 		return 0;
 	}
 	map_count(m, MAP_STAT_BUSY);
 	return -QUEUE_EBUSY;
 }
 
-static bool mark_queued(void *arg, u32 first, u64 *seen)
+static _Atomic u64 *queue_list(void *map, u32 n)
 {
-	const struct map *m = arg;
+	return n ? NULL : &area_of(map)->free;
+}
 
-	for (u64 p = 0; p <= m->mask; p++) {
-		u32 link = (u32)(atomic_load_explicit(cell_of(m, p), memory_order_acquire) & CELL_INDEX);
+static _Atomic u64 *queue_home(void *map, u32 index)
+{
+	return &area_of(map)->free;
+}
 
-		if (link && link - 1 - first < POOL_WINDOW)
-			*seen |= BIT(link - 1 - first);
-	}
+static bool queue_reach(void *map, const struct pool_sweep *s)
+{
+	const struct map *m = map;
+
+	for (u64 p = 0; p <= m->mask; p++)
+		pool_reached(s, (u32)(atomic_load_explicit(cell_of(m, p), memory_order_acquire) & CELL_INDEX) - 1);
 	return true;
 }
 
 static u32 queue_collect(struct map *m, bool (*alive)(u32))
 {
-	struct pool pool = fifo_pool(m, &area_of(m)->free);
-	u32 got = pool_collect(&pool, mark_queued, m, alive);
+	static const struct pool_users users = {queue_list, queue_reach, queue_home};
+	struct pool pool = map_pool(m);
 
-	if (got)
-		atomic_fetch_add_explicit(&m->meta->stat[MAP_STAT_COLLECTED], got, memory_order_relaxed);
-	return got;
+	return map_collected(m, pool_collect(&pool, pool.count, &area_of(m)->collections, &users, m, alive));
+}
+
+/* A private element with the value in it. */
+static struct pool_hand fill(struct map *m, const struct pool *pool, const void *value)
+{
+	struct queue_area *a = area_of(m);
+	struct pool_hand h = pool_take(pool, &a->free);
+
+	if (unlikely(h.index == POOL_NONE) && queue_collect(m, NULL))
+		h = pool_take(pool, &a->free);
+	if (likely(h.index != POOL_NONE))
+		memcpy(pool_elem(pool, h.index)->payload, value, m->def.value_size);
+	return h;
 }
 
 static long queue_push(struct map *m, const void *value, u64 flags)
 {
 	struct queue_area *a = area_of(m);
-	struct pool pool = fifo_pool(m, &a->free);
+	struct pool pool = map_pool(m);
 	bool replace = flags & BPF_EXIST;
-	u64 owner;
-	u32 index;
+	struct pool_hand h;
 	int err;
 
 	if (flags & BPF_NOEXIST || flags > BPF_EXIST)
@@ -210,26 +232,23 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 		map_count(m, MAP_STAT_FULL);
 		return -QUEUE_E2BIG;
 	}
-	index = pool_take(&pool, &owner);
-	if (unlikely(index == POOL_NONE)) {
-		if (queue_collect(m, NULL))
-			index = pool_take(&pool, &owner);
-		if (index == POOL_NONE) {
+	do {
+		h = fill(m, &pool, value);
+		if (unlikely(h.index == POOL_NONE)) {
 			map_count(m, MAP_STAT_NO_ELEM);
 			return -QUEUE_E2BIG;
 		}
-	}
-	memcpy(pool_elem(&pool, index)->payload, value, m->def.value_size);
-	for (int i = 0; (err = publish(m, a, index)) == -QUEUE_E2BIG && replace && i < QUEUE_RETRIES; i++)
-		if (!withdraw(m, a, NULL, true))
-			map_count(m, MAP_STAT_OVERWRITTEN);
+		for (int i = 0; (err = publish(m, a, &pool, h)) == -QUEUE_E2BIG && replace && i < QUEUE_RETRIES; i++)
+			if (!withdraw(m, a, NULL, true))
+				map_count(m, MAP_STAT_OVERWRITTEN);
+	} while (unlikely(err == -QUEUE_ESRCH));
 	if (unlikely(err)) {
 		if (err == -QUEUE_E2BIG)
 			map_count(m, MAP_STAT_FULL);
-		pool_put(&pool, index);
+		pool_put(&pool, &a->free, h);
 		return err;
 	}
-	pool_shared(&pool, index, owner);
+	pool_shared(&pool, h);
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * STACK: a tagged list of elements that counts itself. One word, `top`, is tag | count | index + 1;
- * an element's `next` is the one below. Only `count` elements from the top are there; what hangs
- * below the last is forgotten.
+ * an element's `next` has index and tag of the one below. Only `count` elements from the
+ * top are there; what hangs below the last is forgotten.
  *
  *   push: take an element, fill it, next = top's; CAS top      this publishes
  *         count == max_entries: full; with BPF_EXIST the count stays, so that the oldest element,
@@ -17,14 +17,17 @@
 #include "maps/types.h"
 
 #define STACK_ENOENT  2
+#define STACK_ESRCH   3 /* never leaves this file */
 #define STACK_E2BIG   7
 #define STACK_EBUSY   16
 #define STACK_EINVAL  22
 #define STACK_RETRIES 20000
+#define STACK_WALKS   64
 
 struct stack_area {
 	_Alignas(64) _Atomic u64 top;
 	_Alignas(64) _Atomic u64 free;
+	_Atomic u32 collections;
 };
 
 static struct stack_area *area_of(const struct map *m)
@@ -65,27 +68,48 @@ static int stack_layout(struct map *m)
 
 static int stack_init(struct map *m)
 {
-	struct pool pool = fifo_pool(m, &area_of(m)->free);
+	struct pool pool = map_pool(m);
 
-	pool_init(&pool);
+	pool_fill(&pool, &area_of(m)->free, 0, pool.count);
 	return 0;
 }
 
-static int publish(struct map *m, struct stack_area *a, const struct pool *pool, u32 index, bool replace)
+/*
+ * An element's `next` names the one below, and the stamp is its tag, so that who walks down knows it
+ * again; four more bits make each value new (shm/pool.h).
+ */
+static u64 below_stamp(u32 tag, u64 old_next)
 {
-	struct pool_elem *e = pool_elem(pool, index);
+	return (u64)tag << 4 | (((old_next >> POOL_LINK_BITS) + 1) & 15);
+}
+
+static u32 below_tag(u64 next)
+{
+	return (u32)(next >> (POOL_LINK_BITS + 4));
+}
+
+/* 0: published; -E2BIG: full; -ESRCH: the element is another process's. */
+static int publish(struct map *m, struct stack_area *a, const struct pool *pool, struct pool_hand h, bool replace)
+{
+	struct pool_elem *e = pool_elem(pool, h.index);
 	u64 old = atomic_load_explicit(&a->top, memory_order_acquire);
 
 	for (int i = 0; i < STACK_RETRIES; i++) {
 		struct top top = top_parts(m, old);
+		struct pool_elem *below = pool_elem(pool, top.link - 1);
 		bool full = top.count >= m->def.max_entries;
+
+		u64 next = atomic_load_explicit(&e->next, memory_order_relaxed);
+		u32 tag = below ? pool_tag(below) : 0;
 
 		if (full && !replace)
 			return -STACK_E2BIG;
-		atomic_store_explicit(&e->next, top.count ? top.link : 0, memory_order_relaxed);
+		if (unlikely(!pool_holds(pool, h)) || top.link == h.index + 1)
+			return -STACK_ESRCH;
+		pool_link(e, next, below_stamp(tag, next), top.count ? top.link : 0);
 		if (!atomic_compare_exchange_strong_explicit(
 			    &a->top, &old,
-			    top_word(m, top.tag + 1, full ? m->def.max_entries : top.count + 1, index + 1),
+			    top_word(m, top.tag + 1, full ? m->def.max_entries : top.count + 1, h.index + 1),
 			    memory_order_release, memory_order_acquire))
 			continue;
 		if (full)
@@ -98,14 +122,15 @@ static int publish(struct map *m, struct stack_area *a, const struct pool *pool,
 
 static int withdraw(struct map *m, struct stack_area *a, void *ret_value, bool take)
 {
-	struct pool pool = fifo_pool(m, &a->free);
+	struct pool pool = map_pool(m);
 	u64 old = atomic_load_explicit(&a->top, memory_order_acquire);
 
 	for (int i = 0; i < STACK_RETRIES; i++) {
 		struct top top = top_parts(m, old);
 		struct pool_elem *e = pool_elem(&pool, top.link - 1);
+		struct pool_hand mine;
 		u64 seen = old;
-		u32 next;
+		u32 next, tag;
 
 		if (!top.count)
 			return -STACK_ENOENT;
@@ -113,7 +138,8 @@ static int withdraw(struct map *m, struct stack_area *a, void *ret_value, bool t
 			map_count(m, MAP_STAT_CORRUPT);
 			return -STACK_ENOENT;
 		}
-		next = atomic_load_explicit(&e->next, memory_order_relaxed);
+		tag = pool_tag(e);
+		next = pool_next(atomic_load_explicit(&e->next, memory_order_relaxed));
 		if (next > pool.count)
 			next = 0;
 		memcpy(ret_value, e->payload, m->def.value_size);
@@ -128,73 +154,107 @@ static int withdraw(struct map *m, struct stack_area *a, void *ret_value, bool t
 			    &a->top, &old, top_word(m, top.tag + 1, top.count - 1, top.count > 1 ? next : 0),
 			    memory_order_acq_rel, memory_order_acquire))
 			continue;
-		if (pool_claim(&pool, top.link - 1))
-			pool_put(&pool, top.link - 1);
+		mine = pool_claim(&pool, top.link - 1, tag);
+		if (likely(mine.index != POOL_NONE))
+			pool_put(&pool, &a->free, mine);
 		return 0;
 	}
 	map_count(m, MAP_STAT_BUSY);
 	return -STACK_EBUSY;
 }
 
-static bool mark_stacked(void *arg, u32 first, u64 *seen)
+static _Atomic u64 *stack_list(void *map, u32 n)
 {
-	struct map *m = arg;
-	struct stack_area *a = area_of(m);
-	struct pool pool = fifo_pool(m, &a->free);
-	u64 word = atomic_load_explicit(&a->top, memory_order_acquire);
-	struct top top = top_parts(m, word);
+	return n ? NULL : &area_of(map)->free;
+}
 
-	for (u32 link = top.link; top.count; top.count--) {
-		struct pool_elem *e = pool_elem(&pool, link - 1);
+static _Atomic u64 *stack_home(void *map, u32 index)
+{
+	return &area_of(map)->free;
+}
 
+/* Walks down from the top; false when an element was popped, and may be elsewhere, meanwhile. */
+static bool walk_down(struct map *m, const struct pool_sweep *s)
+{
+	_Atomic u64 *word = &area_of(m)->top;
+	u64 start = atomic_load_explicit(word, memory_order_acquire);
+	struct top top = top_parts(m, start);
+	struct pool_elem *e = pool_elem(s->pool, top.link - 1);
+	u32 link = top.link, tag = e ? pool_tag(e) : 0;
+
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load_explicit(word, memory_order_relaxed) != start)
+		return false;
+	for (; top.count; top.count--) {
+		u64 next;
+
+		e = pool_elem(s->pool, link - 1);
 		if (!e)
 			return false;
-		if (link - 1 - first < POOL_WINDOW)
-			*seen |= BIT(link - 1 - first);
-		link = atomic_load_explicit(&e->next, memory_order_relaxed);
+		next = atomic_load_explicit(&e->next, memory_order_relaxed);
+		atomic_thread_fence(memory_order_acquire);
+		if (pool_tag(e) != tag)
+			return false;
+		pool_reached(s, link - 1);
+		link = pool_next(next);
+		tag = below_tag(next);
 	}
-	return atomic_load_explicit(&a->top, memory_order_acquire) == word;
+	return true;
+}
+
+static bool stack_reach(void *map, const struct pool_sweep *s)
+{
+	for (int i = 0; i < STACK_WALKS; i++)
+		if (walk_down(map, s))
+			return true;
+	return false;
 }
 
 static u32 stack_collect(struct map *m, bool (*alive)(u32))
 {
-	struct pool pool = fifo_pool(m, &area_of(m)->free);
-	u32 got = pool_collect(&pool, mark_stacked, m, alive);
+	static const struct pool_users users = {stack_list, stack_reach, stack_home};
+	struct pool pool = map_pool(m);
 
-	if (got)
-		atomic_fetch_add_explicit(&m->meta->stat[MAP_STAT_COLLECTED], got, memory_order_relaxed);
-	return got;
+	return map_collected(m, pool_collect(&pool, pool.count, &area_of(m)->collections, &users, m, alive));
+}
+
+/* A private element with the value in it. */
+static struct pool_hand fill(struct map *m, const struct pool *pool, const void *value)
+{
+	struct stack_area *a = area_of(m);
+	struct pool_hand h = pool_take(pool, &a->free);
+
+	if (unlikely(h.index == POOL_NONE) && stack_collect(m, NULL))
+		h = pool_take(pool, &a->free);
+	if (likely(h.index != POOL_NONE))
+		memcpy(pool_elem(pool, h.index)->payload, value, m->def.value_size);
+	return h;
 }
 
 static long stack_push(struct map *m, const void *value, u64 flags)
 {
 	struct stack_area *a = area_of(m);
-	struct pool pool = fifo_pool(m, &a->free);
-	bool replace = flags & BPF_EXIST;
-	u64 owner;
-	u32 index;
+	struct pool pool = map_pool(m);
+	struct pool_hand h;
 	int err;
 
 	if (flags & BPF_NOEXIST || flags > BPF_EXIST)
 		return -STACK_EINVAL;
-	index = pool_take(&pool, &owner);
-	if (unlikely(index == POOL_NONE)) {
-		if (stack_collect(m, NULL))
-			index = pool_take(&pool, &owner);
-		if (index == POOL_NONE) {
+	do {
+		h = fill(m, &pool, value);
+		if (unlikely(h.index == POOL_NONE)) {
 			map_count(m, MAP_STAT_NO_ELEM);
 			return -STACK_E2BIG;
 		}
-	}
-	memcpy(pool_elem(&pool, index)->payload, value, m->def.value_size);
-	err = publish(m, a, &pool, index, replace);
+		err = publish(m, a, &pool, h, flags & BPF_EXIST);
+	} while (unlikely(err == -STACK_ESRCH));
 	if (unlikely(err)) {
 		if (err == -STACK_E2BIG)
 			map_count(m, MAP_STAT_FULL);
-		pool_put(&pool, index);
+		pool_put(&pool, &a->free, h);
 		return err;
 	}
-	pool_shared(&pool, index, owner);
+	pool_shared(&pool, h);
 	return 0;
 }
 

@@ -16,11 +16,20 @@ extern HIDDEN const struct map_ops stack_ops;
 /* The kernel's queue_stack_map_alloc_check, and the common part of the geometry. */
 int fifo_layout(struct map *m, u64 index_size, u32 elem_count);
 
-/* The element pool behind a queue or stack; `free` is its list head in the type area. */
-static inline struct pool fifo_pool(const struct map *m, _Atomic u64 *free)
+/* The element pool of a map. */
+static inline struct pool map_pool(const struct map *m)
 {
-	return (struct pool){.free = free, .elems = m->base + m->elems_off, .elem_size = m->elem_size,
-			     .count = m->elem_count, .pid = m->owner};
+	return (struct pool){.elems = m->base + m->elems_off,
+			     .marks = (_Atomic u64 *)(m->base + m->marks_off),
+			     .elem_size = m->elem_size, .count = m->elem_count};
+}
+
+/* Counts what a collection took back, and passes it on. */
+static inline u32 map_collected(struct map *m, u32 got)
+{
+	if (got)
+		atomic_fetch_add_explicit(&m->meta->stat[MAP_STAT_COLLECTED], got, memory_order_relaxed);
+	return got;
 }
 
 /* bpf(2) on queues and stacks: lookup peeks, update pushes, lookup_and_delete pops; no key. */

@@ -3,138 +3,215 @@
 #include "shm/pool.h"
 #include "base/sys.h"
 
-#define POOL_RETRIES 100000
+#define POOL_RETRIES      100000
+#define POOL_LIST_RETRIES 64
+#define POOL_ESRCH        3
 
-static u64 owner_of(u64 seen, u32 pid)
+HIDDEN _Atomic u32 *pool_pid_word;
+
+NOINLINE u32 pool_pid_ask(void)
 {
-	return ((seen >> 32) + 1) << 32 | pid;
+	u32 pid = (u32)sys_getpid();
+
+	if (pool_pid_word)
+		atomic_store_explicit(pool_pid_word, pid, memory_order_relaxed);
+	return pid;
 }
 
-void pool_init(const struct pool *p)
+static u64 owned(u64 seen)
 {
-	for (u32 i = 0; i < p->count; i++) {
-		struct pool_elem *e = pool_elem(p, i);
-
-		atomic_store_explicit(&e->next, i + 1 < p->count ? i + 2 : 0, memory_order_relaxed);
-	}
-	atomic_store_explicit(p->free, p->count ? 1 : 0, memory_order_release);
+	return ((seen >> 32) + 1) << 32 | pool_pid();
 }
 
-bool pool_claim(const struct pool *p, u32 index)
+static u64 list_word(u64 old, u32 link)
 {
-	struct pool_elem *e = pool_elem(p, index);
-	u64 seen = atomic_load_explicit(&e->owner, memory_order_relaxed);
-
-	return atomic_compare_exchange_strong_explicit(&e->owner, &seen, owner_of(seen, p->pid),
-						       memory_order_acq_rel, memory_order_relaxed);
+	return ((old >> 32) + 1) << 32 | link;
 }
 
-u32 pool_take(const struct pool *p, u64 *ret_owner)
+void pool_fill(const struct pool *p, _Atomic u64 *list, u32 first, u32 count)
 {
-	u64 old = atomic_load_explicit(p->free, memory_order_acquire);
+	for (u32 i = first; i < first + count; i++)
+		atomic_store_explicit(&pool_elem(p, i)->next, i + 1 < first + count ? i + 2 : 0,
+				      memory_order_relaxed);
+	atomic_store_explicit(list, count ? first + 1 : 0, memory_order_release);
+}
+
+/* Makes the caller the owner of an element that it saw with owner word `seen`. */
+static bool own(struct pool_elem *e, u64 seen, u64 *ret_owner)
+{
+	u64 mine = owned(seen);
+
+	if (!atomic_compare_exchange_strong_explicit(&e->owner, &seen, mine, memory_order_acq_rel,
+						     memory_order_relaxed))
+		return false;
+	*ret_owner = mine;
+	return true;
+}
+
+struct pool_hand pool_take(const struct pool *p, _Atomic u64 *list)
+{
+	u64 old = atomic_load_explicit(list, memory_order_acquire);
+	struct pool_hand h = {POOL_NONE, 0};
 
 	for (int i = 0; i < POOL_RETRIES; i++) {
-		u32 index = (u32)old - 1;
-		struct pool_elem *e = pool_elem(p, index);
-		u64 seen, next;
+		struct pool_elem *e = pool_elem(p, (u32)old - 1);
+		u32 index = (u32)old - 1, next;
+		u64 seen;
 
 		if (!e)
-			return POOL_NONE;
-		next = atomic_load_explicit(&e->next, memory_order_relaxed);
+			return h;
+		next = pool_next(atomic_load_explicit(&e->next, memory_order_relaxed));
 		seen = atomic_load_explicit(&e->owner, memory_order_relaxed);
-		if (!atomic_compare_exchange_weak_explicit(p->free, &old, ((old >> 32) + 1) << 32 | next,
-							   memory_order_acq_rel, memory_order_acquire))
+		if (!atomic_compare_exchange_weak_explicit(list, &old, list_word(old, next), memory_order_acq_rel,
+							   memory_order_acquire))
 			continue;
 		/* `seen` was read while the element was on the list: a collector that was faster
 		 * has changed it since. */
-		*ret_owner = owner_of(seen, p->pid);
-		if (atomic_compare_exchange_strong_explicit(&e->owner, &seen, *ret_owner,
-							    memory_order_acq_rel, memory_order_relaxed))
-			return index;
-		old = atomic_load_explicit(p->free, memory_order_acquire);
+		if (likely(own(e, seen, &h.owner))) {
+			h.index = index;
+			return h;
+		}
+		old = atomic_load_explicit(list, memory_order_acquire);
 	}
-	return POOL_NONE;
+	return h;
 }
 
-void pool_shared(const struct pool *p, u32 index, u64 owner)
+struct pool_hand pool_take_fresh(const struct pool *p, u32 index)
 {
 	struct pool_elem *e = pool_elem(p, index);
+	struct pool_hand h = {POOL_NONE, 0};
 
-	atomic_compare_exchange_strong_explicit(&e->owner, &owner, owner & ~0xffffffffULL,
-						memory_order_release, memory_order_relaxed);
+	if (e && own(e, 0, &h.owner))
+		h.index = index;
+	return h;
 }
 
-void pool_put(const struct pool *p, u32 index)
+struct pool_hand pool_claim(const struct pool *p, u32 index, u32 tag)
 {
 	struct pool_elem *e = pool_elem(p, index);
-	u64 old = atomic_load_explicit(p->free, memory_order_relaxed);
+	u64 seen = atomic_load_explicit(&e->owner, memory_order_relaxed);
+	struct pool_hand h = {POOL_NONE, 0};
 
-	do {
-		atomic_store_explicit(&e->next, (u32)old, memory_order_relaxed);
-	} while (!atomic_compare_exchange_weak_explicit(p->free, &old,
-							((old >> 32) + 1) << 32 | (index + 1),
-							memory_order_release, memory_order_relaxed));
+	/* twice at most: the publisher's pool_shared() may come in between */
+	while (seen >> 32 == tag) {
+		if (own(e, seen, &h.owner)) {
+			h.index = index;
+			return h;
+		}
+		seen = atomic_load_explicit(&e->owner, memory_order_relaxed);
+	}
+	return h;
+}
+
+void pool_put(const struct pool *p, _Atomic u64 *list, struct pool_hand h)
+{
+	struct pool_elem *e = pool_elem(p, h.index);
+	u64 old = atomic_load_explicit(list, memory_order_relaxed);
+
+	for (int i = 0; i < POOL_RETRIES && e; i++) {
+		u64 next = atomic_load_explicit(&e->next, memory_order_relaxed);
+
+		if (!pool_holds(p, h) || (u32)old == h.index + 1)
+			return; /* a fork's other half has it, or has put it */
+		pool_link(e, next, (next >> POOL_LINK_BITS) + 1, (u32)old);
+		if (atomic_compare_exchange_weak_explicit(list, &old, list_word(old, h.index + 1),
+							  memory_order_release, memory_order_relaxed))
+			return;
+	}
 }
 
 static bool kernel_says_alive(u32 pid)
 {
-	return sys_call2(__NR_kill, pid, 0) != -3 /* ESRCH */;
+	return sys_call2(__NR_kill, pid, 0) != -POOL_ESRCH;
 }
 
-/* Marks the free elements of the window; false when the list is spoilt. */
-static bool mark_free(const struct pool *p, u64 head, u32 first, u64 *seen)
+void pool_reached(const struct pool_sweep *s, u32 index)
 {
-	u32 link = (u32)head;
-
-	for (u32 steps = 0; link; steps++) {
-		struct pool_elem *e = pool_elem(p, link - 1);
-
-		if (!e || steps > p->count)
-			return false;
-		if (link - 1 - first < POOL_WINDOW)
-			*seen |= BIT(link - 1 - first);
-		link = atomic_load_explicit(&e->next, memory_order_relaxed);
-	}
-	return true;
+	if (index < s->count)
+		atomic_store_explicit(&s->pool->marks[index], 0, memory_order_relaxed);
 }
 
-static u32 collect_window(const struct pool *p, u32 first, bool (*mark)(void *, u32, u64 *),
-			  void *arg, bool (*alive)(u32))
+static u64 mark_of(const struct pool_sweep *s, u64 owner)
 {
-	u64 owner[POOL_WINDOW], seen = 0, head;
-	u32 n = p->count - first < POOL_WINDOW ? p->count - first : POOL_WINDOW, got = 0;
+	return (u64)s->number << 32 | owner >> 32;
+}
 
-	for (u32 i = 0; i < n; i++) {
-		owner[i] = atomic_load_explicit(&pool_elem(p, first + i)->owner, memory_order_acquire);
-		if ((u32)owner[i] && ((u32)owner[i] == p->pid || alive((u32)owner[i])))
-			seen |= BIT(i);
+/* Writes down what nobody living has in hand. */
+static void suspect(const struct pool_sweep *s, bool (*alive)(u32))
+{
+	u32 asked = 0, me = pool_pid();
+	bool lives = false;
+
+	for (u32 i = 0; i < s->count; i++) {
+		u64 owner = atomic_load_explicit(&pool_elem(s->pool, i)->owner, memory_order_acquire), mark = 0;
+		u32 pid = (u32)owner;
+
+		if (pid && pid != me && pid != asked) {
+			asked = pid;
+			lives = alive(pid);
+		}
+		if (!pid || (pid != me && !lives))
+			mark = mark_of(s, owner);
+		atomic_store_explicit(&s->pool->marks[i], mark, memory_order_relaxed);
 	}
-	if (n == POOL_WINDOW && !~seen)
-		return 0;
-	head = atomic_load_explicit(p->free, memory_order_acquire);
-	if (!mark_free(p, head, first, &seen) || !mark(arg, first, &seen) ||
-	    atomic_load_explicit(p->free, memory_order_acquire) != head)
-		return 0;
-	for (u32 i = 0; i < n; i++) {
-		if (seen & BIT(i))
+}
+
+/* A list that did not change while it was walked was walked whole. */
+static bool reach_list(const struct pool_sweep *s, _Atomic u64 *list)
+{
+	for (int i = 0; i < POOL_LIST_RETRIES; i++) {
+		u64 head = atomic_load_explicit(list, memory_order_acquire);
+		u32 link = (u32)head, steps = 0;
+
+		while (link && steps++ <= s->pool->count) {
+			struct pool_elem *e = pool_elem(s->pool, link - 1);
+
+			if (!e)
+				break;
+			pool_reached(s, link - 1);
+			link = pool_next(atomic_load_explicit(&e->next, memory_order_relaxed));
+		}
+		atomic_thread_fence(memory_order_acquire);
+		if (atomic_load_explicit(list, memory_order_relaxed) == head)
+			return !link;
+	}
+	return false;
+}
+
+static u32 take_back(const struct pool_sweep *s, const struct pool_users *users, void *map)
+{
+	u32 got = 0;
+
+	for (u32 i = 0; i < s->count; i++) {
+		struct pool_elem *e = pool_elem(s->pool, i);
+		u64 owner = atomic_load_explicit(&e->owner, memory_order_relaxed);
+		struct pool_hand h = {.index = i};
+
+		if (atomic_load_explicit(&s->pool->marks[i], memory_order_relaxed) != mark_of(s, owner))
 			continue;
-		if (!atomic_compare_exchange_strong_explicit(&pool_elem(p, first + i)->owner, &owner[i],
-							     owner_of(owner[i], p->pid),
-							     memory_order_acq_rel, memory_order_relaxed))
+		if (!own(e, owner, &h.owner))
 			continue;
-		pool_put(p, first + i);
-		head = atomic_load_explicit(p->free, memory_order_acquire);
+		pool_put(s->pool, users->home(map, i), h);
 		got++;
 	}
 	return got;
 }
 
-u32 pool_collect(const struct pool *p, bool (*mark)(void *, u32, u64 *), void *arg,
-		 bool (*alive)(u32))
+u32 pool_collect(const struct pool *p, u32 count, _Atomic u32 *number, const struct pool_users *users,
+		 void *map, bool (*alive)(u32 pid))
 {
-	u32 got = 0;
+	struct pool_sweep s = {.pool = p, .count = count < p->count ? count : p->count};
+	_Atomic u64 *list;
 
-	for (u32 first = 0; first < p->count; first += POOL_WINDOW)
-		got += collect_window(p, first, mark, arg, alive ? alive : kernel_says_alive);
-	return got;
+	do /* 0 would make a mark of 0 possible */
+		s.number = atomic_fetch_add_explicit(number, 1, memory_order_relaxed) + 1;
+	while (!s.number);
+	suspect(&s, alive ? alive : kernel_says_alive);
+	atomic_thread_fence(memory_order_seq_cst);
+	for (u32 n = 0; (list = users->list(map, n)); n++)
+		if (!reach_list(&s, list))
+			return 0;
+	if (!users->reach(map, &s))
+		return 0;
+	return take_back(&s, users, map);
 }

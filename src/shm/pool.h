@@ -1,25 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A pool of equal elements in shared memory: a tagged free list, and an owner word an element that
+ * A pool of equal elements in shared memory: tagged free lists, and an owner word an element that
  * says which process has it in private, so that what a dead process held can be taken back.
  *
- *     element:  | owner (tag 32 | pid 32) | next 32 | aux 32 | payload ... |
- *     free:     | tag 32 | index + 1 32 |      0 in the low half: empty
+ *     element:  | owner (tag 32 | pid 32) | next (stamp 36 | index + 1 28) | payload ... |
+ *     list:     | tag 32 | index + 1 32 |      0 in the low half: empty
+ *     mark:     | collection 32 | tag 32 |     one an element, in an array of its own
  *
  * Life of an element, and what a death, a stop or a signal in between leaves:
  *
- *   pool_take:   CAS free -> next element         (dies here: unreachable, owner as the freer left it)
+ *   pool_take:   CAS list -> next element         (dies here: unreachable, owner as the freer left it)
  *                CAS owner (t, *) -> (t+1, pid)   fails only when a collector was faster: take another
  *   filled by its owner, then published by the map type with one CAS of its own
  *   pool_shared: CAS owner (t, pid) -> (t, 0)     (dies before: reachable, so never collected)
+ *   pool_tag:    t is read while it is published, before the CAS that withdraws it
  *   withdrawn by the map type with one CAS        (dies after: unreachable, pid 0: collectable)
  *   pool_claim:  CAS owner (t, *) -> (t+1, pid)   fails when a collector was faster: it frees it
- *   pool_put:    next = free; CAS free            (dies before: owner dead: collectable)
+ *   pool_put:    next = list; CAS list            (dies before: owner dead: collectable)
  *
- * So an element may be collected when it is neither published nor on the free list, and its owner is
- * 0 or dead; collecting starts by a CAS on the owner word that was read before looking, and every
- * way out of "unreachable" changes that word first. A stopped owner keeps its one element; when it
- * goes on, it finds it as it left it.
+ * Collecting. Every way out of "unreachable" changes the tag. So a collector first writes down the
+ * tags of the elements that nobody living has in hand, then forgets those that are on a free list or
+ * published, and takes the rest by a CAS from the tag it wrote down. What it writes down carries the
+ * number of its collection: collectors that overlap, or one that was stopped and goes on, spoil only
+ * each other's marks, and a spoilt mark means "leave it". A stopped owner keeps its element.
+ *
+ * Forks. The pid comes from a word that the kernel zeroes in a forked child. A child that goes on in
+ * the middle of its parent's operation (fork in a signal handler) has the same element in its
+ * registers. pool_holds(), between loading the word that a CAS expects and that CAS, tells it that
+ * the element is not its own; where the fork came between the two, only one of both CAS succeeds,
+ * for no such word has the same value twice. `next` is stored likewise, by pool_link(): the half that
+ * comes late finds another stamp and stores nothing. (Bytes of a payload it may store late: wrong
+ * data in one element.)
  */
 #ifndef LIMPET_SHM_POOL_H
 #define LIMPET_SHM_POOL_H
@@ -31,18 +42,37 @@
 
 struct pool_elem {
 	_Atomic u64 owner;
-	_Atomic u32 next; /* index + 1 of the next free (or stacked) element */
-	_Atomic u32 aux;  /* the map type's */
+	_Atomic u64 next; /* the next free (or stacked) element; the stamp tells values apart */
 	u8 payload[];
 };
 
 struct pool {
-	_Atomic u64 *free;
 	u8 *elems;
-	u32 elem_size; /* header included, a multiple of 8 */
+	_Atomic u64 *marks; /* count of them */
+	u32 elem_size;      /* header included, a multiple of 8 */
 	u32 count;
-	u32 pid;
 };
+
+/* An element in private hands, or index POOL_NONE. */
+struct pool_hand {
+	u32 index;
+	u64 owner; /* its owner word as long as it is in these hands */
+};
+
+/*
+ * This process's pid lives in a word under MADV_WIPEONFORK: 0 means "ask the kernel and refill".
+ * Without such a word (NULL) the kernel is asked every time. A vfork child, which shares the memory,
+ * counts as its parent.
+ */
+extern HIDDEN _Atomic u32 *pool_pid_word;
+u32 pool_pid_ask(void);
+
+static inline u32 pool_pid(void)
+{
+	u32 pid = pool_pid_word ? atomic_load_explicit(pool_pid_word, memory_order_relaxed) : 0;
+
+	return likely(pid) ? pid : pool_pid_ask();
+}
 
 /* The one place where an index becomes a pointer; NULL when it is out of range. */
 static inline struct pool_elem *pool_elem(const struct pool *p, u32 index)
@@ -52,32 +82,94 @@ static inline struct pool_elem *pool_elem(const struct pool *p, u32 index)
 	return (struct pool_elem *)(p->elems + (u64)index * p->elem_size);
 }
 
-/* Puts elements [0, count) of a fresh pool on the free list. */
-void pool_init(const struct pool *p);
+#define POOL_LINK_BITS 28
+#define POOL_LINK_MASK (BIT(POOL_LINK_BITS) - 1)
+#define POOL_MAX       (POOL_LINK_MASK - 1) /* elements a pool may have */
+
+static inline u32 pool_next(u64 next)
+{
+	return (u32)(next & POOL_LINK_MASK);
+}
 
 /*
- * Takes an element into private ownership: its index, POOL_NONE when none is free or the list is
- * spoilt. *ret_owner goes to pool_shared(), which tells this ownership from a later one.
+ * `next` of an element in hand: from `seen`, which was loaded before pool_holds(). Nobody else stores
+ * there but a fork's other half, which stops at an instruction boundary: no lock prefix is needed.
  */
-u32 pool_take(const struct pool *p, u64 *ret_owner);
+static inline void pool_link(struct pool_elem *e, u64 seen, u64 stamp, u32 link)
+{
+	u64 next = stamp << POOL_LINK_BITS | link;
+
+#if defined(__x86_64__)
+	__asm__ volatile("cmpxchg %2, %1" : "+a"(seen), "+m"(e->next) : "r"(next) : "cc", "memory");
+#else
+	atomic_compare_exchange_strong_explicit(&e->next, &seen, next, memory_order_relaxed,
+						memory_order_relaxed);
+#endif
+}
+
+/* Puts elements [first, first + count) of a fresh pool on a list. */
+void pool_fill(const struct pool *p, _Atomic u64 *list, u32 first, u32 count);
+
+/* Takes an element; index POOL_NONE when the list is empty or spoilt. */
+struct pool_hand pool_take(const struct pool *p, _Atomic u64 *list);
+
+/* Takes element `index`, which never was on a list, for the first time. */
+struct pool_hand pool_take_fresh(const struct pool *p, u32 index);
+
+/* False when this is not (or no longer) the process that has the element in hand. */
+static inline bool pool_holds(const struct pool *p, struct pool_hand h)
+{
+	struct pool_elem *e = pool_elem(p, h.index);
+
+	return e && (u32)h.owner == pool_pid() &&
+	       atomic_load_explicit(&e->owner, memory_order_relaxed) == h.owner;
+}
 
 /* After publishing: nobody owns it, unless somebody has withdrawn it already. */
-void pool_shared(const struct pool *p, u32 index, u64 owner);
+static inline void pool_shared(const struct pool *p, struct pool_hand h)
+{
+	struct pool_elem *e = pool_elem(p, h.index);
 
-/* After withdrawing it from where it was published: true when it is the caller's to put back. */
-bool pool_claim(const struct pool *p, u32 index);
+	atomic_compare_exchange_strong_explicit(&e->owner, &h.owner, h.owner & ~0xffffffffULL,
+						memory_order_release, memory_order_relaxed);
+}
+
+/* The tag of a published element, for the claim after it has been withdrawn. */
+static inline u32 pool_tag(const struct pool_elem *e)
+{
+	return (u32)(atomic_load_explicit(&e->owner, memory_order_relaxed) >> 32);
+}
+
+/* After withdrawing it: index POOL_NONE when a collector was faster. */
+struct pool_hand pool_claim(const struct pool *p, u32 index, u32 tag);
 
 /* Puts a private element back. */
-void pool_put(const struct pool *p, u32 index);
+void pool_put(const struct pool *p, _Atomic u64 *list, struct pool_hand h);
 
-#define POOL_WINDOW 64
+/* One collection; what a map type's `reach` passes on to pool_reached(). */
+struct pool_sweep {
+	const struct pool *pool;
+	u32 count;  /* elements in use so far; the rest was never taken */
+	u32 number;
+};
+
+struct pool_users {
+	/* The map type's free lists; NULL from `n` on. */
+	_Atomic u64 *(*list)(void *map, u32 n);
+	/* Calls pool_reached() for every published element; false: could not look properly. */
+	bool (*reach)(void *map, const struct pool_sweep *s);
+	/* The list on which an unreachable element belongs. */
+	_Atomic u64 *(*home)(void *map, u32 index);
+};
+
+void pool_reached(const struct pool_sweep *s, u32 index);
 
 /*
- * Takes back what nobody can reach. `mark` is the map type's: it sets bit i of *seen when element
- * first + i is published, and returns false when it could not look properly. `alive` may be NULL:
- * asks the kernel. Returns the number of elements put back.
+ * Takes back what nobody can reach, of elements [0, count). `number` counts collections (shared
+ * memory). `alive` may be NULL: asks the kernel. Returns how many elements were put back. Linear in
+ * count.
  */
-u32 pool_collect(const struct pool *p, bool (*mark)(void *arg, u32 first, u64 *seen), void *arg,
-		 bool (*alive)(u32 pid));
+u32 pool_collect(const struct pool *p, u32 count, _Atomic u32 *number, const struct pool_users *users,
+		 void *map, bool (*alive)(u32 pid));
 
 #endif

@@ -53,7 +53,7 @@ static int make_map(void)
 		return fd;
 	base = mmap(NULL, counter.file_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	size = counter.file_size;
-	err = map_create(&counter, base, counter_id, (u32)getpid());
+	err = map_create(&counter, base, counter_id);
 	if (err)
 		return err;
 	map_fd = store_publish(&s, OBJ_MAP, counter_id, fd);

@@ -22,7 +22,7 @@ int map_layout(struct map *m, const struct map_def *def)
 	return def->type == BPF_MAP_TYPE_QUEUE ? 0 : -EINVAL;
 }
 
-int map_create(struct map *m, void *base, u32 id, u32 owner)
+int map_create(struct map *m, void *base, u32 id)
 {
 	m->meta = (struct map_meta *)((char *)base + PAGE_SIZE);
 	m->meta->def = m->def;
@@ -30,7 +30,7 @@ int map_create(struct map *m, void *base, u32 id, u32 owner)
 	return 0;
 }
 
-int map_open(struct map *m, void *base, u64 size, bool writable, u32 owner)
+int map_open(struct map *m, void *base, u64 size, bool writable)
 {
 	memset(m, 0, sizeof(*m));
 	m->base = base;
@@ -38,6 +38,10 @@ int map_open(struct map *m, void *base, u64 size, bool writable, u32 owner)
 	m->id = m->meta->id;
 	m->def = m->meta->def;
 	return 0;
+}
+
+void map_owner_make(void)
+{
 }
 
 void *map_direct_value(const struct map *m)

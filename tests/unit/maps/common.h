@@ -22,7 +22,8 @@ static inline int test_map_make(struct map *m, u32 type, u32 key, u32 value, u32
 	base = mmap(NULL, m->file_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (base == MAP_FAILED)
 		return -errno;
-	return map_create(m, base, 1, (u32)getpid());
+	map_owner_make();
+	return map_create(m, base, 1);
 }
 
 static inline void test_map_free(struct map *m)

@@ -4,11 +4,8 @@
  * instruction, spoilt shared memory.
  */
 #include <sched.h>
-#include <signal.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
 #include <time.h>
-#include "common.h"
+#include "steps.h"
 
 struct item {
 	u32 producer, serial;
@@ -92,7 +89,6 @@ struct storm {
 
 static void producer(struct map *m, struct storm *s, u32 id, u32 count)
 {
-	m->owner = (u32)getpid();
 	for (u32 n = 0; n < count; n++) {
 		struct item it = item_make(id, n);
 
@@ -107,7 +103,6 @@ static void consumer(struct map *m, struct storm *s, bool fifo)
 {
 	u32 last[16];
 
-	m->owner = (u32)getpid();
 	memset(last, 0xff, sizeof(last));
 	for (;;) {
 		bool over = s->stop;
@@ -201,7 +196,6 @@ static void deaths(u32 type)
 		pid_t pid = fork();
 
 		if (!pid) {
-			m.owner = (u32)getpid();
 			for (u32 n = 0;; n++) {
 				it = item_make((u32)r, n);
 				m.ops->push(&m, &it, n % 3 ? 0 : BPF_EXIST);
@@ -237,88 +231,116 @@ TEST(stack_survives_killed_processes)
 	deaths(BPF_MAP_TYPE_STACK);
 }
 
-/*
- * A child performs one operation under single-stepping; at instruction n it is left stopped while
- * the parent works, or killed. Then everything must still be there.
- */
-static void at_every_instruction(u32 type, bool kill_it)
+static void push_and_pop(struct map *m)
 {
-	for (int n = 0; n < 600 && !check_failed; n++) {
-		struct map m;
-		struct item it = item_make(1, 1);
-		int status, got = 0;
-		pid_t pid;
+	struct item it = item_make(2, 2);
 
-		REQUIRE(!test_map_make(&m, type, 0, sizeof(struct item), 2, 0));
-		m.ops->push(&m, &it, 0);
-		pid = fork();
-		if (!pid) {
-			m.owner = (u32)getpid();
-			it = item_make(2, 2);
-			ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-			raise(SIGSTOP);
-			m.ops->push(&m, &it, BPF_EXIST);
-			m.ops->pop(&m, &it);
-			_exit(0);
-		}
-		waitpid(pid, &status, 0);
-		if (!WIFSTOPPED(status)) {
-			test_map_free(&m);
-			SKIP("ptrace is not allowed here");
-		}
-		for (int i = 0; i < n && WIFSTOPPED(status); i++) {
-			ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
-			waitpid(pid, &status, 0);
-		}
-		if (kill_it && WIFSTOPPED(status)) {
-			kill(pid, SIGKILL);
-			waitpid(pid, &status, 0);
-		}
-		while (!m.ops->pop(&m, &it)) {
-			CHECK(item_whole(&it));
-			got++;
-		}
-		CHECK(got <= 2);
-		for (u32 i = 0; i < 2; i++) {
-			it = item_make(3, i);
-			CHECK_EQ(m.ops->push(&m, &it, 0), 0);
-		}
-		CHECK_EQ(m.ops->push(&m, &it, 0), -E2BIG);
-		if (WIFSTOPPED(status)) {
-			ptrace(PTRACE_CONT, pid, NULL, NULL);
-			waitpid(pid, &status, 0);
-			CHECK(WIFEXITED(status));
-		}
-		while (!m.ops->pop(&m, &it))
-			CHECK(item_whole(&it));
-		/* All elements are back, or come back by collecting. */
+	m->ops->push(m, &it, BPF_EXIST);
+	m->ops->pop(m, &it);
+}
+
+static u32 drain(struct map *m)
+{
+	struct item it;
+	u32 n = 0;
+
+	for (; n < 10 && !m->ops->pop(m, &it); n++)
+		CHECK(item_whole(&it));
+	return n;
+}
+
+static _Atomic u64 *free_list(struct map *m)
+{
+	return (_Atomic u64 *)(m->meta->type_area + (m->def.type == BPF_MAP_TYPE_QUEUE ? 128 : 64));
+}
+
+/* What a child left must be whole; the map works; and once it is gone, all elements come back. */
+static void is_whole(struct map *m, int n)
+{
+	struct item it;
+
+	CHECK(drain(m) <= 2);
+	for (u32 i = 0; i < 2; i++) {
+		it = item_make(3, i);
+		CHECK_EQ(m->ops->push(m, &it, 0), 0);
+	}
+	CHECK_EQ(m->ops->push(m, &it, 0), -E2BIG);
+	CHECK_EQ(drain(m), 2);
+	m->ops->collect(m, steps_alive);
+	CHECK(steps_end == STEPS_STOP || steps_free(m, free_list(m)) == m->elem_count);
+}
+
+static void make_with_one(struct map *m, u32 type)
+{
+	struct item it = item_make(1, 1);
+
+	REQUIRE(!test_map_make(m, type, 0, sizeof(struct item), 2, 0));
+	m->ops->push(m, &it, 0);
+}
+
+static bool at_instruction(u32 type, int n, enum steps_end end)
+{
+	struct map m;
+	bool more;
+
+	make_with_one(&m, type);
+	more = steps_start(&m, push_and_pop, n, end, &steps_pid);
+	if (more) {
+		steps_interrupt(steps_pid, end);
+		is_whole(&m, n);
+		steps_finish(steps_pid, end);
+		CHECK(drain(&m) <= 2);
 		m.ops->collect(&m, NULL);
-		for (u32 i = 0, lost = 0; i < 200 && !lost; i++) {
-			lost = m.ops->push(&m, &it, BPF_EXIST) != 0;
-			CHECK(!lost);
-		}
-		test_map_free(&m);
+		CHECK_EQ(steps_free(&m, free_list(&m)), m.elem_count);
+	}
+	test_map_free(&m);
+	return more && !check_failed;
+}
+
+static void at_every_instruction(u32 type)
+{
+	struct map m;
+
+	make_with_one(&m, type);
+	steps_kill_each(&m, push_and_pop, is_whole);
+	test_map_free(&m);
+	for (enum steps_end end = STEPS_STOP; end < STEPS_ENDS && !check_failed && !check_skipped; end++) {
+		int n = 0;
+
+		while (at_instruction(type, n, end))
+			n += steps_stride(end);
+		if (check_failed)
+			printf("# %s at instruction %d\n", steps_end_names[end], n);
 	}
 }
 
-TEST(queue_death_at_every_instruction)
+TEST(queue_interrupted_at_every_instruction)
 {
-	at_every_instruction(BPF_MAP_TYPE_QUEUE, true);
+	at_every_instruction(BPF_MAP_TYPE_QUEUE);
 }
 
-TEST(queue_stop_at_every_instruction)
+TEST(stack_interrupted_at_every_instruction)
 {
-	at_every_instruction(BPF_MAP_TYPE_QUEUE, false);
+	at_every_instruction(BPF_MAP_TYPE_STACK);
 }
 
-TEST(stack_death_at_every_instruction)
+/* One overwrite in max_entries collects; a million of them must not cost a walk each. */
+TEST(full_stack_forgets_in_linear_time)
 {
-	at_every_instruction(BPF_MAP_TYPE_STACK, true);
-}
+	const u32 entries = 200000;
+	struct map m;
+	u64 v = 0;
 
-TEST(stack_stop_at_every_instruction)
-{
-	at_every_instruction(BPF_MAP_TYPE_STACK, false);
+	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_STACK, 0, 8, entries, 0));
+	for (; v < 10 * entries && !check_failed; v++)
+		CHECK_EQ(m.ops->push(&m, &v, BPF_EXIST), 0);
+	CHECK_EQ(m.meta->stat[MAP_STAT_OVERWRITTEN], 9 * entries);
+	for (u64 want = v, got; want > 9 * entries && !check_failed; want--) {
+		CHECK_EQ(m.ops->pop(&m, &got), 0);
+		CHECK_EQ(got, want - 1);
+	}
+	CHECK_EQ(m.ops->pop(&m, &v), -ENOENT);
+	test_map_free(&m);
 }
 
 /* Random bytes over the shared file: answers may be wrong, but come, and nothing is touched outside. */
@@ -354,14 +376,14 @@ TEST(opening_believes_nothing)
 
 	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_QUEUE, 0, 8, 8, 0));
 	size = m.file_size;
-	CHECK_EQ(map_open(&again, m.base, size, true, 1), 0);
-	CHECK_EQ(map_open(&again, m.base, size - PAGE_SIZE, true, 1), -EINVAL);
+	CHECK_EQ(map_open(&again, m.base, size, true), 0);
+	CHECK_EQ(map_open(&again, m.base, size - PAGE_SIZE, true), -EINVAL);
 	m.meta->def.max_entries = 1u << 30;
-	CHECK(map_open(&again, m.base, size, true, 1) < 0);
+	CHECK(map_open(&again, m.base, size, true) < 0);
 	m.meta->def.max_entries = 9000;
-	CHECK_EQ(map_open(&again, m.base, size, true, 1), -EINVAL);
+	CHECK_EQ(map_open(&again, m.base, size, true), -EINVAL);
 	m.meta->def.type = 4711;
-	CHECK_EQ(map_open(&again, m.base, size, true, 1), -EINVAL);
+	CHECK_EQ(map_open(&again, m.base, size, true), -EINVAL);
 	test_map_free(&m);
 }
 
