@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The bounded text sink of bpf/check.h: %s, %d, %u, %x, %c and %% are all its messages need. */
+/* The bounded text sink of bpf/check.h: %s, %d, %+d, %u, %x, %02x, %lx, %c and %% are all that is needed. */
 #include <stdarg.h>
 #include "bpf/check.h"
 
@@ -24,34 +24,56 @@ static void put_number(struct bpf_log *log, u64 v, u32 base)
 		put(log, digits[--n]);
 }
 
+static void put_signed(struct bpf_log *log, int v, bool plus)
+{
+	if (v < 0)
+		put(log, '-');
+	else if (plus)
+		put(log, '+');
+	put_number(log, v < 0 ? 0 - (u64)v : (u64)v, 10);
+}
+
 void bpf_log(struct bpf_log *log, const char *fmt, ...)
 {
 	va_list args;
 
 	va_start(args, fmt);
 	for (; *fmt; fmt++) {
+		bool plus = false, two = false;
+		unsigned int v;
+
 		if (*fmt != '%') {
 			put(log, *fmt);
 			continue;
 		}
-		switch (*++fmt) {
+		fmt++;
+		if (*fmt == '+') {
+			plus = true;
+			fmt++;
+		} else if (*fmt == '0') { /* %02x */
+			two = true;
+			fmt += 2;
+		}
+		switch (*fmt) {
 		case 's':
 			for (const char *s = va_arg(args, const char *); *s; s++)
 				put(log, *s);
 			break;
-		case 'd': {
-			s64 v = va_arg(args, int);
-
-			if (v < 0)
-				put(log, '-');
-			put_number(log, v < 0 ? 0 - (u64)v : (u64)v, 10);
+		case 'd':
+			put_signed(log, va_arg(args, int), plus);
 			break;
-		}
 		case 'u':
 			put_number(log, va_arg(args, unsigned int), 10);
 			break;
 		case 'x':
-			put_number(log, va_arg(args, unsigned int), 16);
+			v = va_arg(args, unsigned int);
+			if (two && v < 16)
+				put(log, '0');
+			put_number(log, v, 16);
+			break;
+		case 'l': /* %lx */
+			fmt++;
+			put_number(log, va_arg(args, unsigned long), 16);
 			break;
 		case 'c':
 			put(log, (char)va_arg(args, int));
