@@ -2,6 +2,9 @@
 /*
  * limpet attach: makes a running process a target and leaves a keeper. With a tool: runs it, or, if it
  * runs in the session already, shows its log from here on.
+ *
+ * `attach $(pgrep NAME) TOOL` right after `start PROGRAM &` may find no pid yet: a tool in the pid's
+ * place means the session's only target, which is waited for a moment.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cli/cli.h"
+
+#define TARGET_WAIT_MS 2000
+#define TARGET_STEP_MS 50
 
 #ifdef HAVE_KEEPER
 
@@ -34,23 +40,40 @@ static pid_t tool_running(struct store *s, const char *path)
 	return 0;
 }
 
-/* Until the tool ends, or Ctrl-C, which ends us and not the tool. */
-static int follow_log(struct store *s, const char *tool, pid_t pid)
+/* The log that the tool writes to; -1 when it writes elsewhere, having been started in a terminal. */
+static int log_open(struct store *s, const char *tool, pid_t pid)
 {
-	char log[PATH_MAX], buf[4096];
-	bool last = false;
-	ssize_t n;
+	char log[PATH_MAX], output[64];
+	struct stat have, want;
 	int fd;
 
 	log_path(s, tool, log, sizeof(log));
+	snprintf(output, sizeof(output), "/proc/%d/fd/1", pid);
 	fd = open(log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -1;
+	if (!fstat(fd, &have) && !stat(output, &want) && have.st_dev == want.st_dev && have.st_ino == want.st_ino)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* Until the tool ends, or Ctrl-C, which ends us and not the tool. */
+static int follow_log(struct store *s, const char *tool, pid_t pid)
+{
+	int fd = log_open(s, tool, pid);
+	bool last = false;
+	char buf[4096];
+	ssize_t n;
+
 	if (fd < 0) {
 		note(T("attach: %s runs already (pid %d), its output goes where it was started",
 		       "attach：%s 已在运行（pid %d），输出在启动它的地方"), tool, pid);
 		return EXIT_OK;
 	}
-	note(T("attach: %s runs already (pid %d); its output from here on (Ctrl-C ends only this view):",
-	       "attach：%s 已在运行（pid %d）；以下是此后的输出（Ctrl-C 只结束显示）："), tool, pid);
+	note(T("attach: %s runs already (pid %d); its output from here on (Ctrl-C ends only this view, `kill %d` the tool):",
+	       "attach：%s 已在运行（pid %d）；以下是此后的输出（Ctrl-C 只结束显示，`kill %d` 结束该工具）："),
+	     tool, pid, pid);
 	lseek(fd, 0, SEEK_END);
 	for (;;) {
 		while ((n = read(fd, buf, sizeof(buf))) > 0) {
@@ -88,12 +111,32 @@ static int attach_process(struct store *s, pid_t pid)
 
 	if (status)
 		return status;
-	if (keeper_inject(k, pid, &e)) {
+	/* A target that is as it should be is not stopped, which need not be allowed. */
+	if (keeper_is_target(k, pid, NULL) ? keeper_sync(k, pid, &e) : keeper_inject(k, pid, &e)) {
 		e.pid = e.pid ? e.pid : pid;
 		status = keep_fail("attach", &e);
 	}
 	keeper_close(k);
 	return status ? status : keep_leave(s);
+}
+
+/* The only target of the session, waited for a moment; 0: there is none, or there are several. */
+static pid_t target_only(const struct options *o)
+{
+	char path[SESSION_PATH_MAX];
+	u32 pids[2];
+	struct store s;
+	int n = 0;
+
+	if (store_path(o->session, path, sizeof(path)) || store_open_path(&s, path, 0))
+		return 0;
+	for (int t = 0; t < TARGET_WAIT_MS && !n; t += TARGET_STEP_MS) {
+		n = targets_find(&s, pids, 2);
+		if (!n)
+			usleep(TARGET_STEP_MS * 1000);
+	}
+	store_close(&s);
+	return n == 1 ? (pid_t)pids[0] : 0;
 }
 
 static int attach_all(const struct options *o, pid_t pid, char **tool)
@@ -120,6 +163,11 @@ static int attach_all(const struct options *o, pid_t pid, char **tool)
 
 #else
 
+static pid_t target_only(const struct options *o)
+{
+	return 0;
+}
+
 static int attach_all(const struct options *o, pid_t pid, char **tool)
 {
 	return fail(EXIT_FAILED, T("cannot attach to %d: this build of limpet has no keeper; start the program with `limpet start`",
@@ -128,10 +176,36 @@ static int attach_all(const struct options *o, pid_t pid, char **tool)
 
 #endif
 
+static bool is_number(const char *text)
+{
+	return *text && !text[strspn(text, "0123456789")];
+}
+
+/* *ret_tool: where the tool's arguments begin. */
+static int pid_choose(const struct options *o, char **args, pid_t *ret_pid, char ***ret_tool)
+{
+	*ret_tool = args + 1;
+	if (is_number(args[0]) && args[1] && is_number(args[1]))
+		return fail(EXIT_USAGE, T("attach: several processes were given (%s, %s...); choose one: limpet attach %s TOOL",
+					  "attach：给出了多个进程（%s、%s 等）；请选择一个：limpet attach %s 工具"),
+			    args[0], args[1], args[0]);
+	if (strchr("+-0123456789", args[0][0]) || access(args[0], X_OK))
+		return pid_parse("attach", args[0], ret_pid);
+	*ret_tool = args;
+	*ret_pid = target_only(o);
+	if (!*ret_pid)
+		return fail(EXIT_USAGE, T("attach: a PID is missing before %s; is the program running? `pgrep NAME` finds it, `limpet list` shows the targets",
+					  "attach：%s 之前缺少 PID；程序在运行吗？可用 `pgrep 名称` 查找，`limpet list` 列出目标"), args[0]);
+	note(T("attach: no PID before %s: taking the session's only target, process %d",
+	       "attach：%s 之前没有 PID：使用会话中唯一的目标，进程 %d"), args[0], *ret_pid);
+	return 0;
+}
+
 static int run_attach(const struct command *c, int argc, char **argv)
 {
 	struct options o;
 	int status, i = options_parse(c, argc, argv, "s", &o, &status);
+	char **tool;
 	pid_t pid;
 
 	if (i < 0)
@@ -139,10 +213,10 @@ static int run_attach(const struct command *c, int argc, char **argv)
 	if (i == argc || !*argv[i])
 		return usage_error(c, T("which process? (a PID is missing; is the program running?)",
 					"哪个进程？（缺少 PID；程序在运行吗？）"));
-	status = pid_parse("attach", argv[i], &pid);
+	status = pid_choose(&o, argv + i, &pid, &tool);
 	if (!status)
 		status = pid_check(pid);
-	return status ? status : attach_all(&o, pid, argv + i + 1);
+	return status ? status : attach_all(&o, pid, tool);
 }
 
 const struct command cmd_attach = {
@@ -150,11 +224,13 @@ const struct command cmd_attach = {
 	{"usage: limpet attach [-s NAME] PID [TOOL [ARGS...]]\n\n"
 	 "Makes a running process a target. With TOOL: runs it, or shows its output if it runs already.\n"
 	 "Attaching again is no error. `limpet detach PID` leaves the process as it was.\n"
+	 "Without PID the session's only target is taken.\n"
 	 "  -s, --session NAME  the session to use (default: default)\n\n"
 	 "Exit status: 0 attached, 1 failed, 2 wrong usage; with TOOL the tool's own.\n",
 	 "用法：limpet attach [-s 名称] PID [工具 [参数...]]\n\n"
 	 "使运行中的进程成为目标。给出工具时运行它；若它已在运行，则显示其输出。\n"
 	 "重复附加不是错误。`limpet detach PID` 使进程恢复原状。\n"
+	 "不给 PID 时使用会话中唯一的目标。\n"
 	 "  -s, --session 名称  使用的会话（缺省：default）\n\n"
 	 "退出状态：0 已附加，1 失败，2 用法错误；给出工具时为工具自己的状态。\n"},
 };

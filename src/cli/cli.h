@@ -48,6 +48,7 @@ int options_parse(const struct command *c, int argc, char **argv, const char *ac
 		  struct options *ret, int *ret_status);
 int usage_error(const struct command *c, const char *what);
 extern bool cli_as_bpftime;
+extern char **cli_argv; /* as main() got it */
 
 /* Opens the session; on failure says why and returns the exit status. */
 int session_open(struct store *ret, const struct options *o, u32 flags);

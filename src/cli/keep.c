@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cli/cli.h"
@@ -108,6 +110,18 @@ static void keep_until_alone(struct store *s, int lock)
 	} while (have_targets(s) && !flock(lock, LOCK_EX | LOCK_NB));
 }
 
+/* Whoever looks for the tool or the target by name must not find the keeper. */
+static void take_a_name(const struct store *s)
+{
+	char *from = cli_argv[0], *end = from;
+
+	for (char **a = cli_argv; *a; a++)
+		end = *a + strlen(*a);
+	snprintf(from, (size_t)(end - from) + 1, "limpet: keeper of %s", s->path);
+	memset(from + strlen(from), 0, (size_t)(end - from) - strlen(from));
+	prctl(PR_SET_NAME, "limpet-keeper");
+}
+
 int keep_leave(struct store *s)
 {
 	int lock = openat(s->dir_fd, "keeper.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -127,6 +141,7 @@ int keep_leave(struct store *s)
 		setsid();
 		if (fork())
 			_exit(0);
+		take_a_name(s);
 		for (int fd = 0; fd < 3; fd++)
 			dup2(null, fd);
 		if (chdir("/"))

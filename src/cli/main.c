@@ -90,6 +90,7 @@ int main(int argc, char **argv)
 
 	lang_init();
 	base = base ? base + 1 : argc ? argv[0] : "limpet";
+	cli_argv = argv;
 	cli_as_bpftime = !strcmp(base, "bpftime");
 	if (argc < 2)
 		return fail(EXIT_USAGE, T("no command given; `limpet help` lists them",

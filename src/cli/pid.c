@@ -31,8 +31,8 @@ int pid_parse(const char *verb, const char *text, pid_t *ret)
 	errno = 0;
 	n = strtol(text, &end, 10);
 	if (end == text || *end || strspn(text, "0123456789") != strlen(text))
-		return fail(EXIT_USAGE, T("%s: '%s' is not a process number; `pgrep NAME` finds one",
-					  "%s：“%s”不是进程号；可用 `pgrep 名称` 查找"), verb, text);
+		return fail(EXIT_USAGE, T("%s: '%s' is not a process number; is the program running? `pgrep NAME` finds it",
+					  "%s：“%s”不是进程号；程序在运行吗？可用 `pgrep 名称` 查找"), verb, text);
 	if (errno || n <= 0 || n > 4194304)
 		return fail(EXIT_USAGE, T("%s: %s is out of the range of process numbers; `pgrep NAME` finds one",
 					  "%s：%s 超出进程号范围；可用 `pgrep 名称` 查找"), verb, text);

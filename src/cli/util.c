@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 
 bool cli_as_bpftime;
+char **cli_argv;
 
 static void say(const char *fmt, va_list ap)
 {
