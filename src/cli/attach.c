@@ -19,8 +19,6 @@
 #define TARGET_WAIT_MS 2000
 #define TARGET_STEP_MS 50
 
-#ifdef HAVE_KEEPER
-
 /* The pid of a tool of this session that runs the same file; 0: none. */
 static pid_t tool_running(struct store *s, const char *path)
 {
@@ -160,21 +158,6 @@ static int attach_all(const struct options *o, pid_t pid, char **tool)
 	store_close(&s);
 	return status;
 }
-
-#else
-
-static pid_t target_only(const struct options *o)
-{
-	return 0;
-}
-
-static int attach_all(const struct options *o, pid_t pid, char **tool)
-{
-	return fail(EXIT_FAILED, T("cannot attach to %d: this build of limpet has no keeper; start the program with `limpet start`",
-				   "无法附加到 %d：此 limpet 构建没有维护组件；请用 `limpet start` 启动该程序"), pid);
-}
-
-#endif
 
 static bool is_number(const char *text)
 {

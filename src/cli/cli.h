@@ -12,6 +12,7 @@
 
 #include <signal.h>
 #include <sys/types.h>
+#include "keeper/keeper.h"
 #include "store/store.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
@@ -91,9 +92,7 @@ void log_path(const struct store *s, const char *tool, char *ret, size_t size);
 int pid_parse(const char *verb, const char *text, pid_t *ret);
 int pid_check(pid_t pid); /* 0 when it can become a target, else an exit status after saying why */
 
-/* keep.c; without a keeper in this build they fail, saying so */
-#ifdef HAVE_KEEPER
-#include "keeper/keeper.h"
+/* keep.c */
 int keep_open(struct keeper **ret, const struct store *s);
 int keep_fail(const char *verb, const struct keeper_error *e);
 /* Leaves a process that keeps the session's targets until there are none; again: no error. */
@@ -101,6 +100,5 @@ int keep_leave(struct store *s);
 /* Keeps the session on a thread of this process until keep_stop(). */
 int keep_thread_start(struct store *s);
 void keep_thread_stop(void);
-#endif
 
 #endif

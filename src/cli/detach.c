@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include "cli/cli.h"
 
-#ifdef HAVE_KEEPER
 #define MANY 4096
 
 static int detach_one(struct keeper *k, pid_t pid)
@@ -36,13 +35,6 @@ static int detach(struct store *s, pid_t pid)
 	keeper_close(k);
 	return status;
 }
-#else
-static int detach(struct store *s, pid_t pid)
-{
-	return fail(EXIT_FAILED, T("cannot detach: this build of limpet has no keeper; end the program instead",
-				   "无法脱离：此 limpet 构建没有维护组件；请结束该程序"));
-}
-#endif
 
 static int run_detach(const struct command *c, int argc, char **argv)
 {

@@ -17,8 +17,6 @@
 #include <unistd.h>
 #include "cli/cli.h"
 
-#ifdef HAVE_KEEPER
-
 static struct keeping {
 	struct store *store;
 	struct keeper *keeper;
@@ -155,5 +153,3 @@ int keep_leave(struct store *s)
 	waitpid(pid, NULL, __WNOTHREAD);
 	return 0;
 }
-
-#endif

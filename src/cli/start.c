@@ -25,7 +25,6 @@ static int start_program(struct store *s, char **argv, const char *agent)
 
 	if (status)
 		return status;
-#ifdef HAVE_KEEPER
 	if (keep_thread_start(s)) /* has said why; the program runs with the probes it has */
 		return run_wait(&r);
 	status = run_wait(&r);
@@ -33,11 +32,6 @@ static int start_program(struct store *s, char **argv, const char *agent)
 	if (targets_find(s, &(u32){0}, 1)) /* what it started lives on */
 		keep_leave(s);
 	return status;
-#else
-	note(T("start: this build has no keeper: probes made or removed after the start are not seen",
-	       "start：此构建没有维护组件：启动之后增减的探针不会生效"));
-	return run_wait(&r);
-#endif
 }
 
 static int run_start_command(const struct command *c, int argc, char **argv)

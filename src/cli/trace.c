@@ -10,8 +10,6 @@
 #include "cli/cli.h"
 #include "session/trace.h"
 
-#ifdef HAVE_TRACE
-
 static struct trace_log *trace_open(struct store *s)
 {
 	int fd = openat(s->dir_fd, "trace", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -80,16 +78,6 @@ static int trace(struct store *s, bool now)
 	}
 	return trace_print(log, now);
 }
-
-#else
-
-static int trace(struct store *s, bool now)
-{
-	return fail(EXIT_FAILED, T("trace: this build of limpet has no trace log; update it",
-				   "trace：此 limpet 构建没有跟踪日志；请更新"));
-}
-
-#endif
 
 static int run_trace(const struct command *c, int argc, char **argv)
 {
