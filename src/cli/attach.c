@@ -60,6 +60,7 @@ static int log_open(struct store *s, const char *tool, pid_t pid)
 static int follow_log(struct store *s, const char *tool, pid_t pid)
 {
 	int fd = log_open(s, tool, pid);
+	static struct watch watch;
 	bool last = false;
 	char buf[4096];
 	ssize_t n;
@@ -73,6 +74,8 @@ static int follow_log(struct store *s, const char *tool, pid_t pid)
 	       "attach：%s 已在运行（pid %d）；以下是此后的输出（Ctrl-C 只结束显示，`kill %d` 结束该工具）："),
 	     tool, pid, pid);
 	lseek(fd, 0, SEEK_END);
+	watch_begin(&watch, s);
+	watch.idle = true;
 	for (;;) {
 		while ((n = read(fd, buf, sizeof(buf))) > 0) {
 			if (fwrite(buf, 1, (size_t)n, stdout) != (size_t)n)
@@ -81,9 +84,11 @@ static int follow_log(struct store *s, const char *tool, pid_t pid)
 		fflush(stdout);
 		if (last || ferror(stdout))
 			break;
+		watch_tick(&watch);
 		last = kill(pid, 0) && errno == ESRCH;
 		usleep(100000);
 	}
+	watch_end(&watch);
 	close(fd);
 	return EXIT_OK;
 }
@@ -104,6 +109,7 @@ static int attach_with_tool(struct store *s, char **argv)
 static int attach_process(struct store *s, pid_t pid)
 {
 	struct keeper_error e = {0};
+	static struct watch watch;
 	struct keeper *k;
 	int status = keep_open(&k, s);
 
@@ -115,7 +121,13 @@ static int attach_process(struct store *s, pid_t pid)
 		status = keep_fail("attach", &e);
 	}
 	keeper_close(k);
-	return status ? status : keep_leave(s);
+	if (status)
+		return status;
+	watch_begin(&watch, s);
+	watch.only = pid;
+	watch_look(&watch);
+	watch_end(&watch);
+	return keep_leave(s);
 }
 
 /* The only target of the session, waited for a moment; 0: there is none, or there are several. */

@@ -61,15 +61,40 @@ bool library_find(const char *folder, const char *file, const char *env, char *r
 int targets_find(const struct store *s, u32 *ret, int max);
 long link_count(struct store *s);
 
+/* watch.c */
+#define WATCHED_LINKS 256
+
+struct watch {
+	struct store *store;
+	struct keeper *keeper;
+	pid_t only;     /* look at this process only; 0: at every target */
+	bool no_target; /* say when there is no target */
+	bool idle;      /* say when nothing probed is called */
+	bool quiet, dead;
+	u32 generation;
+	long began, next, step; /* ms */
+	long attached;          /* when a probe was first seen attached */
+	u32 said[WATCHED_LINKS]; /* links that were reported as refused */
+	int count;
+};
+
+void watch_begin(struct watch *w, struct store *s); /* then set what to look for */
+void watch_tick(struct watch *w); /* call it about every second, or more often */
+void watch_look(struct watch *w); /* now, once */
+void watch_end(struct watch *w);
+const char *probe_reason(const struct agent_probe *p);
+void hint_target(void);
+
+/* symbol.c: "function", "function+0x4", or "path+0x1470" where there is no symbol */
+void symbol_text(const char *path, u64 offset, char *ret, size_t size);
+
 /* run.c */
 struct run {
 	char **argv;
 	const char *preload;     /* library to put in front, NULL: none */
 	const char *session_dir; /* LIMPET_SESSION_DIR */
 	int output;              /* >= 0: background, own session, both outputs there */
-	int timeout_ms;          /* > 0: on_timeout once, when it runs that long */
-	void (*on_timeout)(void *arg);
-	void *arg;
+	struct watch *watch;     /* gets its ticks while we wait; may be NULL */
 	pid_t pid;
 	sigset_t old_mask;
 };

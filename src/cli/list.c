@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -101,6 +102,17 @@ static struct json_object *prog_facts(struct store *s, u32 id)
 	return o;
 }
 
+static void add_place(struct json_object *o, const struct link_file *l, u64 offset)
+{
+	char path[sizeof(l->path) + 1], function[512];
+
+	memcpy(path, l->path, sizeof(l->path));
+	path[sizeof(l->path)] = 0;
+	symbol_text(path, offset, function, sizeof(function));
+	add_text(o, "function", function, sizeof(function));
+	add_int(o, "offset", offset);
+}
+
 static struct json_object *link_facts(struct store *s, u32 id)
 {
 	const struct link_stats *st;
@@ -118,7 +130,7 @@ static struct json_object *link_facts(struct store *s, u32 id)
 		add_int(o, "prog_id", l->prog_id);
 		add_text(o, "path", l->path, sizeof(l->path));
 		if (l->probe_count && l->probes_off <= size - sizeof(struct link_probe))
-			add_int(o, "offset", ((struct link_probe *)((u8 *)l + l->probes_off))->offset);
+			add_place(o, l, ((struct link_probe *)((u8 *)l + l->probes_off))->offset);
 		add_int(o, "probes", l->probe_count);
 		json_object_object_add(o, "return", json_object_new_boolean(l->flags & PROBE_F_RETURN));
 		json_object_object_add(o, "pid", json_object_new_int(l->pid));
@@ -152,7 +164,33 @@ static struct json_object *objects(struct store *s, enum object_kind kind,
 	return all;
 }
 
-static struct json_object *processes(const u32 *pids, int n)
+/* What became of the probes in a target; NULL: it cannot be asked. */
+static struct json_object *probes_of(struct keeper *k, u32 pid)
+{
+	static const char *const states[] = {"attached", "refused", "failed", "no program"};
+	struct json_object *all;
+	struct agent_probe *p;
+	long n = keeper_probes(k, (pid_t)pid, &p);
+
+	if (n < 0)
+		return NULL;
+	all = json_object_new_array();
+	for (long i = 0; i < n; i++) {
+		struct json_object *o = json_object_new_object();
+
+		add_int(o, "link_id", p[i].link_id);
+		add_int(o, "address", p[i].addr);
+		add_int(o, "offset", p[i].file_off);
+		add_text(o, "state", p[i].state < 4 ? states[p[i].state] : "unknown", 16);
+		add_text(o, "reason", probe_reason(&p[i]), 256);
+		json_object_array_add(all, o);
+	}
+	free(p);
+	return all;
+}
+
+/* With `k`: as targets, with their probes. */
+static struct json_object *processes(const u32 *pids, int n, struct keeper *k)
 {
 	struct json_object *all = json_object_new_array();
 
@@ -169,6 +207,8 @@ static struct json_object *processes(const u32 *pids, int n)
 			fclose(f);
 		add_int(o, "pid", pids[i]);
 		add_text(o, "comm", comm, sizeof(comm));
+		if (k)
+			json_object_object_add(o, "probes", probes_of(k, pids[i]));
 		json_object_array_add(all, o);
 	}
 	return all;
@@ -177,6 +217,7 @@ static struct json_object *processes(const u32 *pids, int n)
 static struct json_object *session_facts(struct store *s)
 {
 	struct json_object *o = json_object_new_object();
+	struct keeper *k = NULL;
 	static u32 pids[MANY];
 	int n = 0;
 
@@ -185,9 +226,13 @@ static struct json_object *session_facts(struct store *s)
 	json_object_object_add(o, "programs", s ? objects(s, OBJ_PROG, prog_facts) : json_object_new_array());
 	json_object_object_add(o, "links", s ? objects(s, OBJ_LINK, link_facts) : json_object_new_array());
 	n = s ? store_tools(s, pids, MANY) : 0;
-	json_object_object_add(o, "tools", processes(pids, n < MANY ? n : MANY));
+	json_object_object_add(o, "tools", processes(pids, n < MANY ? n : MANY, NULL));
 	n = s ? targets_find(s, pids, MANY) : 0;
-	json_object_object_add(o, "targets", processes(pids, n));
+	if (n && keeper_open(&k, s->path, NULL))
+		k = NULL;
+	json_object_object_add(o, "targets", processes(pids, n, k));
+	if (k)
+		keeper_close(k);
 	return o;
 }
 
@@ -196,6 +241,20 @@ static const char *text_of(struct json_object *o, const char *key)
 	struct json_object *v = json_object_object_get(o, key);
 
 	return v ? json_object_get_string(v) : "-";
+}
+
+/* Below a target: the probes that are not there, and why. */
+static void print_refused(struct json_object *probes)
+{
+	size_t n = probes ? json_object_array_length(probes) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *p = json_object_array_get_idx(probes, i);
+
+		if (strcmp(text_of(p, "state"), "attached"))
+			printf(T("    link %s: %s: %s\n", "    链接 %s：%s：%s\n"), text_of(p, "link_id"),
+			       text_of(p, "state"), text_of(p, "reason"));
+	}
 }
 
 /* One table: a title, then the columns of each row. */
@@ -216,9 +275,11 @@ static void print_table(struct json_object *all, const char *key, const char *ti
 		else
 			for (const char *const *c = columns; *c; c++)
 				printf(c == columns ? " %s:" : strcmp(*c, "name") && strcmp(*c, "comm") &&
-				       strcmp(*c, "type") && strcmp(*c, "path") ? " %2$s=%1$s" : " %s",
-				       text_of(row, *c), *c);
+				       strcmp(*c, "type") && strcmp(*c, "path") && strcmp(*c, "function") ?
+				       " %2$s=%1$s" : " %s", text_of(row, *c), *c);
 		puts("");
+		if (!strcmp(key, "targets"))
+			print_refused(json_object_object_get(row, "probes"));
 	}
 }
 
@@ -226,7 +287,7 @@ static void print_session(struct json_object *all)
 {
 	static const char *const map[] = {"id", "type", "name", "key_size", "value_size", "max_entries", "bytes", NULL};
 	static const char *const prog[] = {"id", "name", "type", "instructions", "verified", NULL};
-	static const char *const link[] = {"id", "path", "offset", "prog_id", "pid", "live", "hits", "faults",
+	static const char *const link[] = {"id", "function", "path", "offset", "prog_id", "pid", "live", "hits", "faults",
 					   "budget", "skipped", NULL};
 	static const char *const process[] = {"pid", "comm", NULL};
 
@@ -273,14 +334,14 @@ const struct command cmd_list = {
 	{"usage: limpet list [-s NAME] [--json]\n\n"
 	 "Shows what the session has; nothing, with status 0, when there is none.\n"
 	 "hits: runs of a link's program; faults, budget: runs ended by a bad access or an endless loop;\n"
-	 "skipped: hits without a run.\n"
+	 "skipped: hits without a run. Below a target: the probes that could not be made, and why.\n"
 	 "  -s, --session NAME  the session to show (default: default)\n"
 	 "  -j, --json          as JSON\n\n"
 	 "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
 	 "用法：limpet list [-s 名称] [--json]\n\n"
 	 "显示会话的内容；没有会话时不显示任何内容，状态为 0。\n"
 	 "hits：链接的程序运行次数；faults、budget：因非法访问或死循环而中止的次数；\n"
-	 "skipped：命中但未运行的次数。\n"
+	 "skipped：命中但未运行的次数。目标之下列出未能建立的探针及原因。\n"
 	 "  -s, --session 名称  要显示的会话（缺省：default）\n"
 	 "  -j, --json          以 JSON 显示\n\n"
 	 "退出状态：0 成功，1 失败，2 用法错误。\n"},

@@ -15,7 +15,6 @@
 #define LINK_WAIT_MS  10000
 #define LINK_STEP_MS  20
 #define LINK_QUIET    5 /* steps without a further link */
-#define TARGET_WAIT_MS 2000
 
 void log_path(const struct store *s, const char *tool, char *ret, size_t size)
 {
@@ -24,16 +23,6 @@ void log_path(const struct store *s, const char *tool, char *ret, size_t size)
 	/* too long: the empty path fails to open */
 	if (snprintf(ret, size, "%s/%s.log", s->path, slash ? slash + 1 : tool) >= (int)size)
 		ret[0] = 0;
-}
-
-static void hint_target(void *arg)
-{
-	u32 pid;
-
-	if (targets_find(arg, &pid, 1))
-		return;
-	note(T("no process is observed yet; next, in another terminal: limpet start PROGRAM, or limpet attach PID",
-	       "还没有被观测的进程；下一步（在另一个终端）：limpet start 程序，或 limpet attach PID"));
 }
 
 int tool_check(const char *name, char *ret_shim, size_t size)
@@ -53,13 +42,19 @@ int tool_check(const char *name, char *ret_shim, size_t size)
 int load_foreground(struct store *s, char **argv)
 {
 	char shim[PATH_MAX];
-	struct run r = {.argv = argv, .preload = shim, .session_dir = s->path, .output = -1,
-			.timeout_ms = TARGET_WAIT_MS, .on_timeout = hint_target, .arg = s};
+	static struct watch watch;
+	struct run r = {.argv = argv, .preload = shim, .session_dir = s->path, .output = -1, .watch = &watch};
 	int status = tool_check(argv[0], shim, sizeof(shim));
 
 	if (!status)
 		status = run_start(&r);
-	return status ? status : run_wait(&r);
+	if (status)
+		return status;
+	watch_begin(&watch, s);
+	watch.no_target = watch.idle = true;
+	status = run_wait(&r);
+	watch_end(&watch);
+	return status;
 }
 
 static void copy_log(const char *path, off_t from)
@@ -131,7 +126,8 @@ static int load_background(struct store *s, char **argv)
 		return status;
 	printf(T("%s runs in the background (pid %d); output: %s\n", "%s 在后台运行（pid %d）；输出：%s\n"),
 	       argv[0], r.pid, log);
-	hint_target(s);
+	if (!targets_find(s, &(u32){0}, 1))
+		hint_target();
 	return EXIT_OK;
 }
 

@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include "cli/cli.h"
 
@@ -153,14 +152,6 @@ int run_start(struct run *r)
 		      "无法运行 %s：%s；请检查路径、权限和解释器"), r->argv[0], strerror(err));
 }
 
-static long now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000L + ts.tv_nsec / 1000000L;
-}
-
 /*
  * Has the child ended? A stop is only looked at: the keeper's thread traces the child, and the kernel
  * offers its stops to every thread of the parent.
@@ -177,8 +168,7 @@ static bool child_ended(pid_t pid, int *ret_status)
 
 int run_wait(struct run *r)
 {
-	long end = now_ms() + r->timeout_ms;
-	bool timed = r->timeout_ms > 0;
+	static const struct timespec second = {.tv_sec = 1};
 	int status;
 	sigset_t set;
 
@@ -187,19 +177,15 @@ int run_wait(struct run *r)
 	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
 		sigaddset(&set, passed_on[i]);
 	for (;;) {
-		long left = timed ? end - now_ms() : 1000;
-		struct timespec ts = {left > 0 ? left / 1000 : 0, left > 0 ? left % 1000 * 1000000L : 0};
 		siginfo_t si = {0};
-		int sig = sigtimedwait(&set, &si, &ts);
+		int sig = sigtimedwait(&set, &si, &second);
 
 		if (child_ended(r->pid, &status))
 			break;
 		if (sig > 0 && sig != SIGCHLD && si.si_code != SI_KERNEL)
 			kill(r->pid, sig);
-		if (timed && now_ms() >= end) {
-			timed = false;
-			r->on_timeout(r->arg);
-		}
+		if (r->watch)
+			watch_tick(r->watch);
 	}
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

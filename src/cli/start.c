@@ -20,6 +20,7 @@ static int check(char **argv, char *ret_agent, size_t size)
 
 static int start_program(struct store *s, char **argv, const char *agent)
 {
+	static struct watch watch;
 	struct run r = {.argv = argv, .preload = agent, .session_dir = s->path, .output = -1};
 	int status = run_start(&r);
 
@@ -27,7 +28,11 @@ static int start_program(struct store *s, char **argv, const char *agent)
 		return status;
 	if (keep_thread_start(s)) /* has said why; the program runs with the probes it has */
 		return run_wait(&r);
+	watch_begin(&watch, s);
+	watch.only = r.pid;
+	r.watch = &watch;
 	status = run_wait(&r);
+	watch_end(&watch);
 	keep_thread_stop();
 	if (targets_find(s, &(u32){0}, 1)) /* what it started lives on */
 		keep_leave(s);

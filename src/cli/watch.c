@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a user should hear while a tool or a target runs, each thing once: that nothing is observed
+ * yet, that a probe was refused and why, that nothing probed is called.
+ *
+ * A look goes through /proc, so it is made only while there is something left to say: every second at
+ * first, then ever more seldom; a change of the session's links starts that anew.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include "cli/cli.h"
+
+#define STEP_MS     1000
+#define STEP_MAX_MS 8000
+#define TARGET_MS   2000 /* without any target */
+#define IDLE_MS     5000 /* attached, but no call */
+
+static const char *const reasons[][2] = {
+	[ATTACH_OK] = {"attached", "已挂接"},
+	[ATTACH_E_DECODE] = {"it begins with an instruction limpet does not know", "开头有 limpet 不认识的指令"},
+	[ATTACH_E_SHORT] = {"it is too short for a jump", "函数太短，放不下跳转指令"},
+	[ATTACH_E_BRANCH_IN] = {"something jumps into its first bytes", "有跳转指向它的开头几个字节"},
+	[ATTACH_E_RELOCATE] = {"it begins with an instruction that cannot be moved", "开头有无法搬移的指令"},
+	[ATTACH_E_RANGE] = {"there is no room for a trampoline within 2 GiB", "2 GiB 范围内没有放置跳板的空间"},
+	[ATTACH_E_RSEQ] = {"it lies inside a restartable sequence", "位于可重启序列之内"},
+	[ATTACH_E_NOT_CODE] = {"it is not in executable memory", "不在可执行内存中"},
+};
+
+const char *probe_reason(const struct agent_probe *p)
+{
+	switch (p->state) {
+	case PROBE_ATTACHED:
+		return reasons[ATTACH_OK][cli_chinese];
+	case PROBE_NO_PROG:
+		return T("its program was not accepted in the target", "目标未接受其程序");
+	case PROBE_REFUSED:
+		return p->reason < sizeof(reasons) / sizeof(reasons[0]) && reasons[p->reason][0] ?
+			       reasons[p->reason][cli_chinese] :
+			       attach_reason((enum attach_error)p->reason);
+	default:
+		return strerror((int)p->reason);
+	}
+}
+
+static long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000L + ts.tv_nsec / 1000000L;
+}
+
+static bool first_time(struct watch *w, u32 id)
+{
+	for (int i = 0; i < w->count; i++)
+		if (w->said[i] == id)
+			return false;
+	if (w->count == WATCHED_LINKS)
+		return false;
+	w->said[w->count++] = id;
+	return true;
+}
+
+struct link_view {
+	char function[300];
+	u64 hits;
+};
+
+static bool link_view(struct store *s, u32 id, u64 offset, struct link_view *ret)
+{
+	u64 size;
+	int err;
+	struct link_file *l = store_map_object(s, OBJ_LINK, id, &size, &err);
+	bool good = l && size >= sizeof(*l) + PAGE_SIZE;
+	char path[sizeof(l->path) + 1];
+
+	if (good) {
+		ret->hits = atomic_load(&((struct link_stats *)((u8 *)l + size - PAGE_SIZE))->hits);
+		memcpy(path, l->path, sizeof(l->path));
+		path[sizeof(l->path)] = 0;
+		symbol_text(path, offset, ret->function, sizeof(ret->function));
+	}
+	if (l)
+		munmap(l, size);
+	return good;
+}
+
+/* What a look at one process found. */
+struct found {
+	u64 hits;
+	char names[512]; /* of the functions whose probes are attached */
+	bool attached;
+};
+
+static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p, struct found *f)
+{
+	size_t n = strlen(f->names);
+	struct link_view link;
+
+	if (!link_view(w->store, p->link_id, p->file_off, &link))
+		return;
+	if (p->state == PROBE_ATTACHED) {
+		snprintf(f->names + n, sizeof(f->names) - n, "%s%s", n ? ", " : "", link.function);
+		f->hits += link.hits;
+		f->attached = true;
+	} else if (first_time(w, p->link_id)) {
+		note(T("%s in process %u is not observed: %s; `limpet list` shows all probes",
+		       "无法观测进程 %2$u 中的 %1$s：%3$s；`limpet list` 列出所有探针"),
+		     link.function, pid, probe_reason(p));
+	}
+}
+
+/* Anything left to say about this process? */
+static bool look_at_target(struct watch *w, u32 pid)
+{
+	struct agent_probe *probes = NULL;
+	struct found f = {0};
+	long n = keeper_probes(w->keeper, (pid_t)pid, &probes);
+
+	for (long i = 0; i < n; i++)
+		look_at_probe(w, pid, &probes[i], &f);
+	free(probes);
+	w->idle = w->idle && !f.hits;
+	if (!f.attached || !w->idle)
+		return n <= 0 || w->idle;
+	w->attached = w->attached ? w->attached : now_ms();
+	if (now_ms() - w->attached < IDLE_MS)
+		return true;
+	note(T("%s: attached in process %u, no calls for 5 s; is it called at all, or was it inlined by the compiler?",
+	       "%s：已挂接到进程 %u，但 5 秒内没有任何调用；它会被调用吗？是否被编译器内联了？"),
+	     f.names, pid);
+	w->idle = false;
+	return false;
+}
+
+static bool look(struct watch *w)
+{
+	static u32 pids[4096];
+	bool pending = false;
+	int n = 1;
+
+	pids[0] = (u32)w->only;
+	if (!w->only)
+		n = targets_find(w->store, pids, 4096);
+	if (!n && w->no_target && now_ms() - w->began >= TARGET_MS) {
+		hint_target();
+		w->no_target = false;
+	}
+	for (int i = 0; i < n; i++)
+		pending |= look_at_target(w, pids[i]);
+	return pending || !n;
+}
+
+void watch_tick(struct watch *w)
+{
+	u32 generation = atomic_load(&w->store->file->generation);
+
+	if (generation != w->generation) {
+		w->generation = generation;
+		w->step = STEP_MS;
+		w->quiet = false;
+	}
+	if (w->dead || w->quiet || now_ms() < w->next)
+		return;
+	w->quiet = !look(w);
+	w->next = now_ms() + w->step;
+	/* What is about to be said in time is waited for at full pace. */
+	if (now_ms() - w->began > 2 * IDLE_MS)
+		w->step = w->step * 2 > STEP_MAX_MS ? STEP_MAX_MS : w->step * 2;
+}
+
+void watch_begin(struct watch *w, struct store *s)
+{
+	memset(w, 0, sizeof(*w));
+	w->store = s;
+	w->generation = atomic_load(&s->file->generation);
+	w->step = STEP_MS;
+	w->began = now_ms();
+	w->next = w->began + STEP_MS;
+	w->dead = keeper_open(&w->keeper, s->path, NULL) != 0;
+}
+
+void watch_look(struct watch *w)
+{
+	if (!w->dead)
+		look(w);
+}
+
+void watch_end(struct watch *w)
+{
+	if (!w->dead)
+		keeper_close(w->keeper);
+}
+
+void hint_target(void)
+{
+	note(T("no process is observed yet; next, in another terminal: limpet start PROGRAM, or limpet attach PID",
+	       "还没有被观测的进程；下一步（在另一个终端）：limpet start 程序，或 limpet attach PID"));
+}
