@@ -1,33 +1,72 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Runs the queue demo: the target and the monitor, on limpet, until Ctrl-C. See --help.
+#
+# What it starts is written down in a pipe. A helper at the other end ends all of it when the pipe
+# closes, which it does however this script ends, SIGKILL included.
 set -euo pipefail
 
-usage() {
+usage_zh() {
+    cat <<'TEXT'
+用法: run_demo.sh [--seconds N] [--stack] [--attach | --background | --kernel] [监控程序的选项]
+  --seconds N    N 秒后停止 (默认: 按 Ctrl-C 停止)
+  --stack        使用栈 (LIFO) 而不是队列 (FIFO)
+  --attach       先直接启动目标程序, 再用 `limpet attach PID` 使它成为目标
+  --background   三条命令 `limpet load -b`, `limpet start`, `limpet attach PID 监控程序`
+  --kernel       不用 limpet, 用内核的 eBPF (需要 root)
+其他选项交给监控程序: --overwrite, --json, --interval 毫秒, --lang zh|en, -p PID, --binary 路径。
+limpet 取自 $LIMPET, 然后是 ../../build, 然后是 PATH。
+TEXT
+}
+
+usage_en() {
     cat <<'TEXT'
 Usage: run_demo.sh [--seconds N] [--stack] [--attach | --background | --kernel] [MONITOR OPTIONS]
   --seconds N    stop after N seconds (default: at Ctrl-C)
-  --stack        use the stack (LIFO) monitor instead of the queue (FIFO)
-  --attach       start the target first, plain, and let `limpet attach PID` make it a target
-  --background   the three commands `load -b`, `start`, `attach PID MONITOR`
+  --stack        use the stack (LIFO) instead of the queue (FIFO)
+  --attach       start the target plainly, then make it one with `limpet attach PID`
+  --background   the three commands `limpet load -b`, `limpet start`, `limpet attach PID MONITOR`
   --kernel       without limpet, on the kernel's eBPF (needs root)
-Other options go to the monitor: --overwrite, --json, --interval MS, --lang zh|en.
+Other options go to the monitor: --overwrite, --json, --interval MS, --lang zh|en, -p PID, --binary PATH.
 limpet is taken from $LIMPET, else from ../../build, else from PATH.
 TEXT
+}
+
+# One language for all that speaks here, by the monitor's rule: Chinese unless English is asked for.
+choose_language() {
+    local chosen=${LIMPET_LANG:-} previous='' arg
+    chosen=${chosen:-${LC_ALL:-${LC_MESSAGES:-${LANG:-}}}}
+    for arg in "$@"; do
+        [ "$previous" != --lang ] || chosen=$arg
+        case $arg in --lang=*) chosen=${arg#--lang=} ;; esac
+        previous=$arg
+    done
+    case $chosen in en*) LIMPET_LANG=en ;; *) LIMPET_LANG=zh ;; esac
+    export LIMPET_LANG
+}
+
+say() { # ENGLISH CHINESE
+    if [ "$LIMPET_LANG" = en ]; then echo "run_demo.sh: $1" >&2; else echo "run_demo.sh: $2" >&2; fi
 }
 
 here=$(dirname "$(readlink -f "$0")")
 build=$here/../../build
 seconds='' monitor=uprobe_queue way=load options=()
+choose_language "$@"
 while [ $# -gt 0 ]; do
     case $1 in
-    --seconds)
-        seconds=${2:-}
-        case $seconds in '' | *[!0-9]*) echo "run_demo.sh: --seconds takes a number" >&2; exit 2 ;; esac
-        shift ;;
+    --seconds | --seconds=*)
+        case $1 in *=*) seconds=${1#*=} ;; *) seconds=${2:-} && shift ;; esac
+        case $seconds in
+        '' | *[!0-9]*)
+            say "--seconds takes a number" "--seconds 需要一个数字"
+            exit 2 ;;
+        esac ;;
     --stack) monitor=uprobe_stack ;;
     --attach | --background | --kernel) way=${1#--} ;;
-    -h | --help) usage; exit 0 ;;
+    -h | --help)
+        "usage_$LIMPET_LANG"
+        exit 0 ;;
     *) options+=("$1") ;;
     esac
     shift
@@ -35,78 +74,123 @@ done
 
 find_limpet() {
     local candidate
-    for candidate in "${LIMPET:-}" "$build/src/cli/limpet" "$build/limpet" \
-        "$(command -v limpet || true)" "$(command -v bpftime || true)"; do
+    for candidate in "${LIMPET:-}" "$build/src/cli/limpet" "$(command -v limpet || true)" "$(command -v bpftime || true)"; do
         if [ -n "$candidate" ] && [ -x "$candidate" ]; then
-            echo "$candidate"
+            readlink -f "$candidate"
             return
         fi
     done
-    echo "run_demo.sh: limpet not found: build it (meson setup build && ninja -C build), put it in PATH, or set LIMPET" >&2
+    say "limpet not found: build it (meson setup build && ninja -C build), put it in PATH, or set LIMPET" \
+        "找不到 limpet: 请编译 (meson setup build && ninja -C build), 放进 PATH, 或设置 LIMPET"
     return 1
 }
 
 # The programs of the top-level build, else those that `make` puts beside this script.
-programs=$build/examples/queue_demo
-if [ ! -x "$programs/$monitor" ]; then
+programs=$(readlink -f "$build/examples/queue_demo" || true)
+if [ ! -x "$programs/$monitor" ] || [ ! -x "$programs/target" ]; then
     programs=$here
-    [ -x "$here/$monitor" ] || make -s -C "$here"
+    make -s -C "$here"
 fi
 limpet=''
 [ "$way" = kernel ] || limpet=$(find_limpet)
 
-log=$(mktemp)
-tool_pid='' target_pid=''
-stop() {
-    trap - INT TERM EXIT
-    # The monitor first, so that its summary is whole.
-    [ -z "$tool_pid" ] || { kill -TERM "$tool_pid" 2>/dev/null && wait "$tool_pid" 2>/dev/null; } || true
-    [ -z "$target_pid" ] || { kill "$target_pid" 2>/dev/null && wait "$target_pid" 2>/dev/null; } || true
-    sleep 0.2 # for tee
-    rm -f "$log"
-}
-trap 'stop; exit 0' INT TERM
-trap stop EXIT
+# Ends the process groups named on standard input, in this order.
+end_all() {
+    local group groups=()
+    trap '' INT TERM HUP
+    while read -r group; do groups+=("$group"); done
+    for group in ${groups[@]+"${groups[@]}"}; do
+        kill -TERM -- "-$group" || true
+        for _ in $(seq 30); do
+            kill -0 -- "-$group" || break
+            sleep 0.1
+        done
+        kill -KILL -- "-$group" || true
+    done
+    rm -f "$1"
+} >/dev/null 2>&1
 
-start_monitor() { # COMMAND...: in the background; returns when it is attached
-    "$@" > >(tee "$log") &
-    tool_pid=$!
+log=$(mktemp)
+exec {shown}> >(trap '' INT TERM HUP; exec tee "$log")
+tee_pid=$!
+exec {guard}> >(exec {shown}>&-; end_all "$log")
+guard_pid=$!
+trap : INT TERM HUP # they end the wait at the end of this script
+
+# In the background, in a process group of its own ($last). `show`: into the log too.
+run() { # COMMAND...
+    echo "\$ $*" >&2
+    set -m
+    "$@" {guard}>&- {shown}>&- &
+    set +m
+    last=$!
+    echo "$last" >&"$guard"
+}
+
+show() { # COMMAND...
+    echo "\$ $*" >&2
+    set -m
+    "$@" {guard}>&- >&"$shown" {shown}>&- &
+    set +m
+    last=$!
+    echo "$last" >&"$guard"
+}
+
+wait_attached() { # PID of the monitor
     for _ in $(seq 100); do
         ! grep -q -e 'Ctrl' -e '"start"' "$log" || return 0
-        kill -0 "$tool_pid" 2>/dev/null || { wait "$tool_pid"; exit 1; }
+        kill -0 "$1" 2>/dev/null || { wait "$1" || exit $?; exit 1; }
         sleep 0.1
     done
-    echo "run_demo.sh: the monitor does not start" >&2
+    say "the monitor does not start" "监控程序没有启动"
     exit 1
 }
 
 tool=("$programs/$monitor" ${options[@]+"${options[@]}"})
 case $way in
 kernel)
-    start_monitor "${tool[@]}"
-    "$programs/target" &
-    target_pid=$! ;;
+    show "${tool[@]}"
+    view=$last
+    wait_attached "$view"
+    run "$programs/target" ;;
 load)
-    start_monitor "$limpet" load -- "${tool[@]}"
-    "$limpet" start -- "$programs/target" &
-    target_pid=$! ;;
+    show "$limpet" load -- "${tool[@]}"
+    view=$last
+    wait_attached "$view"
+    run "$limpet" start -- "$programs/target" ;;
 attach)
-    "$programs/target" &
-    target_pid=$!
-    start_monitor "$limpet" load -- "${tool[@]}"
-    "$limpet" attach "$target_pid" ;;
+    run "$programs/target"
+    target=$last
+    show "$limpet" load -- "${tool[@]}"
+    view=$last
+    wait_attached "$view"
+    echo "\$ $limpet attach $target" >&2
+    "$limpet" attach "$target" {guard}>&- {shown}>&- ;;
 background)
-    "$limpet" load -b -- "${tool[@]}"
-    "$limpet" start -- "$programs/target" &
-    target_pid=$!
-    sleep 0.5
-    "$limpet" attach "$(pgrep -n -x -P "$target_pid" target)" "${tool[@]}" &
-    tool_pid=$! ;;
+    echo "\$ $limpet load -b -- ${tool[*]}" >&2
+    started=$("$limpet" load -b -- "${tool[@]}" {guard}>&- {shown}>&-)
+    echo "$started"
+    sed -n 's/.*(pid \([0-9]*\)).*/\1/p; s/.*（pid \([0-9]*\)）.*/\1/p' <<<"$started" >&"$guard"
+    run "$limpet" start -- "$programs/target"
+    starter=$last
+    for _ in $(seq 50); do
+        target=$(pgrep -x -P "$starter" target || true)
+        [ -z "$target" ] || break
+        sleep 0.1
+    done
+    show "$limpet" attach "$target" "${tool[@]}"
+    view=$last ;;
 esac
 
+# Until the time is over, Ctrl-C, or either side ends.
 if [ -n "$seconds" ]; then
-    sleep "$seconds" &
-    wait $! || true
+    sleep "$seconds" {guard}>&- {shown}>&- &
+    wait -n $! "$view" || true
+    kill $! 2>/dev/null || true
 else
-    wait "$tool_pid" || true
+    wait -n "$view" "$last" || true
 fi
+exec {guard}>&-
+wait "$guard_pid" || true
+exec {shown}>&-
+wait "$tee_pid" || true
