@@ -1,110 +1,156 @@
 /* SPDX-License-Identifier: MIT */
-/* bpf(2): the rules all commands share, and the table of commands. */
+/* bpf(2): the rules all commands share, the table of commands, and the fast way to a map. */
 #include "loader/loader.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
-
-#define END(field) (offsetof(union bpf_attr, field) + sizeof(((union bpf_attr *)0)->field))
+#include "loader/attr.h"
 
 /* `last`: bytes of attr the command knows; anything set behind them is EINVAL. */
 static const struct {
 	loader_cmd *run;
 	size_t last;
 } commands[] = {
-	[BPF_MAP_CREATE] = {loader_map_create, END(map_extra)},
-	[BPF_MAP_LOOKUP_ELEM] = {loader_map_elem_lookup, END(flags)},
-	[BPF_MAP_UPDATE_ELEM] = {loader_map_elem_update, END(flags)},
-	[BPF_MAP_DELETE_ELEM] = {loader_map_elem_delete, END(key)},
-	[BPF_MAP_GET_NEXT_KEY] = {loader_map_next_key, END(next_key)},
-	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = {loader_map_lookup_delete, END(flags)},
-	[BPF_MAP_FREEZE] = {loader_map_freeze, END(map_fd)},
-	[BPF_PROG_LOAD] = {loader_prog_load, END(core_relo_rec_size)},
-	[BPF_PROG_TEST_RUN] = {loader_prog_test_run, END(test.batch_size)},
-	[BPF_BTF_LOAD] = {loader_btf_load, END(btf_log_level)},
-	[BPF_LINK_CREATE] = {loader_link_create, END(link_create.kprobe_multi.cookies)},
-	[BPF_LINK_UPDATE] = {loader_link_update, END(link_update.old_prog_fd)},
-	[BPF_LINK_DETACH] = {loader_link_detach, END(link_detach.link_fd)},
-	[BPF_OBJ_GET_INFO_BY_FD] = {loader_obj_info, END(info.info)},
-	[BPF_MAP_GET_FD_BY_ID] = {loader_map_fd_by_id, END(open_flags)},
-	[BPF_PROG_GET_FD_BY_ID] = {loader_prog_fd_by_id, END(prog_id)},
-	[BPF_BTF_GET_FD_BY_ID] = {loader_btf_fd_by_id, END(btf_id)},
-	[BPF_LINK_GET_FD_BY_ID] = {loader_link_fd_by_id, END(link_id)},
-	[BPF_MAP_GET_NEXT_ID] = {loader_map_next_id, END(next_id)},
-	[BPF_PROG_GET_NEXT_ID] = {loader_prog_next_id, END(next_id)},
-	[BPF_BTF_GET_NEXT_ID] = {loader_btf_next_id, END(next_id)},
-	[BPF_LINK_GET_NEXT_ID] = {loader_link_next_id, END(next_id)},
-	[BPF_OBJ_PIN] = {loader_obj_pin, END(file_flags)},
-	[BPF_OBJ_GET] = {loader_obj_pin, END(file_flags)},
+	[BPF_MAP_CREATE] = {loader_map_create, ATTR_END(map_extra)},
+	[BPF_MAP_FREEZE] = {loader_map_freeze, ATTR_END(map_fd)},
+	[BPF_MAP_LOOKUP_BATCH] = {loader_map_batch, ATTR_END(batch.flags)},
+	[BPF_MAP_LOOKUP_AND_DELETE_BATCH] = {loader_map_batch, ATTR_END(batch.flags)},
+	[BPF_MAP_UPDATE_BATCH] = {loader_map_batch, ATTR_END(batch.flags)},
+	[BPF_MAP_DELETE_BATCH] = {loader_map_batch, ATTR_END(batch.flags)},
+	[BPF_PROG_LOAD] = {loader_prog_load, MORE_END(prog_load.keyring_id)},
+	[BPF_PROG_TEST_RUN] = {loader_prog_test_run, ATTR_END(test.batch_size)},
+	[BPF_BTF_LOAD] = {loader_btf_load, MORE_END(btf_load.token_fd)},
+	[BPF_LINK_CREATE] = {loader_link_create, MORE_END(uprobe_multi.pid)},
+	[BPF_LINK_UPDATE] = {loader_link_update, ATTR_END(link_update.old_prog_fd)},
+	[BPF_LINK_DETACH] = {loader_link_detach, ATTR_END(link_detach.link_fd)},
+	[BPF_OBJ_GET_INFO_BY_FD] = {loader_obj_info, ATTR_END(info.info)},
+	[BPF_MAP_GET_FD_BY_ID] = {loader_map_fd_by_id, ATTR_END(open_flags)},
+	[BPF_PROG_GET_FD_BY_ID] = {loader_fd_by_id, ATTR_END(prog_id)},
+	[BPF_BTF_GET_FD_BY_ID] = {loader_fd_by_id, ATTR_END(btf_id)},
+	[BPF_LINK_GET_FD_BY_ID] = {loader_fd_by_id, ATTR_END(link_id)},
+	[BPF_MAP_GET_NEXT_ID] = {loader_next_id, ATTR_END(next_id)},
+	[BPF_PROG_GET_NEXT_ID] = {loader_next_id, ATTR_END(next_id)},
+	[BPF_BTF_GET_NEXT_ID] = {loader_next_id, ATTR_END(next_id)},
+	[BPF_LINK_GET_NEXT_ID] = {loader_next_id, ATTR_END(next_id)},
+	[BPF_OBJ_PIN] = {loader_obj_pin, MORE_END(pin.path_fd)},
+	[BPF_OBJ_GET] = {loader_obj_get, MORE_END(pin.path_fd)},
 };
 
-static bool all_zero(const void *p, size_t from, size_t to)
+/* Where an attr of a map operation ends, 0 for other commands. */
+static const u8 elem_last[] = {
+	[BPF_MAP_LOOKUP_ELEM] = ATTR_END(flags),
+	[BPF_MAP_UPDATE_ELEM] = ATTR_END(flags),
+	[BPF_MAP_DELETE_ELEM] = ATTR_END(key),
+	[BPF_MAP_GET_NEXT_KEY] = ATTR_END(next_key),
+	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = ATTR_END(flags),
+};
+
+static bool all_zero(const u8 *p, size_t from, size_t to)
 {
-	for (const u8 *b = p; from < to; from++)
-		if (b[from])
+	while (from < to)
+		if (p[from++])
 			return false;
 	return true;
 }
 
-/* Map operations on a descriptor seen before: no copy, no system call. */
-static inline bool fast_map_op(int cmd, const union bpf_attr *a, long *ret)
+/*
+ * A map operation on a descriptor seen before, with memory seen before: no copy, no system call.
+ * False: not this time, the slow way answers.
+ */
+static bool fast_map_op(unsigned int cmd, const union bpf_attr *a, unsigned int size, long *ret)
 {
+	const u8 *bytes = (const u8 *)a;
+	void *key, *value;
 	struct map *m;
 
-	if (a->map_fd >= LOADER_FDS)
+	if (size < elem_last[cmd] || size > ATTR_SIZE || !user_seen_ok(a, size, false) ||
+	    a->map_fd >= LOADER_FDS || !all_zero(bytes, elem_last[cmd], size))
 		return false;
 	m = atomic_load_explicit(&loader_fd_map[a->map_fd], memory_order_acquire);
-	if (!m)
+	key = (void *)a->key;
+	value = (void *)a->value;
+	if (!m || (key && !user_seen_ok(key, m->def.key_size, false)))
 		return false;
 	switch (cmd) {
-	case BPF_MAP_LOOKUP_ELEM:
-		*ret = map_user_lookup(m, (void *)a->key, (void *)a->value, a->flags);
-		return true;
 	case BPF_MAP_UPDATE_ELEM:
-		*ret = map_user_update(m, (void *)a->key, (void *)a->value, a->flags);
+		if (!user_seen_ok(value, map_user_value_size(m), false))
+			return false;
+		*ret = map_user_update(m, key, value, a->flags);
 		return true;
-	case BPF_MAP_LOOKUP_AND_DELETE_ELEM:
-		*ret = map_user_lookup_and_delete(m, (void *)a->key, (void *)a->value, a->flags);
+	case BPF_MAP_DELETE_ELEM:
+		*ret = map_user_delete(m, key);
+		return true;
+	case BPF_MAP_GET_NEXT_KEY:
+		if (!user_seen_ok(value, m->def.key_size, true))
+			return false;
+		*ret = map_user_next_key(m, key, value);
+		return true;
+	case BPF_MAP_LOOKUP_ELEM:
+		if (!user_seen_ok(value, map_user_value_size(m), true))
+			return false;
+		*ret = map_user_lookup(m, key, value, a->flags);
 		return true;
 	default:
-		return false;
+		if (a->flags || !user_seen_ok(value, map_user_value_size(m), true))
+			return false;
+		*ret = map_user_lookup_and_delete(m, key, value, 0);
+		return true;
 	}
+}
+
+static bool is_elem_op(unsigned int cmd)
+{
+	return cmd < ARRAY_SIZE(elem_last) && elem_last[cmd];
 }
 
 long loader_bpf(int cmd, union bpf_attr *uattr, unsigned int size)
 {
-	union bpf_attr attr;
-	struct store *s;
+	struct loader_call call = {.u = uattr, .size = size};
+	const unsigned int n = (unsigned int)cmd;
+	union attr_more attr;
+	size_t last;
 	int err = 0;
 	long ret;
 
-	if (uattr && size == END(flags) && fast_map_op(cmd, uattr, &ret))
+	if (is_elem_op(n) && fast_map_op(n, uattr, size, &ret))
 		return ret;
 	if (size > PAGE_SIZE)
 		return -E2BIG;
-	if (!uattr)
-		return -EFAULT;
-	if (size > sizeof(attr) && !all_zero(uattr, sizeof(attr), size))
-		return -E2BIG;
+	if (size > sizeof(attr)) {
+		err = user_zero((u64)uattr + sizeof(attr), size - sizeof(attr));
+		if (err)
+			return err;
+	}
 	memset(&attr, 0, sizeof(attr));
-	memcpy(&attr, uattr, size < sizeof(attr) ? size : sizeof(attr));
-	if (cmd < 0 || (size_t)cmd >= ARRAY_SIZE(commands) || !commands[cmd].run)
+	err = user_read(&attr, (u64)uattr, size < sizeof(attr) ? size : sizeof(attr));
+	if (err)
+		return err;
+	if (!is_elem_op(n) && (n >= ARRAY_SIZE(commands) || !commands[n].run))
 		return -EINVAL;
-	if (!all_zero(&attr, commands[cmd].last, sizeof(attr)))
+	last = is_elem_op(n) ? elem_last[n] : commands[n].last;
+	if (!all_zero(attr.bytes, last, sizeof(attr)))
 		return -EINVAL;
-	s = loader_store(&err);
-	return s ? commands[cmd].run(s, &attr, uattr) : err;
+	call.store = loader_store(&err);
+	call.cmd = n;
+	if (!call.store)
+		return err;
+	return is_elem_op(n) ? loader_map_elem(&call, &attr.attr) : commands[n].run(&call, &attr.attr);
 }
 
-/* Names are up to 15 of [A-Za-z0-9_.], as the kernel wants them. */
+/* What the kernel's isalnum() takes for letters and digits: Latin-1. */
+static bool is_name_char(unsigned char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '.' ||
+	       (c >= 0xc0 && c != 0xd7 && c != 0xf7);
+}
+
 int loader_copy_name(char dst[16], const char src[16])
 {
 	size_t n = 0;
 
 	memset(dst, 0, 16);
 	while (n < 16 && src[n]) {
-		if (!isalnum((unsigned char)src[n]) && src[n] != '_' && src[n] != '.')
+		if (!is_name_char((unsigned char)src[n]))
 			return -EINVAL;
 		n++;
 	}

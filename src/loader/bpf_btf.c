@@ -1,41 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* BPF_BTF_LOAD. The header is checked; types are read by whoever shows them. */
+/* BPF_BTF_LOAD. */
 #include "loader/loader.h"
 
 #include <errno.h>
-#include <linux/btf.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "loader/attr.h"
+#include "loader/btf.h"
+#include "loader/log.h"
 
 #define BTF_MAX_SIZE (16u << 20)
 
-static int check_btf(const struct btf_header *h, u32 size)
-{
-	if (size < sizeof(*h) || h->magic != BTF_MAGIC || h->version != BTF_VERSION || h->flags ||
-	    h->hdr_len < sizeof(*h) || h->hdr_len > size)
-		return -EINVAL;
-	if ((u64)h->hdr_len + h->type_off + h->type_len > size ||
-	    (u64)h->hdr_len + h->str_off + h->str_len > size || !h->str_len)
-		return -EINVAL;
-	return 0;
-}
-
-long loader_btf_load(struct store *s, union bpf_attr *a, union bpf_attr *u)
+static long store_btf(struct store *s, const void *blob, u32 len)
 {
 	struct btf_file *f;
 	u64 size;
 	u32 id;
-	int fd, err;
+	int err = 0, fd = store_new(s, OBJ_BTF, PAGE_SIZE + ALIGN_UP((u64)len, PAGE_SIZE), &id);
 
-	if (!a->btf)
-		return -EFAULT;
-	if (a->btf_size > BTF_MAX_SIZE)
-		return -E2BIG;
-	err = check_btf((const struct btf_header *)a->btf, a->btf_size);
-	if (err)
-		return err;
-	fd = store_new(s, OBJ_BTF, PAGE_SIZE + ALIGN_UP((u64)a->btf_size, PAGE_SIZE), &id);
 	if (fd < 0)
 		return fd;
 	f = store_map_fd(fd, true, &size, &err);
@@ -45,8 +30,36 @@ long loader_btf_load(struct store *s, union bpf_attr *a, union bpf_attr *u)
 	}
 	store_head(&f->head, OBJ_BTF, id, size);
 	f->data_off = PAGE_SIZE;
-	f->data_size = a->btf_size;
-	memcpy((char *)f + PAGE_SIZE, (void *)a->btf, a->btf_size);
+	f->data_size = len;
+	memcpy((char *)f + PAGE_SIZE, blob, len);
 	munmap(f, size);
-	return loader_fd_add(store_publish(s, OBJ_BTF, id, fd), OBJ_BTF);
+	return loader_fd_add(store_publish_as(s, OBJ_BTF, id, fd, O_RDONLY), OBJ_BTF, id);
+}
+
+long loader_btf_load(const struct loader_call *c, union bpf_attr *a)
+{
+	struct loader_log log;
+	void *blob;
+	long ret;
+
+	if (((union attr_more *)a)->btf_load.flags || ((union attr_more *)a)->btf_load.token_fd)
+		return -EINVAL;
+	if (a->btf_size > BTF_MAX_SIZE)
+		return -E2BIG;
+	ret = log_init(&log, a->btf_log_level, a->btf_log_buf, a->btf_log_size);
+	if (ret)
+		return ret;
+	blob = malloc((size_t)a->btf_size + 1);
+	ret = !blob ? -ENOMEM : user_read(blob, a->btf, a->btf_size);
+	if (!ret) {
+		ret = btf_check(blob, a->btf_size);
+		if (ret)
+			bpf_log(&log.text, "BTF is not well formed\n");
+		ret = log_finish(&log, c, offsetof(union attr_more, btf_load.log_true_size), ret);
+	}
+	log_free(&log);
+	if (!ret)
+		ret = store_btf(c->store, blob, a->btf_size);
+	free(blob);
+	return ret;
 }

@@ -1,114 +1,310 @@
 /* SPDX-License-Identifier: MIT */
-/* Links: BPF_LINK_CREATE on perf events, and the links that PERF_EVENT_IOC_SET_BPF makes. */
+/* Links: on perf events (BPF_LINK_CREATE, PERF_EVENT_IOC_SET_BPF) and on many places of a file. */
 #include "loader/loader.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
+#include "loader/attr.h"
+#include "loader/probe.h"
+#include "loader/say.h"
+#include "session/object.h"
 
-#ifndef BPF_PERF_EVENT
-#define BPF_PERF_EVENT 41
-#endif
+#define PROBES_OFF 2048
 
-static void fill_link(struct link_file *l, const struct event_file *e, u64 cookie)
+struct new_link {
+	struct link_file *l;
+	u64 size;
+	u32 id;
+	int fd;
+};
+
+/* A nameless link file with room for `count` probes and its page of numbers. */
+static int begin_link(struct store *s, u32 count, struct new_link *ret)
 {
-	struct link_probe *p;
+	const u64 size = ALIGN_UP(PROBES_OFF + (u64)count * sizeof(struct link_probe), PAGE_SIZE) + PAGE_SIZE;
+	int err = 0;
 
-	l->event_id = e->head.id;
-	l->pid = e->pid;
-	l->dev_major = e->dev_major;
-	l->dev_minor = e->dev_minor;
-	l->ino = e->ino;
-	l->flags = e->flags;
-	l->probe_count = 1;
-	l->probes_off = 2048;
-	memcpy(l->path, e->path, sizeof(l->path));
-	p = (struct link_probe *)((char *)l + l->probes_off);
-	*p = (struct link_probe){.offset = e->offset, .ref_ctr = e->ref_ctr, .cookie = cookie};
+	ret->fd = store_new(s, OBJ_LINK, size, &ret->id);
+	if (ret->fd < 0)
+		return ret->fd;
+	ret->l = store_map_fd(ret->fd, true, &ret->size, &err);
+	if (!ret->l) {
+		close(ret->fd);
+		return err;
+	}
+	store_head(&ret->l->head, OBJ_LINK, ret->id, ret->size);
+	ret->l->probe_count = count;
+	ret->l->probes_off = PROBES_OFF;
+	return 0;
 }
 
-int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie)
+static struct link_probe *probes(const struct new_link *n)
 {
-	const struct event_file *e;
-	struct link_file *l;
-	u64 esize, size;
-	u32 id;
-	int fd, err = 0;
+	return (struct link_probe *)((char *)n->l + PROBES_OFF);
+}
 
-	e = store_map_object(s, OBJ_EVENT, event, &esize, &err);
-	if (!e)
-		return err;
-	fd = store_new(s, OBJ_LINK, 2 * PAGE_SIZE, &id);
-	if (fd < 0) {
-		munmap((void *)e, esize);
+static void give_up(struct new_link *n)
+{
+	munmap(n->l, n->size);
+	close(n->fd);
+}
+
+/* Names it and makes it live. Its program, and the event of a perf link, stay with it. */
+static int publish_link(struct store *s, struct new_link *n)
+{
+	const u32 type = n->l->type, prog = n->l->prog_id, event = n->l->event_id;
+	int fd, err;
+
+	atomic_store(&n->l->live, 1);
+	munmap(n->l, n->size);
+	fd = store_publish_as(s, OBJ_LINK, n->id, n->fd, O_RDONLY);
+	if (fd < 0)
 		return fd;
-	}
-	l = store_map_fd(fd, true, &size, &err);
-	if (l) {
-		store_head(&l->head, OBJ_LINK, id, size);
-		l->type = type;
-		l->prog_id = prog;
-		fill_link(l, e, cookie);
-		atomic_store(&l->live, 1);
-		munmap(l, size);
-	}
-	munmap((void *)e, esize);
+	err = store_ref(s, OBJ_LINK, n->id, OBJ_PROG, prog);
+	if (!err && event)
+		err = type == LINK_EVENT_BPF ? store_ref(s, OBJ_EVENT, event, OBJ_LINK, n->id) :
+					       store_ref(s, OBJ_LINK, n->id, OBJ_EVENT, event);
 	if (err) {
 		close(fd);
+		store_release(s, OBJ_LINK, n->id);
 		return err;
 	}
-	fd = store_publish(s, OBJ_LINK, id, fd);
-	if (fd >= 0)
-		store_changed(s);
+	store_changed(s);
 	return fd;
 }
 
-/* Uprobe programs are of type kprobe to the kernel. */
-static int check_prog(struct store *s, u32 prog)
+/* The agent has no return probes yet: a link that would never fire must not be made. */
+static int check_served(u32 flags, const char *path)
+{
+	if (!(flags & (PROBE_F_RETURN | PROBE_F_SESSION)))
+		return 0;
+	loader_say("limpet: return probes are not served yet: none was attached to %s\n", path);
+	return -EOPNOTSUPP;
+}
+
+int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie, u32 *ret_id)
+{
+	const struct event_file *e;
+	struct new_link n;
+	u64 size;
+	int err = 0;
+
+	e = store_map_object(s, OBJ_EVENT, event, &size, &err);
+	if (!e)
+		return err;
+	err = check_served(e->flags, e->path);
+	if (!err)
+		err = begin_link(s, 1, &n);
+	if (!err) {
+		n.l->type = type;
+		n.l->prog_id = prog;
+		n.l->event_id = event;
+		n.l->pid = e->pid;
+		n.l->dev_major = e->dev_major;
+		n.l->dev_minor = e->dev_minor;
+		n.l->ino = e->ino;
+		n.l->flags = e->flags;
+		memcpy(n.l->path, e->path, sizeof(n.l->path));
+		*probes(&n) = (struct link_probe){.offset = e->offset, .ref_ctr = e->ref_ctr, .cookie = cookie};
+	}
+	munmap((void *)e, size);
+	if (err)
+		return err;
+	*ret_id = n.id;
+	return publish_link(s, &n);
+}
+
+static int read_prog(struct store *s, u32 id, u32 *ret_type, u32 *ret_attach_type)
 {
 	struct prog_file *p;
 	int err = 0;
 	u64 size;
 
-	p = store_map_object(s, OBJ_PROG, prog, &size, &err);
+	p = store_map_object(s, OBJ_PROG, id, &size, &err);
 	if (!p)
 		return err;
-	err = p->type == BPF_PROG_TYPE_KPROBE ? 0 : -EINVAL;
+	*ret_type = p->type;
+	*ret_attach_type = p->expected_attach_type;
 	munmap(p, size);
+	return 0;
+}
+
+int loader_check_uprobe_prog(struct store *s, u32 prog)
+{
+	u32 type = 0, attach_type = 0;
+	int err = read_prog(s, prog, &type, &attach_type);
+
+	/* uprobe programs are of type kprobe to the kernel */
+	return err ? err : type == BPF_PROG_TYPE_KPROBE ? 0 : -EINVAL;
+}
+
+/* One event takes one program, whichever way it comes. */
+int loader_claim_event(struct store *s, u32 event, bool claim)
+{
+	struct event_file *e;
+	u32 none = 0;
+	u64 size;
+	int err = 0;
+
+	e = store_map_object(s, OBJ_EVENT, event, &size, &err);
+	if (!e)
+		return err;
+	if (!claim)
+		atomic_store(&e->has_prog, 0);
+	else if (!atomic_compare_exchange_strong(&e->has_prog, &none, 1))
+		err = -EEXIST;
+	munmap(e, size);
 	return err;
 }
 
-long loader_link_create(struct store *s, union bpf_attr *a, union bpf_attr *u)
+static long perf_link(const struct loader_call *c, const union bpf_attr *a, u32 prog)
 {
-	u32 prog, event;
-	int err;
+	u32 event, id;
+	int err, fd;
 
-	err = loader_fd_object((int)a->link_create.prog_fd, OBJ_PROG, &prog);
-	if (err)
-		return err;
-	if (a->link_create.attach_type != BPF_PERF_EVENT)
-		return -EINVAL;
 	if (a->link_create.flags)
 		return -EINVAL;
 	err = loader_fd_object((int)a->link_create.target_fd, OBJ_EVENT, &event);
+	if (err)
+		return -EBADF;
+	err = loader_check_uprobe_prog(c->store, prog);
 	if (!err)
-		err = check_prog(s, prog);
+		err = loader_claim_event(c->store, event, true);
 	if (err)
 		return err;
-	return loader_fd_add(loader_link_add(s, LINK_PERF_EVENT, prog, event,
-					     a->link_create.perf_event.bpf_cookie), OBJ_LINK);
+	fd = loader_link_add(c->store, LINK_PERF_EVENT, prog, event, a->link_create.perf_event.bpf_cookie, &id);
+	if (fd < 0)
+		loader_claim_event(c->store, event, false);
+	return loader_fd_add(fd, OBJ_LINK, id);
 }
 
-long loader_link_update(struct store *s, union bpf_attr *a, union bpf_attr *u)
+static long read_probes(const union attr_more *a, struct link_probe *p)
 {
-	u32 id;
-	int err = loader_fd_object((int)a->link_update.link_fd, OBJ_LINK, &id);
+	for (u32 i = 0; i < a->uprobe_multi.count; i++) {
+		const u64 at = (u64)i * sizeof(u64);
 
+		if (user_read(&p[i].offset, a->uprobe_multi.offsets + at, sizeof(u64)) ||
+		    (a->uprobe_multi.ref_ctr_offsets &&
+		     user_read(&p[i].ref_ctr, a->uprobe_multi.ref_ctr_offsets + at, sizeof(u64))) ||
+		    (a->uprobe_multi.cookies &&
+		     user_read(&p[i].cookie, a->uprobe_multi.cookies + at, sizeof(u64))))
+			return -EFAULT;
+	}
+	return 0;
+}
+
+/* The file and process of an uprobe_multi link. */
+static long multi_target(const union attr_more *a, struct link_file *l, struct stat *ret)
+{
+	char path[PATH_MAX], full[PATH_MAX];
+	long n = user_string(path, a->uprobe_multi.path, sizeof(path));
+	int err;
+
+	if (n < 0 || n == PATH_MAX)
+		return n < 0 ? n : -EINVAL;
+	if (!*path)
+		return -EBADF;
+	if (stat(path, ret))
+		return -errno;
+	if (!S_ISREG(ret->st_mode))
+		return -EBADF;
+	l->pid = -1;
+	if (a->uprobe_multi.pid) {
+		err = probe_process((s32)a->uprobe_multi.pid, true, &l->pid);
+		if (err)
+			return err;
+	}
+	l->dev_major = major(ret->st_dev);
+	l->dev_minor = minor(ret->st_dev);
+	l->ino = ret->st_ino;
+	if (!realpath(path, full) || strlen(full) >= sizeof(l->path))
+		return -ENAMETOOLONG;
+	strcpy(l->path, full);
+	return 0;
+}
+
+static long multi_link(const struct loader_call *c, const union attr_more *a, u32 prog, bool session)
+{
+	const u32 count = a->uprobe_multi.count, flags = a->uprobe_multi.flags;
+	struct new_link n;
+	struct stat st;
+	long err;
+
+	if (a->attr.link_create.flags || (flags & ~UPROBE_MULTI_RETURN) || !a->uprobe_multi.path ||
+	    !a->uprobe_multi.offsets || !count)
+		return -EINVAL;
+	if (count > OBJECT_MAX_PROBES)
+		return -E2BIG;
+	err = begin_link(c->store, count, &n);
+	if (err)
+		return err;
+	n.l->type = LINK_UPROBE_MULTI;
+	n.l->prog_id = prog;
+	n.l->bpf_flags = flags;
+	n.l->flags = session ? PROBE_F_SESSION : flags & UPROBE_MULTI_RETURN ? PROBE_F_RETURN : 0;
+	err = multi_target(a, n.l, &st);
+	if (!err)
+		err = read_probes(a, probes(&n));
+	for (u32 i = 0; !err && i < count; i++)
+		err = probe_place(&st, probes(&n)[i].offset, probes(&n)[i].ref_ctr);
+	if (!err)
+		err = check_served(n.l->flags, n.l->path);
+	if (err) {
+		give_up(&n);
+		return err;
+	}
+	return loader_fd_add(publish_link(c->store, &n), OBJ_LINK, n.id);
+}
+
+static bool is_multi(u32 attach_type)
+{
+	return attach_type == ATTACH_UPROBE_MULTI || attach_type == ATTACH_UPROBE_SESSION;
+}
+
+long loader_link_create(const struct loader_call *c, union bpf_attr *a)
+{
+	const u32 wanted = a->link_create.attach_type;
+	u32 prog, type = 0, expected = 0;
+	long err;
+
+	err = loader_fd_object((int)a->link_create.prog_fd, OBJ_PROG, &prog);
+	if (!err)
+		err = read_prog(c->store, prog, &type, &expected);
+	if (err)
+		return err;
+	if (wanted == ATTACH_KPROBE_MULTI || wanted == ATTACH_KPROBE_SESSION)
+		return -EOPNOTSUPP;
+	if (is_multi(expected) != is_multi(wanted) || (is_multi(wanted) && expected != wanted))
+		return -EINVAL;
+	if (wanted == ATTACH_PERF_EVENT && (type == BPF_PROG_TYPE_KPROBE || type == BPF_PROG_TYPE_TRACEPOINT ||
+					    type == BPF_PROG_TYPE_PERF_EVENT))
+		return perf_link(c, a, prog);
+	if (is_multi(wanted) && type == BPF_PROG_TYPE_KPROBE)
+		return multi_link(c, (const union attr_more *)a, prog, wanted == ATTACH_UPROBE_SESSION);
+	return -EINVAL;
+}
+
+long loader_link_update(const struct loader_call *c, union bpf_attr *a)
+{
+	u32 link, prog;
+	int err;
+
+	if (a->link_update.flags & ~(u32)BPF_F_REPLACE)
+		return -EINVAL;
+	err = loader_fd_object((int)a->link_update.link_fd, OBJ_LINK, &link);
+	if (!err)
+		err = loader_fd_object((int)a->link_update.new_prog_fd, OBJ_PROG, &prog);
 	return err ? err : -EINVAL;
 }
 
-long loader_link_detach(struct store *s, union bpf_attr *a, union bpf_attr *u)
+long loader_link_detach(const struct loader_call *c, union bpf_attr *a)
 {
 	u32 id;
 	int err = loader_fd_object((int)a->link_detach.link_fd, OBJ_LINK, &id);

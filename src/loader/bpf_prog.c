@@ -1,96 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* BPF_PROG_LOAD: descriptors in the program become indexes of its map table, then it is checked. */
-#include "loader/loader.h"
+/* BPF_PROG_LOAD: attributes, type information, and the program's file. */
+#include "loader/prog.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "bpf/check.h"
+#include "loader/btf.h"
 
-#define MAX_MAPS 64 /* as the kernel's MAX_USED_MAPS */
-
-struct load {
-	struct bpf_insn *insns;
-	u32 count;
-	u32 map_count;
-	u32 map_id[MAX_MAPS];
-	u32 value_size[MAX_MAPS];
-	struct bpf_log log;
-};
-
-static int map_index(struct load *l, int fd)
-{
-	u64 direct = 0;
-	int err = 0;
-	struct map *m = loader_map_by_fd(fd, &err);
-
-	if (!m) {
-		bpf_log(&l->log, "fd %d is not pointing to valid bpf_map\n", fd);
-		return err;
-	}
-	for (u32 i = 0; i < l->map_count; i++)
-		if (l->map_id[i] == m->id)
-			return (int)i;
-	if (l->map_count == MAX_MAPS)
-		return -E2BIG;
-	if (map_direct_value(m))
-		direct = m->def.value_size;
-	l->map_id[l->map_count] = m->id;
-	l->value_size[l->map_count] = (u32)direct;
-	return (int)l->map_count++;
-}
-
-static int resolve_maps(struct load *l, const union bpf_attr *a)
-{
-	const int *fds = (const int *)a->fd_array;
-
-	for (u32 i = 0; i < l->count; i++) {
-		struct bpf_insn *insn = &l->insns[i];
-		int fd = insn->imm, index;
-
-		if (insn->code != (BPF_LD | BPF_IMM | BPF_DW))
-			continue;
-		if (i + 1 >= l->count)
-			return 0; /* bpf_check() says it */
-		switch (insn->src_reg) {
-		case BPF_PSEUDO_MAP_IDX:
-		case BPF_PSEUDO_MAP_IDX_VALUE:
-			if (!fds) {
-				bpf_log(&l->log, "fd_idx without fd_array is invalid\n");
-				return -EPROTO;
-			}
-			fd = fds[insn->imm];
-			insn->src_reg = insn->src_reg == BPF_PSEUDO_MAP_IDX ?
-						BPF_PSEUDO_MAP_FD : BPF_PSEUDO_MAP_VALUE;
-			break;
-		case BPF_PSEUDO_MAP_FD:
-		case BPF_PSEUDO_MAP_VALUE:
-			break;
-		default:
-			i++;
-			continue;
-		}
-		index = map_index(l, fd);
-		if (index < 0)
-			return index;
-		insn->imm = index;
-		i++;
-	}
-	return 0;
-}
-
-/* Tells equal programs from different ones; not the kernel's SHA-1. */
-static void make_tag(u8 ret_tag[8], const struct load *l)
-{
-	const u8 *p = (const u8 *)l->insns;
-	u64 h = 0xcbf29ce484222325ULL;
-
-	for (size_t i = 0; i < l->count * sizeof(*l->insns); i++)
-		h = (h ^ p[i]) * 0x100000001b3ULL;
-	memcpy(ret_tag, &h, 8);
-}
+#define PROG_FLAGS (BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_RND_HI32 | BPF_F_TEST_STATE_FREQ | \
+		    BPF_F_SLEEPABLE | BIT(7) /* BPF_F_TEST_REG_INVARIANTS */)
+#define MIN_FUNC_REC 8
+#define MIN_LINE_REC 16
+#define MAX_REC      252
 
 static bool type_supported(u32 type)
 {
@@ -119,20 +42,45 @@ static u64 put(struct prog_file *f, u64 *off, const void *p, u64 n)
 	return at;
 }
 
-static long store_prog(struct store *s, struct load *l, const union bpf_attr *a, u32 btf_id)
+static void fill_prog(struct prog_file *f, const struct prog_load *l, const union bpf_attr *a)
 {
-	const u64 insns = (u64)l->count * sizeof(struct bpf_insn);
-	const bool func = a->func_info_rec_size == sizeof(struct bpf_func_info);
-	const bool line = a->line_info_rec_size == sizeof(struct bpf_line_info);
-	const u64 funcs = func ? (u64)a->func_info_cnt * a->func_info_rec_size : 0;
-	const u64 lines = line ? (u64)a->line_info_cnt * a->line_info_rec_size : 0;
-	u64 off = ALIGN_UP(sizeof(struct prog_file), 8), size;
+	u64 off = ALIGN_UP(sizeof(struct prog_file), 8);
+
+	f->type = a->prog_type;
+	f->expected_attach_type = a->expected_attach_type;
+	f->insn_count = l->count;
+	f->map_count = l->map_count;
+	f->btf_id = l->btf_id;
+	f->gpl_compatible = l->gpl;
+	f->flags = a->prog_flags;
+	f->insns_off = put(f, &off, l->insns, (u64)l->count * sizeof(struct bpf_insn));
+	f->map_ids_off = put(f, &off, l->map_id, l->map_count * sizeof(u32));
+	f->func_info_cnt = l->funcs ? a->func_info_cnt : 0;
+	f->func_info_off = put(f, &off, l->funcs, (u64)f->func_info_cnt * sizeof(*l->funcs));
+	f->line_info_cnt = l->lines ? a->line_info_cnt : 0;
+	f->line_info_off = put(f, &off, l->lines, (u64)f->line_info_cnt * sizeof(*l->lines));
+	memcpy(f->tag, l->tag, sizeof(f->tag));
+	loader_copy_name(f->name, a->prog_name);
+}
+
+static int add_refs(struct store *s, u32 id, const struct prog_load *l)
+{
+	int err = l->btf_id ? store_ref(s, OBJ_PROG, id, OBJ_BTF, l->btf_id) : 0;
+
+	for (u32 i = 0; !err && i < l->map_count; i++)
+		err = store_ref(s, OBJ_PROG, id, OBJ_MAP, l->map_id[i]);
+	return err;
+}
+
+static long store_prog(struct store *s, const struct prog_load *l, const union bpf_attr *a)
+{
+	u64 size = sizeof(struct prog_file) + (u64)l->count * sizeof(struct bpf_insn) + sizeof(l->map_id) +
+		   (l->funcs ? (u64)a->func_info_cnt * sizeof(*l->funcs) : 0) +
+		   (l->lines ? (u64)a->line_info_cnt * sizeof(*l->lines) : 0) + 64;
 	struct prog_file *f;
 	u32 id;
-	int fd, err = 0;
+	int err = 0, fd = store_new(s, OBJ_PROG, ALIGN_UP(size, PAGE_SIZE), &id);
 
-	size = off + insns + sizeof(l->map_id) + funcs + lines + 64;
-	fd = store_new(s, OBJ_PROG, ALIGN_UP(size, PAGE_SIZE), &id);
 	if (fd < 0)
 		return fd;
 	f = store_map_fd(fd, true, &size, &err);
@@ -141,82 +89,216 @@ static long store_prog(struct store *s, struct load *l, const union bpf_attr *a,
 		return err;
 	}
 	store_head(&f->head, OBJ_PROG, id, size);
-	f->type = a->prog_type;
-	f->expected_attach_type = a->expected_attach_type;
-	f->insn_count = l->count;
-	f->map_count = l->map_count;
-	f->btf_id = btf_id;
-	f->gpl_compatible = gpl_compatible((const char *)a->license);
-	f->flags = a->prog_flags;
-	f->insns_off = put(f, &off, l->insns, insns);
-	f->map_ids_off = put(f, &off, l->map_id, l->map_count * sizeof(u32));
-	f->func_info_cnt = funcs ? a->func_info_cnt : 0;
-	f->func_info_off = funcs ? put(f, &off, (void *)a->func_info, funcs) : 0;
-	f->line_info_cnt = lines ? a->line_info_cnt : 0;
-	f->line_info_off = lines ? put(f, &off, (void *)a->line_info, lines) : 0;
-	make_tag(f->tag, l);
-	loader_copy_name(f->name, a->prog_name);
+	fill_prog(f, l, a);
 	munmap(f, size);
-	return loader_fd_add(store_publish(s, OBJ_PROG, id, fd), OBJ_PROG);
+	fd = store_publish(s, OBJ_PROG, id, fd);
+	if (fd < 0)
+		return fd;
+	err = add_refs(s, id, l);
+	if (err) {
+		close(fd);
+		store_release(s, OBJ_PROG, id);
+		return err;
+	}
+	return loader_fd_add(fd, OBJ_PROG, id);
 }
 
-static int check_attr(const union bpf_attr *a, u32 *ret_btf)
+/* What the kernel looks at before it copies anything. */
+static int check_attr(const union attr_more *a)
 {
-	char name[16];
+	const union bpf_attr *k = &a->attr;
+
+	if (k->prog_flags & ~(u32)PROG_FLAGS)
+		return -EINVAL;
+	if (!k->insn_cnt || k->insn_cnt > BPF_MAX_INSNS)
+		return -E2BIG;
+	if (k->attach_prog_fd || k->attach_btf_id || a->prog_load.signature)
+		return -EINVAL;
+	return 0;
+}
+
+static int take_insns(struct prog_load *l, const union bpf_attr *a)
+{
+	char license[128];
 	int err;
 
-	if (!type_supported(a->prog_type) || a->prog_ifindex || a->attach_btf_id)
-		return -EINVAL;
-	if (!a->insn_cnt || a->insn_cnt > BPF_MAX_INSNS)
-		return -E2BIG;
-	if (!a->insns || !a->license)
+	l->count = a->insn_cnt;
+	l->insns = malloc((size_t)l->count * sizeof(*l->insns));
+	if (!l->insns)
+		return -ENOMEM;
+	err = user_read(l->insns, a->insns, (u64)l->count * sizeof(*l->insns));
+	if (err || user_string(license, a->license, sizeof(license) - 1) < 0)
 		return -EFAULT;
-	if (a->log_level && (!a->log_buf || a->log_size < 128))
+	license[sizeof(license) - 1] = 0;
+	l->gpl = gpl_compatible(license);
+	return 0;
+}
+
+/*
+ * Copies `count` records of `size` bytes as ones of `known` bytes, ascending by their first word, which is an
+ * instruction's number.
+ */
+static int take_records(void **ret, u64 from, u32 count, u32 size, u32 known, u32 min, u32 insns)
+{
+	u32 last = 0;
+	u8 *all;
+
+	if (size < min || size > MAX_REC || size % 4 || count > INT32_MAX / size)
 		return -EINVAL;
-	err = loader_copy_name(name, a->prog_name);
-	if (!err && (a->func_info_cnt || a->line_info_cnt))
-		err = loader_fd_object((int)a->prog_btf_fd, OBJ_BTF, ret_btf);
+	all = *ret = calloc(count + 1, known);
+	if (!all)
+		return -ENOMEM;
+	for (u32 i = 0; i < count; i++, from += size) {
+		u32 *record = (u32 *)(all + i * known);
+		int err = size > known ? user_zero(from + known, size - known) : 0;
+
+		if (!err)
+			err = user_read(record, from, size < known ? size : known);
+		if (err)
+			return err;
+		if (record[0] >= insns || (i && record[0] <= last))
+			return -EINVAL;
+		last = record[0];
+	}
+	return 0;
+}
+
+static bool is_call(const struct bpf_insn *in)
+{
+	return in->code == (BPF_JMP | BPF_CALL) && in->src_reg == BPF_PSEUDO_CALL;
+}
+
+static bool is_func_ref(const struct bpf_insn *in)
+{
+	return in->code == (BPF_LD | BPF_IMM | BPF_DW) && in->src_reg == BPF_PSEUDO_FUNC;
+}
+
+/* Marks the first instructions of subprograms; how many there are. */
+static u32 mark_subprogs(const struct prog_load *l, u8 *starts)
+{
+	u32 n = 1;
+
+	starts[0] = 1;
+	for (u32 i = 0; i < l->count; i++) {
+		const s64 to = (s64)i + 1 + l->insns[i].imm;
+
+		if ((!is_call(&l->insns[i]) && !is_func_ref(&l->insns[i])) || to < 0 || to >= l->count)
+			continue;
+		n += !starts[to];
+		starts[to] = 1;
+	}
+	return n;
+}
+
+/* Every subprogram has a function type, and a line where it begins, if there are any at all. */
+static int check_subprogs(const struct prog_load *l, const union bpf_attr *a, const void *blob, u32 size)
+{
+	u8 *starts = calloc(1, l->count);
+	u32 n, lines = 0;
+	int err = 0;
+
+	if (!starts)
+		return -ENOMEM;
+	n = mark_subprogs(l, starts);
+	if (l->funcs && a->func_info_cnt != n)
+		err = -EINVAL;
+	for (u32 i = 0; !err && l->funcs && i < n; i++)
+		if (!starts[l->funcs[i].insn_off] ||
+		    btf_type_kind(blob, size, l->funcs[i].type_id) != BTF_KIND_FUNC)
+			err = -EINVAL;
+	for (u32 i = 0; !err && l->lines && i < a->line_info_cnt; i++) {
+		lines += starts[l->lines[i].insn_off];
+		if (!l->insns[l->lines[i].insn_off].code || !btf_has_string(blob, l->lines[i].line_off) ||
+		    !btf_has_string(blob, l->lines[i].file_name_off))
+			err = -EINVAL;
+	}
+	if (l->lines && lines != n)
+		err = -EINVAL;
+	free(starts);
 	return err;
 }
 
-long loader_prog_load(struct store *s, union bpf_attr *a, union bpf_attr *u)
+static int check_btf_info(const struct loader_call *c, const struct prog_load *l, const union bpf_attr *a)
 {
-	struct load *l;
-	u32 btf_id = 0;
-	long ret = check_attr(a, &btf_id);
+	u64 map_size;
+	u32 size;
+	void *map;
+	int err = 0;
+	const void *blob = btf_open(c->store, l->btf_id, &size, &map, &map_size, &err);
+
+	if (!blob)
+		return err;
+	err = check_subprogs(l, a, blob, size);
+	munmap(map, map_size);
+	return err;
+}
+
+static int take_btf_info(struct prog_load *l, const union bpf_attr *a)
+{
+	int err;
+
+	if (!a->func_info_cnt && !a->line_info_cnt)
+		return 0;
+	err = loader_fd_object((int)a->prog_btf_fd, OBJ_BTF, &l->btf_id);
+	if (!err && a->func_info_cnt) {
+		err = take_records((void **)&l->funcs, a->func_info, a->func_info_cnt, a->func_info_rec_size,
+				   sizeof(*l->funcs), MIN_FUNC_REC, l->count);
+		if (!err && l->funcs[0].insn_off)
+			err = -EINVAL;
+	}
+	if (!err && a->line_info_cnt)
+		err = take_records((void **)&l->lines, a->line_info, a->line_info_cnt, a->line_info_rec_size,
+				   sizeof(*l->lines), MIN_LINE_REC, l->count);
+	return err;
+}
+
+static long check_and_store(const struct loader_call *c, struct prog_load *l, const union attr_more *a)
+{
+	const union bpf_attr *k = &a->attr;
+	char name[16];
+	long ret;
+
+	if (k->prog_ifindex || !type_supported(k->prog_type) || loader_copy_name(name, k->prog_name))
+		return -EINVAL;
+	ret = log_init(&l->log, k->log_level, k->log_buf, k->log_size);
+	if (ret)
+		return ret;
+	ret = k->core_relo_cnt ? -EINVAL : prog_tag(l);
+	if (!ret)
+		ret = take_btf_info(l, k);
+	if (!ret && (l->funcs || l->lines))
+		ret = check_btf_info(c, l, k);
+	if (!ret)
+		ret = prog_resolve_maps(l, a);
+	if (!ret)
+		ret = prog_check(l);
+	ret = log_finish(&l->log, c, offsetof(union attr_more, prog_load.log_true_size), ret);
+	return ret ? ret : store_prog(c->store, l, k);
+}
+
+long loader_prog_load(const struct loader_call *c, union bpf_attr *attr)
+{
+	const union attr_more *a = (const union attr_more *)attr;
+	struct prog_load *l;
+	long ret = check_attr(a);
 
 	if (ret)
 		return ret;
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
-	l->count = a->insn_cnt;
-	l->insns = malloc((size_t)l->count * sizeof(*l->insns));
-	if (!l->insns) {
-		free(l);
-		return -ENOMEM;
-	}
-	memcpy(l->insns, (void *)a->insns, (size_t)l->count * sizeof(*l->insns));
-	if (a->log_level) {
-		l->log = (struct bpf_log){.buf = (char *)a->log_buf, .size = a->log_size};
-		l->log.buf[0] = 0;
-	}
-	ret = resolve_maps(l, a);
+	ret = take_insns(l, attr);
 	if (!ret)
-		ret = bpf_check(l->insns, l->count,
-				&(struct bpf_check_env){.map_count = l->map_count,
-							.map_value_size = l->value_size,
-							.log = &l->log});
-	if (!ret && a->log_level && l->log.len >= l->log.size)
-		ret = -ENOSPC;
-	if (!ret)
-		ret = store_prog(s, l, a, btf_id);
+		ret = check_and_store(c, l, a);
+	log_free(&l->log);
+	free(l->funcs);
+	free(l->lines);
 	free(l->insns);
 	free(l);
 	return ret;
 }
 
-long loader_prog_test_run(struct store *s, union bpf_attr *a, union bpf_attr *u)
+long loader_prog_test_run(const struct loader_call *c, union bpf_attr *a)
 {
 	u32 id;
 	int err = loader_fd_object((int)a->test.prog_fd, OBJ_PROG, &id);

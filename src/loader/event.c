@@ -4,25 +4,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "loader/probe.h"
 
-/* The thread group of a thread: what a uprobe's pid means. */
-static int thread_group(s32 pid, s32 *ret)
+#define OPEN_KNOWN (PERF_FLAG_FD_NO_GROUP | PERF_FLAG_FD_OUTPUT | PERF_FLAG_PID_CGROUP | PERF_FLAG_FD_CLOEXEC)
+
+int probe_process(s32 pid, bool leader, s32 *ret)
 {
 	char path[64], line[256];
 	int err = -ESRCH;
 	FILE *f;
 
-	if (pid <= 0) {
-		*ret = pid ? -1 : getpid();
-		return 0;
-	}
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	f = fopen(path, "re");
 	if (!f)
@@ -31,28 +31,56 @@ static int thread_group(s32 pid, s32 *ret)
 		if (sscanf(line, "Tgid: %d", ret) == 1)
 			err = 0;
 	fclose(f);
-	return err;
+	return !err && leader && *ret != pid ? -ESRCH : err;
 }
 
-static int fill_event(struct event_file *e, const struct perf_event_attr *a, s32 pid, s32 cpu)
+int probe_place(const struct stat *file, u64 offset, u64 ref_ctr)
 {
-	const char *path = (const char *)a->config1;
-	struct stat st;
+	return (s64)offset > file->st_size || ref_ctr % sizeof(short) ? -EINVAL : 0;
+}
+
+/* A copy of the caller's attr: any size a kernel ever had, as long as what is not known here is zero. */
+static int read_attr(struct perf_event_attr *ret, u64 uattr)
+{
+	const u32 known = sizeof(*ret);
+	u32 size;
 	int err;
 
-	if (!path)
+	if (user_read(&size, uattr + offsetof(struct perf_event_attr, size), sizeof(size)))
+		return -EFAULT;
+	if (!size)
+		size = PERF_ATTR_SIZE_VER0;
+	err = size < PERF_ATTR_SIZE_VER0 || size > PAGE_SIZE ? -E2BIG : 0;
+	if (!err && size > known)
+		err = user_zero(uattr + known, size - known);
+	if (err == -E2BIG)
+		user_write(uattr + offsetof(struct perf_event_attr, size), &known, sizeof(known));
+	if (err)
+		return err;
+	memset(ret, 0, sizeof(*ret));
+	return user_read(ret, uattr, size < known ? size : known);
+}
+
+static int fill_event(struct event_file *e, const struct perf_event_attr *a)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	long n;
+
+	if (!a->config1)
 		return -EINVAL;
-	if (pid < -1 || (pid == -1 && cpu == -1))
+	n = user_string(path, a->config1, sizeof(path));
+	if (n < 0 || n == PATH_MAX)
+		return n < 0 ? (int)n : -E2BIG;
+	if (!n)
 		return -EINVAL;
 	if (stat(path, &st))
 		return -errno;
-	if (!S_ISREG(st.st_mode) || a->config2 > (u64)st.st_size)
+	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
-	err = thread_group(pid, &e->pid);
-	if (err)
-		return err;
+	if ((size_t)n >= sizeof(e->path))
+		return -ENAMETOOLONG;
 	e->perf_type = EVENT_UPROBE;
-	e->cpu = cpu;
 	e->flags = a->config & 1 ? PROBE_F_RETURN : 0;
 	e->offset = a->config2;
 	e->ref_ctr = a->config >> 32;
@@ -61,20 +89,48 @@ static int fill_event(struct event_file *e, const struct perf_event_attr *a, s32
 	e->dev_minor = minor(st.st_dev);
 	e->ino = st.st_ino;
 	e->enabled = !a->disabled;
-	snprintf(e->path, sizeof(e->path), "%s", path);
-	return 0;
+	strcpy(e->path, path);
+	return probe_place(&st, e->offset, e->ref_ctr);
 }
 
-long loader_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, int group, u64 flags)
+/* Which process (-1: all) and, looked at but otherwise ignored, which processor. */
+static int check_scope(s32 pid, s32 cpu, int group, s32 *ret_pid)
 {
+	struct loader_obj o;
+
+	if (pid == -1 && cpu == -1)
+		return -EINVAL;
+	if (group != -1 && (loader_fd_any(group, &o) || o.kind != OBJ_EVENT))
+		return -EBADF;
+	*ret_pid = -1;
+	if (pid == 0)
+		*ret_pid = getpid();
+	else if (pid != -1 && probe_process(pid, false, ret_pid))
+		return -ESRCH;
+	return cpu < -1 || cpu >= get_nprocs_conf() ? -EINVAL : 0;
+}
+
+long loader_event_open(const struct perf_event_attr *uattr, s32 pid, s32 cpu, int group, u64 flags)
+{
+	struct perf_event_attr attr;
 	struct event_file *e;
 	struct store *s;
 	u64 size;
-	u32 id;
+	s32 process;
+	u32 id, type;
 	int fd, err = 0;
 
-	if (!attr || attr->type != LOADER_PERF_TYPE)
+	if (user_read(&type, (u64)uattr, sizeof(type)) || type != LOADER_PERF_TYPE)
 		return -LOADER_PASS;
+	if (flags & ~(u64)OPEN_KNOWN)
+		return -EINVAL;
+	err = read_attr(&attr, (u64)uattr);
+	if (!err && !attr.freq && attr.sample_period >> 63)
+		err = -EINVAL;
+	if (!err)
+		err = check_scope(pid, cpu, group, &process);
+	if (err)
+		return err;
 	s = loader_store(&err);
 	if (!s)
 		return err;
@@ -83,7 +139,9 @@ long loader_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, int
 		return fd;
 	e = store_map_fd(fd, true, &size, &err);
 	if (e) {
-		err = fill_event(e, attr, pid, cpu);
+		e->pid = process;
+		e->cpu = cpu;
+		err = fill_event(e, &attr);
 		store_head(&e->head, OBJ_EVENT, id, size);
 		munmap(e, size);
 	}
@@ -94,23 +152,23 @@ long loader_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, int
 	fd = store_publish(s, OBJ_EVENT, id, fd);
 	if (fd >= 0 && !(flags & PERF_FLAG_FD_CLOEXEC))
 		fcntl(fd, F_SETFD, 0);
-	return loader_fd_add(fd, OBJ_EVENT);
+	return loader_fd_add(fd, OBJ_EVENT, id);
 }
 
-/* One program an event, as the kernel has it: the second SET_BPF is EEXIST. */
-static long set_bpf(struct store *s, struct event_file *e, int prog_fd)
+static long set_bpf(struct store *s, u32 event, int prog_fd)
 {
-	u32 prog, none = 0;
+	u32 prog, link;
 	int fd, err = loader_fd_object(prog_fd, OBJ_PROG, &prog);
 
+	if (!err)
+		err = loader_check_uprobe_prog(s, prog);
+	if (!err)
+		err = loader_claim_event(s, event, true);
 	if (err)
 		return err;
-	if (!__atomic_compare_exchange_n(&e->pad, &none, 1, false, __ATOMIC_SEQ_CST,
-					 __ATOMIC_SEQ_CST))
-		return -EEXIST;
-	fd = loader_link_add(s, LINK_EVENT_BPF, prog, e->head.id, 0);
+	fd = loader_link_add(s, LINK_EVENT_BPF, prog, event, 0, &link);
 	if (fd < 0) {
-		__atomic_store_n(&e->pad, 0, __ATOMIC_SEQ_CST);
+		loader_claim_event(s, event, false);
 		return fd;
 	}
 	close(fd); /* the event keeps it */
@@ -119,35 +177,27 @@ static long set_bpf(struct store *s, struct event_file *e, int prog_fd)
 
 long loader_event_ioctl(int fd, unsigned long request, unsigned long arg)
 {
-	struct event_file *e;
 	struct store *s;
 	int err = 0;
-	long ret = 0;
-	u64 size;
+	u64 unique;
 	u32 id;
 
 	if (!loader_active() || loader_fd_object(fd, OBJ_EVENT, &id))
 		return -LOADER_PASS;
 	s = loader_store(&err);
-	e = store_map_object(s, OBJ_EVENT, id, &size, &err);
-	if (!e)
+	if (!s)
 		return err;
 	switch (request) {
 	case PERF_EVENT_IOC_SET_BPF:
-		ret = set_bpf(s, e, (int)arg);
-		break;
+		return set_bpf(s, id, (int)arg);
 	case PERF_EVENT_IOC_ENABLE:
-		atomic_store(&e->enabled, 1);
-		break;
 	case PERF_EVENT_IOC_DISABLE:
-		atomic_store(&e->enabled, 0);
-		break;
+	case PERF_EVENT_IOC_RESET:
+		return 0; /* they count events on and off; programs run regardless */
 	case PERF_EVENT_IOC_ID:
-		*(u64 *)arg = id;
-		break;
+		unique = id;
+		return user_write(arg, &unique, sizeof(unique));
 	default:
-		ret = -ENOTTY;
+		return -ENOTTY;
 	}
-	munmap(e, size);
-	return ret;
 }

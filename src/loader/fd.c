@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The session of this process, and what is known about its descriptors. */
+/* The session of this process, and what is known about its descriptors and maps. */
 #include "loader/loader.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -9,11 +10,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define KNOWN BIT(63)
+
 struct map *_Atomic loader_fd_map[LOADER_FDS];
-_Atomic u8 loader_fd_kind[LOADER_FDS];
+static _Atomic u64 fd_obj[LOADER_FDS]; /* KNOWN | mode << 40 | kind << 32 | id; 0: not ours */
+
+enum { CLOSED, OPEN, TOOL }; /* TOOL: this process is in the session's table of tools */
 
 static struct store session;
-static _Atomic int session_state; /* 0: not opened, 1: open */
+static _Atomic int session_state;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 _Thread_local int loader_inside;
 
@@ -26,70 +31,165 @@ static struct known_map *known;
 
 bool loader_active(void)
 {
-	return atomic_load(&session_state) == 1;
+	return atomic_load(&session_state) != CLOSED;
+}
+
+static u64 pack(const struct loader_obj *o)
+{
+	return KNOWN | (u64)o->mode << 40 | (u64)o->kind << 32 | o->id;
+}
+
+static bool unpack(u64 word, struct loader_obj *ret)
+{
+	if (!word)
+		return false;
+	*ret = (struct loader_obj){.kind = (enum object_kind)(word >> 32 & 0xff),
+				   .id = (u32)word, .mode = (int)(word >> 40 & 0xff)};
+	return true;
+}
+
+static void remember(int fd, const struct loader_obj *o)
+{
+	if (fd < LOADER_FDS)
+		atomic_store(&fd_obj[fd], pack(o));
+}
+
+/* Descriptors that came through exec: from now on their closing counts. */
+static void find_inherited(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	struct loader_obj o;
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (*e->d_name != '.' && !loader_fd_any(atoi(e->d_name), &o))
+			remember(atoi(e->d_name), &o);
+	if (d)
+		closedir(d);
+}
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+/* A forked child is a tool of its own: keepers wait for its death too. */
+static void after_fork_child(void)
+{
+	if (loader_active())
+		atomic_store(&session_state, OPEN);
+	pthread_mutex_unlock(&lock);
+}
+
+static struct store *open_session(int wanted, int *ret_err)
+{
+	bool first = false;
+	int err = 0;
+
+	if (atomic_load(&session_state) >= wanted)
+		return &session;
+	pthread_mutex_lock(&lock);
+	loader_inside++;
+	if (atomic_load(&session_state) == CLOSED) {
+		err = store_open(&session, NULL, STORE_CREATE);
+		if (!err) {
+			map_owner_make();
+			pthread_atfork(before_fork, after_fork, after_fork_child);
+			atomic_store(&session_state, OPEN);
+			first = true;
+		}
+	}
+	if (!err && wanted == TOOL && atomic_load(&session_state) == OPEN) {
+		err = store_tool_add(&session);
+		if (!err)
+			atomic_store(&session_state, TOOL);
+	}
+	loader_inside--;
+	pthread_mutex_unlock(&lock);
+	if (err) {
+		*ret_err = err;
+		return NULL;
+	}
+	if (first) {
+		store_collect(&session); /* what tools left that ended while nobody watched */
+		find_inherited();
+	}
+	return &session;
+}
+
+struct store *loader_session(int *ret_err)
+{
+	return open_session(OPEN, ret_err);
 }
 
 struct store *loader_store(int *ret_err)
 {
-	int err = 0;
-
-	if (loader_active())
-		return &session;
-	pthread_mutex_lock(&lock);
-	if (!loader_active()) {
-		err = store_open(&session, NULL, STORE_CREATE);
-		if (!err)
-			err = store_tool_add(&session);
-		if (!err) {
-			map_owner_make();
-			atomic_store(&session_state, 1);
-		}
-	}
-	pthread_mutex_unlock(&lock);
-	if (err)
-		*ret_err = err;
-	return err ? NULL : &session;
+	return open_session(TOOL, ret_err);
 }
 
-int loader_fd_add(int fd, enum object_kind kind)
+int loader_fd_add(int fd, enum object_kind kind, u32 id)
 {
 	if (fd < 0 || fd >= LOADER_FDS)
 		return fd;
 	atomic_store(&loader_fd_map[fd], NULL);
-	atomic_store(&loader_fd_kind[fd], (u8)(kind + 1));
+	remember(fd, &(struct loader_obj){.kind = kind, .id = id, .mode = fcntl(fd, F_GETFL) & O_ACCMODE});
 	return fd;
 }
 
-void loader_fd_forget(int fd)
+bool loader_fd_take(int fd, struct loader_obj *ret)
 {
-	if (fd < 0 || fd >= LOADER_FDS)
-		return;
+	if (fd < 0 || fd >= LOADER_FDS || !atomic_load_explicit(&fd_obj[fd], memory_order_relaxed))
+		return false;
 	atomic_store(&loader_fd_map[fd], NULL);
-	atomic_store(&loader_fd_kind[fd], 0);
+	return unpack(atomic_exchange(&fd_obj[fd], 0), ret);
 }
 
 void loader_fd_copy(int from, int to)
 {
-	loader_fd_forget(to);
-	if (from >= 0 && from < LOADER_FDS && to >= 0 && to < LOADER_FDS)
-		atomic_store(&loader_fd_kind[to], atomic_load(&loader_fd_kind[from]));
+	u64 word = from >= 0 && from < LOADER_FDS ? atomic_load(&fd_obj[from]) : 0;
+
+	if (to < 0 || to >= LOADER_FDS)
+		return;
+	atomic_store(&loader_fd_map[to], NULL);
+	atomic_store(&fd_obj[to], word);
+}
+
+int loader_fd_any(int fd, struct loader_obj *ret)
+{
+	struct loader_obj o;
+	struct store *s;
+	int err = 0, flags;
+
+	flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+	if (flags < 0)
+		return -EBADF;
+	s = loader_session(&err);
+	if (!s)
+		return err;
+	err = store_identify(s, fd, &o.kind, &o.id);
+	if (err)
+		return err;
+	o.mode = flags & O_ACCMODE;
+	*ret = o;
+	return 0;
 }
 
 int loader_fd_object(int fd, enum object_kind kind, u32 *ret_id)
 {
-	enum object_kind found;
-	struct store *s;
-	int err = 0;
+	struct loader_obj o;
+	int err = loader_fd_any(fd, &o);
 
-	if (fd < 0 || fcntl(fd, F_GETFD) < 0)
-		return -EBADF;
-	s = loader_store(&err);
-	if (!s)
-		return err;
-	err = store_identify(s, fd, &found, ret_id);
 	if (err)
 		return err;
-	return found == kind ? 0 : -EINVAL;
+	if (o.kind != kind)
+		return -EINVAL;
+	*ret_id = o.id;
+	return 0;
 }
 
 static struct map *open_map(struct store *s, u32 id, int *ret_err)
@@ -126,24 +226,11 @@ static struct map *open_map(struct store *s, u32 id, int *ret_err)
 	return &k->map;
 }
 
-struct map *loader_map_by_fd(int fd, int *ret_err)
+struct map *loader_map_by_id(u32 id, int *ret_err)
 {
-	struct map *m = NULL;
-	struct store *s;
-	u32 id;
-	int err;
+	struct store *s = loader_store(ret_err);
+	struct map *m;
 
-	if (fd >= 0 && fd < LOADER_FDS) {
-		m = atomic_load_explicit(&loader_fd_map[fd], memory_order_acquire);
-		if (m)
-			return m;
-	}
-	err = loader_fd_object(fd, OBJ_MAP, &id);
-	if (err) {
-		*ret_err = err;
-		return NULL;
-	}
-	s = loader_store(ret_err);
 	if (!s)
 		return NULL;
 	pthread_mutex_lock(&lock);
@@ -151,9 +238,36 @@ struct map *loader_map_by_fd(int fd, int *ret_err)
 	m = open_map(s, id, ret_err);
 	loader_inside--;
 	pthread_mutex_unlock(&lock);
-	if (m && fd < LOADER_FDS) {
-		atomic_store(&loader_fd_kind[fd], OBJ_MAP + 1);
-		atomic_store(&loader_fd_map[fd], m);
+	return m;
+}
+
+struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
+{
+	struct map *m = NULL;
+	struct loader_obj o;
+	int err;
+
+	if (ret_mode)
+		*ret_mode = O_RDWR;
+	if (fd >= 0 && fd < LOADER_FDS) {
+		m = atomic_load_explicit(&loader_fd_map[fd], memory_order_acquire);
+		if (m)
+			return m;
 	}
+	err = loader_fd_any(fd, &o);
+	if (!err && o.kind != OBJ_MAP)
+		err = -EINVAL;
+	if (err) {
+		*ret_err = err;
+		return NULL;
+	}
+	m = loader_map_by_id(o.id, ret_err);
+	if (!m)
+		return NULL;
+	remember(fd, &o);
+	if (o.mode == O_RDWR && fd < LOADER_FDS)
+		atomic_store(&loader_fd_map[fd], m);
+	if (ret_mode)
+		*ret_mode = o.mode;
 	return m;
 }

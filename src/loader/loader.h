@@ -10,6 +10,7 @@
 
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
+#include "loader/user.h"
 #include "maps/map.h"
 #include "store/store.h"
 
@@ -17,40 +18,62 @@
 #define LOADER_ENOTSUPP  524   /* the kernel's internal ENOTSUPP, which bpf(2) lets out */
 #define LOADER_PERF_TYPE 1000  /* our "uprobe" event source; the kernel numbers its own from 0 */
 
+/* The map behind a descriptor that may read and write, once it was used: the fast way to it. */
 extern HIDDEN struct map *_Atomic loader_fd_map[LOADER_FDS];
-extern HIDDEN _Atomic u8 loader_fd_kind[LOADER_FDS]; /* enum object_kind + 1; 0: not ours */
+
+/* An object as a descriptor names it. */
+struct loader_obj {
+	enum object_kind kind;
+	u32 id;
+	int mode; /* O_RDONLY, O_WRONLY or O_RDWR: what the descriptor allows on maps */
+};
 
 HIDDEN struct store *loader_store(int *ret_err); /* opens on demand; NULL: *ret_err */
+HIDDEN struct store *loader_session(int *ret_err); /* the same without becoming a tool */
 HIDDEN bool loader_active(void);
 
 /* > 0 while the shim itself maps a session file: its interposed mmap lets that through. */
 extern _Thread_local int loader_inside;
 
 /* fd table */
-HIDDEN int loader_fd_add(int fd, enum object_kind kind); /* passes fd (or an error) through */
-HIDDEN void loader_fd_forget(int fd);
+HIDDEN int loader_fd_add(int fd, enum object_kind kind, u32 id); /* passes fd (or an error) through */
+HIDDEN bool loader_fd_take(int fd, struct loader_obj *ret); /* forgets fd; true if it was an object */
 HIDDEN void loader_fd_copy(int from, int to);
 /* The object behind fd: -EBADF for a closed one, -EINVAL for another kind of file. */
+HIDDEN int loader_fd_any(int fd, struct loader_obj *ret);
 HIDDEN int loader_fd_object(int fd, enum object_kind kind, u32 *ret_id);
-HIDDEN struct map *loader_map_by_fd(int fd, int *ret_err); /* valid for the life of the process */
+/* `ret_mode` may be NULL. The map is valid for the life of the process. */
+HIDDEN struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err);
+HIDDEN struct map *loader_map_by_id(u32 id, int *ret_err);
 
 HIDDEN long loader_bpf(int cmd, union bpf_attr *attr, unsigned int size);
 HIDDEN int loader_copy_name(char dst[16], const char src[16]);
 
-/* bpf(2) commands; attr is a zero-extended private copy, uattr the caller's */
-typedef long loader_cmd(struct store *s, union bpf_attr *attr, union bpf_attr *uattr);
-HIDDEN loader_cmd loader_map_create, loader_map_elem_lookup, loader_map_elem_update,
-	loader_map_elem_delete, loader_map_next_key, loader_map_lookup_delete, loader_map_freeze,
-	loader_prog_load, loader_prog_test_run, loader_btf_load, loader_link_create,
-	loader_link_update, loader_link_detach, loader_obj_info, loader_map_fd_by_id,
-	loader_prog_fd_by_id, loader_btf_fd_by_id, loader_link_fd_by_id, loader_map_next_id,
-	loader_prog_next_id, loader_btf_next_id, loader_link_next_id, loader_obj_pin;
+/* What of a bpf(2) call a command sees: attr is a private copy, zero-extended; u is the caller's. */
+struct loader_call {
+	struct store *store;
+	union bpf_attr *u;
+	unsigned int cmd;
+	unsigned int size;
+};
+typedef long loader_cmd(const struct loader_call *c, union bpf_attr *attr);
+HIDDEN loader_cmd loader_map_create, loader_map_elem, loader_map_batch, loader_map_freeze, loader_map_fd_by_id,
+	loader_prog_load, loader_prog_test_run, loader_btf_load, loader_link_create, loader_link_update,
+	loader_link_detach, loader_obj_info, loader_fd_by_id, loader_next_id, loader_obj_pin, loader_obj_get;
+
+/* O_RDONLY, O_WRONLY or O_RDWR for BPF_F_RDONLY, BPF_F_WRONLY or none; -EINVAL for both */
+HIDDEN int loader_open_mode(u32 flags);
+HIDDEN int loader_open_object(struct store *s, enum object_kind kind, u32 id, int mode); /* a held fd */
 
 /* perf events; -LOADER_PASS: not ours, the kernel shall answer */
 #define LOADER_PASS 4000
 HIDDEN long loader_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, int group,
 			      u64 flags);
 HIDDEN long loader_event_ioctl(int fd, unsigned long request, unsigned long arg);
-HIDDEN int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie);
+/* A link on a perf event, held; it keeps the program and, as a perf link, the event. */
+HIDDEN int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie,
+			   u32 *ret_id);
+HIDDEN int loader_check_uprobe_prog(struct store *s, u32 prog);
+HIDDEN int loader_claim_event(struct store *s, u32 event, bool claim); /* -EEXIST: it has a program */
 
 #endif

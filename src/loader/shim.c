@@ -93,7 +93,7 @@ static int may_mmap(int fd, size_t len, int prot, int flags, off_t off)
 
 	if (loader_inside || !loader_active() || fd < 0 || loader_fd_object(fd, OBJ_MAP, &id))
 		return 0;
-	m = loader_map_by_fd(fd, &err);
+	m = loader_map_by_fd(fd, NULL, &err);
 	if (!m)
 		return err;
 	if (!m->data_size)
@@ -122,55 +122,52 @@ EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t
 	return mmap(addr, len, prot, flags, fd, off);
 }
 
+/* A descriptor of ours is gone: was it the last of its object? */
+static void released(const struct loader_obj *o)
+{
+	int err = 0;
+
+	if (loader_active())
+		store_release(loader_session(&err), o->kind, o->id);
+}
+
 EXPORT int close(int fd)
 {
-	bool ours = fd >= 0 && fd < LOADER_FDS && atomic_load(&loader_fd_kind[fd]);
-	int err = 0;
-	long ret;
+	struct loader_obj o;
+	bool ours = loader_fd_take(fd, &o);
+	long ret = sys_close(fd);
 
-	loader_fd_forget(fd);
-	ret = sys_close(fd);
-	if (ours && loader_active())
-		store_collect(loader_store(&err));
+	if (ours)
+		released(&o);
 	return (int)result(ret);
 }
 
-/* A duplicate that replaces a descriptor of ours may have been its last. */
-static int duplicated(int from, long ret, bool replaced)
+/* A duplicate may replace a descriptor of ours. */
+static int duplicated(int from, int to, long ret)
 {
-	int err = 0;
+	struct loader_obj o;
+	bool replaced = ret >= 0 && from != to && loader_fd_take((int)ret, &o);
 
-	if (ret >= 0)
+	if (ret >= 0 && from != to)
 		loader_fd_copy(from, (int)ret);
-	if (ret >= 0 && replaced && loader_active())
-		store_collect(loader_store(&err));
+	if (replaced)
+		released(&o);
 	return (int)result(ret);
-}
-
-static bool replaces(int from, int to)
-{
-	return from != to && to >= 0 && to < LOADER_FDS && atomic_load(&loader_fd_kind[to]);
 }
 
 EXPORT int dup(int fd)
 {
-	return duplicated(fd, sys_call1(SYS_dup, fd), false);
+	return duplicated(fd, -1, sys_call1(SYS_dup, fd));
 }
 
 EXPORT int dup2(int fd, int to)
 {
-	bool replaced = replaces(fd, to);
-
-	if (fd == to)
-		return (int)result(sys_call2(SYS_dup2, fd, to));
-	return duplicated(fd, sys_call2(SYS_dup2, fd, to), replaced);
+	return duplicated(fd, to, sys_call2(SYS_dup2, fd, to));
 }
 
 EXPORT int dup3(int fd, int to, int flags)
 {
-	bool replaced = replaces(fd, to);
-
-	return duplicated(fd, sys_call3(SYS_dup3, fd, to, flags), replaced);
+	return duplicated(fd, to, sys_call3(SYS_dup3, fd, to, flags));
 }
 
 EXPORT int fcntl(int fd, int cmd, ...)
@@ -183,7 +180,7 @@ EXPORT int fcntl(int fd, int cmd, ...)
 	va_end(ap);
 	ret = sys_call3(SYS_fcntl, fd, cmd, arg);
 	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
-		return duplicated(fd, ret, false);
+		return duplicated(fd, -1, ret);
 	return (int)result(ret);
 }
 

@@ -11,14 +11,20 @@
  *     perf-event.<id>    struct event_file
  *     btf.<id>           struct btf_file, then the raw BTF
  *
+ *     refs/<object>/     what <object> refers to: hard links to those files, under their names
+ *     bpffs/<path>       pins: hard links to objects, at the path the tool gave
+ *     files/<path>       kernel files as limpet serves them to tools (sysfs, BTF)
+ *
  * Lifetime. Whoever has an object open holds an OFD lock on byte 0 of its file (F_RDLCK where the
  * descriptor is readable, else F_WRLCK on a byte of its own above OBJ_LOCK_WRONLY). An object
- * lives while it is held or pinned (`pins` > 0), or while a living object refers to it. Creation:
- * O_TMPFILE, write, lock, linkat. Opening: open, lock, then st_nlink must not be 0. Collection (by
- * a tool's shim at close, by a keeper when a tool dies, by `limpet gc`): take a write lock on all
- * bytes of a file that nothing holds, read the directory again, and unlink it if still nothing
- * living refers to it. Mappings inside targets are made through unlocked descriptors and keep
- * nothing alive.
+ * lives while it is held, or while its file has another name: a pin, or an entry in the refs of
+ * another object. Who gives it one holds it at that time. So the link count is the reference count,
+ * and no death can make it wrong. Creation: O_TMPFILE, write, lock, linkat, then its refs. Opening:
+ * open, lock, then st_nlink must not be 0. Collection (by a tool at close, by a keeper when a tool
+ * dies, by `limpet gc`): write-lock all bytes of a file, see that it has one name, unlink it,
+ * then unlink its refs and look at those objects in turn. A death leaves an object nobody holds,
+ * or refs of an object that is no more: the next collection removes them. Mappings inside targets
+ * are made through unlocked descriptors and keep nothing alive.
  *
  * Changes. Who adds, removes or changes a link sets its `live` word first, then adds 1 to
  * session_file.generation and wakes its futex. Keepers sleep on that word. A death anywhere
@@ -42,6 +48,7 @@
 enum object_kind { OBJ_MAP, OBJ_PROG, OBJ_LINK, OBJ_BTF, OBJ_EVENT, OBJ_KINDS };
 
 #define OBJ_LOCK_WRONLY (1LL << 32) /* first byte for holders of write-only descriptors */
+#define OBJ_LOCK_MAPPED 1LL /* F_RDLCK: a tool has the map mapped writable; F_WRLCK: being frozen */
 
 /* A process that is a tool. pid 0: free; claimed by CAS on `pid`; cleared by whoever sees it dead. */
 struct session_tool {
@@ -63,7 +70,7 @@ struct session_file {
 
 #define OBJECT_MAGIC 0x746a626f7465706cULL
 
-/* First bytes of every object file but maps. Immutable once linked, but for pins. */
+/* First bytes of every object file but maps. Immutable once linked. */
 struct object_header {
 	u64 magic;
 	u32 layout_version;
@@ -72,8 +79,7 @@ struct object_header {
 	u32 uid;
 	u64 file_size;
 	u64 created_boot_ns; /* CLOCK_BOOTTIME, for load_time in bpf_prog_info */
-	_Atomic u32 pins;
-	u32 pad;
+	u64 pad;
 };
 
 struct prog_file {
@@ -150,7 +156,7 @@ struct event_file {
 	u32 dev_major, dev_minor;
 	u64 ino;
 	_Atomic u32 enabled;
-	u32 pad;
+	_Atomic u32 has_prog; /* 1: PERF_EVENT_IOC_SET_BPF was done; an event takes one program */
 	char path[SESSION_PATH_MAX / 4];
 };
 

@@ -1,252 +1,192 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Collection: which objects live (held, pinned, or referred to by a living one), and removing the
- * rest. A candidate is first locked against new holders; then everything is looked at a second
- * time, because a link naming it may have appeared while its last holder let go.
+ * References between objects, and removing what nobody holds, pins or refers to. The protocol is in
+ * session/layout.h: a reference is a hard link, refs/<referrer>/<referent>, made while both are
+ * held, so one fstat() tells whether an object is referred to, and releasing one costs the same
+ * however large the session is.
  */
-#include "store/store.h"
+#include "store/internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "maps/map.h"
 
-struct node {
-	enum object_kind kind;
-	u32 id;
-	int locked_fd; /* ours, write-locked: a candidate; else -1 */
-	bool alive;
-	u32 ref[3];      /* a link's prog and event; an event link's owner; 0: none */
-	u32 *maps;       /* a program's maps */
-	u32 map_count;
-	bool kept_by_event;
-};
+#define REF_DEPTH 64 /* of references followed in one go; the next collection goes on from there */
 
-struct graph {
-	struct node *node;
-	u32 count;
-};
-
-static struct node *find(struct graph *g, enum object_kind kind, u32 id)
+int store_ref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id)
 {
-	for (u32 i = 0; id && i < g->count; i++)
-		if (g->node[i].kind == kind && g->node[i].id == id)
-			return &g->node[i];
-	return NULL;
+	char dir[64], name[OBJECT_NAME_MAX], path[128];
+
+	store_object_name(from, from_id, name);
+	snprintf(dir, sizeof(dir), "refs/%s", name);
+	if ((mkdirat(s->dir_fd, "refs", 0700) && errno != EEXIST) ||
+	    (mkdirat(s->dir_fd, dir, 0700) && errno != EEXIST))
+		return -errno;
+	store_object_name(to, to_id, name);
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return linkat(s->dir_fd, name, s->dir_fd, path, 0) && errno != EEXIST ? -errno : 0;
 }
 
-static void read_prog(struct node *n, const struct prog_file *p, u64 size)
+int store_unref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id)
 {
-	u32 count = p->map_count;
-	u64 off = p->map_ids_off;
+	char from_name[OBJECT_NAME_MAX], to_name[OBJECT_NAME_MAX], path[128];
 
-	n->ref[0] = p->btf_id;
-	if (!count || off > size || count > (size - off) / sizeof(u32))
-		return;
-	n->maps = malloc(count * sizeof(u32));
-	if (!n->maps)
-		return;
-	memcpy(n->maps, (const char *)p + off, count * sizeof(u32));
-	n->map_count = count;
+	store_object_name(from, from_id, from_name);
+	store_object_name(to, to_id, to_name);
+	snprintf(path, sizeof(path), "refs/%s/%s", from_name, to_name);
+	if (unlinkat(s->dir_fd, path, 0))
+		return -errno;
+	return store_release(s, to, to_id);
 }
 
-/* What the object refers to. Returns its pin count, or -errno. */
-static int read_refs(struct store *s, struct node *n)
+/* The object's file with all its bytes write-locked, if nobody holds it and it has one name. */
+static int lock_dead(struct store *s, enum object_kind kind, u32 id)
 {
-	const struct object_header *h;
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = store_peek(s, kind, id);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (!fcntl(fd, F_OFD_SETLK, &fl) && !fstat(fd, &st) && st.st_nlink == 1)
+		return fd;
+	close(fd);
+	return -EBUSY;
+}
+
+/* An event whose perf link goes may take another program. */
+static void free_event(struct store *s, u32 id)
+{
+	struct event_file *e;
 	u64 size;
-	int err = 0;
+	int err;
 
-	if (n->kind == OBJ_MAP) {
-		struct map_meta meta;
-		struct stat st;
-		int fd = store_peek(s, n->kind, n->id);
-
-		if (fd < 0)
-			return fd;
-		if (!fstat(fd, &st) && st.st_size >= (off_t)MAP_META_SIZE &&
-		    pread(fd, &meta, sizeof(meta), st.st_size - (off_t)MAP_META_SIZE) ==
-			    sizeof(meta))
-			n->ref[0] = meta.def.btf_id;
-		close(fd);
-		return 0;
-	}
-	h = store_map_object(s, n->kind, n->id, &size, &err);
-	if (!h)
-		return err;
-	if (n->kind == OBJ_PROG) {
-		read_prog(n, (const struct prog_file *)h, size);
-	} else if (n->kind == OBJ_LINK) {
-		const struct link_file *l = (const struct link_file *)h;
-
-		n->ref[0] = l->prog_id;
-		n->ref[1] = l->event_id;
-		n->kept_by_event = l->type == LINK_EVENT_BPF;
-	}
-	err = (int)(atomic_load(&h->pins) & INT32_MAX);
-	munmap((void *)h, size);
-	return err;
+	e = store_map_object(s, OBJ_EVENT, id, &size, &err);
+	if (!e)
+		return;
+	atomic_store(&e->has_prog, 0);
+	munmap(e, size);
 }
 
-/* Adds what has appeared since the last look, and takes every object's state anew. */
-static int scan(struct store *s, struct graph *g)
-{
-	for (int k = 0; k < OBJ_KINDS; k++) {
-		int n = store_list(s, (enum object_kind)k, NULL, 0);
-		u32 *ids;
-
-		if (n <= 0)
-			continue;
-		ids = calloc((size_t)n, sizeof(*ids));
-		if (!ids)
-			return -ENOMEM;
-		int now = store_list(s, (enum object_kind)k, ids, (u32)n);
-
-		for (int i = 0; i < n && i < now; i++) {
-			struct node *more;
-
-			if (find(g, (enum object_kind)k, ids[i]))
-				continue;
-			more = realloc(g->node, (g->count + 1) * sizeof(*more));
-			if (!more) {
-				free(ids);
-				return -ENOMEM;
-			}
-			g->node = more;
-			g->node[g->count++] = (struct node){
-				.kind = (enum object_kind)k, .id = ids[i], .locked_fd = -1};
-		}
-		free(ids);
-	}
-	for (u32 i = 0; i < g->count; i++) {
-		struct node *n = &g->node[i];
-		int pins;
-
-		free(n->maps);
-		n->maps = NULL;
-		n->map_count = 0;
-		pins = read_refs(s, n);
-		n->alive = pins > 0 || (n->locked_fd < 0 && store_is_held(s, n->kind, n->id));
-	}
-	return 0;
-}
-
-static bool mark_one(struct graph *g, enum object_kind kind, u32 id)
-{
-	struct node *n = find(g, kind, id);
-
-	if (!n || n->alive)
-		return false;
-	n->alive = true;
-	return true;
-}
-
-static void mark(struct graph *g)
-{
-	bool again = true;
-
-	while (again) {
-		again = false;
-		for (u32 i = 0; i < g->count; i++) {
-			struct node *n = &g->node[i];
-			struct node *event;
-
-			if (n->kind == OBJ_LINK && n->kept_by_event && !n->alive) {
-				event = find(g, OBJ_EVENT, n->ref[1]);
-				if (event && event->alive)
-					again |= n->alive = true;
-			}
-			if (!n->alive)
-				continue;
-			if (n->kind == OBJ_LINK) {
-				again |= mark_one(g, OBJ_PROG, n->ref[0]);
-				again |= mark_one(g, OBJ_EVENT, n->ref[1]);
-			} else if (n->kind == OBJ_PROG || n->kind == OBJ_MAP) {
-				again |= mark_one(g, OBJ_BTF, n->ref[0]);
-			}
-			for (u32 m = 0; m < n->map_count; m++)
-				again |= mark_one(g, OBJ_MAP, n->maps[m]);
-		}
-	}
-}
-
-/* Write-locks what seems dead, so that nobody can begin to hold it. */
-static void lock_candidates(struct store *s, struct graph *g)
-{
-	for (u32 i = 0; i < g->count; i++) {
-		struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-		struct node *n = &g->node[i];
-
-		if (n->alive)
-			continue;
-		n->locked_fd = store_peek(s, n->kind, n->id);
-		if (n->locked_fd >= 0 && fcntl(n->locked_fd, F_OFD_SETLK, &fl)) {
-			close(n->locked_fd);
-			n->locked_fd = -1;
-		}
-	}
-}
-
-static void stop_link(struct store *s, u32 id)
+static void stop_link(struct store *s, int fd)
 {
 	struct link_file *l;
 	u64 size;
 	int err;
 
-	l = store_map_object(s, OBJ_LINK, id, &size, &err);
+	l = store_map_fd(fd, true, &size, &err);
 	if (!l)
 		return;
-	atomic_store(&l->live, 0);
+	if (size >= sizeof(*l)) {
+		atomic_store(&l->live, 0);
+		if (l->type == LINK_PERF_EVENT && l->event_id)
+			free_event(s, l->event_id);
+	}
 	munmap(l, size);
 }
 
-static int sweep(struct store *s, struct graph *g)
+static int release(struct store *s, enum object_kind kind, u32 id, int depth);
+
+/* Removes what refs/<name> holds, and what thereby lost its last name. */
+static int drop_refs(struct store *s, const char *name, int depth)
 {
-	int gone = 0;
+	char path[64];
+	struct dirent *e;
+	int gone = 0, fd;
+	DIR *d;
 
-	/* links before what they refer to: no reader finds a link without its program */
-	for (int links = 1; links >= 0; links--) {
-		for (u32 i = 0; i < g->count; i++) {
-			struct node *n = &g->node[i];
-			char name[32];
-
-			if (n->alive || n->locked_fd < 0 || (n->kind == OBJ_LINK) != links)
-				continue;
-			if (links)
-				stop_link(s, n->id);
-			snprintf(name, sizeof(name), "%s.%u", store_kind_prefix(n->kind), n->id);
-			gone += !unlinkat(s->dir_fd, name, 0);
-		}
+	snprintf(path, sizeof(path), "refs/%s", name);
+	fd = openat(s->dir_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return 0;
 	}
+	while ((e = readdir(d))) {
+		enum object_kind kind;
+		u32 id;
+
+		if (*e->d_name == '.' || unlinkat(fd, e->d_name, 0))
+			continue;
+		if (!store_parse_name(e->d_name, &kind, &id))
+			gone += release(s, kind, id, depth + 1);
+	}
+	closedir(d);
+	unlinkat(s->dir_fd, path, AT_REMOVEDIR);
+	return gone;
+}
+
+static int release(struct store *s, enum object_kind kind, u32 id, int depth)
+{
+	int fd = depth < REF_DEPTH ? lock_dead(s, kind, id) : -EBUSY, gone = 0;
+	char name[OBJECT_NAME_MAX];
+
+	if (fd < 0)
+		return 0;
+	store_object_name(kind, id, name);
+	if (kind == OBJ_LINK)
+		stop_link(s, fd);
+	gone += !unlinkat(s->dir_fd, name, 0);
+	close(fd);
+	return gone + drop_refs(s, name, depth);
+}
+
+int store_release(struct store *s, enum object_kind kind, u32 id)
+{
+	int gone = release(s, kind, id, 0);
+
+	if (gone)
+		store_changed(s);
+	return gone;
+}
+
+/* References whose referrer was removed by somebody who died before he had removed them. */
+static int drop_strays(struct store *s)
+{
+	int gone = 0, fd = openat(s->dir_fd, "refs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct stat st;
+
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return 0;
+	}
+	while ((e = readdir(d)))
+		if (*e->d_name != '.' && fstatat(s->dir_fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
+		    errno == ENOENT)
+			gone += drop_refs(s, e->d_name, 0);
+	closedir(d);
 	return gone;
 }
 
 int store_collect(struct store *s)
 {
-	struct graph g = {0};
-	int ret = scan(s, &g);
+	int gone = drop_strays(s), fd = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	enum object_kind kind;
+	struct dirent *e;
+	u32 id;
 
-	if (!ret) {
-		mark(&g);
-		lock_candidates(s, &g);
-		ret = scan(s, &g);
+	if (!d) {
+		int err = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		return err;
 	}
-	if (!ret) {
-		mark(&g);
-		ret = sweep(s, &g);
-	}
-	for (u32 i = 0; i < g.count; i++) {
-		free(g.node[i].maps);
-		if (g.node[i].locked_fd >= 0)
-			close(g.node[i].locked_fd);
-	}
-	free(g.node);
-	if (ret > 0)
+	while ((e = readdir(d)))
+		if (!store_parse_name(e->d_name, &kind, &id))
+			gone += release(s, kind, id, 0);
+	closedir(d);
+	if (gone)
 		store_changed(s);
-	return ret;
+	return gone;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Objects of a session: making, holding, looking at and listing their files. */
-#include "store/store.h"
+#include "store/internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -23,13 +23,12 @@ const char *store_kind_prefix(enum object_kind kind)
 	return prefixes[kind];
 }
 
-static void object_name(enum object_kind kind, u32 id, char ret_name[32])
+void store_object_name(enum object_kind kind, u32 id, char ret_name[OBJECT_NAME_MAX])
 {
-	snprintf(ret_name, 32, "%s.%u", prefixes[kind], id);
+	snprintf(ret_name, OBJECT_NAME_MAX, "%s.%u", prefixes[kind], id);
 }
 
-/* "bpf-map.12" */
-static int parse_name(const char *name, enum object_kind *ret_kind, u32 *ret_id)
+int store_parse_name(const char *name, enum object_kind *ret_kind, u32 *ret_id)
 {
 	for (int k = 0; k < OBJ_KINDS; k++) {
 		size_t n = strlen(prefixes[k]);
@@ -66,18 +65,32 @@ int store_new(struct store *s, enum object_kind kind, u64 size, u32 *ret_id)
 	return fd;
 }
 
-/* A read lock on byte 0. A collector may have the file for a moment: wait for it, boundedly. */
+static int try_lock(int fd, short type, off_t at, off_t len)
+{
+	struct flock fl = {.l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = len};
+
+	return fcntl(fd, F_OFD_SETLK, &fl) ? -errno : 0;
+}
+
+/*
+ * A read lock on byte 0, or where the descriptor cannot be read a write lock on a byte of its own.
+ * A collector may have the file for a moment: wait for it, boundedly.
+ */
 static int hold_lock(int fd)
 {
-	struct flock fl = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
+	const bool write_only = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY;
 	const struct timespec nap = {.tv_nsec = 200000};
 
 	for (int i = 0; i < 500; i++) {
-		if (!fcntl(fd, F_OFD_SETLK, &fl))
+		int err = write_only ? try_lock(fd, F_WRLCK, OBJ_LOCK_WRONLY + i % 250 + getpid() * 256LL, 1) :
+				       try_lock(fd, F_RDLCK, 0, 1);
+
+		if (!err)
 			return 0;
-		if (errno != EAGAIN && errno != EACCES)
-			return -errno;
-		nanosleep(&nap, NULL);
+		if (err != -EAGAIN && err != -EACCES)
+			return err;
+		if (!write_only || i % 250 == 249)
+			nanosleep(&nap, NULL);
 	}
 	return -EBUSY;
 }
@@ -86,19 +99,24 @@ static int hold_lock(int fd)
  * The nameless file keeps a nameless path in /proc, and tools look there: the descriptor handed
  * out is a second one, opened by name while the first holds the object.
  */
-int store_publish(struct store *s, enum object_kind kind, u32 id, int fd)
+int store_publish_as(struct store *s, enum object_kind kind, u32 id, int fd, int access_mode)
 {
-	char proc[64], name[32];
+	char proc[64], name[OBJECT_NAME_MAX];
 	int ret = hold_lock(fd);
 
-	object_name(kind, id, name);
+	store_object_name(kind, id, name);
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	if (!ret && linkat(AT_FDCWD, proc, s->dir_fd, name, AT_SYMLINK_FOLLOW))
 		ret = -errno;
 	if (!ret)
-		ret = store_hold(s, kind, id);
+		ret = store_hold_as(s, kind, id, access_mode);
 	close(fd);
 	return ret;
+}
+
+int store_publish(struct store *s, enum object_kind kind, u32 id, int fd)
+{
+	return store_publish_as(s, kind, id, fd, O_RDWR);
 }
 
 void store_head(struct object_header *ret, enum object_kind kind, u32 id, u64 file_size)
@@ -116,32 +134,46 @@ void store_head(struct object_header *ret, enum object_kind kind, u32 id, u64 fi
 	ret->created_boot_ns = (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
 }
 
-int store_peek(struct store *s, enum object_kind kind, u32 id)
+static int open_object(struct store *s, enum object_kind kind, u32 id, int access_mode)
 {
-	char name[32];
+	char name[OBJECT_NAME_MAX];
 	int fd;
 
-	object_name(kind, id, name);
-	fd = openat(s->dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	store_object_name(kind, id, name);
+	fd = openat(s->dir_fd, name, access_mode | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
-int store_hold(struct store *s, enum object_kind kind, u32 id)
+int store_peek(struct store *s, enum object_kind kind, u32 id)
 {
-	int fd = store_peek(s, kind, id);
+	return open_object(s, kind, id, O_RDWR);
+}
+
+int store_hold_fd(int fd)
+{
 	struct stat st;
-	int err;
+	int err = hold_lock(fd);
+
+	return !err && (fstat(fd, &st) || st.st_nlink == 0) ? -ENOENT : err;
+}
+
+int store_hold_as(struct store *s, enum object_kind kind, u32 id, int access_mode)
+{
+	int fd = open_object(s, kind, id, access_mode), err;
 
 	if (fd < 0)
 		return fd;
-	err = hold_lock(fd);
-	if (!err && (fstat(fd, &st) || st.st_nlink == 0))
-		err = -ENOENT;
+	err = store_hold_fd(fd);
 	if (err) {
 		close(fd);
 		return err;
 	}
 	return fd;
+}
+
+int store_hold(struct store *s, enum object_kind kind, u32 id)
+{
+	return store_hold_as(s, kind, id, O_RDWR);
 }
 
 void *store_map_fd(int fd, bool writable, u64 *ret_size, int *ret_err)
@@ -226,7 +258,7 @@ int store_list(struct store *s, enum object_kind kind, u32 *ret_ids, u32 max)
 		enum object_kind k;
 		u32 id;
 
-		if (parse_name(e->d_name, &k, &id) || k != kind)
+		if (store_parse_name(e->d_name, &k, &id) || k != kind)
 			continue;
 		if (count < max)
 			ret_ids[count] = id;
@@ -250,7 +282,7 @@ int store_identify(struct store *s, int fd, enum object_kind *ret_kind, u32 *ret
 		return -EBADF;
 	path[len] = 0;
 	if (strncmp(path, s->path, n) || path[n] != '/' ||
-	    parse_name(path + n + 1, ret_kind, ret_id))
+	    store_parse_name(path + n + 1, ret_kind, ret_id))
 		return -EINVAL;
 	if (fstat(fd, &a) || fstatat(s->dir_fd, path + n + 1, &b, AT_SYMLINK_NOFOLLOW) ||
 	    a.st_ino != b.st_ino || a.st_dev != b.st_dev)

@@ -12,6 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Shared memory; where a system has none, a directory that every process sees under the same name. */
+static const char *default_base(void)
+{
+	return access("/dev/shm", W_OK | X_OK) ? "/tmp" : "/dev/shm";
+}
+
 int store_path(const char *name, char *ret_path, size_t size)
 {
 	const char *dir = secure_getenv("LIMPET_SESSION_DIR");
@@ -28,7 +34,7 @@ int store_path(const char *name, char *ret_path, size_t size)
 		if (base && *base)
 			n = snprintf(ret_path, size, "%s/%s", base, name);
 		else
-			n = snprintf(ret_path, size, "/dev/shm/limpet-%u/%s", geteuid(), name);
+			n = snprintf(ret_path, size, "%s/limpet-%u/%s", default_base(), geteuid(), name);
 	}
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
@@ -55,8 +61,11 @@ static int make_dirs(const char *path)
 	return !mkdir(path, 0700) || errno == EEXIST ? 0 : -errno;
 }
 
-/* In a world-writable place (/dev/shm) somebody else may own the parent: refuse it too. */
-static int check_owner(int fd)
+/*
+ * The session directory is ours, and nobody else may write it. `strict`: root too wants its own; only
+ * a session that root named by its path may be another user's.
+ */
+static int check_owner(int fd, bool strict)
 {
 	struct stat st;
 
@@ -64,9 +73,31 @@ static int check_owner(int fd)
 		return -errno;
 	if (!S_ISDIR(st.st_mode))
 		return -ENOTDIR;
-	if ((st.st_uid != geteuid() && geteuid() != 0) || (st.st_mode & 022))
+	if ((st.st_uid != geteuid() && (strict || geteuid() != 0)) || (st.st_mode & 022))
 		return -EPERM;
 	return 0;
+}
+
+/* Who owns the parent may replace the session: root, we, or the owner of a session root named. */
+static int check_parent(const char *path, bool strict)
+{
+	char parent[SESSION_PATH_MAX];
+	struct stat st;
+	char *slash;
+
+	strcpy(parent, path);
+	slash = strrchr(parent, '/');
+	if (!slash)
+		strcpy(parent, ".");
+	else
+		slash[slash == parent] = 0;
+	if (lstat(parent, &st))
+		return -errno;
+	if (S_ISLNK(st.st_mode) && (strict || stat(parent, &st)))
+		return -EPERM;
+	if (st.st_uid && st.st_uid != geteuid() && (strict || geteuid() != 0))
+		return -EPERM;
+	return (st.st_mode & 022) && !(st.st_mode & S_ISVTX) ? -EPERM : 0;
 }
 
 static int link_session_file(int dir_fd)
@@ -145,7 +176,9 @@ int store_open_path(struct store *ret, const char *path, u32 flags)
 	s.dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (s.dir_fd < 0)
 		return -errno;
-	err = check_owner(s.dir_fd);
+	err = check_owner(s.dir_fd, flags & STORE_OWN);
+	if (!err)
+		err = check_parent(path, flags & STORE_OWN);
 	if (!err)
 		err = map_session_file(&s, flags);
 	if (err) {
@@ -164,7 +197,11 @@ int store_open(struct store *ret, const char *name, u32 flags)
 	char path[SESSION_PATH_MAX];
 	int err = store_path(name, path, sizeof(path));
 
-	return err ? err : store_open_path(ret, path, flags);
+	if (err)
+		return err;
+	if (!secure_getenv("LIMPET_DIR") && (name || !secure_getenv("LIMPET_SESSION_DIR")))
+		flags |= STORE_OWN;
+	return store_open_path(ret, path, flags);
 }
 
 void store_close(struct store *s)

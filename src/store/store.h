@@ -20,17 +20,18 @@ struct store {
 };
 
 #define STORE_CREATE BIT(0) /* make the directory and session file where they are missing */
+#define STORE_OWN    BIT(1) /* refuse another user's, to root too: nobody named this directory */
 
 /*
  * The directory of session `name` (NULL: "default"): $LIMPET_SESSION_DIR when `name` is NULL and
- * the variable is set, else ${LIMPET_DIR:-/dev/shm/limpet-<uid>}/<name>. -EINVAL for a name with
- * a slash or a leading dot, -ENAMETOOLONG.
+ * the variable is set, else ${LIMPET_DIR:-/dev/shm/limpet-<uid>}/<name> (in /tmp where /dev/shm is
+ * missing or may not be written). -EINVAL for a name with a slash or a leading dot, -ENAMETOOLONG.
  */
 int store_path(const char *name, char *ret_path, size_t size);
 
 /*
- * -ENOENT: no such session (without STORE_CREATE). -EPERM: the directory belongs to somebody else
- * or others may write it. -EPROTO: another layout version. -EINVAL: not a session file.
+ * -ENOENT: no such session (without STORE_CREATE). -EPERM: the directory (or the one it lies in)
+ * belongs to somebody else or others may write it. -EPROTO: another layout version. -EINVAL: not a session file.
  */
 int store_open(struct store *ret, const char *name, u32 flags);
 int store_open_path(struct store *ret, const char *path, u32 flags);
@@ -45,11 +46,14 @@ const char *store_kind_prefix(enum object_kind kind); /* "bpf-map", ... */
  */
 int store_new(struct store *s, enum object_kind kind, u64 size, u32 *ret_id);
 int store_publish(struct store *s, enum object_kind kind, u32 id, int fd);
+int store_publish_as(struct store *s, enum object_kind kind, u32 id, int fd, int access_mode);
 
 /* Fills the common head of every object but maps. */
 void store_head(struct object_header *ret, enum object_kind kind, u32 id, u64 file_size);
 
 int store_hold(struct store *s, enum object_kind kind, u32 id); /* -ENOENT */
+int store_hold_as(struct store *s, enum object_kind kind, u32 id, int access_mode); /* O_RDONLY, ... */
+int store_hold_fd(int fd); /* a descriptor the caller opened on an object's file */
 int store_peek(struct store *s, enum object_kind kind, u32 id); /* O_RDWR, -ENOENT */
 
 /* Maps a whole file; NULL and *ret_err on failure. munmap(p, *ret_size) ends it. */
@@ -72,10 +76,19 @@ int store_identify(struct store *s, int fd, enum object_kind *ret_kind, u32 *ret
 bool store_is_held(struct store *s, enum object_kind kind, u32 id);
 
 /*
- * Removes what nothing living refers to; links stop (live = 0) before they go. Returns how many
- * objects went; the generation has then been bumped.
+ * `from` refers to `to` and keeps it, until it goes or store_unref(). Call it after publishing `from`
+ * and while holding both.
  */
-int store_collect(struct store *s);
+int store_ref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id);
+int store_unref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id);
+
+/*
+ * Removes the object if nobody holds, pins or refers to it, and then what it alone referred to;
+ * links stop (live = 0) before they go. For the one whose descriptor was just closed. Returns how
+ * many objects went; the generation has then been bumped.
+ */
+int store_release(struct store *s, enum object_kind kind, u32 id);
+int store_collect(struct store *s); /* the same for the whole session */
 
 void store_changed(struct store *s); /* generation + 1, wakes all keepers */
 /* Waits until the generation is not `seen`; timeout_ms < 0: for ever. -ETIMEDOUT, -EINTR. */

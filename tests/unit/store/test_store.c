@@ -29,7 +29,7 @@ static void fresh(void)
 static int make(enum object_kind kind, u32 prog, u32 event, u32 map, u32 *ret_id)
 {
 	u64 size = PAGE_SIZE * 2;
-	int err, fd = store_new(&s, kind, size, ret_id);
+	int err = 0, fd = store_new(&s, kind, size, ret_id);
 	struct object_header *h;
 
 	if (fd < 0)
@@ -39,19 +39,17 @@ static int make(enum object_kind kind, u32 prog, u32 event, u32 map, u32 *ret_id
 	if (kind == OBJ_LINK) {
 		struct link_file *l = (struct link_file *)h;
 
-		l->prog_id = prog;
-		l->event_id = event;
-		l->type = event ? LINK_EVENT_BPF : LINK_UPROBE_MULTI;
 		l->live = 1;
-	} else if (kind == OBJ_PROG) {
-		struct prog_file *p = (struct prog_file *)h;
-
-		p->map_count = 1;
-		p->map_ids_off = sizeof(*p);
-		*(u32 *)(p + 1) = map;
 	}
 	munmap(h, size);
-	return store_publish(&s, kind, *ret_id, fd);
+	fd = store_publish(&s, kind, *ret_id, fd);
+	if (fd >= 0 && map)
+		err = store_ref(&s, kind, *ret_id, OBJ_MAP, map);
+	else if (fd >= 0 && prog)
+		err = store_ref(&s, kind, *ret_id, OBJ_PROG, prog);
+	if (fd >= 0 && event && !err)
+		err = store_ref(&s, OBJ_EVENT, event, kind, *ret_id);
+	return err ? err : fd;
 }
 
 TEST(held_objects_stay_and_released_ones_go)
@@ -173,6 +171,7 @@ TEST(the_session_is_removed)
 	char name[SESSION_PATH_MAX];
 
 	fresh();
+	CHECK_EQ(unlinkat(s.dir_fd, "refs", AT_REMOVEDIR), 0);
 	CHECK_EQ(unlinkat(s.dir_fd, "session", 0), 0);
 	snprintf(name, sizeof(name), "%s", s.path);
 	store_close(&s);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* A program on its way through BPF_PROG_LOAD. */
+#ifndef LIMPET_LOADER_PROG_H
+#define LIMPET_LOADER_PROG_H
+
+#include "loader/attr.h"
+#include "loader/log.h"
+
+#define PROG_MAX_MAPS 64 /* as the kernel's MAX_USED_MAPS */
+
+struct prog_load {
+	struct bpf_insn *insns;
+	u32 count;
+	bool gpl;
+	u32 map_count;
+	u32 map_id[PROG_MAX_MAPS];
+	u32 value_size[PROG_MAX_MAPS]; /* bytes BPF_PSEUDO_MAP_VALUE may reach, 0: none */
+	u32 btf_id;
+	u8 tag[8];
+	struct bpf_func_info *funcs; /* NULL: none */
+	struct bpf_line_info *lines;
+	struct loader_log log;
+};
+
+/* Descriptors in the program and in fd_array become indexes of its map table. */
+HIDDEN int prog_resolve_maps(struct prog_load *l, const union attr_more *a);
+/* The structural check, and the rule about GPL-only helpers. */
+HIDDEN int prog_check(struct prog_load *l);
+/* The tag of the program as the tool passed it. */
+HIDDEN int prog_tag(struct prog_load *l);
+
+#endif

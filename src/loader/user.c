@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* See user.h. */
+#include "loader/user.h"
+
+#include <asm/errno.h>
+#include <linux/futex.h>
+#include <string.h>
+#include "base/sys.h"
+
+#define USER_PAGE 4096UL
+
+_Thread_local struct user_seen user_seen;
+
+/* Compares the word with 0 and at most looks at the clock: EAGAIN or ETIMEDOUT, or EFAULT. */
+static bool can_read(u64 word)
+{
+	static const long at_once[2];
+
+	return sys_call4(__NR_futex, (long)word, FUTEX_WAIT_PRIVATE, 0, (long)at_once) != -EFAULT;
+}
+
+/* Atomically ORs 0 into the word and wakes nobody. */
+static bool can_write(u64 word)
+{
+	static u32 nobody;
+	const u32 op = FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 0);
+
+	return sys_call6(__NR_futex, (long)&nobody, FUTEX_WAKE_OP_PRIVATE, 0, 0, (long)word, (long)op) !=
+	       -EFAULT;
+}
+
+bool user_page_ok(u64 page, bool write)
+{
+	if (!(write ? can_write(page << 12) : can_read(page << 12)))
+		return false;
+	user_seen.page[write][page % USER_SEEN] = page + 1;
+	return true;
+}
+
+bool user_ok(u64 p, u64 n, bool write)
+{
+	if (!n)
+		return true;
+	if (p + n < p)
+		return false;
+	for (u64 page = p & -USER_PAGE; page <= p + n - 1; page += USER_PAGE)
+		if (!(write ? can_write(page) : can_read(page)))
+			return false;
+	return true;
+}
+
+int user_read(void *dst, u64 src, u64 n)
+{
+	if (!user_ok(src, n, false))
+		return -EFAULT;
+	memcpy(dst, (const void *)src, n);
+	return 0;
+}
+
+int user_write(u64 dst, const void *src, u64 n)
+{
+	if (!user_ok(dst, n, true))
+		return -EFAULT;
+	memcpy((void *)dst, src, n);
+	return 0;
+}
+
+int user_zero(u64 from, u64 n)
+{
+	if (!user_ok(from, n, false))
+		return -EFAULT;
+	for (u64 i = 0; i < n; i++)
+		if (((const u8 *)from)[i])
+			return -E2BIG;
+	return 0;
+}
+
+long user_string(char *dst, u64 src, u64 size)
+{
+	u64 done = 0;
+
+	while (done < size) {
+		const u64 page = USER_PAGE - ((src + done) & (USER_PAGE - 1));
+		const u64 n = size - done < page ? size - done : page;
+
+		if (!user_ok(src + done, n, false))
+			return -EFAULT;
+		for (u64 i = 0; i < n; i++, done++) {
+			dst[done] = ((const char *)src)[done];
+			if (!dst[done])
+				return (long)done;
+		}
+	}
+	return (long)size;
+}

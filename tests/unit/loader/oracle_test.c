@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/* The emulator's answers held against the kernel's (oracle.h). Without the kernel's bpf(2) it only runs ours. */
+#include "check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "loader/loader.h"
+#include "oracle.h"
+
+u64 bad_page, readonly_page, edge;
+
+struct bpf_insn oracle_insns[2] = {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+
+/* int; char; char[8]; struct s { char c[8]; }; typedef; func proto; func */
+const u8 oracle_btf[] = {
+	0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0x80, 0, 0, 0, 0x14, 0, 0, 0,
+	1, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0x20, 0, 0, 1,         /* 1 int */
+	5, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 8, 0, 0, 1,            /* 2 char */
+	0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, /* 3 char[8] */
+	10, 0, 0, 0, 1, 0, 0, 4, 8, 0, 0, 0, 12, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, /* 4 struct s */
+	14, 0, 0, 0, 0, 0, 0, 8, 4, 0, 0, 0,                       /* 5 typedef st */
+	0, 0, 0, 0, 0, 0, 0, 13, 1, 0, 0, 0,                       /* 6 int (void) */
+	17, 0, 0, 0, 1, 0, 0, 12, 6, 0, 0, 0,                      /* 7 func fn */
+	0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0,                        /* 8 int * */
+	0, 'i', 'n', 't', 0, 'c', 'h', 'a', 'r', 0, 's', 0, 'c', 0, 's', 't', 0, 'f', 'n', 0,
+};
+const u32 oracle_btf_size = sizeof(oracle_btf);
+
+static long answer(long ret)
+{
+	return ret < 0 ? -errno : ret;
+}
+
+static long kernel_bpf(int cmd, void *attr, unsigned int size)
+{
+	return answer(syscall(SYS_bpf, cmd, attr, size));
+}
+
+static long kernel_perf(void *attr, int pid, int cpu, int group, unsigned long flags)
+{
+	return answer(syscall(SYS_perf_event_open, attr, pid, cpu, group, flags));
+}
+
+static long kernel_ioctl(int fd, unsigned long request, unsigned long arg)
+{
+	return answer(ioctl(fd, request, arg));
+}
+
+static void kernel_close(int fd)
+{
+	close(fd);
+}
+
+static long our_bpf(int cmd, void *attr, unsigned int size)
+{
+	return loader_bpf(cmd, attr, size);
+}
+
+static long our_perf(void *attr, int pid, int cpu, int group, unsigned long flags)
+{
+	long ret = loader_event_open(attr, pid, cpu, group, flags);
+
+	return ret == -LOADER_PASS ? -EFAULT : ret;
+}
+
+static long our_ioctl(int fd, unsigned long request, unsigned long arg)
+{
+	long ret = loader_event_ioctl(fd, request, arg);
+
+	return ret == -LOADER_PASS ? kernel_ioctl(fd, request, arg) : ret;
+}
+
+static void our_close(int fd)
+{
+	struct loader_obj o;
+	bool ours = loader_fd_take(fd, &o);
+	int err;
+
+	close(fd);
+	if (ours)
+		store_release(loader_session(&err), o.kind, o.id);
+}
+
+static struct side kernel = {.name = "kernel", .bpf = kernel_bpf, .perf = kernel_perf, .ioctl = kernel_ioctl,
+			     .close = kernel_close};
+static struct side ours = {.name = "limpet", .bpf = our_bpf, .perf = our_perf, .ioctl = our_ioctl,
+			   .close = our_close, .uprobe_type = LOADER_PERF_TYPE};
+
+void oracle_out(struct side *s, const void *p, u32 n)
+{
+	if (s->out_len + n <= OUT_MAX)
+		memcpy(s->out + s->out_len, p, n);
+	s->out_len += n;
+}
+
+static int make_map(struct side *s, u32 type, u32 key, u32 value, u32 entries, u32 flags, const char *name)
+{
+	union bpf_attr a = {.map_type = type, .key_size = key, .value_size = value, .max_entries = entries,
+			    .map_flags = flags};
+
+	strcpy(a.map_name, name);
+	return (int)s->bpf(BPF_MAP_CREATE, &a, sizeof(a));
+}
+
+static int load_prog(struct side *s, const char *license)
+{
+	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_KPROBE, .insn_cnt = 2};
+
+	a.insns = (u64)oracle_insns;
+	a.license = (u64)license;
+	strcpy(a.prog_name, "nothing");
+	return (int)s->bpf(BPF_PROG_LOAD, &a, sizeof(a));
+}
+
+static int open_event(struct side *s)
+{
+	struct perf_event_attr a = {.type = s->uprobe_type, .size = sizeof(a)};
+
+	a.config1 = (u64) "/bin/true";
+	a.config2 = 0x40;
+	return (int)s->perf(&a, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+static int freeze(struct side *s, int fd)
+{
+	union bpf_attr a = {.map_fd = (u32)fd};
+
+	return (int)s->bpf(BPF_MAP_FREEZE, &a, sizeof(a));
+}
+
+static int load_btf(struct side *s)
+{
+	union bpf_attr a = {.btf_size = oracle_btf_size};
+
+	a.btf = (u64)oracle_btf;
+	return (int)s->bpf(BPF_BTF_LOAD, &a, sizeof(a));
+}
+
+static bool set_up(struct side *s)
+{
+	union bpf_attr a = {0};
+	int ends[2];
+
+	s->array = make_map(s, BPF_MAP_TYPE_ARRAY, 4, 8, 4, 0, "array");
+	s->mappable = make_map(s, BPF_MAP_TYPE_ARRAY, 4, 8192, 1, BPF_F_MMAPABLE, "mappable");
+	s->frozen = make_map(s, BPF_MAP_TYPE_ARRAY, 4, 8, 4, 0, "frozen");
+	s->queue = make_map(s, BPF_MAP_TYPE_QUEUE, 0, 8, 3, 0, "queue");
+	s->readonly = make_map(s, BPF_MAP_TYPE_ARRAY, 4, 8, 4, BPF_F_RDONLY, "readonly");
+	s->writeonly = make_map(s, BPF_MAP_TYPE_ARRAY, 4, 8, 4, BPF_F_WRONLY, "writeonly");
+	s->prog = load_prog(s, "GPL");
+	s->prog_plain = load_prog(s, "Proprietary");
+	s->btf = load_btf(s);
+	s->event = open_event(s);
+	s->taken = open_event(s);
+	a.link_create.prog_fd = (u32)s->prog;
+	a.link_create.target_fd = (u32)s->taken;
+	a.link_create.attach_type = 41;
+	s->link = (int)s->bpf(BPF_LINK_CREATE, &a, sizeof(a));
+	if (pipe(ends))
+		return false;
+	s->pipe = ends[0];
+	close(ends[1]);
+	s->closed = 999;
+	if (s->frozen < 0 || freeze(s, s->frozen))
+		return false;
+	for (const int *fd = &s->array; fd <= &s->pipe; fd++)
+		if (*fd < 0) {
+			printf("# %s: fixture %d: %s\n", s->name, (int)(fd - &s->array), strerror(-*fd));
+			return false;
+		}
+	return true;
+}
+
+static void make_pages(void)
+{
+	u8 *p = mmap(NULL, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	mprotect(p, PAGE_SIZE, PROT_READ);
+	mprotect(p + PAGE_SIZE, PAGE_SIZE, PROT_NONE);
+	munmap(p + 3 * PAGE_SIZE, PAGE_SIZE);
+	readonly_page = (u64)p;
+	bad_page = (u64)p + PAGE_SIZE;
+	edge = (u64)p + 3 * PAGE_SIZE - 8;
+}
+
+static bool have_kernel, ready;
+
+static void fresh(void)
+{
+	struct rlimit many = {2048, 2048};
+	static char dir[64];
+	FILE *f;
+
+	if (ready)
+		return;
+	ready = true;
+	setrlimit(RLIMIT_NOFILE, &many);
+	strcpy(dir, "/dev/shm/limpet-test-XXXXXX");
+	if (!mkdtemp(dir))
+		abort();
+	setenv("LIMPET_SESSION_DIR", dir, 1);
+	make_pages();
+	f = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
+	have_kernel = f && fscanf(f, "%u", &kernel.uprobe_type) == 1 && set_up(&kernel);
+	if (f)
+		fclose(f);
+	if (!set_up(&ours))
+		abort();
+}
+
+static long run(const struct row *r, struct side *s)
+{
+	static u8 room[65536];
+	union {
+		union bpf_attr a;
+		u8 more[256];
+	} attr;
+
+	memset(&attr, 0, sizeof(attr));
+	memset(room, 0, sizeof(room));
+	memset(s->out, 0, sizeof(s->out));
+	s->out_len = 0;
+	return r->run(s, &attr.a, room);
+}
+
+static void compare(const struct row *rows)
+{
+	fresh();
+	for (const struct row *r = rows; r->name; r++) {
+		long got = run(r, &ours), want = have_kernel ? run(r, &kernel) : got;
+
+		if (got != want) {
+			printf("# %s: limpet answers %ld (%s), the kernel %ld (%s)\n", r->name, got,
+			       got < 0 ? strerror((int)-got) : "success", want,
+			       want < 0 ? strerror((int)-want) : "success");
+			check_failed = 1;
+		}
+		for (u32 i = 0; have_kernel && i < ours.out_len && i < OUT_MAX; i++) {
+			if (ours.out_len == kernel.out_len && ours.out[i] == kernel.out[i])
+				continue;
+			printf("# %s: %u and %u bytes out, the first difference at %u: 0x%x and 0x%x\n", r->name,
+			       ours.out_len, kernel.out_len, i, ours.out[i], kernel.out[i]);
+			check_failed = 1;
+			break;
+		}
+	}
+	if (!have_kernel && !check_failed)
+		SKIP("the kernel's bpf(2) is not to be had here; ours ran without crash");
+}
+
+TEST(map_calls_answer_as_the_kernels)
+{
+	compare(oracle_map_rows);
+}
+
+TEST(program_calls_answer_as_the_kernels)
+{
+	compare(oracle_prog_rows);
+}
+
+TEST(link_and_event_calls_answer_as_the_kernels)
+{
+	compare(oracle_link_rows);
+}
+
+TEST(ids_and_info_answer_as_the_kernels)
+{
+	compare(oracle_info_rows);
+}
+
+TEST(the_session_is_removed)
+{
+	char cmd[128];
+
+	fresh();
+	for (const int *fd = &ours.array; fd <= &ours.pipe; fd++)
+		our_close(*fd);
+	snprintf(cmd, sizeof(cmd), "exec rm -r '%s'", getenv("LIMPET_SESSION_DIR"));
+	CHECK_EQ(system(cmd), 0);
+}
+
+TEST_MAIN()
