@@ -23,7 +23,7 @@
  *
  * Busy addresses. A thread in a hit has its program counter in limpet's code, or, somewhere up its
  * stack, the return address into a trampoline followed by the struct attach_regs of that hit; the
- * handler clears `cs` there as its last act, so stale frames are told from living ones.
+ * trampoline clears `cs` there after its last call, so stale frames are told from living ones.
  */
 #ifndef LIMPET_AGENT_AGENT_H
 #define LIMPET_AGENT_AGENT_H
@@ -93,6 +93,9 @@ struct agent_probe {
 	u32 reason; /* enum attach_error, or errno of a failed mapping */
 	u32 window;
 	u64 file_off;
+	u64 where;    /* refused: address of what is in the way (attach_refusal) */
+	u8 insn_len;  /* and its bytes, 0: none to show */
+	u8 insn[ATTACH_INSN_MAX];
 };
 
 enum agent_probe_state {

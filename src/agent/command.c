@@ -193,6 +193,9 @@ static int release(void)
 	vec_free(&agent.link_ids, sizeof(u32));
 	vec_free(&agent.code_areas, sizeof(struct agent_region));
 	vec_free(&agent.wants, sizeof(struct want));
+	vec_free(&agent.old_sites, sizeof(struct site *));
+	vec_free(&agent.new_sites, sizeof(struct site *));
+	place_release();
 	heap_release();
 	memset(&agent, 0, sizeof(agent));
 	agent.channel = -1;

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a trampoline calls. It runs on the target's thread, on its stack, with any signal state,
- * and touches nothing but the site, what hangs off it, and shared session memory.
- *
- * stats->hits is counted without a locked instruction (it costs as much as the rest of an empty
- * probe): threads that hit at the same instant may count as one. What went wrong is counted exactly.
+ * What a trampoline calls. It runs on the target's thread, on its
+ * stack, with any signal state, and touches nothing but the site, what hangs off it, and shared session
+ * memory. What went wrong is counted exactly.
  */
 #include "agent/state.h"
 
@@ -28,49 +26,71 @@ static NOINLINE void count_failure(struct link_stats *stats, const struct vm_run
 	}
 }
 
-static ALWAYS_INLINE bool wanted_here(const struct agent_link *link)
+/* A forked child is another process: its copy of the wiped page is empty. */
+static bool this_process(void)
 {
-	if (!atomic_load_explicit(link->live, memory_order_relaxed))
-		return false;
-	/* A forked child is another process: its copy of the wiped page is empty. */
-	return link->pid < 0 ||
-	       (agent.env.process &&
-		atomic_load_explicit(&agent.env.process->fork_gen, memory_order_relaxed));
+	return agent.env.process &&
+	       atomic_load_explicit(&agent.env.process->fork_gen, memory_order_relaxed);
 }
 
-HIDDEN void agent_hit(void *arg, struct attach_regs *regs)
+/* Different stacks mostly count in different lines. */
+static ALWAYS_INLINE void count_hit(struct link_stats *stats, const void *stack)
 {
-	const struct site *site = arg;
+	u64 line = ((u64)stack >> 12) * 0x9e3779b97f4a7c15ULL >> 59;
+	_Atomic u64 *n = &stats->hits[line].count;
 
-	for (u32 i = 0; i < site->count; i++) {
-		const struct site_prog *sp = &site->progs[i];
-		const struct agent_link *link = sp->link;
-		const struct agent_prog *prog = link->prog;
-		struct helper_hit hit;
-		struct vm_run run;
+	_Static_assert(LINK_HIT_LINES == 32, "five bits of the product");
+	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1, memory_order_relaxed);
+}
 
-		if (!wanted_here(link))
-			continue;
-		hit.func_ip = site->plan.addr;
-		hit.cookie = sp->cookie;
-		hit.flags = 0;
-		run.prog = &prog->vm;
-		run.ctx = regs;
-		run.env = &agent.env;
-		run.hit = &hit;
-		run.status = VM_OK;
-		run.tail_calls = 0;
-		run.engine = NULL;
-		if (prog->entry)
-			prog->entry(&run, (u64)regs, 0);
-		else
-			vm_interpret(&run, (u64)regs, 0);
-		atomic_store_explicit(&link->stats->hits,
-				      atomic_load_explicit(&link->stats->hits, memory_order_relaxed) + 1,
-				      memory_order_relaxed);
-		if (unlikely(run.status != VM_OK))
-			count_failure(link->stats, &run);
-	}
-	/* The frame is no longer in use: keepers that scan stacks look at this word (agent.h). */
-	*(volatile u64 *)&regs->cs = 0;
+/* One program; hit and run are set up but for what is its own. */
+static ALWAYS_INLINE void run_one(const struct site_prog *sp, struct vm_run *run, struct helper_hit *hit,
+				  struct attach_regs *regs)
+{
+	if (unlikely(sp->filtered) && !this_process())
+		return;
+	hit->cookie = sp->cookie;
+	run->prog = sp->vm;
+	run->status = VM_OK;
+	run->tail_calls = 0;
+	run->engine = NULL;
+	if (sp->entry)
+		sp->entry(run, (u64)regs, 0);
+	else
+		vm_interpret(run, (u64)regs, 0);
+	count_hit(sp->stats, regs);
+	if (unlikely(run->status != VM_OK))
+		count_failure(sp->stats, run);
+}
+
+/* The only program of a site; its trampoline has looked at the link's live word. */
+HIDDEN void agent_hit(void *site, struct attach_regs *regs)
+{
+	const struct site *s = site;
+	struct helper_hit hit;
+	struct vm_run run;
+
+	hit.func_ip = s->plan.addr;
+	hit.flags = 0;
+	run.ctx = regs;
+	run.env = &agent.env;
+	run.hit = &hit;
+	run_one(&s->progs[0], &run, &hit, regs);
+}
+
+/* All of several. */
+HIDDEN void agent_hit_all(void *site, struct attach_regs *regs)
+{
+	const struct site *s = site;
+	struct helper_hit hit;
+	struct vm_run run;
+
+	hit.func_ip = s->plan.addr;
+	hit.flags = 0;
+	run.ctx = regs;
+	run.env = &agent.env;
+	run.hit = &hit;
+	for (u32 i = 0; i < s->count; i++)
+		if (atomic_load_explicit(s->progs[i].live, memory_order_relaxed))
+			run_one(&s->progs[i], &run, &hit, regs);
 }

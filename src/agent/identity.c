@@ -315,10 +315,7 @@ static bool sites_hide_calls(void)
 			from = r->start;
 		len = r->end - from < sizeof(text) ? r->end - from : sizeof(text);
 		memcpy(text, (const void *)from, len);
-		for (struct site *o = agent.sites; o; o = o->next)
-			for (u32 i = 0; i < ATTACH_JMP_LEN; i++)
-				if (o->plan.addr + i - from < len)
-					text[o->plan.addr + i - from] = o->plan.orig[i];
+		sites_overlay(text, from, len);
 		if (libc_calls_in(text, len))
 			return true;
 	}

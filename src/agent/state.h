@@ -16,6 +16,7 @@
 #define LIMPET_AGENT_STATE_H
 
 #include "agent/agent.h"
+#include "attach/function.h"
 #include "helpers/helpers.h"
 
 /* What lies at the exported symbol: header page, then the window for the session file. */
@@ -71,9 +72,15 @@ struct agent_link {
 	struct link_probe *probes; /* private copy */
 };
 
+/* What a hit needs, in one cache line. */
 struct site_prog {
-	struct agent_link *link;
+	vm_entry *entry; /* NULL: interpret */
+	const struct vm_program *vm;
+	struct link_stats *stats;
+	const _Atomic u32 *live; /* of the link */
 	u64 cookie;
+	struct agent_link *link;
+	bool filtered; /* the link is for one process */
 };
 
 struct tramp_area {
@@ -94,7 +101,7 @@ struct site {
 
 /* A probe that a link asks for, at an address. */
 struct want {
-	u64 addr, file_off, cookie, end; /* end of the mapping */
+	u64 addr, file_off, cookie;
 	struct agent_link *link;
 };
 
@@ -117,6 +124,8 @@ struct agent_state {
 	struct agent_prog *progs;
 	struct agent_link *links;
 	struct site *sites;   /* living, then retired ones among them by flag */
+	struct vec old_sites; /* struct site *[], by address: whose patches are in the text during a SYNC */
+	struct vec new_sites; /* likewise: those it makes */
 	struct tramp_area *areas;
 	struct vec writes, moves, probes, link_ids, code_areas, wants;
 	struct {
@@ -164,6 +173,7 @@ void code_written(void);
 /* sync.c */
 int sync_probes(bool none);
 bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
+void sites_overlay(u8 *text, u64 base, u64 len); /* original bytes over a copy of patched text */
 bool sync_retire(const u64 *busy, u64 count, bool all_idle);
 
 /* libc.c */
@@ -187,8 +197,15 @@ bool identity_retire(const u64 *busy, u64 count, bool all_idle); /* true: a thre
 void identity_overlay(u8 *text, u64 base, u64 len);
 bool identity_used(const struct bpf_insn *insns, u32 count);
 
-/* hit.c */
-void agent_hit(void *arg, struct attach_regs *regs);
+/* place.c: the code around an address. Text is at most ATTACH_TEXT_WANTED bytes, copied to `bytes`. */
+enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, struct attach_refusal *ret_why);
+enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_why);
+void place_forget(void);
+void place_release(void);
+
+/* hit.c: what trampolines call, for one program or for several */
+void agent_hit(void *site, struct attach_regs *regs);
+void agent_hit_all(void *site, struct attach_regs *regs);
 
 /* command.c */
 int agent_init(u32 pid, u64 vdso, bool tp_is_thread);

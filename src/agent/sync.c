@@ -8,14 +8,12 @@
  *
  * Where both agree nothing happens. Else the site is retired (its bytes restored, or overwritten by
  * the jump of the site that takes its place), and a new one is planned. Text is always looked at
- * with the original bytes of all patches laid over it.
+ * with the original bytes of all patches laid over it (place.c).
  */
 #include <asm/errno.h>
 #include "agent/state.h"
 #include "base/mem.h"
 #include "base/sys.h"
-
-#define SWEEP 16384UL /* how much text after a probe is looked through for jumps into its window */
 
 static bool link_wanted(struct agent_link *l)
 {
@@ -52,7 +50,6 @@ static int add_wants(struct agent_link *l, const struct agent_region *r)
 		if (!w)
 			return -ENOMEM;
 		w->addr = r->start + (p->offset - r->file_off);
-		w->end = r->end;
 		w->file_off = p->offset;
 		w->cookie = p->cookie;
 		w->link = l;
@@ -80,13 +77,14 @@ static void sort_wants(struct want *w, u32 n)
 		}
 }
 
-static void report(u32 link, u32 state, u32 reason, u64 addr, u64 off, u32 window)
+static struct agent_probe *report(u32 link, u32 state, u32 reason, u64 addr, u64 off)
 {
 	struct agent_probe *p = vec_push(&agent.probes, sizeof(*p));
 
 	if (p)
 		*p = (struct agent_probe){.link_id = link, .state = state, .reason = reason,
-					  .addr = addr, .file_off = off, .window = window};
+					  .addr = addr, .file_off = off};
+	return p;
 }
 
 static int bind_prog(struct agent_link *l)
@@ -113,7 +111,7 @@ static int collect_wants(void)
 			continue;
 		err = bind_prog(l);
 		if (err) {
-			report(l->id, PROBE_NO_PROG, (u32)-err, 0, l->probes[0].offset, 0);
+			report(l->id, PROBE_NO_PROG, (u32)-err, 0, l->probes[0].offset);
 			continue;
 		}
 		for (u32 i = 0; i < agent.region_count; i++) {
@@ -128,35 +126,85 @@ static int collect_wants(void)
 	return 0;
 }
 
+/* Index of the first site in `v` whose address is at least addr. */
+static u32 first_from(const struct vec *v, u64 addr)
+{
+	struct site *const *all = v->data;
+	u32 lo = 0, hi = v->count;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (all[mid]->plan.addr < addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static int index_sites(void)
+{
+	struct site **all;
+	u32 n;
+
+	agent.old_sites.count = agent.new_sites.count = 0;
+	for (struct site *s = agent.sites; s; s = s->next) {
+		struct site **p = s->retired ? NULL : vec_push(&agent.old_sites, sizeof(s));
+
+		if (p)
+			*p = s;
+		else if (!s->retired)
+			return -ENOMEM;
+	}
+	all = agent.old_sites.data;
+	n = agent.old_sites.count;
+	for (u32 gap = n / 2; gap; gap /= 2)
+		for (u32 i = gap; i < n; i++) {
+			struct site *t = all[i];
+			u32 k = i;
+
+			for (; k >= gap && t->plan.addr < all[k - gap]->plan.addr; k -= gap)
+				all[k] = all[k - gap];
+			all[k] = t;
+		}
+	return 0;
+}
+
 static struct site *site_at(u64 addr)
 {
-	struct site *s = agent.sites;
+	struct site *const *all = agent.old_sites.data;
+	u32 i = first_from(&agent.old_sites, addr);
 
-	while (s && (s->retired || s->plan.addr != addr))
-		s = s->next;
-	return s;
+	return i < agent.old_sites.count && all[i]->plan.addr == addr && !all[i]->retired ? all[i] : NULL;
 }
 
-/* Lays the original bytes of all living patches over a copy of [base, base + len). */
-static void overlay_orig(u8 *text, u64 base, u64 len)
+void sites_overlay(u8 *text, u64 base, u64 len)
 {
-	for (struct site *s = agent.sites; s; s = s->next) {
-		if (s->retired)
-			continue;
-		for (u32 i = 0; i < ATTACH_JMP_LEN; i++)
-			if (s->plan.addr + i - base < len)
-				text[s->plan.addr + i - base] = s->plan.orig[i];
+	struct site *const *all = agent.old_sites.data;
+
+	for (u32 i = first_from(&agent.old_sites, base - (ATTACH_PATCH_MAX - 1));
+	     i < agent.old_sites.count && all[i]->plan.addr < base + len; i++)
+		for (u32 k = 0; k < all[i]->plan.patch_len; k++)
+			if (all[i]->plan.addr + k - base < len)
+				text[all[i]->plan.addr + k - base] = all[i]->plan.orig[k];
+}
+
+/* Is there another site, old or new, whose window overlaps? The nearest one is returned. */
+static const struct site *overlapping(u64 addr, u32 window)
+{
+	const struct vec *both[] = {&agent.old_sites, &agent.new_sites};
+
+	for (u32 v = 0; v < 2; v++) {
+		struct site *const *all = both[v]->data;
+
+		for (u32 i = first_from(both[v], addr - ATTACH_WINDOW_MAX);
+		     i < both[v]->count && all[i]->plan.addr < addr + window; i++)
+			if (!all[i]->retired && all[i]->plan.addr != addr &&
+			    addr < all[i]->plan.addr + all[i]->plan.window)
+				return all[i];
 	}
-	identity_overlay(text, base, len);
-}
-
-static bool overlaps_other(u64 addr, u32 window)
-{
-	for (struct site *s = agent.sites; s; s = s->next)
-		if (!s->retired && s->plan.addr != addr && s->plan.addr < addr + window &&
-		    addr < s->plan.addr + s->plan.window)
-			return true;
-	return false;
+	return NULL;
 }
 
 static void note_moves(const struct attach_plan *plan)
@@ -172,47 +220,66 @@ static void note_moves(const struct attach_plan *plan)
 	}
 }
 
-static u8 sweep_text[SWEEP];
-
-/* Plans a site for the wants [w, w + n), all at one address. Reports and returns NULL if it cannot. */
-static struct site *make_site(const struct want *w, u32 n, u32 *ret_reason)
+static enum attach_error plan_site(struct site *s, u64 addr, struct attach_refusal *why)
 {
-	u64 len = w->end - w->addr < SWEEP ? w->end - w->addr : SWEEP;
-	struct site *s = heap_alloc(sizeof(*s) + n * sizeof(s->progs[0]));
-	u8 code[ATTACH_TRAMP_MAX];
+	struct attach_call call = {s->count > 1 ? agent_hit_all : agent_hit, s,
+				   s->count > 1 ? NULL : (const void *)s->progs[0].live};
+	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX];
+	const struct site *other;
+	struct attach_text text;
 	u64 tramp;
 
-	*ret_reason = ATTACH_E_RANGE;
-	if (!s)
-		return NULL;
-	memcpy(sweep_text, (const void *)w->addr, len);
-	overlay_orig(sweep_text, w->addr, len);
-	tramp = code_room(w->addr, &s->area);
+	*why = (struct attach_refusal){.error = ATTACH_E_RANGE, .where = addr};
+	if (place_enter(addr, bytes, &text, why))
+		return why->error;
+	tramp = code_room(addr, &s->area);
 	if (!tramp)
-		goto fail;
-	*ret_reason = attach_plan(sweep_text, len, w->addr, tramp, agent_hit, s, code,
-				  sizeof(code), &s->plan);
-	if (!*ret_reason && attach_branch_into(sweep_text, len, w->addr, w->addr, s->plan.window))
-		*ret_reason = ATTACH_E_BRANCH_IN;
-	if (!*ret_reason && overlaps_other(w->addr, s->plan.window))
-		*ret_reason = ATTACH_E_SHORT;
-	if (*ret_reason)
-		goto fail;
-	if (code_write(tramp, code, s->plan.code_len, 0) ||
-	    code_write(w->addr, s->plan.patch, ATTACH_JMP_LEN, 1)) {
-		*ret_reason = ATTACH_E_RANGE;
-		goto fail;
+		return ATTACH_E_RANGE;
+	if (attach_plan(&text, addr, tramp, &call, code, sizeof(code), &s->plan, why) ||
+	    place_window(addr, s->plan.window, why))
+		return why->error;
+	other = overlapping(addr, s->plan.window);
+	if (other) {
+		*why = (struct attach_refusal){.error = ATTACH_E_OVERLAP, .where = other->plan.addr};
+		return ATTACH_E_OVERLAP;
 	}
-	code_room_taken(s->area, s->plan.code_len);
+	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = addr};
+	if (code_write(tramp, code, s->plan.code_len, 0) ||
+	    code_write(addr, s->plan.patch, s->plan.patch_len, 1))
+		return ATTACH_E_NO_MEMORY;
+	return ATTACH_OK;
+}
+
+/* Makes a site for the wants [w, w + n), all at one address. NULL if it cannot. */
+static struct site *make_site(const struct want *w, u32 n, struct attach_refusal *why)
+{
+	struct site *s = heap_alloc(sizeof(*s) + n * sizeof(s->progs[0]));
+	struct site **at = vec_push(&agent.new_sites, sizeof(s));
+
+	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = w->addr};
+	if (at)
+		agent.new_sites.count--; /* there is room */
+	if (!s || !at)
+		goto fail;
 	for (u32 i = 0; i < n; i++) {
-		s->progs[i] = (struct site_prog){.link = w[i].link, .cookie = w[i].cookie};
-		w[i].link->refs++;
+		const struct agent_link *l = w[i].link;
+
+		s->progs[i] = (struct site_prog){.entry = l->prog->entry, .vm = &l->prog->vm, .stats = l->stats,
+						 .live = l->live, .cookie = w[i].cookie, .link = w[i].link,
+						 .filtered = l->pid >= 0};
 	}
 	s->count = n;
 	s->file_off = w->file_off;
+	if (plan_site(s, w->addr, why))
+		goto fail;
+	code_room_taken(s->area, s->plan.code_len);
+	for (u32 i = 0; i < n; i++)
+		w[i].link->refs++;
+	at[0] = s;
+	agent.new_sites.count++;
 	return s;
 fail:
-	if (s->area && !s->area->live) {
+	if (s && s->area && !s->area->live) {
 		s->area->live = 1;
 		code_room_free(s->area);
 	}
@@ -233,16 +300,32 @@ static bool same_site(const struct site *s, const struct want *w, u32 n)
 static int restore(struct site *s)
 {
 	s->retired = true;
-	return code_write(s->plan.addr, s->plan.orig, ATTACH_JMP_LEN, 1);
+	return code_write(s->plan.addr, s->plan.orig, s->plan.patch_len, 1);
+}
+
+static void report_group(const struct want *w, u32 n, const struct site *s, const struct attach_refusal *why)
+{
+	for (u32 i = 0; i < n; i++) {
+		struct agent_probe *p = report(w[i].link->id, s ? PROBE_ATTACHED : PROBE_REFUSED,
+					       s ? 0 : why->error, w->addr, w[i].file_off);
+
+		if (p && s) {
+			p->window = s->plan.window;
+		} else if (p) {
+			p->where = why->where;
+			p->insn_len = why->len;
+			memcpy(p->insn, why->insn, sizeof(p->insn));
+		}
+	}
 }
 
 static void take_group(const struct want *w, u32 n)
 {
 	struct site *old = site_at(w->addr), *s = old;
-	u32 reason = 0;
+	struct attach_refusal why;
 
 	if (!old || !same_site(old, w, n)) {
-		s = make_site(w, n, &reason);
+		s = make_site(w, n, &why);
 		if (s) {
 			if (old)
 				old->retired = true;
@@ -254,9 +337,7 @@ static void take_group(const struct want *w, u32 n)
 			restore(old);
 		}
 	}
-	for (u32 i = 0; i < n; i++)
-		report(w[i].link->id, s ? PROBE_ATTACHED : PROBE_REFUSED, reason, w->addr,
-		       w[i].file_off, s ? s->plan.window : 0);
+	report_group(w, n, s, &why);
 }
 
 /* Restores sites whose address nobody asks for any more. */
@@ -324,7 +405,10 @@ int sync_probes(bool none)
 		err = collect_wants();
 	identity_begin(none);
 	if (!err)
+		err = index_sites();
+	if (!err)
 		err = restore_unwanted();
+	place_forget();
 	w = agent.wants.data;
 	for (u32 i = 0, n; !err && i < agent.wants.count; i += n) {
 		for (n = 1; i + n < agent.wants.count && w[i + n].addr == w[i].addr; n++)

@@ -9,9 +9,16 @@
  *     trampoline: save, build struct pt_regs, call handler(arg, regs), restore,
  *                 displaced instructions (relocated), jmp back
  *
- * General-purpose registers and flags are preserved (rdi.. may be changed by the handler through
- * regs where ATTACH_F_WRITE_REGS is set); vector registers are never touched; the red zone is
- * skipped. The stack is aligned to 16 at the call.
+ * A call of five to eight bytes at the address is replaced by a call of the trampoline instead, which
+ * pushes the right return address and keeps the processor's prediction of returns; it ends with a jump to what was called.
+ *
+ * All registers and flags are preserved; vector registers are never touched; the red zone is
+ * skipped. The handler runs with the stack aligned to 16 and the direction flag clear, and sees what the kernel's
+ * uprobe shows.
+ *
+ * When is a window safe? Nothing may ever go on inside it: no branch from anywhere may lead there (function.h finds the
+ * branches), no call may return there, no restartable sequence may cover it, and it must not reach into another function.
+ * What cannot be shown is refused, with the instruction that is in the way.
  */
 #ifndef LIMPET_ATTACH_ATTACH_H
 #define LIMPET_ATTACH_ATTACH_H
@@ -26,10 +33,19 @@ struct attach_regs {
 
 typedef void attach_handler(void *arg, struct attach_regs *regs);
 
-#define ATTACH_JMP_LEN      5
-#define ATTACH_WINDOW_MAX   20  /* bytes of text a patch may displace: 5 + a 15-byte insn */
-#define ATTACH_TEXT_WANTED  32  /* bytes from the address that attach_plan() wants to see */
-#define ATTACH_TRAMP_MAX    512 /* bytes a trampoline takes at most */
+/* The call that a trampoline makes. */
+struct attach_call {
+	attach_handler *handler;
+	void *arg;
+	const void *live; /* u32: the call is left out while it is 0; NULL: always made */
+};
+
+#define ATTACH_JMP_LEN    5
+#define ATTACH_PATCH_MAX  8   /* bytes written over the text */
+#define ATTACH_WINDOW_MAX 20  /* bytes of text a patch may displace: 5 + a 15-byte insn */
+#define ATTACH_TEXT_WANTED 32 /* bytes from the address that attach_plan() wants to see */
+#define ATTACH_TRAMP_MAX  448 /* bytes a trampoline takes at most */
+#define ATTACH_INSN_MAX   15
 
 /* Why an address cannot be probed; attach_reason() gives the words. */
 enum attach_error {
@@ -41,37 +57,50 @@ enum attach_error {
 	ATTACH_E_RANGE,       /* trampoline further than 2 GiB */
 	ATTACH_E_RSEQ,        /* inside a restartable sequence */
 	ATTACH_E_NOT_CODE,    /* not in an executable mapping */
+	ATTACH_E_BREAKPOINT,  /* a breakpoint is there: a debugger's */
+	ATTACH_E_OVERLAP,     /* its window overlaps that of another probe */
+	ATTACH_E_NOT_INSN,    /* not the beginning of an instruction */
+	ATTACH_E_NO_MEMORY,
 };
+
+/* What is in the way, for people. */
+struct attach_refusal {
+	u32 error;                /* enum attach_error */
+	u8 len;                   /* bytes of insn */
+	u8 insn[ATTACH_INSN_MAX]; /* the instruction in the way, len 0: none to show */
+	u64 where;                /* its address; BRANCH_IN: where the branch leads */
+};
+
+/* Text as it was before any patch, from the probed address on. */
+struct attach_text {
+	const u8 *bytes;
+	size_t len; /* readable, at least ATTACH_TEXT_WANTED unless the mapping or the room for the window ends */
+	size_t own; /* up to the end of the function; ATTACH_OWN_UNKNOWN where that is not known */
+};
+#define ATTACH_OWN_UNKNOWN (~(size_t)0)
 
 /* A planned patch. All addresses are those of the target. */
 struct attach_plan {
 	u64 addr;
 	u64 tramp;
-	u8 window;                     /* displaced bytes, a whole number of instructions, >= 5 */
+	u8 window;                     /* displaced bytes: instructions, and padding behind the last, >= 5 */
 	u8 insn_count;
 	u8 insn_off[ATTACH_WINDOW_MAX];   /* offset of each displaced instruction in the window */
 	u16 moved_off[ATTACH_WINDOW_MAX]; /* offset of its relocated form in the trampoline */
 	u16 code_len;                  /* bytes of trampoline */
 	u8 orig[ATTACH_WINDOW_MAX];    /* the bytes that were there */
-	u8 patch[ATTACH_JMP_LEN];      /* what goes to addr .. addr + 4 */
+	u8 patch_len;
+	u8 patch[ATTACH_PATCH_MAX];    /* what goes to addr .. addr + patch_len - 1 */
 };
 
 /*
- * Plans a probe at `addr`, whose text is at `text` (text_len bytes are readable, at least
- * ATTACH_TEXT_WANTED unless the mapping ends), with a trampoline that will run at `tramp`. Writes
- * the trampoline to `code` (cap >= ATTACH_TRAMP_MAX). Returns enum attach_error; *ret only on
- * ATTACH_OK.
+ * Plans a probe at `addr` with a trampoline that will run at `tramp` and makes `call`. Writes the trampoline to `code` (cap >= ATTACH_TRAMP_MAX). ATTACH_OK, or
+ * the error, which is also in *ret_why then; *ret only on ATTACH_OK. Whether something leads into the window is
+ * for the caller to find out.
  */
-enum attach_error attach_plan(const u8 *text, size_t text_len, u64 addr, u64 tramp,
-			      attach_handler *handler, void *arg, u8 *code, size_t cap,
-			      struct attach_plan *ret);
-
-/*
- * True when a direct branch in [text, text + len), which runs at `base`, targets an address in
- * (addr, addr + window), that is, the inside of a patch. A linear sweep; stops at what it cannot
- * decode.
- */
-bool attach_branch_into(const u8 *text, size_t len, u64 base, u64 addr, u32 window);
+enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tramp,
+			      const struct attach_call *call, u8 *code, size_t cap,
+			      struct attach_plan *ret, struct attach_refusal *ret_why);
 
 /*
  * Where a thread whose program counter is at `pc`, inside the window, goes on: the address of the

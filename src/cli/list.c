@@ -135,7 +135,7 @@ static struct json_object *link_facts(struct store *s, u32 id)
 		json_object_object_add(o, "return", json_object_new_boolean(l->flags & PROBE_F_RETURN));
 		json_object_object_add(o, "pid", json_object_new_int(l->pid));
 		json_object_object_add(o, "live", json_object_new_boolean(atomic_load(&l->live) != 0));
-		add_int(o, "hits", atomic_load(&st->hits));
+		add_int(o, "hits", link_hits(st));
 		add_int(o, "faults", atomic_load(&st->faults));
 		add_int(o, "budget", atomic_load(&st->budget));
 		add_int(o, "skipped", atomic_load(&st->skipped));

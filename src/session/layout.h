@@ -40,7 +40,7 @@
 #include "base/types.h"
 #include "bpf/insn.h"
 
-#define SESSION_LAYOUT_VERSION 1
+#define SESSION_LAYOUT_VERSION 2
 #define SESSION_MAGIC          0x736574657073656cULL
 #define SESSION_TOOLS          256
 #define SESSION_PATH_MAX       4096
@@ -133,15 +133,34 @@ struct link_file {
 	char path[SESSION_PATH_MAX / 4]; /* the probed file as the tool named it, for people */
 };
 
-/* The last page of a link file: the one part that targets write. Advisory numbers. */
+/*
+ * The last page of a link file: the one part that targets write. Advisory numbers. Hits are counted in several
+ * lines, so that threads on different processors do not wait for each other, and without a locked instruction, so
+ * two threads that hit the same line at the same instant may count as one.
+ */
+#define LINK_HIT_LINES 32
+
 struct link_stats {
-	_Atomic u64 hits;        /* runs of the program */
 	_Atomic u64 faults;      /* ended by a bad access or argument */
 	_Atomic u64 budget;      /* ended by the back-edge budget */
 	_Atomic u64 skipped;     /* not run: no memory, program not compiled, ... */
 	_Atomic u64 last_fault_insn;
 	_Atomic u64 last_fault_addr;
+	u64 pad[3];
+	struct {
+		_Atomic u64 count; /* runs of the program */
+		u64 pad[7];
+	} hits[LINK_HIT_LINES];
 };
+
+static inline u64 link_hits(const struct link_stats *s)
+{
+	u64 n = 0;
+
+	for (u32 i = 0; i < LINK_HIT_LINES; i++)
+		n += atomic_load_explicit(&s->hits[i].count, memory_order_relaxed);
+	return n;
+}
 
 /* What perf_event_open() made: a uprobe (or other) event a tool will attach programs to. */
 struct event_file {
@@ -171,6 +190,7 @@ struct btf_file {
 };
 
 _Static_assert(sizeof(struct link_file) <= 2048, "link_file must leave room in its page");
+_Static_assert(sizeof(struct link_stats) <= 4096, "link_stats is one page");
 _Static_assert(sizeof(struct event_file) <= 2048, "event_file must fit its page");
 
 #endif

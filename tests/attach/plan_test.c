@@ -20,9 +20,11 @@ static void handler(void *arg, struct attach_regs *regs)
 
 static u8 *page;
 
-/* Patches the code placed at page + at; its planned window, or minus the refusal. */
-static int probe(const u8 *code, size_t len, size_t at)
+/* Patches the function [page, page + end) at page + at; its planned window, or minus the refusal. */
+static int probe(const u8 *code, size_t len, size_t at, size_t end)
 {
+	struct attach_call call = {handler, (void *)1L, NULL};
+	struct attach_refusal why;
 	struct attach_plan plan;
 	enum attach_error err;
 
@@ -31,11 +33,11 @@ static int probe(const u8 *code, size_t len, size_t at)
 	memset(page, 0x90, 4096);
 	memcpy(page, code, len);
 	page[len] = 0xc3;
-	err = attach_plan(page + at, 64, (u64)page + at, (u64)page + 4096, handler, (void *)1L, page + 4096,
-			  ATTACH_TRAMP_MAX, &plan);
+	err = attach_plan(&(struct attach_text){page + at, 32, end - at}, (u64)page + at, (u64)page + 4096, &call,
+			  page + 4096, ATTACH_TRAMP_MAX, &plan, &why);
 	if (err)
 		return -(int)err;
-	memcpy(page + at, plan.patch, ATTACH_JMP_LEN);
+	memcpy(page + at, plan.patch, plan.patch_len);
 	hits = 0;
 	return plan.window;
 }
@@ -43,7 +45,7 @@ static int probe(const u8 *code, size_t len, size_t at)
 #define PROBE(at, ...)                                                                             \
 	({                                                                                         \
 		const u8 code_[] = {__VA_ARGS__};                                                  \
-		probe(code_, sizeof(code_), at);                                                   \
+		probe(code_, sizeof(code_), at, sizeof(code_) + 1);                                                   \
 	})
 #define CALL(a, b) (((long (*)(long, long))page)((a), (b)))
 
@@ -68,7 +70,12 @@ TEST(endbr64_and_arithmetic)
 
 TEST(a_short_function_before_padding)
 {
-	CHECK_EQ(PROBE(0, 0x89, 0xf8, 0xc3, 0xcc, 0xcc, 0xcc), 5);
+	static const u8 code[] = {0x89, 0xf8, 0xc3, 0xcc, 0xcc, 0xcc}, nops[] = {0x89, 0xf8, 0xc3, 0x0f, 0x1f, 0x40, 0x00};
+
+	CHECK_EQ(probe(nops, sizeof(nops), 0, 4), -ATTACH_E_SHORT);
+	CHECK_EQ(probe(nops, sizeof(nops), 0, 3), 5);
+	CHECK_EQ(CALL(7, 0), 7);
+	CHECK_EQ(probe(code, sizeof(code), 0, 3), 5);
 	CHECK_EQ(CALL(7, 0), 7);
 	CHECK_EQ(hits, 1);
 }
@@ -121,17 +128,14 @@ TEST(what_cannot_be_probed_is_refused)
 	CHECK_EQ(PROBE(0, 0x06, 0x55, 0x55), -ATTACH_E_DECODE);
 	CHECK_EQ(PROBE(0, 0xc3, 0x55, 0x55), -ATTACH_E_SHORT);
 	CHECK_EQ(PROBE(0, 0x0f, 0x05, 0xc3), -ATTACH_E_RELOCATE);
-	CHECK_EQ(PROBE(0, 0xff, 0xd0, 0xc3), -ATTACH_E_RELOCATE);
-	CHECK_EQ(PROBE(0, 0xe3, 0x10, 0xc3), -ATTACH_E_RELOCATE);
+	CHECK_EQ(PROBE(0, 0xff, 0xd0, 0xc3), -ATTACH_E_SHORT);
+	CHECK_EQ(PROBE(0, 0xff, 0xd4, 0x90, 0x90, 0x90, 0xc3), -ATTACH_E_RELOCATE);
+	CHECK_EQ(PROBE(0, 0xff, 0x18, 0x90, 0x90, 0x90, 0xc3), -ATTACH_E_RELOCATE);
+	CHECK_EQ(PROBE(0, 0xc7, 0xf8, 0, 0, 0, 0, 0xc3), -ATTACH_E_RELOCATE);
+	CHECK_EQ(PROBE(0, 0x90, 0xcc, 0x90, 0x90, 0x90, 0xc3), -ATTACH_E_BREAKPOINT);
+	CHECK_EQ(PROBE(0, 0x67, 0x8b, 0x05, 0, 0, 0, 0, 0xc3), -ATTACH_E_RELOCATE);
 }
 
-TEST(branches_into_a_window_are_found)
-{
-	static const u8 back[] = {0x55, 0x89, 0xf8, 0x89, 0xf8, 0x75, 0xfa, 0xc3};
-
-	CHECK(attach_branch_into(back, sizeof(back), 0x1000, 0x1000, 5));
-	CHECK(!attach_branch_into(back, sizeof(back), 0x1000, 0x1003, 2));
-}
 
 TEST(the_decoder_never_reads_past_the_end)
 {

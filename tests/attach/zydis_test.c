@@ -153,8 +153,12 @@ static bool compare_file(const char *path, struct tally *t)
 	Elf *elf;
 	bool good;
 
-	if (fd < 0 || fstat(fd, &st))
+	if (fd < 0)
 		return false;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return false;
+	}
 	image = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	close(fd);
 	if (image == MAP_FAILED)
@@ -166,6 +170,13 @@ static bool compare_file(const char *path, struct tally *t)
 	elf_end(elf);
 	munmap(image, (size_t)st.st_size);
 	return good;
+}
+
+static bool is_link(const char *path)
+{
+	struct stat st;
+
+	return !lstat(path, &st) && S_ISLNK(st.st_mode);
 }
 
 static unsigned compare_files(const char *const *patterns, struct tally *t)
@@ -180,6 +191,8 @@ static unsigned compare_files(const char *const *patterns, struct tally *t)
 		for (size_t i = 0; i < g.gl_pathc; i++) {
 			struct tally one = {0};
 
+			if (is_link(g.gl_pathv[i]) && g.gl_pathc > 1)
+				continue;
 			if (!compare_file(g.gl_pathv[i], &one))
 				continue;
 			files++;

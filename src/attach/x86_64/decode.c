@@ -280,6 +280,7 @@ static bool vector_index(const struct cursor *c, const struct x86_insn *in)
 static bool registers_fit(const struct cursor *c, const struct x86_insn *in, const struct opcode_class *cl)
 {
 	u32 reg = (in->modrm >> 3 & 7) | c->reg_ext, vvvv = ~c->vvvv & 31;
+	u32 rm = (in->modrm & 7) | c->rm_ext | c->index_ext << 1;
 	bool mod3 = in->modrm >> 6 == 3;
 
 	if ((cl->flags & OPCODE_REG_8 && reg > 7) || (cl->flags & OPCODE_VVVV_8 && vvvv > 7))
@@ -294,8 +295,14 @@ static bool registers_fit(const struct cursor *c, const struct x86_insn *in, con
 		/* V' extends the index; prefetches have an opcode in reg */
 		return !(vvvv & 15) && (in->opcode >= 0xc0 || reg != (index | (vvvv & 16)));
 	}
-	if (c->space == SPACE_VEX + 1 && in->opcode == 0x5e) /* tiles */
+	if (c->space == SPACE_VEX + 1 && in->opcode == 0x4b && (in->modrm & 7) != 4)
+		return false; /* tiles are loaded and stored by rows */
+	if (c->space == SPACE_VEX + 1 && in->opcode == 0x49 && mod3 && in->modrm & 7)
+		return false;
+	if (c->space == SPACE_VEX + 1 && (in->opcode == 0x5c || in->opcode == 0x5e))
 		return !c->rm_ext && distinct(reg, in->modrm & 7, vvvv);
+	if (c->space == SPACE_EVEX + 4 && (in->opcode & 0x7e) == 0x56 && (reg == vvvv || (mod3 && reg == rm)))
+		return false; /* complex products */
 	if (c->space == SPACE_EVEX && in->opcode == 0x73 && (reg & 3) == 3 && (c->aaa || c->z))
 		return false; /* shifts of whole lanes have no mask */
 	return !vvvv || cl->flags & (mod3 ? OPCODE_VVVV_REG : OPCODE_VVVV_MEM);

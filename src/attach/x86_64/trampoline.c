@@ -1,301 +1,255 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Planning a probe: the window of displaced instructions, their relocated forms, and the trampoline.
+ * Planning a probe: the window of displaced instructions, and the trampoline.
  *
- *     rsp at the probe = R
+ *     rsp at the probe = R (a call's return address below it when the patch is a call)
  *     R - 128 ..         red zone, untouched
- *     R - 128 - FRAME    struct attach_regs, then what lahf and seto found
+ *     R - 128 - 168      struct attach_regs, pushed from its end
  *     below, aligned     the handler's call
  *
- * Flags come back by `add $0x7f, %al` (sets OF when seto had stored 1) and sahf. The direction flag
- * is the ABI's business at calls and is left alone.
+ * Programs see every register, so all are pushed; only what the handler may change is popped. Of the flags,
+ * arithmetic ones come back by sahf and an addition that overflows or not; popf, which costs three times
+ * the rest, only runs where the direction or alignment check flag was set. rbx keeps the
+ * frame. After the call the frame's cs is cleared: keepers that scan stacks tell living
+ * frames by it (agent/agent.h).
  */
-#include "attach/attach.h"
-#include "attach/decode.h"
-#include "base/mem.h"
+#include "attach/x86_64/emit.h"
 
-#define RED_ZONE 128
-#define FLAGS_AT ((u32)sizeof(struct attach_regs))
-#define FRAME    (FLAGS_AT + 8)
-#define REGS(f)  ((u32)offsetof(struct attach_regs, f))
+#define RED_ZONE   128
+#define REGS(f)    ((u8)offsetof(struct attach_regs, f))
+#define ODD_FLAGS  0x00, 0x04, 0x04, 0x00 /* DF, AC: not as C code expects them */
 
-/* Writes code with a sticky error: emit on, look at `full` once at the end. */
-struct emit {
-	u8 *code;
-	size_t cap, len;
-	u64 at; /* address of code[0] */
-	bool full;
-};
-
-static void bytes(struct emit *e, const void *p, size_t n)
+/* push_all ends with rsp at struct attach_regs; rip and rsp are put in afterwards. */
+static void emit_save(struct emit *e, u64 addr, u32 pushed)
 {
-	if (e->len + n > e->cap) {
-		e->full = true;
-		return;
-	}
-	memcpy(e->code + e->len, p, n);
-	e->len += n;
+	EMIT(e, 0x48, 0x8d, 0x64, 0x24, 0x80, /* lea -128(%rsp), %rsp */
+	     0x6a, 0x2b,                     /* push $0x2b: ss */
+	     0x54,                           /* push %rsp: its place */
+	     0x9c,                           /* pushf */
+	     0x6a, 0x33,                     /* push $0x33: cs */
+	     0x50,                           /* push %rax: rip's place */
+	     0x6a, 0xff,                     /* push $-1: orig_rax */
+	     0x57, 0x56, 0x52, 0x51, 0x50,   /* push rdi, rsi, rdx, rcx, rax, */
+	     0x41, 0x50, 0x41, 0x51, 0x41, 0x52, 0x41, 0x53, /* r8 .. r11, */
+	     0x53, 0x55,                     /* rbx, rbp, */
+	     0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, /* r12 .. r15 */
+	     0x48, 0x8d, 0x8c, 0x24);        /* lea R(%rsp), %rcx */
+	emit32(e, (u32)sizeof(struct attach_regs) + RED_ZONE + pushed);
+	EMIT(e, 0x48, 0x8d, 0x05); /* lea addr(%rip), %rax */
+	emit_rel32(e, addr);
+	EMIT(e, 0x48, 0x89, 0x8c, 0x24, REGS(rsp), 0, 0, 0,  /* mov %rcx, rsp(%rsp) */
+	     0x48, 0x89, 0x84, 0x24, REGS(rip), 0, 0, 0);    /* mov %rax, rip(%rsp) */
 }
 
-#define CODE(e, ...)                                                                               \
-	do {                                                                                       \
-		const u8 code_[] = {__VA_ARGS__};                                                  \
-		bytes(e, code_, sizeof(code_));                                                    \
-	} while (0)
-
-static void imm32(struct emit *e, u32 v)
+/* Jumps to code out of the way when a flag is set that is not at calls. Returns where the distance is. */
+static size_t emit_odd_flags_test(struct emit *e)
 {
-	bytes(e, &v, 4);
+	EMIT(e, 0xf7, 0x83, REGS(eflags), 0, 0, 0, ODD_FLAGS, /* testl $.., eflags(%rbx) */
+	     0x0f, 0x85, 0, 0, 0, 0);                         /* jnz */
+	return e->len - 4;
 }
 
-static void imm64(struct emit *e, u64 v)
-{
-	bytes(e, &v, 8);
-}
-
-static bool fits32(s64 v)
-{
-	return v == (s32)v;
-}
-
-/* mov between a register (0 - 15) and a slot of the frame. */
-static void frame_slot(struct emit *e, u8 opcode, u8 reg, u32 off)
-{
-	CODE(e, (u8)(0x48 | (reg >> 3) << 2), opcode, (u8)(0x84 | (reg & 7) << 3), 0x24);
-	imm32(e, off);
-}
-
-static void save(struct emit *e, u8 reg, u32 off)
-{
-	frame_slot(e, 0x89, reg, off);
-}
-
-static void restore(struct emit *e, u8 reg, u32 off)
-{
-	frame_slot(e, 0x8b, reg, off);
-}
-
-/* movq $v, off(%rsp) */
-static void slot_constant(struct emit *e, u32 off, u32 v)
-{
-	CODE(e, 0x48, 0xc7, 0x84, 0x24);
-	imm32(e, off);
-	imm32(e, v);
-}
-
-/* Hardware register numbers and their places in struct attach_regs. */
-static const struct {
-	u8 reg;
-	u8 off;
-	bool callers; /* the handler may change it */
-} registers[] = {
-	{0, REGS(rax), true},  {1, REGS(rcx), true},  {2, REGS(rdx), true},  {3, REGS(rbx), true},
-	{5, REGS(rbp), false}, {6, REGS(rsi), true},  {7, REGS(rdi), true},  {8, REGS(r8), true},
-	{9, REGS(r9), true},   {10, REGS(r10), true}, {11, REGS(r11), true}, {12, REGS(r12), false},
-	{13, REGS(r13), false}, {14, REGS(r14), false}, {15, REGS(r15), false},
-};
-
-static void emit_save(struct emit *e, u64 addr)
-{
-	CODE(e, 0x48, 0x8d, 0xa4, 0x24); /* lea -(RED_ZONE + FRAME)(%rsp), %rsp */
-	imm32(e, 0u - (RED_ZONE + FRAME));
-	for (u32 i = 0; i < ARRAY_SIZE(registers); i++)
-		save(e, registers[i].reg, registers[i].off);
-	CODE(e, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto %al */
-	save(e, 0, FLAGS_AT);
-	CODE(e, 0x0f, 0xb6, 0xcc,       /* movzbl %ah, %ecx */
-	     0x0f, 0xb6, 0xc0,           /* movzbl %al, %eax */
-	     0xc1, 0xe0, 0x0b,           /* shl $11, %eax */
-	     0x8d, 0x8c, 0x01);          /* lea 0x200(%rcx,%rax), %ecx */
-	imm32(e, 0x200);
-	save(e, 1, REGS(eflags));
-	CODE(e, 0x48, 0x8d, 0x84, 0x24); /* lea RED_ZONE + FRAME(%rsp), %rax */
-	imm32(e, RED_ZONE + FRAME);
-	save(e, 0, REGS(rsp));
-	CODE(e, 0x48, 0xb8); /* movabs $addr, %rax */
-	imm64(e, addr);
-	save(e, 0, REGS(rip));
-	slot_constant(e, REGS(orig_rax), 0xffffffff);
-	slot_constant(e, REGS(cs), 0x33);
-	slot_constant(e, REGS(ss), 0x2b);
-}
-
-static void emit_call(struct emit *e, attach_handler *handler, void *arg)
+static void emit_call(struct emit *e, const struct attach_call *c)
 {
 	s64 rel;
+	size_t skip = 0;
 
-	CODE(e, 0x48, 0xbf); /* movabs $arg, %rdi */
-	imm64(e, (u64)arg);
-	CODE(e, 0x48, 0x89, 0xe6,            /* mov %rsp, %rsi */
-	     0x48, 0x89, 0xe3,               /* mov %rsp, %rbx */
-	     0x48, 0x83, 0xe4, 0xf0);        /* and $-16, %rsp */
-	rel = (s64)((u64)handler - (e->at + e->len + 5));
-	if (fits32(rel)) {
-		CODE(e, 0xe8);
-		imm32(e, (u32)rel);
+	if (c->live) {
+		EMIT(e, 0x48, 0xb8); /* movabs $live, %rax */
+		emit64(e, (u64)c->live);
+		EMIT(e, 0x83, 0x38, 0x00, /* cmpl $0, (%rax) */
+		     0x74, 0);            /* je behind the call */
+		skip = e->len;
+	}
+	EMIT(e, 0x48, 0xbf); /* movabs $arg, %rdi */
+	emit64(e, (u64)c->arg);
+	EMIT(e, 0x48, 0x89, 0xde); /* mov %rbx, %rsi */
+	rel = (s64)((u64)c->handler - (e->at + e->len + 5));
+	if (rel == (s32)rel) {
+		EMIT(e, 0xe8);
+		emit32(e, (u32)rel);
 	} else {
-		CODE(e, 0x48, 0xb8); /* movabs $handler, %rax; call *%rax */
-		imm64(e, (u64)handler);
-		CODE(e, 0xff, 0xd0);
+		EMIT(e, 0x48, 0xb8); /* movabs $handler, %rax; call *%rax */
+		emit64(e, (u64)c->handler);
+		EMIT(e, 0xff, 0xd0);
 	}
-	CODE(e, 0x48, 0x89, 0xdc); /* mov %rbx, %rsp */
+	if (skip && !e->full)
+		e->code[skip - 1] = (u8)(e->len - skip);
 }
 
-static void emit_restore(struct emit *e)
+/* Returns where the distance to the code for odd flags is, and where that comes back to. */
+static size_t emit_restore(struct emit *e, size_t *ret_back)
 {
-	restore(e, 0, FLAGS_AT);
-	CODE(e, 0x04, 0x7f, 0x9e); /* add $0x7f, %al; sahf */
-	for (u32 i = 0; i < ARRAY_SIZE(registers); i++)
-		if (registers[i].callers)
-			restore(e, registers[i].reg, registers[i].off);
-	CODE(e, 0x48, 0x8d, 0xa4, 0x24); /* lea RED_ZONE + FRAME(%rsp), %rsp */
-	imm32(e, RED_ZONE + FRAME);
+	size_t odd;
+
+	EMIT(e, 0x48, 0xc7, 0x83, REGS(cs), 0, 0, 0, 0, 0, 0, 0); /* movq $0, cs(%rbx) */
+	odd = emit_odd_flags_test(e);
+	EMIT(e, 0x0f, 0xb6, 0x83, REGS(eflags) + 1, 0, 0, 0,  /* movzbl eflags+1(%rbx), %eax */
+	     0x24, 0x08,                                      /* and $8, %al: OF */
+	     0x04, 0x78,                                      /* add $0x78, %al */
+	     0x8a, 0xa3, REGS(eflags), 0, 0, 0,               /* mov eflags(%rbx), %ah */
+	     0x9e);                                           /* sahf */
+	*ret_back = e->len;
+	EMIT(e, 0x48, 0x8d, 0x63, REGS(rbx),            /* lea rbx(%rbx), %rsp */
+	     0x5b,                                      /* pop rbx, */
+	     0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58, /* r11 .. r8, */
+	     0x58, 0x59, 0x5a, 0x5e, 0x5f,              /* rax, rcx, rdx, rsi, rdi */
+	     0x48, 0x8d, 0xa4, 0x24);                   /* lea (%rsp), %rsp to where it was */
+	emit32(e, (u32)(sizeof(struct attach_regs) - REGS(orig_rax)) + RED_ZONE);
+	return odd;
 }
 
-static bool jump_to(struct emit *e, u64 to)
+/* The way out and back for threads with the direction or alignment check flag set. */
+static void emit_odd_flags(struct emit *e, size_t odd_in, size_t back_in, size_t odd_out, size_t back_out)
 {
-	s64 rel = (s64)(to - (e->at + e->len + 5));
-
-	CODE(e, 0xe9);
-	imm32(e, (u32)rel);
-	return fits32(rel);
-}
-
-/* The relocated form of one instruction that was at `pc`. */
-static enum attach_error emit_moved(struct emit *e, const u8 *code, const struct x86_insn *in, u64 pc)
-{
-	u64 next = pc + in->len, target = next + (u64)in->rel;
-	size_t start = e->len;
-	s64 disp;
-
-	if (in->rel_off && in->opsize) /* processors differ in what that means */
-		return ATTACH_E_RELOCATE;
-	switch (in->flow) {
-	case X86_FLOW_JCC:
-		if (!in->map && (in->opcode & 0xf0) != 0x70) /* loop, jrcxz, xbegin */
-			return ATTACH_E_RELOCATE;
-		CODE(e, 0x0f, (u8)(0x80 | (in->opcode & 15)));
-		disp = (s64)(target - (e->at + e->len + 4));
-		imm32(e, (u32)disp);
-		return fits32(disp) ? ATTACH_OK : ATTACH_E_RANGE;
-	case X86_FLOW_JMP:
-		return jump_to(e, target) ? ATTACH_OK : ATTACH_E_RANGE;
-	case X86_FLOW_CALL:
-		/* Below the red zone nothing lives at a call: push the original return address. */
-		CODE(e, 0x68); /* push $low32, sign-extended; then the high half */
-		imm32(e, (u32)next);
-		CODE(e, 0xc7, 0x44, 0x24, 0x04);
-		imm32(e, (u32)(next >> 32));
-		return jump_to(e, target) ? ATTACH_OK : ATTACH_E_RANGE;
-	case X86_FLOW_CALL_IND:
-	case X86_FLOW_SYSCALL:
-	case X86_FLOW_TRAP:
-		return ATTACH_E_RELOCATE;
-	default:
-		bytes(e, code, in->len);
-	}
-	if (in->disp_off && in->addrsize)
-		return ATTACH_E_RELOCATE;
-	if (in->disp_off && !e->full) {
-		u32 moved;
-
-		disp = (s64)(next + (u64)(s64)in->disp - (e->at + e->len));
-		if (!fits32(disp))
-			return ATTACH_E_RANGE;
-		moved = (u32)disp;
-		memcpy(e->code + start + in->disp_off, &moved, 4);
-	}
-	return ATTACH_OK;
+	emit_lands_here(e, odd_in);
+	EMIT(e, 0x9c,                                     /* pushf */
+	     0x81, 0x24, 0x24, 0xff, 0xfb, 0xfb, 0xff,    /* andl $~(DF | AC), (%rsp) */
+	     0x9d);                                       /* popf */
+	emit_jmp(e, e->at + back_in);
+	emit_lands_here(e, odd_out);
+	EMIT(e, 0xff, 0xb3, REGS(eflags), 0, 0, 0,        /* push eflags(%rbx) */
+	     0x81, 0x24, 0x24, 0xff, 0xfe, 0xff, 0xff,    /* andl $~TF, (%rsp): a debugger's business */
+	     0x9d);                                       /* popf */
+	emit_jmp(e, e->at + back_out);
 }
 
 static bool ends_flow(const struct x86_insn *in)
 {
 	return in->flow == X86_FLOW_JMP || in->flow == X86_FLOW_JMP_IND || in->flow == X86_FLOW_RET ||
-	       in->flow == X86_FLOW_CALL;
+	       in->flow == X86_FLOW_CALL || in->flow == X86_FLOW_CALL_IND;
 }
 
-/* Bytes after an instruction that ends the flow are free when they are padding. */
-static bool is_padding(const u8 *p, u32 n)
+/*
+ * The bytes after an instruction that ends the flow are free where they are padding. Where the end of
+ * the function is not known, a nop on a boundary of 16 may be another function's first.
+ */
+static bool is_padding(const struct attach_text *t, u64 addr, u32 from)
 {
-	for (u32 i = 0; i < n; i++)
-		if (p[i] != 0x90 && p[i] != 0xcc)
+	bool known = t->own != ATTACH_OWN_UNKNOWN;
+
+	if (t->len < ATTACH_JMP_LEN || (known && from < t->own))
+		return false;
+	for (u32 i = from; i < ATTACH_JMP_LEN; i++) {
+		u8 b = t->bytes[i];
+		struct x86_insn in;
+
+		if (!known && !((addr + i) & 15))
 			return false;
+		if (b == 0x90 || b == 0xcc || (known && !b))
+			continue;
+		/* nopw, nopl and the like reach over the rest */
+		if (!known || x86_decode(t->bytes + i, t->len - i, &in) < 0 || in.map != 1 || in.opcode != 0x1f)
+			return false;
+		i += in.len - 1u;
+	}
 	return true;
 }
 
-/* Displaced instructions, until five bytes are free. */
-static enum attach_error emit_window(struct emit *e, const u8 *text, size_t len, u64 addr,
-				     struct attach_plan *plan)
+static enum attach_error refuse(struct attach_refusal *why, enum attach_error e, const struct attach_text *t,
+				u64 addr, u32 off, u32 len)
 {
-	struct x86_insn in = {0};
-
-	while (plan->window < ATTACH_JMP_LEN) {
-		enum attach_error err;
-
-		if (x86_decode(text + plan->window, len - plan->window, &in) < 0)
-			return ATTACH_E_DECODE;
-		plan->insn_off[plan->insn_count] = plan->window;
-		plan->moved_off[plan->insn_count++] = (u16)e->len;
-		err = emit_moved(e, text + plan->window, &in, addr + plan->window);
-		if (err)
-			return err;
-		plan->window += in.len;
-		if (!ends_flow(&in))
-			continue;
-		if (plan->window >= ATTACH_JMP_LEN)
-			return ATTACH_OK;
-		/* A call returns into the bytes behind it: they cannot be replaced. */
-		if (in.flow == X86_FLOW_CALL || len < ATTACH_JMP_LEN ||
-		    !is_padding(text + plan->window, ATTACH_JMP_LEN - plan->window))
-			return ATTACH_E_SHORT;
-		plan->window = ATTACH_JMP_LEN;
-		return ATTACH_OK;
-	}
-	return jump_to(e, addr + plan->window) ? ATTACH_OK : ATTACH_E_RANGE;
+	why->error = e;
+	why->where = addr + off;
+	why->len = (u8)(off >= t->len ? 0 : len > t->len - off ? t->len - off : len);
+	memcpy(why->insn, t->bytes + off, why->len);
+	return e;
 }
 
-enum attach_error attach_plan(const u8 *text, size_t text_len, u64 addr, u64 tramp,
-			      attach_handler *handler, void *arg, u8 *code, size_t cap,
-			      struct attach_plan *ret)
+/* One displaced instruction. */
+static enum attach_error move_one(struct emit *e, const struct attach_text *t, struct attach_plan *plan,
+				  struct x86_insn *in, struct attach_refusal *why)
 {
-	struct attach_plan plan = {.addr = addr, .tramp = tramp};
-	struct emit e = {.code = code, .cap = cap, .at = tramp};
-	s64 rel = (s64)(tramp - (addr + ATTACH_JMP_LEN));
+	bool returns = plan->patch_len && plan->patch[plan->patch_len - ATTACH_JMP_LEN] == 0xe8;
+	u32 off = plan->window;
 	enum attach_error err;
-	u32 rel32 = (u32)rel;
 
-	if (!fits32(rel))
-		return ATTACH_E_RANGE;
-	emit_save(&e, addr);
-	emit_call(&e, handler, arg);
-	emit_restore(&e);
-	err = emit_window(&e, text, text_len, addr, &plan);
+	if (x86_decode(t->bytes + off, t->len - off, in) < 0 || in->len > t->own - off)
+		return refuse(why, ATTACH_E_DECODE, t, plan->addr, off, ATTACH_INSN_MAX);
+	plan->insn_off[plan->insn_count] = (u8)off;
+	plan->moved_off[plan->insn_count++] = (u16)e->len;
+	err = !in->map && in->opcode == 0xcc ? ATTACH_E_BREAKPOINT :
+					      emit_moved(e, t->bytes + off, in, plan->addr + off, returns);
 	if (err)
-		return err;
-	if (e.full)
-		return ATTACH_E_RELOCATE;
-	plan.code_len = (u16)e.len;
-	memcpy(plan.orig, text, plan.window);
-	plan.patch[0] = 0xe9;
-	memcpy(plan.patch + 1, &rel32, 4);
-	*ret = plan;
+		return refuse(why, err, t, plan->addr, off, in->len);
+	plan->window += in->len;
 	return ATTACH_OK;
 }
 
-bool attach_branch_into(const u8 *text, size_t len, u64 base, u64 addr, u32 window)
+/* Displaced instructions, until there is room for the patch. */
+static enum attach_error emit_window(struct emit *e, const struct attach_text *t, struct attach_plan *plan,
+				     struct attach_refusal *why)
 {
+	struct x86_insn in = {0};
+
+	do {
+		enum attach_error err;
+		u32 off = plan->window;
+
+		if (off >= t->own || off >= t->len)
+			return refuse(why, ATTACH_E_SHORT, t, plan->addr, 0, off);
+		err = move_one(e, t, plan, &in, why);
+		if (err)
+			return err;
+		if (!ends_flow(&in))
+			continue;
+		if (plan->window >= plan->patch_len)
+			return ATTACH_OK;
+		/* A call returns into the bytes behind it: they cannot be replaced. */
+		if (in.flow == X86_FLOW_CALL || in.flow == X86_FLOW_CALL_IND || !is_padding(t, plan->addr, plan->window))
+			return refuse(why, ATTACH_E_SHORT, t, plan->addr, off, in.len);
+		plan->window = plan->patch_len;
+		return ATTACH_OK;
+	} while (plan->window < plan->patch_len);
+	return emit_jmp(e, plan->addr + plan->window) ? ATTACH_OK : refuse(why, ATTACH_E_RANGE, t, plan->addr, 0, 0);
+}
+
+/* jmp, or for a call of the right length a call, with prefixes that mean nothing in front. */
+static bool make_patch(struct attach_plan *plan, const struct attach_text *t)
+{
+	s64 rel;
+	u32 rel32;
 	struct x86_insn in;
+	bool call = x86_decode(t->bytes, t->len, &in) > 0 && (in.flow == X86_FLOW_CALL || in.flow == X86_FLOW_CALL_IND) &&
+		    in.len >= ATTACH_JMP_LEN && in.len <= ATTACH_PATCH_MAX;
 
-	for (size_t at = 0; at < len; at += in.len) {
-		u64 target;
+	plan->patch_len = call ? in.len : ATTACH_JMP_LEN;
+	memset(plan->patch, 0x2e, sizeof(plan->patch)); /* cs: */
+	plan->patch[plan->patch_len - ATTACH_JMP_LEN] = call ? 0xe8 : 0xe9;
+	rel = (s64)(plan->tramp - (plan->addr + plan->patch_len));
+	rel32 = (u32)rel;
+	memcpy(plan->patch + plan->patch_len - 4, &rel32, 4);
+	return rel == (s32)rel;
+}
 
-		if (x86_decode(text + at, len - at, &in) < 0)
-			return false;
-		target = base + at + in.len + (u64)in.rel;
-		if (in.rel_off && target > addr && target < addr + window)
-			return true;
-	}
-	return false;
+enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tramp,
+			      const struct attach_call *call, u8 *code, size_t cap,
+			      struct attach_plan *ret, struct attach_refusal *ret_why)
+{
+	struct attach_plan plan = {.addr = addr, .tramp = tramp};
+	struct emit e = {.code = code, .cap = cap, .at = tramp};
+	size_t odd_in, back_in, odd_out, back_out;
+	enum attach_error err;
+
+	if (!make_patch(&plan, text))
+		return refuse(ret_why, ATTACH_E_RANGE, text, addr, 0, 0);
+	emit_save(&e, addr, plan.patch[plan.patch_len - ATTACH_JMP_LEN] == 0xe8 ? 8 : 0);
+	EMIT(&e, 0x48, 0x89, 0xe3); /* mov %rsp, %rbx */
+	odd_in = emit_odd_flags_test(&e);
+	back_in = e.len;
+	EMIT(&e, 0x48, 0x83, 0xe4, 0xf0); /* and $-16, %rsp */
+	emit_call(&e, call);
+	odd_out = emit_restore(&e, &back_out);
+	err = emit_window(&e, text, &plan, ret_why);
+	if (err)
+		return err;
+	emit_odd_flags(&e, odd_in, back_in, odd_out, back_out);
+	if (e.full)
+		return refuse(ret_why, ATTACH_E_RELOCATE, text, addr, 0, 0);
+	plan.code_len = (u16)e.len;
+	memcpy(plan.orig, text->bytes, plan.window < text->len ? plan.window : text->len);
+	*ret = plan;
+	return ATTACH_OK;
 }
 
 u64 attach_moved_pc(const struct attach_plan *plan, u64 pc)
@@ -314,11 +268,15 @@ const char *attach_reason(enum attach_error e)
 		[ATTACH_OK] = "attached",
 		[ATTACH_E_DECODE] = "an instruction limpet does not know",
 		[ATTACH_E_SHORT] = "too short for a jump",
-		[ATTACH_E_BRANCH_IN] = "something jumps into its first bytes",
+		[ATTACH_E_BRANCH_IN] = "something jumps into the bytes a jump would replace",
 		[ATTACH_E_RELOCATE] = "an instruction that cannot be moved",
 		[ATTACH_E_RANGE] = "no room for a trampoline within 2 GiB",
 		[ATTACH_E_RSEQ] = "inside a restartable sequence",
 		[ATTACH_E_NOT_CODE] = "not in executable memory",
+		[ATTACH_E_BREAKPOINT] = "a breakpoint is set there",
+		[ATTACH_E_OVERLAP] = "too close to another probe",
+		[ATTACH_E_NOT_INSN] = "not the beginning of an instruction",
+		[ATTACH_E_NO_MEMORY] = "no memory",
 	};
 
 	return (u32)e < ARRAY_SIZE(words) ? words[e] : "unknown reason";

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is known about the code around a wanted address in this process: attach/function.h fed with the
+ * mappings of the current SYNC, and the original bytes of all patches laid over what is there. Wants come
+ * sorted by address, so what was found out about a function serves all of its probes.
+ */
+#include "agent/state.h"
+#include "attach/decode.h"
+#include "base/mem.h"
+
+struct rseq_range {
+	u64 start, end;
+};
+
+static struct {
+	struct attach_view view;
+	const struct agent_region *region; /* that view is of; NULL: none */
+	struct attach_function fn;         /* that targets are of; end 0: none */
+	struct vec targets;                /* u64[], sorted */
+	struct vec rseq;                   /* struct rseq_range[] */
+	u64 insn;                          /* an instruction of fn begins here */
+	enum attach_error err;             /* of fn */
+	struct attach_refusal why;
+} place;
+
+void place_forget(void)
+{
+	place.region = NULL;
+	place.fn.end = 0;
+	place.targets.count = place.rseq.count = 0;
+}
+
+void place_release(void)
+{
+	vec_free(&place.targets, sizeof(u64));
+	vec_free(&place.rseq, sizeof(struct rseq_range));
+	place_forget();
+}
+
+/* Index of the first region that ends behind addr. */
+static u32 region_index(u64 addr)
+{
+	u32 lo = 0, hi = agent.region_count;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (agent.regions[mid].end <= addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static bool same_file(const struct agent_region *a, const struct agent_region *b)
+{
+	return a->ino == b->ino && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor;
+}
+
+static bool readable(const struct attach_view *v, u64 addr, u64 len)
+{
+	u32 i = region_index(addr);
+
+	if (addr + len < addr)
+		return false;
+	for (u64 at = addr; i < agent.region_count; i++) {
+		const struct agent_region *r = &agent.regions[i];
+
+		if (r->start > at || !r->read || !same_file(r, place.region))
+			return false;
+		if (addr + len <= r->end)
+			return true;
+		at = r->end;
+	}
+	return false;
+}
+
+static size_t text(const struct attach_view *v, u64 addr, u8 *ret, size_t len)
+{
+	if (addr < v->text_start || addr >= v->text_end)
+		return 0;
+	if (len > v->text_end - addr)
+		len = v->text_end - addr;
+	memcpy(ret, (const void *)addr, len);
+	sites_overlay(ret, addr, len);
+	identity_overlay(ret, addr, len);
+	return len;
+}
+
+/* The mapping of the file's beginning that belongs to this one: the nearest below. */
+static u64 image_header(u32 i)
+{
+	const struct agent_region *r = &agent.regions[i];
+
+	for (i++; i-- > 0;)
+		if (same_file(&agent.regions[i], r) && !agent.regions[i].file_off)
+			return agent.regions[i].start;
+	return 0;
+}
+
+static bool enter_region(u64 addr)
+{
+	u32 i = region_index(addr);
+	const struct agent_region *r = &agent.regions[i];
+
+	if (i == agent.region_count || addr < r->start || !r->exec)
+		return false;
+	if (r == place.region)
+		return true;
+	place_forget();
+	place.region = r;
+	place.view = (struct attach_view){.text = text, .readable = readable, .text_start = r->start, .text_end = r->end};
+	place.view.eh_frame_hdr = attach_find_unwind(&place.view, image_header(i));
+	return true;
+}
+
+static bool add(struct attach_sink *s, u64 addr, enum attach_place kind)
+{
+	struct rseq_range *r;
+	u64 *t;
+
+	if (kind == PLACE_TARGET) {
+		t = vec_push(&place.targets, sizeof(*t));
+		if (t)
+			*t = addr;
+		return t;
+	}
+	if (kind == PLACE_RSEQ_END) {
+		((struct rseq_range *)place.rseq.data)[place.rseq.count - 1].end = addr;
+		return true;
+	}
+	r = vec_push(&place.rseq, sizeof(*r));
+	if (r)
+		r->start = addr;
+	return r;
+}
+
+static void sort(u64 *a, u32 n)
+{
+	for (u32 gap = n / 2; gap; gap /= 2)
+		for (u32 i = gap; i < n; i++) {
+			u64 t = a[i];
+			u32 j = i;
+
+			for (; j >= gap && t < a[j - gap]; j -= gap)
+				a[j] = a[j - gap];
+			a[j] = t;
+		}
+}
+
+static enum attach_error refuse(struct attach_refusal *why, enum attach_error err, u64 where)
+{
+	*why = (struct attach_refusal){.error = err, .where = where};
+	return err;
+}
+
+/* Collects what is known about the code around addr, unless it is what was collected last. */
+static void enter_function(u64 addr)
+{
+	struct attach_sink sink = {.add = add};
+
+	if (place.fn.end && addr >= place.fn.start && addr < place.fn.end)
+		return;
+	place.targets.count = place.rseq.count = 0;
+	attach_function_at(&place.view, addr, &place.fn);
+	place.insn = place.fn.start;
+	if (place.fn.end) {
+		place.err = attach_collect(&place.view, &place.fn, &sink, &place.why);
+	} else {
+		place.err = attach_collect_near(&place.view, addr, &sink);
+		if (place.err)
+			refuse(&place.why, place.err, addr);
+	}
+	sort(place.targets.data, place.targets.count);
+}
+
+/* In a function of known extent an address must be where an instruction begins. */
+static enum attach_error check_insn(u64 addr, struct attach_refusal *ret_why)
+{
+	if (!place.fn.end)
+		return ATTACH_OK;
+	if (place.insn > addr)
+		place.insn = place.fn.start;
+	while (place.insn < addr) {
+		u8 code[ATTACH_INSN_MAX];
+		struct x86_insn in;
+
+		if (x86_decode(code, text(&place.view, place.insn, code, sizeof(code)), &in) < 0)
+			return refuse(ret_why, ATTACH_E_DECODE, place.insn);
+		place.insn += in.len;
+	}
+	return place.insn == addr ? ATTACH_OK : refuse(ret_why, ATTACH_E_NOT_INSN, addr);
+}
+
+enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, struct attach_refusal *ret_why)
+{
+	u64 limit;
+
+	if (!enter_region(addr))
+		return refuse(ret_why, ATTACH_E_NOT_CODE, addr);
+	enter_function(addr);
+	if (place.err) {
+		*ret_why = place.why;
+		return place.err;
+	}
+	limit = place.fn.next - addr;
+	ret->bytes = bytes;
+	ret->len = text(&place.view, addr, bytes, limit < ATTACH_TEXT_WANTED ? limit : ATTACH_TEXT_WANTED);
+	ret->own = place.fn.end ? place.fn.end - addr : ATTACH_OWN_UNKNOWN;
+	return check_insn(addr, ret_why);
+}
+
+enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_why)
+{
+	const struct rseq_range *r = place.rseq.data;
+	const u64 *t = place.targets.data;
+	u32 lo = 0, hi = place.targets.count;
+
+	for (u32 i = 0; i < place.rseq.count; i++)
+		if (addr < r[i].end && r[i].start < addr + window)
+			return refuse(ret_why, ATTACH_E_RSEQ, r[i].start);
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (t[mid] <= addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < place.targets.count && t[lo] < addr + window)
+		return refuse(ret_why, ATTACH_E_BRANCH_IN, t[lo]);
+	return ATTACH_OK;
+}

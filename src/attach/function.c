@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/* Where control comes to in a function: branches, landing pads, jump tables, restartable sequences (function.h). */
+#include "attach/decode.h"
+#include "attach/unwind.h"
+#include "base/mem.h"
+
+#define PARTS_MAX   64      /* functions looked at for one: itself, its cold parts, what it jumps to */
+#define TABLE_MAX   65536   /* entries of a jump table */
+#define RSEQ_SIG    0x53053053u
+#define RSEQ_LONG   4096u   /* longer sequences do not exist */
+#define NEAR_SHORT  160     /* bytes before an address from which a short branch can reach its window */
+#define NEAR_FAR    (256 * 1024UL)
+#define CHUNK       4096u
+
+struct part {
+	u64 start, end, lsda;
+	bool elsewhere; /* jumped to at its beginning: as likely another function */
+};
+
+struct walk {
+	const struct attach_view *v;
+	struct attach_sink *sink;
+	struct attach_refusal *why;
+	struct part parts[PARTS_MAX];
+	u32 count;
+	bool indirect; /* there is an indirect jump that may use a table */
+	enum attach_error err;
+};
+
+static bool fail(struct walk *w, enum attach_error err, u64 where)
+{
+	if (!w->err) {
+		w->err = err;
+		*w->why = (struct attach_refusal){.error = err, .where = where};
+	}
+	return false;
+}
+
+static bool add(struct walk *w, u64 addr, enum attach_place kind)
+{
+	return w->sink->add(w->sink, addr, kind) || fail(w, ATTACH_E_NO_MEMORY, addr);
+}
+
+static const struct part *part_of(const struct walk *w, u64 addr)
+{
+	for (u32 i = 0; i < w->count; i++)
+		if (addr >= w->parts[i].start && addr < w->parts[i].end)
+			return &w->parts[i];
+	return NULL;
+}
+
+/* Control goes from `from` to addr, in another function or another part of this one. */
+static bool add_part(struct walk *w, const struct part *from, u64 addr)
+{
+	struct attach_function f;
+	bool elsewhere;
+
+	if (part_of(w, addr))
+		return true;
+	attach_function_at(w->v, addr, &f);
+	elsewhere = from->elsewhere || addr == f.start;
+	if (!f.end || (from->elsewhere && addr == f.start))
+		return true;
+	if (w->count == PARTS_MAX)
+		return fail(w, ATTACH_E_BRANCH_IN, addr);
+	w->parts[w->count++] = (struct part){f.start, f.end, f.lsda, elsewhere};
+	return true;
+}
+
+static bool in_text(const struct walk *w, u64 addr)
+{
+	return addr >= w->v->text_start && addr < w->v->text_end;
+}
+
+/* A struct rseq_cs at addr? */
+static bool look_for_rseq(struct walk *w, u64 addr)
+{
+	struct {
+		u32 version, flags;
+		u64 start, length, abort;
+	} d;
+	u32 sig;
+
+	if (addr & 31 || !w->v->readable(w->v, addr, sizeof(d)))
+		return true;
+	memcpy(&d, (const void *)addr, sizeof(d));
+	if (d.version || !d.length || d.length > RSEQ_LONG || !in_text(w, d.start) || !in_text(w, d.abort) ||
+	    w->v->text(w->v, d.abort - 4, (u8 *)&sig, 4) != 4 || sig != RSEQ_SIG)
+		return true;
+	return add(w, d.start, PLACE_RSEQ_START) && add(w, d.start + d.length, PLACE_RSEQ_END) &&
+	       add(w, d.abort, PLACE_TARGET);
+}
+
+/* Entries that are distances from the table, or addresses, as long as they lead into this function. */
+static bool look_for_table(struct walk *w, u64 table)
+{
+	bool ok = true;
+
+	for (u32 i = 0; ok && i < TABLE_MAX && w->v->readable(w->v, table + 4 * i, 4); i++) {
+		s32 d;
+
+		memcpy(&d, (const void *)(table + 4 * i), 4);
+		if (!part_of(w, table + (u64)(s64)d))
+			break;
+		ok = add(w, table + (u64)(s64)d, PLACE_TARGET);
+	}
+	for (u32 i = 0; ok && i < TABLE_MAX && w->v->readable(w->v, table + 8 * i, 8); i++) {
+		u64 addr;
+
+		memcpy(&addr, (const void *)(table + 8 * i), 8);
+		if (!part_of(w, addr))
+			break;
+		ok = add(w, addr, PLACE_TARGET);
+	}
+	return ok;
+}
+
+/* The address an instruction takes from the code: lea x(%rip), or x(,%reg,8) without a base. */
+static u64 address_in(const u8 *code, const struct x86_insn *in, u64 pc)
+{
+	s32 disp;
+
+	if (in->map || !in->has_modrm)
+		return 0;
+	if (in->opcode == 0x8d && in->disp_off)
+		return pc + in->len + (u64)(s64)in->disp;
+	if ((in->opcode != 0xff && in->opcode != 0x8b) || in->modrm >> 6 || (in->modrm & 7) != 4 || (in->sib & 7) != 5)
+		return 0;
+	memcpy(&disp, code + in->modrm_off + 2, 4);
+	return (u64)(s64)disp;
+}
+
+static bool look_at(struct walk *w, const struct part *p, const u8 *code, const struct x86_insn *in, u64 pc)
+{
+	u64 addr = address_in(code, in, pc);
+
+	if (addr && !look_for_rseq(w, addr))
+		return false;
+	if (in->flow == X86_FLOW_JMP_IND && !in->disp_off)
+		w->indirect = true;
+	if (!in->rel_off)
+		return true;
+	addr = pc + in->len + (u64)in->rel;
+	if (!add(w, addr, PLACE_TARGET))
+		return false;
+	return in->flow == X86_FLOW_CALL || (addr >= p->start && addr < p->end) || add_part(w, p, addr);
+}
+
+/* Decodes a part from beginning to end: branches, or (again, when all parts are known) tables. */
+static bool sweep(struct walk *w, const struct part *p, bool tables)
+{
+	struct x86_insn in;
+
+	for (u64 pc = p->start; pc < p->end; pc += in.len) {
+		u8 code[ATTACH_INSN_MAX + 1];
+		size_t n = w->v->text(w->v, pc, code, ATTACH_INSN_MAX);
+
+		if (x86_decode(code, n, &in) < 0) {
+			fail(w, ATTACH_E_DECODE, pc);
+			w->why->len = (u8)n;
+			memcpy(w->why->insn, code, n);
+			return false;
+		}
+		if (!tables) {
+			if (!look_at(w, p, code, &in, pc))
+				return false;
+		} else if (!look_for_table(w, address_in(code, &in, pc))) {
+			return false;
+		}
+	}
+	return true;
+}
+
+struct pads {
+	struct walk *w;
+	const struct part *p;
+};
+
+static bool landing_pad(void *arg, u64 addr)
+{
+	struct pads *a = arg;
+
+	return add(a->w, addr, PLACE_TARGET) && add_part(a->w, a->p, addr);
+}
+
+static bool walk_part(struct walk *w, struct part p)
+{
+	struct pads a = {w, &p};
+	struct attach_function f = {.start = p.start, .end = p.end, .lsda = p.lsda};
+
+	if (!sweep(w, &p, false))
+		return p.elsewhere && w->err == ATTACH_E_DECODE;
+	return unwind_landing_pads(w->v, &f, landing_pad, &a) || fail(w, ATTACH_E_DECODE, p.start);
+}
+
+enum attach_error attach_collect(const struct attach_view *v, const struct attach_function *f,
+				 struct attach_sink *sink, struct attach_refusal *ret_why)
+{
+	struct walk w = {.v = v, .sink = sink, .why = ret_why, .count = 1};
+
+	w.parts[0] = (struct part){f->start, f->end, f->lsda, false};
+	for (u32 i = 0; i < w.count; i++) {
+		if (!walk_part(&w, w.parts[i]))
+			return w.err;
+		w.err = ATTACH_OK;
+	}
+	for (u32 i = 0; w.indirect && i < w.count; i++)
+		if (!w.parts[i].elsewhere && !sweep(&w, &w.parts[i], true))
+			return w.err;
+	return ATTACH_OK;
+}
+
+/* Branches on the way from `start` to `end`; only if the way comes to `end` exactly where that is asked for. */
+static bool sweep_near(const struct attach_view *v, u64 start, u64 end, bool exact, struct attach_sink *sink)
+{
+	for (u32 pass = exact ? 0 : 1; pass < 2; pass++) {
+		struct x86_insn in;
+		u64 pc;
+
+		for (pc = start; pc < end; pc += in.len) {
+			u8 code[ATTACH_INSN_MAX];
+
+			if (x86_decode(code, v->text(v, pc, code, sizeof(code)), &in) < 0)
+				break;
+			if (pass && in.rel_off && !sink->add(sink, pc + in.len + (u64)in.rel, PLACE_TARGET))
+				return false;
+		}
+		if (!pass && pc != end)
+			return true;
+	}
+	return true;
+}
+
+/* e8, e9 or 0f 8x at any byte, with a distance that leads into the window. */
+static bool far_branches(const struct attach_view *v, u64 from, u64 to, u64 addr, struct attach_sink *sink)
+{
+	u8 code[CHUNK];
+	size_t n;
+
+	for (u64 base = from; base < to && (n = v->text(v, base, code, CHUNK)) >= 6; base += n - 5)
+		for (size_t i = 0; i + 6 <= n; i++) {
+			u32 op = (code[i] & 0xfe) == 0xe8 ? 1 : code[i] == 0x0f && (code[i + 1] & 0xf0) == 0x80 ? 2 : 0;
+			s32 rel;
+			u64 target;
+
+			if (!op)
+				continue;
+			memcpy(&rel, code + i + op, 4);
+			target = base + i + op + 4 + (u64)(s64)rel;
+			if (target - addr < ATTACH_WINDOW_MAX && !sink->add(sink, target, PLACE_TARGET))
+				return false;
+		}
+	return true;
+}
+
+enum attach_error attach_collect_near(const struct attach_view *v, u64 addr, struct attach_sink *sink)
+{
+	u64 lo = addr - v->text_start > NEAR_SHORT ? addr - NEAR_SHORT : v->text_start;
+	u64 from = addr - v->text_start > NEAR_FAR ? addr - NEAR_FAR : v->text_start;
+	u64 to = v->text_end - addr > NEAR_FAR ? addr + NEAR_FAR : v->text_end;
+
+	for (u32 i = 0; i < ATTACH_INSN_MAX && lo + i < addr; i++)
+		if (!sweep_near(v, lo + i, addr, true, sink))
+			return ATTACH_E_NO_MEMORY;
+	if (!sweep_near(v, addr, addr + NEAR_SHORT + ATTACH_WINDOW_MAX, false, sink) || !far_branches(v, from, to, addr, sink))
+		return ATTACH_E_NO_MEMORY;
+	return ATTACH_OK;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Functions by the unwind tables (function.h): the ELF header, .eh_frame_hdr, one frame description, its
+ * landing pads. All of it is the target's memory, held against what is mapped before it is read. Source:
+ * Linux Standard Base, "Exception Frames"; the psABI's DWARF pointer encodings.
+ */
+#include <linux/elf.h>
+#include "attach/unwind.h"
+#include "base/mem.h"
+
+#define ENC_OMIT     0xff
+#define HDR_TABLE    12   /* .eh_frame_hdr: four bytes, eh_frame pointer, count; then the table */
+#define HDR_SORTED   0x3b /* distances from the header, four bytes */
+#define ELF_PHDRS    64
+#ifndef PT_GNU_EH_FRAME
+#define PT_GNU_EH_FRAME 0x6474e550
+#endif
+
+/* A place in memory with a sticky error, bounded by what is readable. */
+struct reader {
+	const struct attach_view *v;
+	u64 at, end;
+	bool bad;
+};
+
+static bool take(struct reader *r, void *ret, size_t n)
+{
+	if (r->bad || n > r->end - r->at) {
+		r->bad = true;
+		memset(ret, 0, n);
+		return false;
+	}
+	memcpy(ret, (const void *)r->at, n);
+	r->at += n;
+	return true;
+}
+
+static u8 take8(struct reader *r)
+{
+	u8 b;
+
+	take(r, &b, 1);
+	return b;
+}
+
+static u32 take32(struct reader *r)
+{
+	u32 v;
+
+	take(r, &v, 4);
+	return v;
+}
+
+static u64 uleb(struct reader *r)
+{
+	u64 v = 0;
+	u32 shift = 0;
+	u8 b;
+
+	do {
+		b = take8(r);
+		if (shift < 64)
+			v |= (u64)(b & 0x7f) << shift;
+		shift += 7;
+	} while (b & 0x80 && !r->bad);
+	return v;
+}
+
+/* A pointer in one of the encodings of .eh_frame; relative ones to their own place only. */
+static u64 pointer(struct reader *r, u8 enc)
+{
+	u64 at = r->at, v = 0;
+	s32 v32 = 0;
+
+	switch (enc & 0x0f) {
+	case 0x00: /* absolute */
+	case 0x04: /* udata8 */
+	case 0x0c: /* sdata8 */
+		take(r, &v, 8);
+		break;
+	case 0x01:
+		v = uleb(r);
+		break;
+	case 0x03:
+		v = take32(r);
+		break;
+	case 0x0b:
+		take(r, &v32, 4);
+		v = (u64)(s64)v32;
+		break;
+	default:
+		r->bad = true;
+	}
+	if ((enc & 0x70) == 0x10)
+		v = v ? v + at : 0;
+	else if (enc & 0x70)
+		r->bad = true;
+	return v;
+}
+
+static bool open_at(struct reader *r, const struct attach_view *v, u64 at, u64 len)
+{
+	*r = (struct reader){.v = v, .at = at, .end = at + len};
+	return v->readable(v, at, len);
+}
+
+u64 attach_find_unwind(const struct attach_view *v, u64 header)
+{
+	const Elf64_Ehdr *eh = (const void *)header;
+	const Elf64_Phdr *ph;
+	u64 base = 0, hdr = 0;
+
+	if (!v->readable(v, header, PAGE_SIZE) || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
+	    eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_phentsize != sizeof(*ph) || eh->e_phnum > ELF_PHDRS ||
+	    eh->e_phoff > PAGE_SIZE || eh->e_phnum * sizeof(*ph) > PAGE_SIZE - eh->e_phoff)
+		return 0;
+	ph = (const void *)(header + eh->e_phoff);
+	for (u32 i = 0; i < eh->e_phnum; i++) {
+		if (ph[i].p_type == PT_LOAD && !ph[i].p_offset)
+			base = header - (ph[i].p_vaddr & ~(PAGE_SIZE - 1));
+		if (ph[i].p_type == PT_GNU_EH_FRAME)
+			hdr = ph[i].p_vaddr;
+	}
+	hdr = hdr ? base + hdr : 0;
+	if (!hdr || !v->readable(v, hdr, HDR_TABLE))
+		return 0;
+	return !memcmp((const void *)hdr, "\x01\x1b\x03\x3b", 4) ? hdr : 0;
+}
+
+/* One entry of the sorted index. */
+static void entry(const struct attach_view *v, u32 i, u64 *ret_start, u64 *ret_fde)
+{
+	s32 pair[2];
+
+	memcpy(pair, (const void *)(v->eh_frame_hdr + HDR_TABLE + 8 * (u64)i), 8);
+	*ret_start = v->eh_frame_hdr + (u64)(s64)pair[0];
+	*ret_fde = v->eh_frame_hdr + (u64)(s64)pair[1];
+}
+
+struct cie {
+	u8 pointer_enc, lsda_enc;
+	bool augmented;
+};
+
+static bool read_cie(const struct attach_view *v, u64 at, struct cie *ret)
+{
+	struct reader r;
+	char aug[8];
+	u32 len, n = 0;
+
+	*ret = (struct cie){0, ENC_OMIT, false};
+	if (!open_at(&r, v, at, 4))
+		return false;
+	len = take32(&r);
+	if (!len || len > PAGE_SIZE || !open_at(&r, v, at + 4, len) || take32(&r))
+		return false;
+	if (take8(&r) > 4)
+		return false;
+	while ((aug[n] = (char)take8(&r)) && n < sizeof(aug) - 1)
+		n++;
+	uleb(&r); /* code alignment */
+	uleb(&r); /* data alignment: signed, as long */
+	uleb(&r); /* return address register */
+	if (aug[n] || (n && aug[0] != 'z'))
+		return false;
+	if (n)
+		uleb(&r);
+	ret->augmented = n;
+	for (u32 i = 1; i < n; i++) {
+		if (aug[i] == 'R')
+			ret->pointer_enc = take8(&r);
+		else if (aug[i] == 'L')
+			ret->lsda_enc = take8(&r);
+		else if (aug[i] == 'P')
+			pointer(&r, take8(&r) & 0x7f);
+		else if (aug[i] != 'S' && aug[i] != 'B')
+			return false;
+	}
+	return !r.bad;
+}
+
+/* Fills in start, end and lsda from the frame description at `at`. */
+static bool read_fde(const struct attach_view *v, u64 at, struct attach_function *f)
+{
+	struct reader r;
+	struct cie cie;
+	u32 len, back;
+	u64 size;
+
+	if (!open_at(&r, v, at, 4))
+		return false;
+	len = take32(&r);
+	if (!len || len == 0xffffffff || !open_at(&r, v, at + 4, len))
+		return false;
+	back = take32(&r);
+	if (!back || !read_cie(v, at + 4 - back, &cie))
+		return false;
+	f->start = pointer(&r, cie.pointer_enc);
+	size = pointer(&r, cie.pointer_enc & 0x0f);
+	f->end = f->start + size;
+	f->lsda = 0;
+	if (cie.augmented) {
+		uleb(&r);
+		if (cie.lsda_enc != ENC_OMIT)
+			f->lsda = pointer(&r, cie.lsda_enc);
+	}
+	return !r.bad && size && f->end > f->start;
+}
+
+void attach_function_at(const struct attach_view *v, u64 addr, struct attach_function *ret)
+{
+	u32 count = 0, lo = 0, hi;
+	u64 start, fde, end = v->text_end;
+
+	*ret = (struct attach_function){.next = end};
+	if (v->eh_frame_hdr)
+		memcpy(&count, (const void *)(v->eh_frame_hdr + 8), 4);
+	if (!count || !v->readable(v, v->eh_frame_hdr + HDR_TABLE, 8 * (u64)count))
+		return;
+	for (hi = count; lo < hi;) { /* the first that begins behind addr */
+		u32 mid = (lo + hi) / 2;
+
+		entry(v, mid, &start, &fde);
+		if (start <= addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < count) {
+		entry(v, lo, &start, &fde);
+		if (start < end)
+			ret->next = start;
+	}
+	if (!lo)
+		return;
+	entry(v, lo - 1, &start, &fde);
+	if (!read_fde(v, fde, ret) || addr < ret->start || addr >= ret->end || ret->end > end || ret->end > ret->next) {
+		ret->start = ret->end = ret->lsda = 0;
+		return;
+	}
+}
+
+bool unwind_landing_pads(const struct attach_view *v, const struct attach_function *f,
+			 bool (*pad)(void *arg, u64 addr), void *arg)
+{
+	struct reader r;
+	u64 base = f->start, len = 16;
+	u8 enc;
+
+	if (!f->lsda)
+		return true;
+	/* Its length is inside; one page is more than its head takes. */
+	while (len < PAGE_SIZE && v->readable(v, f->lsda, len * 2))
+		len *= 2;
+	if (!open_at(&r, v, f->lsda, len))
+		return false;
+	enc = take8(&r);
+	if (enc != ENC_OMIT)
+		base = pointer(&r, enc);
+	enc = take8(&r);
+	if (enc != ENC_OMIT)
+		uleb(&r); /* distance of the type table */
+	enc = take8(&r);
+	len = uleb(&r);
+	if (r.bad || len > (1u << 24) || !open_at(&r, v, r.at, len))
+		return false;
+	while (!r.bad && r.at < r.end) {
+		u64 lp;
+
+		pointer(&r, enc & 0x0f);
+		pointer(&r, enc & 0x0f);
+		lp = pointer(&r, enc & 0x0f);
+		uleb(&r);
+		if (!r.bad && lp && !pad(arg, base + lp))
+			return false;
+	}
+	return !r.bad;
+}

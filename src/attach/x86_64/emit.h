@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* Writes code with a sticky error: emit on, look at `full` once at the end. */
+#ifndef LIMPET_ATTACH_X86_64_EMIT_H
+#define LIMPET_ATTACH_X86_64_EMIT_H
+
+#include "attach/attach.h"
+#include "attach/decode.h"
+#include "base/mem.h"
+
+struct emit {
+	u8 *code;
+	size_t cap, len;
+	u64 at; /* address of code[0] */
+	bool full;
+};
+
+static inline void emit_bytes(struct emit *e, const void *p, size_t n)
+{
+	if (e->len + n > e->cap) {
+		e->full = true;
+		return;
+	}
+	memcpy(e->code + e->len, p, n);
+	e->len += n;
+}
+
+#define EMIT(e, ...)                                                                               \
+	do {                                                                                       \
+		const u8 code_[] = {__VA_ARGS__};                                                  \
+		emit_bytes(e, code_, sizeof(code_));                                               \
+	} while (0)
+
+static inline void emit32(struct emit *e, u32 v)
+{
+	emit_bytes(e, &v, 4);
+}
+
+static inline void emit64(struct emit *e, u64 v)
+{
+	emit_bytes(e, &v, 8);
+}
+
+/* A 32-bit distance to `to` from the end of these four bytes; false when it is too far. */
+static inline bool emit_rel32(struct emit *e, u64 to)
+{
+	s64 rel = (s64)(to - (e->at + e->len + 4));
+
+	emit32(e, (u32)rel);
+	return rel == (s32)rel;
+}
+
+static inline bool emit_jmp(struct emit *e, u64 to)
+{
+	EMIT(e, 0xe9);
+	return emit_rel32(e, to);
+}
+
+/* Fills in the distance, emitted as 0 at `off`, to where the code has got to. */
+static inline void emit_lands_here(struct emit *e, size_t off)
+{
+	u32 rel = (u32)(e->len - (off + 4));
+
+	if (!e->full)
+		memcpy(e->code + off, &rel, 4);
+}
+
+/*
+ * The relocated form of the instruction `code` that was at `pc` (relocate.c). With `returns`, a call's
+ * return address has been pushed already.
+ */
+enum attach_error emit_moved(struct emit *e, const u8 *code, const struct x86_insn *in, u64 pc,
+			     bool returns);
+
+#endif
