@@ -134,7 +134,7 @@ static u64 prog_runs(struct store *s, u32 prog)
 		if (!l)
 			continue;
 		if (l->prog_id == prog && size >= 2 * PAGE_SIZE)
-			runs += atomic_load(&((struct link_stats *)((u8 *)l + size - PAGE_SIZE))->hits);
+			runs += link_hits((struct link_stats *)((u8 *)l + size - PAGE_SIZE));
 		munmap(l, size);
 	}
 	free(ids);
