@@ -164,6 +164,18 @@ static struct json_object *objects(struct store *s, enum object_kind kind,
 	return all;
 }
 
+/* What is in the way of a refused probe: its address, and the instruction where there is one. */
+static void add_obstacle(struct json_object *o, const struct agent_probe *p)
+{
+	char hex[3 * sizeof(p->insn) + 1] = "";
+
+	for (size_t i = 0; i < p->insn_len && i < sizeof(p->insn); i++)
+		snprintf(hex + 3 * i, 4, "%02x ", p->insn[i]);
+	add_int(o, "obstacle", p->where);
+	if (*hex)
+		add_text(o, "instruction", hex, strlen(hex) - 1);
+}
+
 /* What became of the probes in a target; NULL: it cannot be asked. */
 static struct json_object *probes_of(struct keeper *k, u32 pid)
 {
@@ -183,6 +195,8 @@ static struct json_object *probes_of(struct keeper *k, u32 pid)
 		add_int(o, "offset", p[i].file_off);
 		add_text(o, "state", p[i].state < 4 ? states[p[i].state] : "unknown", 16);
 		add_text(o, "reason", probe_reason(&p[i]), 256);
+		if (p[i].state == PROBE_REFUSED)
+			add_obstacle(o, &p[i]);
 		json_object_array_add(all, o);
 	}
 	free(p);

@@ -20,13 +20,17 @@
 
 static const char *const reasons[][2] = {
 	[ATTACH_OK] = {"attached", "已挂接"},
-	[ATTACH_E_DECODE] = {"it begins with an instruction limpet does not know", "开头有 limpet 不认识的指令"},
+	[ATTACH_E_DECODE] = {"it has an instruction limpet does not know", "其中有 limpet 不认识的指令"},
 	[ATTACH_E_SHORT] = {"it is too short for a jump", "函数太短，放不下跳转指令"},
-	[ATTACH_E_BRANCH_IN] = {"something jumps into its first bytes", "有跳转指向它的开头几个字节"},
-	[ATTACH_E_RELOCATE] = {"it begins with an instruction that cannot be moved", "开头有无法搬移的指令"},
+	[ATTACH_E_BRANCH_IN] = {"something jumps into the bytes a jump would replace", "有跳转指向将被替换的字节"},
+	[ATTACH_E_RELOCATE] = {"an instruction there cannot be moved", "该处有无法搬移的指令"},
 	[ATTACH_E_RANGE] = {"there is no room for a trampoline within 2 GiB", "2 GiB 范围内没有放置跳板的空间"},
 	[ATTACH_E_RSEQ] = {"it lies inside a restartable sequence", "位于可重启序列之内"},
 	[ATTACH_E_NOT_CODE] = {"it is not in executable memory", "不在可执行内存中"},
+	[ATTACH_E_BREAKPOINT] = {"a breakpoint is set there", "该处已设有断点"},
+	[ATTACH_E_OVERLAP] = {"it is too close to another probe", "与另一个探针距离太近"},
+	[ATTACH_E_NOT_INSN] = {"it is not the beginning of an instruction", "不是一条指令的开头"},
+	[ATTACH_E_NO_MEMORY] = {"there is no memory", "内存不足"},
 };
 
 const char *probe_reason(const struct agent_probe *p)
@@ -78,7 +82,7 @@ static bool link_view(struct store *s, u32 id, u64 offset, struct link_view *ret
 	char path[sizeof(l->path) + 1];
 
 	if (good) {
-		ret->hits = atomic_load(&((struct link_stats *)((u8 *)l + size - PAGE_SIZE))->hits);
+		ret->hits = link_hits((struct link_stats *)((u8 *)l + size - PAGE_SIZE));
 		memcpy(path, l->path, sizeof(l->path));
 		path[sizeof(l->path)] = 0;
 		symbol_text(path, offset, ret->function, sizeof(ret->function));
