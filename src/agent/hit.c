@@ -71,7 +71,7 @@ HIDDEN void agent_hit(void *site, struct attach_regs *regs)
 	struct vm_run run;
 
 	hit.func_ip = s->plan.addr;
-	hit.flags = 0;
+	hit.flags = s->hit_flags;
 	run.ctx = regs;
 	run.env = &agent.env;
 	run.hit = &hit;
@@ -86,7 +86,7 @@ HIDDEN void agent_hit_all(void *site, struct attach_regs *regs)
 	struct vm_run run;
 
 	hit.func_ip = s->plan.addr;
-	hit.flags = 0;
+	hit.flags = s->hit_flags;
 	run.ctx = regs;
 	run.env = &agent.env;
 	run.hit = &hit;

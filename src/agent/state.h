@@ -95,6 +95,7 @@ struct site {
 	struct tramp_area *area;
 	u64 file_off;
 	bool retired;
+	u32 hit_flags; /* HELPER_HIT_* */
 	u32 count;
 	struct site_prog progs[];
 };

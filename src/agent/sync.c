@@ -220,6 +220,16 @@ static void note_moves(const struct attach_plan *plan)
 	}
 }
 
+/* The kernel takes these two for a function's first instruction (is_uprobe_at_func_entry()). */
+static u32 hit_flags(const struct attach_plan *plan)
+{
+	static const u8 endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
+
+	if (plan->orig[0] == 0x55 || !memcmp(plan->orig, endbr64, sizeof(endbr64)))
+		return HELPER_HIT_REGS | HELPER_HIT_ENTRY;
+	return HELPER_HIT_REGS;
+}
+
 static enum attach_error plan_site(struct site *s, u64 addr, struct attach_refusal *why)
 {
 	struct attach_call call = {s->count > 1 ? agent_hit_all : agent_hit, s,
@@ -272,6 +282,7 @@ static struct site *make_site(const struct want *w, u32 n, struct attach_refusal
 	s->file_off = w->file_off;
 	if (plan_site(s, w->addr, why))
 		goto fail;
+	s->hit_flags = hit_flags(&s->plan);
 	code_room_taken(s->area, s->plan.code_len);
 	for (u32 i = 0; i < n; i++)
 		w[i].link->refs++;

@@ -24,7 +24,7 @@ enum bpf_arg_kind {
 	ARG_SIZE,           /* bytes > 0 of the preceding pointer, at most INT_MAX */
 	ARG_SIZE_OR_ZERO,   /* the same, 0 allowed */
 	ARG_CTX,            /* the program's context pointer */
-	ARG_CONST_STR,      /* NUL-terminated, in a read-only map */
+	ARG_CONST_STR,      /* NUL-terminated, in a read-only map; engines test its first byte, the helper the rest */
 	ARG_LONG_OUT,       /* writable, 8 bytes */
 	ARG_CALLBACK,       /* a subprogram of this program */
 	ARG_STACK_OR_NULL,  /* pointer into the stack, or 0: callback context */

@@ -35,9 +35,9 @@ static struct trace_log *trace_open(struct store *s)
 }
 
 /* As the kernel's trace_pipe prints it. */
-static void print_slot(const struct trace_slot *t)
+static void print_message(const struct trace_message *t)
 {
-	u32 len = t->len < TRACE_TEXT ? t->len : TRACE_TEXT;
+	u32 len = t->len;
 
 	while (len && t->text[len - 1] == '\n')
 		len--;
@@ -49,11 +49,11 @@ static void print_slot(const struct trace_slot *t)
 static int trace_print(struct trace_log *log, bool now)
 {
 	u64 cursor = 0, lost = 0, said = 0;
-	struct trace_slot t;
+	struct trace_message t;
 
 	for (;;) {
 		while (trace_read(log, &cursor, &t, &lost) > 0)
-			print_slot(&t);
+			print_message(&t);
 		if (lost != said)
 			note(T("trace: %llu messages were lost", "trace：丢失了 %llu 条消息"),
 			     (unsigned long long)(lost - said));

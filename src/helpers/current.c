@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* When and where: clocks, processor, user and group, random numbers. */
+/* When and where: clocks, processor, user and group, pid namespace, random numbers; and signals to
+ * oneself. */
+#include <asm/stat.h>
 #include "helpers/internal.h"
 #include "base/mem.h"
 #include "base/sys.h"
@@ -7,6 +9,7 @@
 
 #define CLOCK_MONOTONIC        1
 #define CLOCK_BOOTTIME         7
+#define CLOCK_TAI              11
 #define CLOCK_MONOTONIC_COARSE 6
 #define GRND_NONBLOCK          1
 #define NAME_AGE_NS            10000000 /* how old a thread's name may be */
@@ -39,6 +42,8 @@ void helper_env_init(struct helper_env *env, u64 vdso, void *wiped)
 	env->getcpu = (long (*)(void *, void *, void *))vdso_symbol(vdso, "__vdso_getcpu");
 	env->vdso_ok = clock != 0;
 	env->rdpid = uses_rdpid((u64)env->getcpu);
+	if (!sys_call2(__NR_clock_getres, CLOCK_MONOTONIC_COARSE, &tick))
+		env->tick_ns = (u64)tick.nsec;
 	if (!wiped)
 		return;
 	/* The coarse clock lags by up to a tick. */
@@ -74,6 +79,37 @@ u64 help_ktime_boot(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 	return help_clock(run->env, CLOCK_BOOTTIME);
 }
 
+u64 help_ktime_coarse(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	return help_clock(run->env, CLOCK_MONOTONIC_COARSE);
+}
+
+u64 help_ktime_tai(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	return help_clock(run->env, CLOCK_TAI);
+}
+
+/*
+ * Jiffies tick with the monotonic clock, but began some time after it. times(2) tells them to the
+ * nearest hundredth of a second, so the difference is known to within a few.
+ */
+u64 help_jiffies64(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	static _Atomic u64 behind; /* plus 1; 0: not known yet */
+	const struct helper_env *env = run->env;
+	u64 tick = env->tick_ns ? env->tick_ns : 4000000, hz = (1000000000ULL + tick / 2) / tick;
+	u64 ticks = (u32)(0 - 300 * hz) + help_clock(env, CLOCK_MONOTONIC) / tick;
+	u64 late = atomic_load_explicit(&behind, memory_order_relaxed);
+
+	if (unlikely(!late)) {
+		u64 hundredths = (u64)sys_call1(__NR_times, 0);
+
+		late = ticks - (hundredths * hz + hz / 2) / 100 + 1;
+		atomic_store_explicit(&behind, late, memory_order_relaxed);
+	}
+	return ticks - (late - 1);
+}
+
 u64 help_uid_gid(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	return (u64)sys_call0(__NR_getgid) << 32 | (u32)sys_call0(__NR_getuid);
@@ -92,6 +128,56 @@ u64 help_cpu(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 	if (!env->getcpu || env->getcpu(&cpu, NULL, NULL))
 		sys_call2(__NR_getcpu, &cpu, NULL);
 	return cpu;
+}
+
+u64 help_numa_node(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	const struct helper_env *env = run->env;
+	u32 node = 0;
+	u64 aux;
+
+	if (likely(env->rdpid)) {
+		__asm__ volatile("rdpid %0" : "=r"(aux));
+		return aux >> 12;
+	}
+	if (!env->getcpu || env->getcpu(NULL, &node, NULL))
+		sys_call2(__NR_getcpu, NULL, &node);
+	return node;
+}
+
+struct pidns_info { /* uapi struct bpf_pidns_info */
+	u32 pid, tgid;
+};
+
+/* The process's ids in its own pid namespace, when dev and ino name that. */
+u64 help_ns_pid_tgid(u64 dev, u64 ino, u64 info, u64 size, u64 r5, struct vm_run *run)
+{
+	struct pidns_info *ret = (struct pidns_info *)info;
+	struct stat st;
+	u64 id;
+
+	if (size != sizeof(*ret) || (u32)dev != dev ||
+	    sys_call2(__NR_stat, "/proc/self/ns/pid", &st) || st.st_ino != ino ||
+	    ((st.st_dev >> 8 & 0xfff) << 20 | (st.st_dev & 0xff)) != dev) {
+		memset(ret, 0, size);
+		return (u64)-HELPER_EINVAL;
+	}
+	id = help_identity(run->env);
+	ret->pid = (u32)id;
+	ret->tgid = (u32)(id >> 32);
+	return 0;
+}
+
+u64 help_send_signal(u64 sig, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	return (u64)sys_call2(__NR_kill, help_identity(run->env) >> 32, (u32)sig);
+}
+
+u64 help_send_signal_thread(u64 sig, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	u64 id = help_identity(run->env);
+
+	return (u64)sys_call3(__NR_tgkill, (long)(id >> 32), (long)(u32)id, (long)(u32)sig);
 }
 
 /*

@@ -70,17 +70,23 @@ struct helper_env {
 	struct helper_process *process; /* NULL: always ask the kernel */
 	u64 tid_off;                    /* 0: unknown */
 	u64 name_ns;                    /* how old by the coarse clock a name may be */
+	u64 tick_ns;                    /* of the coarse clock, and of jiffies; 0: unknown */
 	bool tp_is_thread;       /* %fs:0 holds the thread pointer here (checked by the keeper) */
 	bool rdpid;              /* the processor has it */
 	struct trace_log *trace; /* NULL: bpf_printk is dropped, counted */
 	u32 vdso_ok;
 };
 
+#define HELPER_HIT_REGS BIT(0) /* the context is struct pt_regs, just below the target's stack */
+#define HELPER_HIT_ENTRY                                                                           \
+	BIT(1) /* at `push %rbp` or `endbr64`: the return address is on top of the stack */
+#define HELPER_HIT_RETURN BIT(2) /* at a function's return */
+
 /* Facts of one hit, in vm_run.hit. */
 struct helper_hit {
 	u64 func_ip; /* probed address */
 	u64 cookie;  /* attach cookie */
-	u32 flags;
+	u32 flags;   /* HELPER_HIT_* */
 	u32 pad;
 };
 

@@ -5,14 +5,26 @@
 
 #include "helpers/helpers.h"
 
-#define HELPER_EFAULT 14
-#define HELPER_EINVAL 22
-#define HELPER_E2BIG  7
+#define HELPER_ENOENT     2
+#define HELPER_E2BIG      7
+#define HELPER_EFAULT     14
+#define HELPER_EINVAL     22
+#define HELPER_ENOSPC     28
+#define HELPER_ERANGE     34
+#define HELPER_EOPNOTSUPP 95
 
-vm_helper_fn help_map_lookup, help_map_update, help_map_delete, help_map_push, help_map_pop, help_map_peek;
-vm_helper_fn help_probe_read, help_probe_read_str;
-vm_helper_fn help_ktime, help_ktime_boot, help_prandom, help_cpu, help_pid_tgid, help_uid_gid, help_comm;
-vm_helper_fn help_trace_printk, help_trace_vprintk;
+vm_helper_fn help_map_lookup, help_map_update, help_map_delete, help_map_push, help_map_pop,
+	help_map_peek;
+vm_helper_fn help_probe_read, help_probe_read_str, help_probe_write_user;
+vm_helper_fn help_ktime, help_ktime_boot, help_ktime_coarse, help_ktime_tai, help_jiffies64;
+vm_helper_fn help_prandom, help_cpu, help_numa_node, help_uid_gid, help_pid_tgid, help_ns_pid_tgid,
+	help_comm;
+vm_helper_fn help_send_signal, help_send_signal_thread;
+vm_helper_fn help_func_ip, help_attach_cookie, help_func_arg, help_func_ret, help_func_arg_cnt,
+	help_get_stack;
+vm_helper_fn help_trace_printk, help_trace_vprintk, help_snprintf;
+vm_helper_fn help_strtol, help_strtoul, help_strncmp;
+vm_helper_fn help_loop;
 
 /* CLOCK_* in nanoseconds, by the vDSO where there is one. */
 u64 help_clock(const struct helper_env *env, int clock);
@@ -24,9 +36,23 @@ u64 help_identity(const struct helper_env *env);
 void help_thread_name(const struct helper_env *env, u64 ret[2]);
 
 /* Copies from this process's memory; 0, or -EFAULT with nothing promised about dst. */
-int help_copy(void *dst, u64 src, u64 size);
+int help_copy(const struct vm_run *run, void *dst, u64 src, u64 size);
 
 /* Copies a string and its NUL, at most size bytes; its length with the NUL, or -EFAULT. */
-long help_copy_str(char *dst, u64 src, u64 size);
+long help_copy_str(const struct vm_run *run, char *dst, u64 src, u64 size);
+
+/* Length of an ARG_CONST_STR, or -EFAULT when it leaves what the run may read. */
+long help_const_str(const struct vm_run *run, u64 addr);
+
+/* Text being made: len counts what there is, also beyond cap. */
+struct help_text {
+	char *buf;
+	u64 cap, len;
+};
+
+/* Formats as the kernel's bpf_bprintf_prepare() and vsnprintf(); 0, -EINVAL or -ENOSPC. fmt ends by
+ * NUL. */
+int help_format(struct help_text *t, const char *fmt, const u64 *args, u32 count,
+		struct vm_run *run);
 
 #endif

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading the process's own memory at addresses that may be anything: process_vm_readv on oneself
- * never faults, needs no signal handler, and stops at the first page that is not there.
+ * Reading (and writing) the process's memory at addresses that may be anything.
+ *
+ * What is known to be there is copied as it is: the run's own stack, its context, its maps' values,
+ * and the target's stack from the context up to the end of the page that the trampoline has just
+ * written below. (A thread whose stack goes away meanwhile is lost anyhow.) Everything else goes by
+ * process_vm_readv on oneself: it never faults, needs no signal handler, and stops at the first
+ * page that is not there.
  */
+#include <asm/ptrace.h>
 #include "helpers/internal.h"
 #include "base/mem.h"
 #include "base/sys.h"
@@ -11,42 +17,114 @@ struct io_vec {
 	u64 base, len;
 };
 
-/* Bytes copied, 0 for none. */
-static u64 read_some(void *dst, u64 src, u64 size)
+/* As many bytes as the kernel can copy; `call` is process_vm_readv or process_vm_writev. */
+static u64 by_kernel(const struct helper_env *env, long call, void *here, u64 there, u64 size)
 {
-	struct io_vec to = {(u64)dst, size}, from = {src, size};
-	long n = sys_call6(__NR_process_vm_readv, sys_getpid(), (long)&to, 1, (long)&from, 1, 0);
+	struct io_vec local = {(u64)here, size}, remote = {there, size};
+	long n = sys_call6(call, (long)(help_identity(env) >> 32), (long)&local, 1, (long)&remote,
+			   1, 0);
 
 	return n > 0 ? (u64)n : 0;
 }
 
-int help_copy(void *dst, u64 src, u64 size)
+/* The stack that is certainly there: [*ret_start, *ret_end). False: this run has no such context.
+ */
+static bool known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end)
 {
-	return !size || read_some(dst, src, size) == size ? 0 : -HELPER_EFAULT;
+	const struct helper_hit *hit = run->hit;
+	const struct pt_regs *regs = run->ctx;
+
+	if (!hit || !(hit->flags & HELPER_HIT_REGS))
+		return false;
+	*ret_start = (u64)regs;
+	*ret_end = (((u64)(regs + 1) - 1) | (PAGE_SIZE - 1)) + 1;
+	return true;
 }
 
-long help_copy_str(char *dst, u64 src, u64 size)
+/* Bytes from addr on, at most size, that can be read without asking anybody. */
+static u64 known_bytes(const struct vm_run *run, u64 addr, u64 size)
+{
+	u64 start, end;
+
+	if (known_stack(run, &start, &end) && addr >= start && addr < end)
+		return end - addr < size ? end - addr : size;
+	if (!run->prog || !vm_may_access(run, addr, 1, false))
+		return 0;
+	while (size > 1 && !vm_may_access(run, addr, size, false))
+		size /= 2;
+	return size;
+}
+
+int help_copy(const struct vm_run *run, void *dst, u64 src, u64 size)
+{
+	if (!size)
+		return 0;
+	if (known_bytes(run, src, size) == size) {
+		memcpy(dst, (const void *)src, size);
+		return 0;
+	}
+	return by_kernel(run->env, __NR_process_vm_readv, dst, src, size) == size ? 0
+										  : -HELPER_EFAULT;
+}
+
+/* Copies a piece of a string; *ret_end: there was a NUL in it. Bytes copied, 0: not readable. */
+static u64 copy_piece(const struct vm_run *run, char *dst, u64 src, u64 room, bool *ret_end)
+{
+	u64 n = known_bytes(run, src, room), page = PAGE_SIZE - (src & (PAGE_SIZE - 1));
+
+	*ret_end = false;
+	if (!n) {
+		n = by_kernel(run->env, __NR_process_vm_readv, dst, src, room < page ? room : page);
+		src = (u64)dst;
+	}
+	for (u64 i = 0; i < n; i++) {
+		char c = ((const volatile char *)src)[i];
+
+		dst[i] = c;
+		if (!c) {
+			*ret_end = true;
+			return i + 1;
+		}
+	}
+	return n;
+}
+
+long help_copy_str(const struct vm_run *run, char *dst, u64 src, u64 size)
 {
 	u64 done = 0;
+	bool end;
 
 	while (done < size) {
-		u64 room = size - done, page = PAGE_SIZE - ((src + done) & (PAGE_SIZE - 1)), n;
+		u64 n = copy_piece(run, dst + done, src + done, size - done, &end);
 
-		n = read_some(dst + done, src + done, room < page ? room : page);
 		if (!n)
 			return -HELPER_EFAULT;
-		for (u64 end = done + n; done < end; done++)
-			if (!dst[done])
-				return (long)done + 1;
+		done += n;
+		if (end)
+			return (long)done;
 	}
 	if (size)
 		dst[size - 1] = 0;
 	return (long)size;
 }
 
+long help_const_str(const struct vm_run *run, u64 addr)
+{
+	const char *s = (const char *)addr;
+	u64 len = 0;
+
+	if (run->prog->trusted)
+		return (long)strlen(s);
+	for (u64 n; (n = known_bytes(run, addr + len, 64)) != 0;)
+		for (; n; n--, len++)
+			if (!s[len])
+				return (long)len;
+	return -HELPER_EFAULT;
+}
+
 u64 help_probe_read(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_run *run)
 {
-	int err = help_copy((void *)dst, src, size);
+	int err = help_copy(run, (void *)dst, src, size);
 
 	if (err)
 		memset((void *)dst, 0, size); /* as the kernel does */
@@ -55,9 +133,16 @@ u64 help_probe_read(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_run *r
 
 u64 help_probe_read_str(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_run *run)
 {
-	long n = help_copy_str((char *)dst, src, size);
+	long n = help_copy_str(run, (char *)dst, src, size);
 
 	if (n < 0)
 		memset((void *)dst, 0, size);
 	return (u64)n;
+}
+
+u64 help_probe_write_user(u64 dst, u64 src, u64 size, u64 r4, u64 r5, struct vm_run *run)
+{
+	return by_kernel(run->env, __NR_process_vm_writev, (void *)src, dst, size) == size
+		       ? 0
+		       : (u64)-HELPER_EFAULT;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The helper functions by number; prototypes are in bpf/helper_desc.c. */
+/* The helper functions by number (bpf/helper_desc.c has their prototypes), and bpf_loop. */
 #include "helpers/internal.h"
 
 HIDDEN vm_helper_fn *const helper_table[] = {
@@ -14,17 +14,60 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[14] = help_pid_tgid,
 	[15] = help_uid_gid,
 	[16] = help_comm,
+	[36] = help_probe_write_user,
+	[42] = help_numa_node,
 	[45] = help_probe_read_str,
+	[67] = help_get_stack,
 	[87] = help_map_push,
 	[88] = help_map_pop,
 	[89] = help_map_peek,
+	[105] = help_strtol,
+	[106] = help_strtoul,
+	[109] = help_send_signal,
 	[112] = help_probe_read,
+	[113] = help_probe_read,
 	[114] = help_probe_read_str,
+	[115] = help_probe_read_str,
+	[117] = help_send_signal_thread,
+	[118] = help_jiffies64,
+	[120] = help_ns_pid_tgid,
 	[125] = help_ktime_boot,
+	[148] = help_probe_read,
+	[160] = help_ktime_coarse,
+	[165] = help_snprintf,
+	[173] = help_func_ip,
+	[174] = help_attach_cookie,
 	[177] = help_trace_vprintk,
+	[181] = help_loop,
+	[182] = help_strncmp,
+	[183] = help_func_arg,
+	[184] = help_func_ret,
+	[185] = help_func_arg_cnt,
+	[208] = help_ktime_tai,
 };
 
 u32 helper_table_size(void)
 {
 	return ARRAY_SIZE(helper_table);
+}
+
+#define LOOPS_MAX (8u << 20) /* BPF_MAX_LOOPS */
+
+u64 help_loop(u64 count, u64 fn, u64 ctx, u64 flags, u64 r5, struct vm_run *run)
+{
+	u32 n = (u32)count;
+
+	if (flags)
+		return (u64)-HELPER_EINVAL;
+	if (n > LOOPS_MAX)
+		return (u32)-HELPER_E2BIG; /* 32 bits wide, as the kernel inlines it */
+	for (u32 i = 0; i < n; i++) {
+		u64 stop = vm_callback(run, fn, i, ctx, 0);
+
+		if (run->status)
+			return 0;
+		if (stop)
+			return i + 1;
+	}
+	return n;
 }

@@ -199,7 +199,7 @@ TEST(printk_formats_into_the_log)
 	struct trace_log *log = calloc(1, sizeof(*log) + 64);
 	static const char fmt[] = "%d %5u|%-4x|%04llx %s %c%%", bad[] = "%q";
 	u64 args[6] = {(u64)-3, 42, 0xab, 0x1f, (u64) "str", 'z'}, cursor = 0, lost = 0;
-	struct trace_slot slot;
+	struct trace_message slot;
 
 	log = (struct trace_log *)(((u64)log + 63) & ~63ULL);
 	call(5, 0, 0, 0, 0);

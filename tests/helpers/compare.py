@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Helpers give the kernel's answers: the same programs on the kernel (where it may be asked) and on limpet, every
+result and byte compared; and what only limpet has, against what it must be.
+
+usage: compare.py BUILD_DIR
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+BUILD = os.path.abspath(sys.argv[1])
+LIMPET = os.path.join(BUILD, "src/cli/limpet")
+HERE = os.path.join(BUILD, "tests/helpers")
+WORK = tempfile.mkdtemp(prefix="limpet-helpers-")
+ENV = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "LIMPET_", "LD_"))}
+ENV.update(LIMPET_DIR=os.path.join(WORK, "sessions"), LIMPET_LANG="en")
+BEYOND = {"0": "100 ", "1": "86 ", "2": "2233445566 ", "3": "78 ", "4": "6 ", "5": "5 ", "6": "1 ",
+          "7": "100 g\\12"}
+failed = 0
+
+
+def ok(name, good, seen=""):
+    global failed
+    failed += not good
+    if not good:
+        print(f"# {seen}")
+    print(("ok " if good else "not ok ") + name, flush=True)
+
+
+def run(limpet, objects):
+    """Results by number, and what the target printed."""
+    load, start = ([LIMPET, "load", "--"], [LIMPET, "start", "--"]) if limpet else ([], [])
+    target = os.path.join(HERE, "helpers_target")
+    tool = subprocess.Popen(load + [os.path.join(HERE, "helpers_tool"), os.path.join(HERE, objects), target], env=ENV,
+                            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if "attached" not in tool.stdout.readline():
+        return None, tool.communicate()[1]
+    out = subprocess.run(start + [target], env=ENV, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         timeout=30, check=False).stdout
+    lines = tool.communicate(timeout=30)[0].splitlines()
+    return dict(line.split(" ", 1) for line in lines), out
+
+
+def clocks(results):
+    """How far jiffies are from the monotonic clock, in ticks of 1, 4 or 10 ms; the other clocks' offsets."""
+    mono, jiffies, boot, tai = (int(w) for w in results.pop("250", "0 0 0 0 0").split()[1:])
+    return {tick: jiffies - (2 ** 32 - 300 * (1000 // tick)) - mono // (tick * 1000000) for tick in (1, 4, 10)}, \
+        boot - mono, tai - mono
+
+
+def main():
+    try:
+        mine, printed = run(True, "cases.bpf.o")
+        if mine is None:
+            ok("the programs load", False, printed)
+            return 1
+        my_clocks = clocks(mine)
+        ok("signals arrive", "signals 1 1" in printed, printed)
+        theirs, printed = run(False, "cases.bpf.o")
+        if theirs is None:
+            print("skip the kernel's answers: bpf(2) is not allowed here")
+            ok("there are answers", len(mine) > 100, mine)
+        else:
+            their_clocks = clocks(theirs)
+            for n in sorted({*mine, *theirs}, key=int):
+                ok(f"case {n}", mine.get(n) == theirs.get(n), f"limpet {mine.get(n)!r} kernel {theirs.get(n)!r}")
+            ok("jiffies", any(abs(my_clocks[0][t] - their_clocks[0][t]) <= 2 for t in (1, 4, 10)),
+               (my_clocks, their_clocks))
+            ok("boot and TAI clocks", abs(my_clocks[1] - their_clocks[1]) < 10000000
+               and abs(my_clocks[2] - their_clocks[2]) < 10000000, (my_clocks, their_clocks))
+        mine, printed = run(True, "beyond.bpf.o")
+        ok("what only limpet has", mine == BEYOND, (mine, printed))
+        ok("a program writes to its target", "written 4711" in printed, printed)
+        return 1 if failed else 0
+    finally:
+        subprocess.run([LIMPET, "gc"], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        shutil.rmtree(WORK, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

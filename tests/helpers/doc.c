@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Writes docs/helpers.md from the descriptors. usage: helpers_doc [FILE]
+ * With FILE, compares with it instead: the test that the page is up to date.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "bpf/helper_desc.h"
+#include "helpers/helpers.h"
+
+static const char *const args[] = {
+	[ARG_SCALAR] = "number",
+	[ARG_MAP] = "map",
+	[ARG_MAP_KEY] = "key",
+	[ARG_MAP_VALUE] = "value",
+	[ARG_MAP_VALUE_OUT] = "out value",
+	[ARG_MEM] = "memory",
+	[ARG_MEM_OUT] = "out memory",
+	[ARG_MEM_OR_NULL] = "memory or NULL",
+	[ARG_MEM_OUT_OR_NULL] = "out memory or NULL",
+	[ARG_SIZE] = "size",
+	[ARG_SIZE_OR_ZERO] = "size or 0",
+	[ARG_CTX] = "ctx",
+	[ARG_CONST_STR] = "constant string",
+	[ARG_LONG_OUT] = "out long",
+	[ARG_CALLBACK] = "callback",
+	[ARG_STACK_OR_NULL] = "stack or NULL",
+	[ARG_RECORD] = "record",
+	[ARG_DYNPTR] = "dynptr",
+	[ARG_SPIN_LOCK] = "lock",
+	[ARG_ANY_PTR] = "address",
+};
+static const char *const rets[] = {
+	[RET_INTEGER] = "number",
+	[RET_VOID] = "nothing",
+	[RET_MAP_VALUE_OR_NULL] = "value or NULL",
+	[RET_MEM_OR_NULL] = "memory or NULL",
+	[RET_TASK] = "task",
+};
+
+static const char head[] =
+	"# Helper functions\n\n"
+	"Written by `helpers_doc` from the descriptors that programs are checked against "
+	"(src/bpf/helper_desc.c); a test holds\nthis page against them. A program that calls one "
+	"marked "
+	"*no* is refused as by a kernel without it: `unknown func bpf_NAME#N`.\n\n"
+	"What differs from the kernel:\n\n"
+	"- get_current_pid_tgid, trace output: the ids are those of the process's own pid "
+	"namespace. They cost a "
+	"load where the agent has made sure\n  that this is exact (docs/architecture.md, thread "
+	"identity), "
+	"else two system calls.\n"
+	"- get_current_comm: a renamed thread shows its new name within 10 ms.\n"
+	"- get_current_uid_gid: two system calls (160 ns each, where measured): credentials "
+	"change behind a process's back.\n"
+	"- probe_read and its kin read this process's memory, whichever of them is called. What is "
+	"on the program's stack, in its "
+	"context, in its maps, or on the\n  page of the target's stack that the probe works on is "
+	"copied directly; all else costs one "
+	"process_vm_readv (about a microsecond).\n"
+	"- trace_printk, trace_vprintk, snprintf: `%p` and `%pK` show the pointer itself; `%ps`, "
+	"`%pS`, `%pB` know no "
+	"symbols of the kernel.\n"
+	"- get_stack: user stacks, by frame pointers, no build ids; there is no kernel stack "
+	"behind a hit (0 bytes). At most "
+	"127 frames.\n"
+	"- send_signal, send_signal_thread: the signal's si_code is SI_USER or SI_TKILL.\n"
+	"- jiffies64: to within three jiffies.\n"
+	"- get_func_arg, get_func_arg_cnt, get_func_ret, probe_write_user, ktime_get_coarse_ns: "
+	"kernels refuse them to uprobes "
+	"(some, by configuration).\n  Here arguments are the six in registers, at a function's "
+	"entry; the "
+	"return value at its return.\n"
+	"- override_return and the helpers for maps that limpet does not have yet are marked "
+	"so.\n\n"
+	"| number | helper | arguments | returns | limpet | programs "
+	"|\n|---|---|---|---|---|---|\n";
+
+static void write_row(FILE *f, u32 id, const struct bpf_helper_desc *d)
+{
+	fprintf(f, "| %u | %s | ", id, d->name);
+	for (u32 i = 0; i < 5 && d->arg[i]; i++)
+		fprintf(f, "%s%s", i ? ", " : "", args[d->arg[i]]);
+	fprintf(f, " | %s | %s%s | %s%s |\n", rets[d->ret], d->why_not ? "no: " : "yes",
+		d->why_not ? d->why_not : "", d->flags & HELPER_GPL_ONLY ? "GPL only " : "",
+		d->flags & HELPER_SLEEPABLE ? "sleepable only " : "");
+}
+
+static void write_page(FILE *f)
+{
+	fputs(head, f);
+	for (u32 id = 1; id < bpf_helper_max(); id++)
+		if (bpf_helper_desc(id))
+			write_row(f, id, bpf_helper_desc(id));
+}
+
+/* What is said to be there is there, and nothing else. */
+static int check_table(void)
+{
+	int bad = 0;
+
+	for (u32 id = 0; id < bpf_helper_max() || id < helper_table_size(); id++) {
+		const struct bpf_helper_desc *d = bpf_helper_desc(id);
+		bool have = id < helper_table_size() && helper_table[id];
+
+		if (have != (d && !d->why_not)) {
+			printf("# helper %u: descriptor and table disagree\n", id);
+			bad = 1;
+		}
+	}
+	printf("%s descriptors and functions agree\n", bad ? "not ok" : "ok");
+	return bad;
+}
+
+static int check_page(const char *path)
+{
+	char *want, *have;
+	size_t size, n;
+	FILE *f = open_memstream(&want, &size);
+	int same;
+
+	write_page(f);
+	fclose(f);
+	f = fopen(path, "r");
+	have = calloc(1, size + 2);
+	n = f ? fread(have, 1, size + 1, f) : 0;
+	same = n == size && !memcmp(have, want, size);
+	printf("%s docs/helpers.md is what helpers_doc writes\n", same ? "ok" : "not ok");
+	return !same;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2)
+		return check_table() | check_page(argv[1]);
+	write_page(stdout);
+	return 0;
+}

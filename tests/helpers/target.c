@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls the functions that the helper programs are attached to, once each, with arguments the
+ * programs need. Prints what the programs are expected to have done to it.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static volatile int signals, thread_signals;
+
+#define PROBED __attribute__((noinline, noclone))
+#define ROOM   "nop; nop; nop; nop; nop; nop" /* for a jump */
+
+PROBED long formats(const char *text)
+{
+	__asm__ volatile(ROOM : "+r"(text));
+	return (long)text;
+}
+
+PROBED long texts(const char *at_end_of_page, const char *not_there)
+{
+	__asm__ volatile(ROOM : "+r"(at_end_of_page), "+r"(not_there));
+	return 1;
+}
+
+PROBED long facts(unsigned long dev, unsigned long ino, long pid, long x)
+{
+	__asm__ volatile(ROOM : "+r"(dev), "+r"(ino), "+r"(pid), "+r"(x));
+	return 2;
+}
+
+PROBED long beyond(long *written, long b, long c, long d, long e, long f)
+{
+	__asm__ volatile(ROOM
+			 : "+r"(written), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f)
+			 :
+			 : "memory");
+	return *written;
+}
+
+PROBED static long deep(int n, const struct stat *st)
+{
+	long r = n ? deep(n - 1, st) : facts(st->st_dev, st->st_ino, getpid(), 77);
+
+	__asm__ volatile("" : "+r"(r));
+	return r + 1;
+}
+
+static void on_signal(int sig)
+{
+	if (sig == SIGUSR1)
+		signals++;
+	else
+		thread_signals++;
+}
+
+int main(void)
+{
+	char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct stat st;
+	long written = 1;
+
+	munmap(page + 4096, 4096);
+	memcpy(page + 4088, "at end!", 8);
+	signal(SIGUSR1, on_signal);
+	signal(SIGUSR2, on_signal);
+	prctl(PR_SET_NAME, "helper-target");
+	stat("/proc/self/ns/pid", &st);
+	formats("text of the target");
+	texts(page + 4088, page + 4096);
+	deep(5, &st);
+	printf("written %ld\n", beyond(&written, 22, 33, 44, 55, 66));
+	printf("signals %d %d\n", signals, thread_signals);
+	return 0;
+}
