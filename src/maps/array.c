@@ -25,8 +25,6 @@ static int array_layout(struct map *m)
 		return -ARRAY_EINVAL;
 	if (def->flags & (BPF_F_PRESERVE_ELEMS | BPF_F_INNER_MAP))
 		return -ARRAY_EINVAL;
-	if ((def->flags & BPF_F_RDONLY_PROG) && (def->flags & BPF_F_WRONLY_PROG))
-		return -ARRAY_EINVAL;
 	if (def->value_size > ARRAY_VALUE_MAX)
 		return -ARRAY_E2BIG;
 	m->mmapable = def->flags & BPF_F_MMAPABLE;

@@ -19,8 +19,6 @@ int fifo_layout(struct map *m, u64 index_size, u32 elem_count)
 
 	if (!def->max_entries || def->key_size || !def->value_size || (def->flags & ~FIFO_FLAGS))
 		return -FIFO_EINVAL;
-	if ((def->flags & BPF_F_RDONLY_PROG) && (def->flags & BPF_F_WRONLY_PROG))
-		return -FIFO_EINVAL;
 	if (def->value_size > FIFO_VALUE_MAX || def->max_entries > FIFO_MAX_ENTRIES)
 		return -FIFO_E2BIG;
 	m->data_size = 0;

@@ -15,6 +15,7 @@
 #define MAP_ENOTSUP 524 /* the kernel's internal ENOTSUPP, which bpf(2) does return */
 
 static const struct map_ops *const map_types[] = {
+	[BPF_MAP_TYPE_HASH] = &hash_ops,
 	[BPF_MAP_TYPE_ARRAY] = &array_ops,
 	[BPF_MAP_TYPE_QUEUE] = &queue_ops,
 	[BPF_MAP_TYPE_STACK] = &stack_ops,
@@ -25,12 +26,18 @@ const struct map_ops *map_ops_find(u32 type)
 	return type < ARRAY_SIZE(map_types) ? map_types[type] : NULL;
 }
 
+static bool both(u32 flags, u32 pair)
+{
+	return (flags & pair) == pair;
+}
+
 int map_layout(struct map *m, const struct map_def *def)
 {
 	struct map fresh = {.def = *def, .ops = map_ops_find(def->type)};
 	int err;
 
-	if (!fresh.ops)
+	if (!fresh.ops || both(def->flags, BPF_F_RDONLY | BPF_F_WRONLY) ||
+	    both(def->flags, BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
 		return -MAP_EINVAL;
 	fresh.value_stride = ALIGN_UP(def->value_size, 8u);
 	err = fresh.ops->layout(&fresh);
@@ -59,9 +66,12 @@ int map_create(struct map *m, void *base, u32 id)
 	m->meta->data_size = m->data_size;
 	m->meta->file_size = m->file_size;
 	err = m->ops->init(m);
-	if (!err)
-		m->meta->magic = MAP_MAGIC;
-	return err;
+	if (err)
+		return err;
+	if (m->ops->bind)
+		m->ops->bind(m);
+	m->meta->magic = MAP_MAGIC;
+	return 0;
 }
 
 int map_open(struct map *m, void *base, u64 size, bool writable)
@@ -84,6 +94,8 @@ int map_open(struct map *m, void *base, u64 size, bool writable)
 	if (found.file_size != size)
 		return -MAP_EINVAL;
 	map_bind(&found, base);
+	if (found.ops->bind)
+		found.ops->bind(&found);
 	found.id = meta->id;
 	found.writable = writable;
 	*m = found;

@@ -83,6 +83,8 @@ struct map_ops {
 	int (*layout)(struct map *m);
 	/* Lays out a fresh, zeroed file that is mapped at m->base. */
 	int (*init)(struct map *m);
+	/* Copies what never changes from the file into a handle just made or opened. May be NULL. */
+	void (*bind)(struct map *m);
 
 	/* From programs. */
 	void *(*lookup)(struct map *m, const void *key);

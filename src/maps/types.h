@@ -7,6 +7,7 @@
 #include "shm/pool.h"
 
 extern HIDDEN const struct map_ops array_ops;
+extern HIDDEN const struct map_ops hash_ops;
 extern HIDDEN const struct map_ops queue_ops;
 extern HIDDEN const struct map_ops stack_ops;
 

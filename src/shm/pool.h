@@ -92,19 +92,22 @@ static inline u32 pool_next(u64 next)
 }
 
 /*
- * `next` of an element in hand: from `seen`, which was loaded before pool_holds(). Nobody else stores
- * there but a fork's other half, which stops at an instruction boundary: no lock prefix is needed.
+ * Stores into a link of an element in hand, unless it has changed since `seen` was loaded, which was
+ * before pool_holds(). Nobody else stores there but a fork's other half, which stops at an instruction
+ * boundary: no lock prefix is needed.
  */
+static inline void pool_store(_Atomic u64 *link, u64 seen, u64 value)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("cmpxchg %2, %1" : "+a"(seen), "+m"(*link) : "r"(value) : "cc", "memory");
+#else
+	atomic_compare_exchange_strong_explicit(link, &seen, value, memory_order_relaxed, memory_order_relaxed);
+#endif
+}
+
 static inline void pool_link(struct pool_elem *e, u64 seen, u64 stamp, u32 link)
 {
-	u64 next = stamp << POOL_LINK_BITS | link;
-
-#if defined(__x86_64__)
-	__asm__ volatile("cmpxchg %2, %1" : "+a"(seen), "+m"(e->next) : "r"(next) : "cc", "memory");
-#else
-	atomic_compare_exchange_strong_explicit(&e->next, &seen, next, memory_order_relaxed,
-						memory_order_relaxed);
-#endif
+	pool_store(&e->next, seen, stamp << POOL_LINK_BITS | link);
 }
 
 /* Puts elements [first, first + count) of a fresh pool on a list. */

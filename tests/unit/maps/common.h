@@ -19,7 +19,11 @@ static inline int test_map_make(struct map *m, u32 type, u32 key, u32 value, u32
 
 	if (err)
 		return err;
-	base = mmap(NULL, m->file_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* a page that nobody may touch on either side */
+	base = mmap(NULL, m->file_size + 2 * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (base != MAP_FAILED)
+		base = mmap((u8 *)base + PAGE_SIZE, m->file_size, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	if (base == MAP_FAILED)
 		return -errno;
 	map_owner_make();
@@ -28,7 +32,7 @@ static inline int test_map_make(struct map *m, u32 type, u32 key, u32 value, u32
 
 static inline void test_map_free(struct map *m)
 {
-	munmap(m->base, m->file_size);
+	munmap(m->base - PAGE_SIZE, m->file_size + 2 * PAGE_SIZE);
 }
 
 static inline int kernel_bpf(int cmd, union bpf_attr *attr)

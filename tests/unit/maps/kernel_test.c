@@ -6,12 +6,11 @@
  */
 #include "common.h"
 
-#define VALUE 12
-
 struct twin {
 	struct map m;
 	int fd;
-	u32 key_size;
+	u32 keys; /* random keys are below */
+	u64 seed;
 };
 
 static int op_kernel(int fd, int cmd, const void *key, void *value, u64 flags)
@@ -43,52 +42,101 @@ static const char *const cmd_names[] = {[BPF_MAP_LOOKUP_ELEM] = "lookup", [BPF_M
 					[BPF_MAP_GET_NEXT_KEY] = "next_key",
 					[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = "lookup_and_delete"};
 
+static bool has_own_order(const struct twin *t)
+{
+	return t->m.def.type == BPF_MAP_TYPE_HASH;
+}
+
 /* One random operation on both; false when they differ. */
-static bool step(struct twin *t, u64 *seed, u32 max_entries, long n)
+static bool step(struct twin *t, long n)
 {
 	static const int cmds[] = {BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_MAP_UPDATE_ELEM,
 				   BPF_MAP_DELETE_ELEM, BPF_MAP_GET_NEXT_KEY,
 				   BPF_MAP_LOOKUP_AND_DELETE_ELEM};
 	static const u64 flag_set[] = {0, 0, 0, 0, BPF_NOEXIST, BPF_EXIST, BPF_EXIST, BPF_F_LOCK, 3, 1ULL << 40};
-	int cmd = cmds[test_random(seed) % ARRAY_SIZE(cmds)], a, b;
-	u64 flags = flag_set[test_random(seed) % ARRAY_SIZE(flag_set)];
-	u32 key = test_random(seed) % (max_entries + 2);
-	bool null_key = (test_random(seed) % 16 == 0) != (t->key_size == 0);
-	u8 va[64], vb[64];
+	static u8 key[4096], va[8192], vb[8192];
+	int cmd = cmds[test_random(&t->seed) % ARRAY_SIZE(cmds)], a, b;
+	u64 flags = flag_set[test_random(&t->seed) % ARRAY_SIZE(flag_set)];
+	u32 number = test_random(&t->seed) % t->keys, key_size = t->m.def.key_size;
+	bool null_key = (test_random(&t->seed) % 16 == 0) != (key_size == 0);
 
 	if (cmd == BPF_MAP_DELETE_ELEM || cmd == BPF_MAP_GET_NEXT_KEY)
 		flags = 0; /* not fields of these commands */
-	for (u32 i = 0; i < sizeof(va); i++)
-		va[i] = vb[i] = (u8)test_random(seed);
-	a = op_kernel(t->fd, cmd, null_key ? NULL : &key, va, flags);
-	b = op_limpet(&t->m, cmd, null_key ? NULL : &key, vb, flags);
-	if (a == b && (a || !memcmp(va, vb, cmd == BPF_MAP_GET_NEXT_KEY ? 4 : VALUE)))
+	if (cmd == BPF_MAP_GET_NEXT_KEY && has_own_order(t))
+		cmd = BPF_MAP_LOOKUP_ELEM;
+	memset(key, 0, sizeof(key));
+	memcpy(key + (key_size > 8 ? key_size - 5 : 0), &number, key_size == 1 ? 1 : key_size == 2 ? 2 : 4);
+	for (u32 i = 0; i < 64; i++)
+		va[i] = vb[i] = (u8)test_random(&t->seed);
+	a = op_kernel(t->fd, cmd, null_key ? NULL : key, va, flags);
+	b = op_limpet(&t->m, cmd, null_key ? NULL : key, vb, flags);
+	if (a == b && (a || !memcmp(va, vb, cmd == BPF_MAP_GET_NEXT_KEY ? key_size : t->m.def.value_size)))
 		return true;
 	printf("# operation %ld: %s key %s%u flags 0x%llx: kernel %d, limpet %d%s\n", n, cmd_names[cmd],
-	       null_key ? "NULL " : "", key, (unsigned long long)flags, a, b, a == b ? ", output differs" : "");
+	       null_key ? "NULL " : "", number, (unsigned long long)flags, a, b, a == b ? ", output differs" : "");
 	return false;
+}
+
+/* All entries of limpet's, by its own iteration, are the kernel's, and as many. */
+static bool same_entries(struct twin *t)
+{
+	static u8 key[4096], next[4096], va[8192], vb[8192];
+	u32 ours = 0, kernels = 0;
+
+	for (void *k = NULL; !map_user_next_key(&t->m, k, next) && ours <= t->m.def.max_entries; ours++) {
+		k = memcpy(key, next, sizeof(key));
+		if (map_user_lookup(&t->m, key, va, 0) || op_kernel(t->fd, BPF_MAP_LOOKUP_ELEM, key, vb, 0) ||
+		    memcmp(va, vb, t->m.def.value_size))
+			return false;
+	}
+	for (void *k = NULL; !op_kernel(t->fd, BPF_MAP_GET_NEXT_KEY, k, next, 0); kernels++)
+		k = memcpy(key, next, sizeof(key));
+	if (!ours)
+		return !kernels;
+	/* a key that is not there starts from the first */
+	memset(key, 0xff, sizeof(key));
+	return ours == kernels && !map_user_next_key(&t->m, key, va) && !map_user_next_key(&t->m, NULL, vb) &&
+	       !memcmp(va, vb, t->m.def.key_size);
+}
+
+static void compare_flags(u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags)
+{
+	long count = getenv("LIMPET_LONG") ? 1000000 : 10000;
+	struct twin t = {.keys = max_entries + (type == BPF_MAP_TYPE_HASH ? max_entries / 4 + 1 : 2),
+			 .seed = type * 1000 + max_entries + key_size};
+
+	t.fd = kernel_map(type, key_size, value_size, max_entries, flags);
+	if (t.fd < 0)
+		SKIP("bpf(2) is not allowed here");
+	REQUIRE(!test_map_make(&t.m, type, key_size, value_size, max_entries, flags));
+	for (long n = 0; n < count && !check_failed; n++) {
+		CHECK(step(&t, n));
+		if (has_own_order(&t) && n % (50 + max_entries) == 0)
+			CHECK(same_entries(&t));
+	}
+	close(t.fd);
+	test_map_free(&t.m);
 }
 
 static void compare(u32 type, u32 key_size, u32 max_entries)
 {
-	long count = getenv("LIMPET_LONG") ? 1000000 : 10000;
-	struct twin t = {.key_size = key_size};
-	u64 seed = type * 1000 + max_entries;
-
-	t.fd = kernel_map(type, key_size, VALUE, max_entries, 0);
-	if (t.fd < 0)
-		SKIP("bpf(2) is not allowed here");
-	REQUIRE(!test_map_make(&t.m, type, key_size, VALUE, max_entries, 0));
-	for (long n = 0; n < count && !check_failed; n++)
-		CHECK(step(&t, &seed, max_entries, n));
-	close(t.fd);
-	test_map_free(&t.m);
+	compare_flags(type, key_size, 12, max_entries, 0);
 }
 
 TEST(array_as_the_kernel)
 {
 	compare(BPF_MAP_TYPE_ARRAY, 4, 1);
 	compare(BPF_MAP_TYPE_ARRAY, 4, 7);
+}
+
+TEST(hash_as_the_kernel)
+{
+	compare(BPF_MAP_TYPE_HASH, 4, 1);
+	compare(BPF_MAP_TYPE_HASH, 8, 5);
+	compare(BPF_MAP_TYPE_HASH, 1, 64);
+	compare_flags(BPF_MAP_TYPE_HASH, 12, 8, 1000, BPF_F_ZERO_SEED);
+	compare_flags(BPF_MAP_TYPE_HASH, 200, 48, 16, BPF_F_NO_PREALLOC);
+	compare_flags(BPF_MAP_TYPE_HASH, 3000, 4096, 16, 0);
 }
 
 TEST(queue_as_the_kernel)
@@ -106,16 +154,19 @@ TEST(stack_as_the_kernel)
 
 TEST(definitions_as_the_kernel)
 {
-	static const u32 types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK};
-	static const u32 sizes[] = {0, 1, 4, 8, 12, 512};
+	static const u32 types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK,
+				    BPF_MAP_TYPE_HASH};
+	static const u32 sizes[] = {0, 1, 4, 8, 12, 512, 4096, 40000, (1u << 22) - 53, (1u << 22) - 52};
 	static const u32 flag_set[] = {0, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG,
 				       BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG, BPF_F_RDONLY, BPF_F_WRONLY,
-				       BPF_F_ZERO_SEED, BPF_F_MMAPABLE, 1u << 30};
+				       BPF_F_ZERO_SEED, BPF_F_MMAPABLE, 1u << 30, BPF_F_NUMA_NODE,
+				       BPF_F_NO_COMMON_LRU, BPF_F_RDONLY | BPF_F_WRONLY};
 	u64 seed = 1;
 
 	for (int i = 0; i < 2000; i++) {
-		u32 type = types[test_random(&seed) % 3], key = sizes[test_random(&seed) % 6];
-		u32 value = sizes[test_random(&seed) % 6], entries = test_random(&seed) % 4;
+		u32 type = types[test_random(&seed) % ARRAY_SIZE(types)];
+		u32 key = sizes[test_random(&seed) % ARRAY_SIZE(sizes)];
+		u32 value = sizes[test_random(&seed) % ARRAY_SIZE(sizes)], entries = test_random(&seed) % 4;
 		u32 flags = flag_set[test_random(&seed) % ARRAY_SIZE(flag_set)];
 		struct map_def def = {.type = type, .key_size = key, .value_size = value,
 				      .max_entries = entries, .flags = flags};
