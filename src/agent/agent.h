@@ -6,12 +6,18 @@
  * else can. Later, a keeper stops all threads with ptrace, borrows one of them, and lets it run
  * agent_enter() on the agent's own stack with all signals blocked; registers, signal mask and
  * pending system call are put back afterwards. What must be written to code (patches, trampolines,
- * compiled programs) the agent prepares in memory and lists in `writes`; the keeper writes it
+ * compiled programs) the agent prepares in memory and lists; the keeper writes it
  * through /proc/TID/mem, the constructor through /proc/self/mem. So no page is ever writable and
  * executable, and nothing needs mprotect.
  *
  * A command ends by the system call AGENT_DONE_NR with AGENT_DONE_MAGIC in its first argument,
  * which the keeper sees as a ptrace system-call stop and does not let through. No signal is used.
+ *
+ * A keeper can be killed. Its borrowed thread then runs its command to the end, finds that the
+ * system call returns, and goes home: rt_sigreturn(2) on the frame that the keeper has put at
+ * `frame` (keeper/borrow.c). Threads that ran meanwhile see no difference, for commands change
+ * nothing that a hit looks at. What a SYNC listed stays listed in the header until COMMIT says that all of it
+ * has been written, so the next keeper finishes it first.
  *
  * Descriptors (session files) come over a socket pair that the agent makes (AGENT_CMD_CHANNEL): the
  * keeper takes one end with pidfd_getfd, sends them with SCM_RIGHTS, one struct agent_fd each, and
@@ -33,7 +39,7 @@
 #include "session/layout.h"
 
 #define AGENT_MAGIC      0x746e6567616d706cULL
-#define AGENT_VERSION    1
+#define AGENT_VERSION    2
 #define AGENT_SYMBOL     "limpet_agent" /* struct agent_header, the agent's only exported symbol */
 #define AGENT_DONE_NR    39             /* getpid: harmless should nobody watch */
 #define AGENT_DONE_MAGIC 0x6c696d7065740000ULL
@@ -46,10 +52,11 @@ enum agent_command {
 	AGENT_CMD_INIT,    /* after injection: auxiliary facts are in the request */
 	AGENT_CMD_CHANNEL, /* makes the socket pair; result: fds in the request */
 	AGENT_CMD_RECV,    /* takes in what lies in the channel */
-	AGENT_CMD_SYNC,    /* brings probes in line with the links it knows; fills `writes` */
+	AGENT_CMD_SYNC,    /* brings probes in line with the links it knows; lists what to write */
 	AGENT_CMD_COMMIT,  /* the keeper has written: retire what is no longer in use */
 	AGENT_CMD_DETACH,  /* as SYNC with no links; then RELEASE */
-	AGENT_CMD_RELEASE, /* unmaps everything the agent mapped (not its own image) */
+	AGENT_CMD_RELEASE, /* unmaps everything the agent mapped (not its own image; with in_use 1 not the
+	                      session file, either: the image goes next, and until then it is found) */
 };
 
 /* One descriptor in a message: what it is. */
@@ -83,6 +90,7 @@ struct agent_write {
 	u64 src; /* address in the target */
 	u32 len;
 	u32 patch; /* 1: the five bytes at a probed address (written last); 0: fresh code */
+	u8 old[ATTACH_PATCH_MAX]; /* patch: the bytes it goes over; with others there it is left out (dlclose) */
 };
 
 /* What a link came to in this process; read by keepers and `limpet list`. */
@@ -122,8 +130,6 @@ struct agent_request {
 	u64 busy, busy_count;      /* SYNC, COMMIT: u64[], sorted: addresses inside limpet's
 	                              memory found in program counters and on stacks */
 	u64 threads, thread_count; /* SYNC: struct agent_thread[], all there are */
-	u64 writes, write_count;   /* out: struct agent_write[] */
-	u64 moves, move_count;     /* out: struct agent_move[] */
 	u32 in_use;      /* out, COMMIT: 1 while some thread may be in limpet's code: try again */
 	u32 pid;         /* the target's process id as the session's tools know it */
 };
@@ -132,8 +138,12 @@ struct agent_header {
 	u64 magic;
 	u32 version;
 	u32 size;          /* of this structure */
-	u64 enter;         /* address of agent_enter, run time */
-	u64 stack_top;     /* of the stack to run it on; set by INIT or the constructor */
+	u64 enter, enter_end; /* agent_enter() to the end of the way home, run time addresses */
+	u64 go_home;       /* in there: rt_sigreturn(2) on `frame` */
+	u64 syscall;       /* in there: a system call, then go_home */
+	u64 stack_low, stack_top; /* of the stack to run it on */
+	u64 frame, frame_size;    /* room for the borrowed thread's signal frame */
+	u64 borrowed;      /* 1 while a keeper borrows a thread, or died doing so: look closely */
 	u64 request;       /* address of struct agent_request */
 	u64 inbox;         /* scratch for regions and busy lists */
 	u64 inbox_size;
@@ -146,6 +156,8 @@ struct agent_header {
 	                           have exec 1), for stack scans */
 	u64 probes, probe_count; /* struct agent_probe[] */
 	u64 links, link_count;   /* u32[], sorted: links it has mapped */
+	u64 writes, write_count; /* struct agent_write[], by SYNC or DETACH, until COMMIT */
+	u64 moves, move_count;   /* struct agent_move[], as long */
 };
 
 #endif

@@ -27,7 +27,7 @@ struct stage {
 static struct stage *stages;
 
 /* Notes that `len` bytes are to go to dst. The bytes are copied. */
-int code_write(u64 dst, const void *bytes, u32 len, u32 patch)
+static struct agent_write *note_write(u64 dst, const void *bytes, u32 len)
 {
 	struct stage *s = stages;
 	struct agent_write *w;
@@ -37,7 +37,7 @@ int code_write(u64 dst, const void *bytes, u32 len, u32 patch)
 
 		s = heap_alloc(sizeof(*s) + size);
 		if (!s)
-			return -ENOMEM;
+			return NULL;
 		s->next = stages;
 		s->size = size;
 		stages = s;
@@ -45,12 +45,40 @@ int code_write(u64 dst, const void *bytes, u32 len, u32 patch)
 	}
 	w = vec_push(&agent.writes, sizeof(*w));
 	if (!w)
-		return -ENOMEM;
+		return NULL;
 	memcpy(s->bytes + agent.stage.used, bytes, len);
-	*w = (struct agent_write){
-		.dst = dst, .src = (u64)(s->bytes + agent.stage.used), .len = len, .patch = patch};
+	*w = (struct agent_write){.dst = dst, .src = (u64)(s->bytes + agent.stage.used), .len = len};
 	agent.stage.used += len;
+	return w;
+}
+
+/* Fresh code, in a mapping of limpet's. */
+int code_write(u64 dst, const void *bytes, u32 len)
+{
+	return note_write(dst, bytes, len) ? 0 : -ENOMEM;
+}
+
+/* Code of the target's, where `old` is expected. */
+int code_patch(u64 dst, const u8 *old, const u8 *bytes, u32 len)
+{
+	struct agent_write *w = note_write(dst, bytes, len);
+
+	if (!w)
+		return -ENOMEM;
+	w->patch = 1;
+	memcpy(w->old, old, len);
 	return 0;
+}
+
+/* For keepers: what is to be written. */
+void code_list_writes(void)
+{
+	struct agent_header *h = &limpet_agent.header;
+
+	h->writes = (u64)agent.writes.data;
+	h->write_count = agent.writes.count;
+	h->moves = (u64)agent.moves.data;
+	h->move_count = agent.moves.count;
 }
 
 /* The list has been written (or given up). */
@@ -65,6 +93,7 @@ void code_written(void)
 	agent.stage.used = 0;
 	agent.writes.count = 0;
 	agent.moves.count = 0;
+	code_list_writes();
 }
 
 static u64 map_code_at(u64 hint, size_t size)

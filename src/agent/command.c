@@ -18,8 +18,12 @@
 
 #define STACK_SIZE (128 * 1024)
 #define INBOX_SIZE (1024 * 1024)
+#define FRAME_SIZE (16 * 1024)
 
 void agent_enter(void);
+void agent_go_home(void);
+void agent_syscall(void);
+void agent_enter_end(void);
 extern u8 image_start[] __asm__("__ehdr_start") HIDDEN;
 extern u8 text_end[] __asm__("etext") HIDDEN;
 extern u8 image_end[] __asm__("_end") HIDDEN;
@@ -27,8 +31,9 @@ extern u8 image_end[] __asm__("_end") HIDDEN;
 static _Alignas(4096) u8 request[AGENT_REQUEST_SIZE];
 static _Alignas(64) u8 stack[STACK_SIZE];
 static _Alignas(64) u8 inbox[INBOX_SIZE];
+HIDDEN _Alignas(64) u8 agent_frame[FRAME_SIZE];
 
-HIDDEN struct agent_state agent = {.channel = -1};
+HIDDEN struct agent_state agent = {.channel = {-1, -1}};
 
 __attribute__((visibility("default"))) struct agent_image limpet_agent = {
 	.header = {
@@ -36,7 +41,13 @@ __attribute__((visibility("default"))) struct agent_image limpet_agent = {
 		.version = AGENT_VERSION,
 		.size = sizeof(struct agent_header),
 		.enter = (u64)agent_enter,
+		.enter_end = (u64)agent_enter_end,
+		.go_home = (u64)agent_go_home,
+		.syscall = (u64)agent_syscall,
+		.stack_low = (u64)stack,
 		.stack_top = (u64)(stack + STACK_SIZE),
+		.frame = (u64)agent_frame,
+		.frame_size = FRAME_SIZE,
 		.request = (u64)request,
 		.inbox = (u64)inbox,
 		.inbox_size = INBOX_SIZE,
@@ -46,20 +57,32 @@ __attribute__((visibility("default"))) struct agent_image limpet_agent = {
 	},
 };
 
-/* A borrowed thread starts here with rdi = request, on the agent's stack. It never returns. */
+/*
+ * A borrowed thread starts here with rdi = request, on the agent's stack. Where nobody watches it
+ * goes on to agent_go_home, which needs no stack: it may run before that is writable.
+ */
 __asm__(".text\n"
-	".globl agent_enter\n"
-	".hidden agent_enter\n"
+	".globl agent_enter, agent_go_home, agent_syscall, agent_enter_end\n"
+	".hidden agent_enter, agent_go_home, agent_syscall, agent_enter_end\n"
 	".type agent_enter, @function\n"
 	"agent_enter:\n"
 	"	cld\n"
 	"	xor %ebp, %ebp\n"
 	"	and $-16, %rsp\n"
 	"	call agent_command\n"
-	"1:	mov $39, %eax\n"                  /* AGENT_DONE_NR */
+	"	mov $39, %eax\n"                  /* AGENT_DONE_NR */
 	"	movabs $0x6c696d7065740000, %rdi\n" /* AGENT_DONE_MAGIC */
 	"	syscall\n"
-	"	jmp 1b\n"
+	"	call agent_abandoned\n"
+	"agent_go_home:\n"
+	"	lea agent_frame(%rip), %rsp\n"
+	"	mov $15, %eax\n" /* rt_sigreturn */
+	"	syscall\n"
+	"	ud2\n"
+	"agent_syscall:\n"
+	"	syscall\n"
+	"	jmp agent_go_home\n"
+	"agent_enter_end:\n"
 	".size agent_enter, . - agent_enter\n");
 _Static_assert(AGENT_DONE_NR == 39 && AGENT_DONE_MAGIC == 0x6c696d7065740000ULL, "as above");
 
@@ -93,7 +116,8 @@ static int make_channel(struct agent_request *r)
 
 	if (err)
 		return (int)err;
-	agent.channel = fd[0];
+	agent.channel[0] = fd[0];
+	agent.channel[1] = fd[1];
 	r->channel[0] = fd[0];
 	r->channel[1] = fd[1];
 	return 0;
@@ -138,23 +162,37 @@ static int receive_one(s32 channel)
 	return err ? err : 1;
 }
 
+static void close_channel(void)
+{
+	for (u32 i = 0; i < 2; i++) {
+		if (agent.channel[i] >= 0) {
+			sys_close(agent.channel[i]);
+			agent.channel[i] = -1;
+		}
+	}
+}
+
 /* The first error is reported, but everything that is there is taken in. */
-static int receive(struct agent_request *r)
+static int receive(void)
 {
 	int first = 0, got;
 
-	if (agent.channel < 0)
+	if (agent.channel[0] < 0)
 		return -EBADF;
-	while ((got = receive_one(agent.channel)) != 0) {
+	while ((got = receive_one(agent.channel[0])) != 0) {
 		if (got < 0 && !first)
 			first = got;
 		if (got == -EBADF || got == -ENOTSOCK || got == -ECONNRESET)
 			break;
 	}
-	sys_close(r->channel[0]);
-	sys_close(r->channel[1]);
-	agent.channel = -1;
+	close_channel();
 	return first;
+}
+
+/* The keeper died. What it might have closed next is closed here. */
+HIDDEN void agent_abandoned(void)
+{
+	close_channel();
 }
 
 static int do_sync(struct agent_request *r, bool none)
@@ -170,20 +208,17 @@ static int do_sync(struct agent_request *r, bool none)
 	agent.regions = NULL;
 	agent.region_count = 0;
 	agent.threads = NULL;
-	r->writes = (u64)agent.writes.data;
-	r->write_count = agent.writes.count;
-	r->moves = (u64)agent.moves.data;
-	r->move_count = agent.moves.count;
+	code_list_writes();
 	if (!err)
 		atomic_store(&limpet_agent.header.generation, r->generation);
 	return err;
 }
 
-static int release(void)
+static int release(bool keep_session)
 {
 	if (agent.sites)
 		return -EBUSY;
-	object_release();
+	object_release(keep_session);
 	map_owner_at(NULL);
 	if (agent.wiped)
 		sys_munmap(agent.wiped, agent.wiped_size);
@@ -198,7 +233,7 @@ static int release(void)
 	place_release();
 	heap_release();
 	memset(&agent, 0, sizeof(agent));
-	agent.channel = -1;
+	agent.channel[0] = agent.channel[1] = -1;
 	limpet_agent.header.areas = limpet_agent.header.area_count = 0;
 	limpet_agent.header.probes = limpet_agent.header.probe_count = 0;
 	limpet_agent.header.links = limpet_agent.header.link_count = 0;
@@ -216,7 +251,7 @@ HIDDEN void agent_command(struct agent_request *r)
 		r->result = make_channel(r);
 		break;
 	case AGENT_CMD_RECV:
-		r->result = receive(r);
+		r->result = receive();
 		break;
 	case AGENT_CMD_SYNC:
 		r->result = do_sync(r, false);
@@ -231,7 +266,7 @@ HIDDEN void agent_command(struct agent_request *r)
 		r->result = do_sync(r, true);
 		break;
 	case AGENT_CMD_RELEASE:
-		r->result = release();
+		r->result = release(r->in_use);
 		break;
 	default:
 		r->result = -ENOSYS;

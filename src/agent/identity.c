@@ -232,12 +232,19 @@ static struct patch *free_patch(void)
 	return NULL;
 }
 
+static void jump_of(const struct patch *p, u8 *jmp)
+{
+	u32 rel = (u32)(p->stub - (p->at + ATTACH_JMP_LEN));
+
+	jmp[0] = 0xe9;
+	memcpy(jmp + 1, &rel, 4);
+}
+
 static int add_patch(const struct libc_call *call)
 {
 	struct patch *p = free_patch();
-	u8 code[ATTACH_TRAMP_MAX], jmp[ATTACH_JMP_LEN] = {0xe9};
+	u8 code[ATTACH_TRAMP_MAX], jmp[ATTACH_JMP_LEN];
 	struct agent_move *m;
-	u32 rel;
 
 	if (!p || !flags_dead(call->at))
 		return -ENOENT;
@@ -247,10 +254,10 @@ static int add_patch(const struct libc_call *call)
 	if (!p->stub)
 		return -ENOMEM;
 	p->len = emit_stub(code, p->stub, p, call->nr);
-	rel = (u32)(p->stub - (p->at + ATTACH_JMP_LEN));
-	memcpy(jmp + 1, &rel, 4);
+	jump_of(p, jmp);
 	m = vec_push(&agent.moves, sizeof(*m));
-	if (!m || code_write(p->stub, code, p->len, 0) || code_write(p->at, jmp, sizeof(jmp), 1))
+	if (!m || code_write(p->stub, code, p->len) ||
+	    code_patch(p->at, p->orig, jmp, sizeof(jmp)))
 		return -ENOMEM;
 	*m = (struct agent_move){.from = p->at + ATTACH_JMP_LEN, .to = p->stub};
 	code_room_taken(p->area, p->len);
@@ -351,7 +358,10 @@ static void withdraw(void)
 	agent.env.tid_off = 0;
 	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
 		if ((patches[i].state == PATCH_LISTED || patches[i].state == PATCH_LIVE)) {
-			code_write(patches[i].at, patches[i].orig, ATTACH_JMP_LEN, 1);
+			u8 jmp[ATTACH_JMP_LEN];
+
+			jump_of(&patches[i], jmp);
+			code_patch(patches[i].at, jmp, patches[i].orig, ATTACH_JMP_LEN);
 			patches[i].state = PATCH_RETIRED;
 		}
 }

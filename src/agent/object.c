@@ -14,9 +14,6 @@
 #include "session/object.h"
 #include "session/trace.h"
 
-
-
-
 static s64 file_size(int fd)
 {
 	struct stat st;
@@ -335,7 +332,7 @@ void object_drop_unused(void)
 }
 
 /* Everything that object_take() made; sites must be gone. */
-void object_release(void)
+void object_release(bool keep_session)
 {
 	for (struct agent_link *l = agent.links; l; l = l->next)
 		l->refs = l->wanted = 0;
@@ -344,6 +341,8 @@ void object_release(void)
 		sys_munmap(agent.trace, agent.trace_size);
 	agent.trace = NULL;
 	agent.env.trace = NULL;
+	if (keep_session)
+		return;
 	if (agent.session)
 		sys_mmap(limpet_agent.session, ALIGN_UP(sizeof(struct session_file), PAGE_SIZE),
 			 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);

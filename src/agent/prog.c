@@ -95,7 +95,7 @@ static int compile(struct agent_prog *p)
 		memset(scratch, 0, scratch_size);
 		len = at && buf ? vm_jit(&p->vm, buf, p->code_size, at, scratch) : -ENOMEM;
 		if (len > 0)
-			len = code_write(at, buf, (u32)len, 0) ? -ENOMEM : len;
+			len = code_write(at, buf, (u32)len) ? -ENOMEM : len;
 		heap_free(buf, p->code_size);
 	}
 	heap_free(scratch, scratch_size + 8);

@@ -120,7 +120,7 @@ struct agent_state {
 	const struct session_file *session;
 	struct trace_log *trace;
 	size_t trace_size;
-	s32 channel;
+	s32 channel[2]; /* the agent's end, the keeper's; -1: closed */
 	struct agent_map *maps;
 	struct agent_prog *progs;
 	struct agent_link *links;
@@ -156,14 +156,16 @@ struct agent_link *object_link(u32 id);
 struct agent_prog *object_prog(u32 id);
 struct agent_map *object_map(u32 id);
 void object_drop_unused(void);
-void object_release(void);
+void object_release(bool keep_session);
 
 /* prog.c */
 int prog_prepare(struct agent_prog *p);
 void prog_free(struct agent_prog *p);
 
 /* code.c: room for code, and the list of what is to be written */
-int code_write(u64 dst, const void *bytes, u32 len, u32 patch);
+int code_write(u64 dst, const void *bytes, u32 len);
+int code_patch(u64 dst, const u8 *old, const u8 *bytes, u32 len); /* ATTACH_JMP_LEN each */
+void code_list_writes(void);
 u64 code_room(u64 near, struct tramp_area **ret); /* address for a trampoline, 0: none */
 void code_room_taken(struct tramp_area *a, u32 len);
 void code_room_free(struct tramp_area *a);
@@ -209,6 +211,7 @@ void agent_hit(void *site, struct attach_regs *regs);
 void agent_hit_all(void *site, struct attach_regs *regs);
 
 /* command.c */
+void agent_abandoned(void);
 int agent_init(u32 pid, u64 vdso, bool tp_is_thread);
 
 /* start.c, only used by the constructor */

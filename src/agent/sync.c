@@ -234,7 +234,7 @@ static enum attach_error plan_site(struct site *s, u64 addr, struct attach_refus
 {
 	struct attach_call call = {s->count > 1 ? agent_hit_all : agent_hit, s,
 				   s->count > 1 ? NULL : (const void *)s->progs[0].live};
-	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX];
+	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX], now[ATTACH_PATCH_MAX];
 	const struct site *other;
 	struct attach_text text;
 	u64 tramp;
@@ -254,8 +254,11 @@ static enum attach_error plan_site(struct site *s, u64 addr, struct attach_refus
 		return ATTACH_E_OVERLAP;
 	}
 	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = addr};
-	if (code_write(tramp, code, s->plan.code_len, 0) ||
-	    code_write(addr, s->plan.patch, s->plan.patch_len, 1))
+	memcpy(now, s->plan.orig, sizeof(now));
+	if (site_at(addr))
+		memcpy(now, site_at(addr)->plan.patch, site_at(addr)->plan.patch_len);
+	if (code_write(tramp, code, s->plan.code_len) ||
+	    code_patch(addr, now, s->plan.patch, s->plan.patch_len))
 		return ATTACH_E_NO_MEMORY;
 	return ATTACH_OK;
 }
@@ -311,7 +314,7 @@ static bool same_site(const struct site *s, const struct want *w, u32 n)
 static int restore(struct site *s)
 {
 	s->retired = true;
-	return code_write(s->plan.addr, s->plan.orig, s->plan.patch_len, 1);
+	return code_patch(s->plan.addr, s->plan.patch, s->plan.orig, s->plan.patch_len);
 }
 
 static void report_group(const struct want *w, u32 n, const struct site *s, const struct attach_refusal *why)

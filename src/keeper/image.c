@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "keeper/internal.h"
 
@@ -132,44 +133,67 @@ static u64 image_symbol(const struct image *im, const char *name)
 	return 0;
 }
 
-/* Maps the segments in the target, over one reservation, so that they come and go together. */
-static int image_map(struct target *t, struct image *im, u64 *ret_base)
+/*
+ * One mapping, read-execute, takes the whole image; what is to be writable is made so by the agent's
+ * own code when it is there. So the thread has a way home at every step (borrow.c).
+ */
+static int image_copy(struct target *t, struct image *im, u64 base)
 {
-	long base = target_syscall(t, 9 /* mmap */, 0, im->span, PROT_NONE,
+	int err = image_relocate(im, base);
+
+	for (int i = 0; i < im->eh->e_phnum && !err; i++) {
+		const Elf64_Phdr *p = &im->ph[i];
+
+		if (p->p_type == PT_LOAD && p->p_filesz)
+			err = target_write(t, base + p->p_vaddr, im->mem + p->p_vaddr, p->p_filesz);
+	}
+	return err;
+}
+
+static int image_protect(struct target *t, const struct image *im, u64 base)
+{
+	long err = 0;
+
+	for (int i = 0; i < im->eh->e_phnum && !err; i++) {
+		const Elf64_Phdr *p = &im->ph[i];
+		u64 start = p->p_vaddr & ~(PAGE_SIZE - 1);
+		u64 end = ALIGN_UP(p->p_vaddr + p->p_memsz, PAGE_SIZE);
+
+		if (p->p_type == PT_LOAD && !(p->p_flags & PF_X))
+			err = target_syscall(t, SYS_mprotect, base + start, end - start,
+					     PROT_READ | (p->p_flags & PF_W ? PROT_WRITE : 0), 0, 0, 0);
+	}
+	return (int)err;
+}
+
+static int image_map(struct target *t, struct image *im, u64 symbol)
+{
+	long base = target_syscall(t, SYS_mmap, 0, im->span, PROT_READ | PROT_EXEC,
 				   MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
 	int err;
 
 	if (base < 0 && base > -4096)
 		return (int)base;
-	err = image_relocate(im, (u64)base);
-	for (int i = 0; i < im->eh->e_phnum && !err; i++) {
-		const Elf64_Phdr *p = &im->ph[i];
-		u64 start = p->p_vaddr & ~(PAGE_SIZE - 1);
-		u64 end = ALIGN_UP(p->p_vaddr + p->p_memsz, PAGE_SIZE);
-		int prot = PROT_READ | (p->p_flags & PF_W ? PROT_WRITE : 0) |
-			   (p->p_flags & PF_X ? PROT_EXEC : 0);
-		long r;
-
-		if (p->p_type != PT_LOAD)
-			continue;
-		r = target_syscall(t, 9, (u64)base + start, end - start, (u64)prot,
-				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, (u64)-1, 0);
-		if (r < 0 && r > -4096)
-			err = (int)r;
-		else if (p->p_filesz)
-			err = target_write(t, (u64)base + p->p_vaddr, im->mem + p->p_vaddr, p->p_filesz);
+	err = image_copy(t, im, (u64)base);
+	if (!err)
+		err = target_read(t, (u64)base + symbol, &t->header, sizeof(t->header));
+	if (!err && (t->header.magic != AGENT_MAGIC || t->header.version != AGENT_VERSION ||
+		     t->header.size != sizeof(t->header)))
+		err = -ENOEXEC;
+	if (err) {
+		target_syscall(t, SYS_munmap, (u64)base, im->span, 0, 0, 0, 0);
+		return err;
 	}
-	if (err)
-		target_syscall(t, 11 /* munmap */, (u64)base, im->span, 0, 0, 0, 0);
-	*ret_base = (u64)base;
-	return err;
+	t->header_at = (u64)base + symbol;
+	err = target_move_in(t);
+	return err ? err : image_protect(t, im, (u64)base);
 }
 
 /* Maps the agent; header_at and header of the target are set. Not initialised yet. */
 int image_inject(struct target *t, const char *path)
 {
 	struct image im = {0};
-	u64 base, symbol;
+	u64 symbol;
 	int err = image_open(&im, path);
 
 	if (!err)
@@ -181,13 +205,9 @@ int image_inject(struct target *t, const char *path)
 		image_close(&im);
 		return keeper_fail(t->e, KEEPER_NO_AGENT, err, "%s: %s", path, strerror(-err));
 	}
-	err = image_map(t, &im, &base);
+	err = image_map(t, &im, symbol);
 	image_close(&im);
-	if (!err) {
-		t->header_at = base + symbol;
-		err = target_read(t, t->header_at, &t->header, sizeof(t->header));
-	}
-	if (!err && (t->header.magic != AGENT_MAGIC || t->header.version != AGENT_VERSION))
-		return keeper_fail(t->e, KEEPER_NO_AGENT, -ENOEXEC, "%s: another version", path);
+	if (err == -ENOEXEC)
+		return keeper_fail(t->e, KEEPER_NO_AGENT, err, "%s: another version", path);
 	return err ? keeper_fail(t->e, KEEPER_SYSTEM, err, "mapping the agent: %s", strerror(-err)) : 0;
 }

@@ -29,8 +29,8 @@ struct regions {
 
 struct thread {
 	pid_t tid;
-	bool stopped; /* in a PTRACE_EVENT_STOP; regs are valid */
-	struct user_regs_struct regs, as_found;
+	bool stopped; /* in a PTRACE_EVENT_STOP */
+	struct user_regs_struct regs; /* to go on with; set already, but for the lead's */
 };
 
 struct target {
@@ -39,10 +39,14 @@ struct target {
 	struct thread *threads;
 	size_t count, cap;
 	struct thread *lead; /* the borrowed thread */
-	bool borrowed, seccomp;
-	struct user_regs_struct saved;
+	bool borrowed;
 	u64 saved_mask;
-	u64 syscall_insn;
+	u64 syscall_ret, restorer; /* code of the target's own, while there is no agent */
+	struct chain_place {
+		u64 at; /* 0: the way home is in the agent */
+		size_t len;
+		u8 *under; /* what lay there */
+	} chain;
 	struct regions maps;
 	u64 header_at;
 	struct agent_header header;
@@ -52,12 +56,14 @@ struct target {
 		u64 at, value;
 	} *frames; /* saved program counters in signal frames */
 	size_t frame_count, frame_cap;
+	bool agent_runs; /* a thread that a dead keeper borrowed is not home yet */
 	struct keeper_error *e;
 };
 
 /* proc.c */
 int proc_read_maps(pid_t tid, struct regions *ret);
-int proc_check(pid_t pid, struct keeper_error *e, bool *ret_seccomp);
+int proc_check(pid_t pid, struct keeper_error *e);
+long proc_status(pid_t pid, pid_t tid, const char *field); /* a number; 0 when there is none */
 pid_t proc_live_tid(pid_t pid);
 char proc_state(pid_t pid, pid_t tid);
 u64 proc_start_time(pid_t pid);
@@ -68,16 +74,43 @@ int keeper_fail(struct keeper_error *e, enum keeper_reason reason, int error, co
 /* stop.c */
 int target_stop(struct target *t, pid_t pid, struct keeper_error *e);
 void target_resume(struct target *t);
-int target_borrow(struct target *t);
-int target_return(struct target *t);
-long target_syscall(struct target *t, long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f);
-int target_command(struct target *t, struct agent_request *r);
 int target_read(struct target *t, u64 addr, void *buf, size_t n);
 int target_write(struct target *t, u64 addr, const void *buf, size_t n);
+bool is_event_stop(int status);
+bool is_syscall_stop(int status);
+int wait_stopped(const struct target *t, struct thread *th);
+int wait_lead(struct target *t, int *ret_status);
+bool thread_usable(struct target *t, struct thread *th, bool filtered);
+bool regs_restart(const struct user_regs_struct *r); /* in a system call that begins again */
+
+/* borrow.c */
+int target_borrow(struct target *t, bool on_stack);
+int target_return(struct target *t);
+int target_move_in(struct target *t);
+int target_move_out(struct target *t);
+int target_redirect_lead(struct target *t, u64 rip);
+long target_syscall(struct target *t, long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f);
+int target_command(struct target *t, struct agent_request *r);
 
 /* scan.c: fills busy and frames from the stopped threads' registers and stacks */
 int target_scan(struct target *t, const struct agent_region *areas, size_t count);
 int target_apply_moves(struct target *t, const struct agent_move *moves, size_t count);
+bool target_agent_runs(struct target *t);
+
+/* The objects a target needs: links that concern it, with their programs and maps. */
+struct needs {
+	struct agent_fd *all;
+	size_t count, cap;
+	u32 *links;
+	size_t link_count, link_cap;
+	bool same; /* nothing new, nothing to remove */
+};
+
+/* needs.c */
+int object_open(struct keeper *k, u32 kind, u32 id);
+int needs_find(struct keeper *k, const struct regions *maps, pid_t pid, const u32 *had, u64 had_count,
+	       struct needs *n);
+void needs_free(struct needs *n);
 
 /* threads.c: fills ret, which has room for t->count; how many are alive */
 size_t target_threads(const struct target *t, struct agent_thread *ret);
@@ -85,7 +118,7 @@ size_t target_threads(const struct target *t, struct agent_thread *ret);
 /* image.c */
 int image_inject(struct target *t, const char *path);
 
-/* run.c */
+/* session.c */
 int keeper_find(struct keeper *k, const struct regions *maps, int mem, u64 *ret_at,
 		struct agent_header *ret);
 

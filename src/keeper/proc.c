@@ -140,14 +140,27 @@ pid_t proc_live_tid(pid_t pid)
 	return found;
 }
 
-static bool have_sys_admin(void)
+long proc_status(pid_t pid, pid_t tid, const char *field)
 {
-	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct d[2];
+	char path[64], line[256];
+	size_t n = strlen(field);
+	long value = 0;
+	FILE *f;
 
-	if (syscall(SYS_capget, &h, d))
-		return false;
-	return d[CAP_SYS_ADMIN / 32].effective & (1u << (CAP_SYS_ADMIN % 32));
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, field, n) && line[n] == ':')
+			value = strtol(line + n + 1, NULL, 10);
+	if (f)
+		fclose(f);
+	return value;
+}
+
+/* A vfork child runs in its parent's memory: what is done to one is done to both. */
+static bool shares_memory(pid_t a, pid_t b)
+{
+	return b > 0 && !syscall(SYS_kcmp, a, b, 1 /* KCMP_VM */, 0, 0);
 }
 
 static bool have_ptrace(void)
@@ -181,9 +194,9 @@ static int check_arch(pid_t tid, struct keeper_error *e)
 }
 
 /* Refuses, with a reason, what cannot be a target. */
-int proc_check(pid_t pid, struct keeper_error *e, bool *ret_seccomp)
+int proc_check(pid_t pid, struct keeper_error *e)
 {
-	long tracer = 0, uid = -1, seccomp = 0, vm = 0;
+	long tracer = 0, uid = -1, parent = 0, vm = 0;
 	FILE *f = open_proc(pid, "status");
 	char line[256];
 	pid_t live;
@@ -195,7 +208,7 @@ int proc_check(pid_t pid, struct keeper_error *e, bool *ret_seccomp)
 	while (fgets(line, sizeof(line), f)) {
 		sscanf(line, "TracerPid: %ld", &tracer);
 		sscanf(line, "Uid: %ld", &uid);
-		sscanf(line, "Seccomp: %ld", &seccomp);
+		sscanf(line, "PPid: %ld", &parent);
 		vm |= !strncmp(line, "VmSize:", 7);
 	}
 	fclose(f);
@@ -211,10 +224,8 @@ int proc_check(pid_t pid, struct keeper_error *e, bool *ret_seccomp)
 	if (tracer)
 		return keeper_fail(e, KEEPER_TRACED, -EBUSY, "process %d is traced by %ld", pid,
 				   tracer);
-	if (seccomp && !have_sys_admin())
-		return keeper_fail(e, KEEPER_SECCOMP, -EPERM,
-				   "process %d runs under seccomp; CAP_SYS_ADMIN is needed", pid);
-	if (ret_seccomp)
-		*ret_seccomp = seccomp != 0;
+	if (shares_memory(live, (pid_t)parent))
+		return keeper_fail(e, KEEPER_BUSY, -EAGAIN, "process %d is in the memory of %ld (vfork)", pid,
+				   parent);
 	return check_arch(live, e);
 }

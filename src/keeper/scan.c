@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include "keeper/internal.h"
 
 #define STACK_MAX  (8UL << 20)
@@ -32,6 +33,24 @@ static bool in_areas(const struct scan *s, u64 v)
 {
 	for (size_t i = 0; i < s->count; i++)
 		if (v >= s->areas[i].start && v < s->areas[i].end)
+			return true;
+	return false;
+}
+
+/* Is it where only borrowed threads are? */
+static bool in_agent(const struct target *t, u64 pc, u64 sp)
+{
+	const struct agent_header *h = &t->header;
+
+	return (pc >= h->enter && pc < h->enter_end) || (sp > h->stack_low && sp <= h->stack_top) ||
+	       (sp >= h->frame && sp < h->frame + h->frame_size);
+}
+
+/* A quick look, without the stacks. */
+bool target_agent_runs(struct target *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (t->threads[i].stopped && in_agent(t, t->threads[i].regs.rip, t->threads[i].regs.rsp))
 			return true;
 	return false;
 }
@@ -98,6 +117,7 @@ static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, u64 end
 			u64 rip = w[i - 2], rsp = w[i - 3];
 
 			add_frame(s, base + (i - 2) * 8, rip);
+			s->t->agent_runs |= in_agent(s->t, rip, rsp);
 			if (in_areas(s, rip))
 				add_busy(s, rip);
 			if ((rsp < base || rsp >= end || in_areas(s, rip)) && s->depth < DEPTH) {
@@ -143,10 +163,11 @@ int target_scan(struct target *t, const struct agent_region *areas, size_t count
 	struct scan s = {.t = t, .areas = areas, .count = count};
 
 	t->busy_count = t->frame_count = 0;
+	t->agent_runs = target_agent_runs(t);
 	for (size_t i = 0; i < t->count; i++) {
 		struct thread *th = &t->threads[i];
 
-		if (th->tid < 0 || !th->regs.rip)
+		if (!th->stopped)
 			continue;
 		if (in_areas(&s, th->regs.rip))
 			add_busy(&s, th->regs.rip);
@@ -165,26 +186,36 @@ static u64 moved(const struct agent_move *m, size_t n, u64 pc)
 	return 0;
 }
 
-/* Threads (and signal frames) inside freshly patched windows go on in the trampoline's copy. */
+static int move_thread(struct target *t, struct thread *th, u64 rip)
+{
+	if (th == t->lead && t->borrowed)
+		return target_redirect_lead(t, rip);
+	th->regs.rip = rip;
+	return ptrace(PTRACE_SETREGS, th->tid, 0, &th->regs) ? -errno : 0;
+}
+
+/*
+ * Threads (and signal frames) inside windows that are about to be patched go on in the trampolines'
+ * copies. Done before the patches: should the keeper die in between, they run the same
+ * instructions there.
+ */
 int target_apply_moves(struct target *t, const struct agent_move *moves, size_t count)
 {
-	for (size_t i = 0; i < t->count; i++) {
-		struct user_regs_struct *r = &t->threads[i].regs;
-		bool restarts = (long)r->orig_rax >= 0 && (long)r->rax <= -512 && (long)r->rax >= -516;
-		u64 to = moved(moves, count, restarts ? r->rip - 2 : r->rip);
+	int err = 0;
 
-		if (!to)
-			continue;
-		if (!t->threads[i].stopped)
-			return -EAGAIN; /* cannot be moved: waits in vfork */
-		r->rip = restarts ? to + 2 : to;
+	for (size_t i = 0; i < t->count && !err; i++) {
+		struct thread *th = &t->threads[i];
+		u32 back = regs_restart(&th->regs) ? 2 : 0;
+		u64 to = th->stopped ? moved(moves, count, th->regs.rip - back) : 0;
+
+		if (to)
+			err = move_thread(t, th, to + back);
 	}
-	for (size_t i = 0; i < t->frame_count; i++) {
+	for (size_t i = 0; i < t->frame_count && !err; i++) {
 		u64 to = moved(moves, count, t->frames[i].value);
-		int err = to ? target_write(t, t->frames[i].at, &to, sizeof(to)) : 0;
 
-		if (err)
-			return err;
+		if (to)
+			err = target_write(t, t->frames[i].at, &to, sizeof(to));
 	}
-	return 0;
+	return err;
 }

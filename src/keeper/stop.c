@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stopping a target, borrowing one of its threads, and leaving no trace of it.
+ * Stopping a target and letting it go.
  *
  * All threads are seized and interrupted until a look at /proc/PID/task finds no new one. What counts
  * is the PTRACE_EVENT_STOP: signals that were about to be delivered are delivered first (their
- * handler's frame is set up, then the thread stops before its first instruction).
+ * handler's frame is set up, then the thread stops before its first instruction). Registers are read
+ * when everything stands still; a thread that has executed another program meanwhile shows there.
  *
- * A borrowed thread is always given back in a PTRACE_EVENT_STOP too, since only on the way out of
- * that stop does the kernel look at orig_rax and restart an interrupted system call. So after the
- * last command it is interrupted once more, and the registers are put back there.
+ * A thread that does not stop (it waits for its vfork child, which shares the memory and is nobody's
+ * to stop, or for a disk) makes the attempt fail: everything goes on, and the caller tries later.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -29,19 +29,17 @@
 #ifndef PTRACE_O_SUSPEND_SECCOMP
 #define PTRACE_O_SUSPEND_SECCOMP (1 << 21)
 #endif
-#define PTRACE_GETSIGMASK_ 0x420a
-#define PTRACE_SETSIGMASK_ 0x420b
-
 #define WAIT_FLAGS  (WSTOPPED | __WALL | __WNOTHREAD)
+#define SHORT_TRIES 20  /* times 50 us, then */
 #define STOP_TRIES  400 /* times 1 ms: how long a thread may take to stop */
 
 /* What waitid() says of a stop: the signal, and the event in the byte above. */
-static bool is_event_stop(int status)
+bool is_event_stop(int status)
 {
 	return status >> 8 == PTRACE_EVENT_STOP;
 }
 
-static bool is_syscall_stop(int status)
+bool is_syscall_stop(int status)
 {
 	return status == (SIGTRAP | 0x80);
 }
@@ -82,14 +80,25 @@ static bool eintr_by_stop(long nr)
 	case SYS_io_getevents:
 	case 333: /* io_pgetevents */
 	case SYS_rt_sigtimedwait:
-	case SYS_read: /* inotify, and sockets with SO_RCVTIMEO */
+	case SYS_select: /* these three with a timeout that cannot be written back */
+	case SYS_pselect6:
+	case SYS_ppoll:
+	case SYS_read: /* inotify, and sockets with SO_RCVTIMEO or SO_SNDTIMEO */
+	case SYS_readv:
+	case SYS_write:
+	case SYS_writev:
 	case SYS_recvfrom:
 	case SYS_recvmsg:
+	case SYS_recvmmsg:
 	case SYS_accept:
 	case SYS_accept4:
 	case SYS_connect:
 	case SYS_sendto:
 	case SYS_sendmsg:
+	case SYS_sendmmsg:
+	case SYS_sendfile:
+	case SYS_splice:
+	case SYS_fallocate: /* tmpfs */
 	case 426: /* io_uring_enter */
 		return true;
 	default:
@@ -121,17 +130,19 @@ static int take_stop(const struct target *t, pid_t tid, int *ret_status)
 }
 
 /* Waits for the thread's PTRACE_EVENT_STOP; -ESRCH when it ended, -EAGAIN when it does not stop. */
-static int wait_stopped(const struct target *t, struct thread *th, int tries)
+int wait_stopped(const struct target *t, struct thread *th)
 {
 	int status;
 
-	for (int i = 0; i < tries;) {
+	for (int i = 0; i < STOP_TRIES;) {
 		int r = take_stop(t, th->tid, &status);
 
 		if (r == -ESRCH)
 			return r;
 		if (r) {
-			nap(i++ < 20 ? 50 : 1000);
+			nap(i < SHORT_TRIES ? 50 : 1000);
+			if (++i == SHORT_TRIES && proc_state(t->pid, th->tid) == 'D')
+				return r;
 			continue;
 		}
 		if (is_event_stop(status))
@@ -148,7 +159,7 @@ static int wait_stopped(const struct target *t, struct thread *th, int tries)
  * of the process. Waiting for the one thread alone could last for ever: the end of a main thread
  * is not reported before all the others have been waited for.
  */
-static int wait_lead(struct target *t, int *ret_status)
+int wait_lead(struct target *t, int *ret_status)
 {
 	siginfo_t si;
 	int r;
@@ -177,15 +188,18 @@ static struct thread *find_thread(struct target *t, pid_t tid)
 
 static int seize(struct target *t, pid_t tid)
 {
-	long opts = PTRACE_O_TRACESYSGOOD | (t->seccomp ? PTRACE_O_SUSPEND_SECCOMP : 0);
 	struct thread *th;
 
-	if (ptrace(PTRACE_SEIZE, tid, 0, opts)) {
-		char s = proc_state(t->pid, tid);
+	if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD)) {
 		int err = -errno;
+		char s = proc_state(t->pid, tid);
+		long tracer = proc_status(t->pid, tid, "TracerPid");
 
 		if (!s || s == 'Z' || s == 'X')
 			return 0; /* gone meanwhile, or a leader that has ended */
+		if (tracer > 0)
+			return keeper_fail(t->e, KEEPER_TRACED, -EBUSY, "thread %d is traced by %ld", tid,
+					   tracer);
 		return keeper_fail(t->e, KEEPER_NOT_ALLOWED, err, "%s", strerror(-err));
 	}
 	if (t->count == t->cap) {
@@ -231,96 +245,95 @@ static int seize_new(struct target *t)
 	return fresh;
 }
 
-/* A thread that cannot be stopped now (it waits for its vfork child): where it will go on. */
-static int regs_of_stuck(struct target *t, struct thread *th)
-{
-	unsigned long long sp = 0, pc = 0;
-	char path[64], line[256] = "";
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", t->pid, th->tid);
-	f = fopen(path, "re");
-	if (!f || !fgets(line, sizeof(line), f)) {
-		if (f)
-			fclose(f);
-		return -EAGAIN;
-	}
-	fclose(f);
-	if (sscanf(line, "%*s %*s %*s %*s %*s %*s %*s %llx %llx", &sp, &pc) != 2 &&
-	    sscanf(line, "-1 %llx %llx", &sp, &pc) != 2)
-		return -EAGAIN; /* "running" */
-	th->regs.rip = pc;
-	th->regs.rsp = sp;
-	th->as_found = th->regs;
-	return 0;
-}
-
-static int take_regs(struct target *t, struct thread *th)
-{
-	if (ptrace(PTRACE_GETREGS, th->tid, 0, &th->regs))
-		return -errno;
-	if (th->regs.cs != 0x33)
-		return keeper_fail(t->e, KEEPER_ARCH, -ENOEXEC, "a thread runs 32-bit code");
-	th->as_found = th->regs;
-	if ((long)th->regs.orig_rax >= 0 && (long)th->regs.rax == -EINTR &&
-	    eintr_by_stop((long)th->regs.orig_rax))
-		th->regs.rax = (unsigned long long)-514; /* -ERESTARTNOHAND */
-	th->stopped = true;
-	return 0;
-}
-
 static int stop_new(struct target *t, size_t from)
 {
 	for (size_t i = from; i < t->count; i++) {
 		struct thread *th = &t->threads[i];
-		int r = wait_stopped(t, th, proc_state(t->pid, th->tid) == 'D' ? 20 : STOP_TRIES);
+		int r = wait_stopped(t, th);
 
-		if (r == -ESRCH) {
-			th->tid = -th->tid; /* ended */
-			continue;
-		}
-		r = r ? regs_of_stuck(t, th) : take_regs(t, th);
 		if (r == -EAGAIN)
-			return keeper_fail(t->e, KEEPER_SYSTEM, r, "thread %d does not stop", th->tid);
+			return keeper_fail(t->e, KEEPER_BUSY, r, "thread %d does not stop now", th->tid);
 		if (r)
-			return r;
+			th->tid = -th->tid; /* ended */
+		else
+			th->stopped = true;
 	}
 	return 0;
 }
 
-static u64 find_syscall_in(struct target *t, const struct region *r)
+/* In a system call that the kernel will begin again on the way out of the stop. */
+bool regs_restart(const struct user_regs_struct *r)
 {
-	static __thread u8 buf[65536];
-	size_t n = r->end - r->start < sizeof(buf) ? r->end - r->start : sizeof(buf);
-	const u8 *p;
+	long ret = (long)r->rax;
 
-	if (target_read(t, r->start, buf, n))
-		return 0;
-	p = memmem(buf, n, "\x0f\x05", 2);
-	return p ? r->start + (u64)(p - buf) : 0;
+	return (long)r->orig_rax >= 0 && (ret == -512 || ret == -513 || ret == -514 || ret == -516);
 }
 
-static u64 find_syscall(struct target *t)
+static int take_regs(struct target *t)
 {
-	u64 at = 0;
+	for (size_t i = 0; i < t->count; i++) {
+		struct thread *th = &t->threads[i];
+		struct user_regs_struct *r = &th->regs;
 
-	for (size_t i = 0; i < t->maps.count && !at; i++)
-		if (t->maps.all[i].vdso)
-			at = find_syscall_in(t, &t->maps.all[i]);
-	for (size_t i = 0; i < t->maps.count && !at; i++)
-		if (t->maps.all[i].exec && t->maps.all[i].read)
-			at = find_syscall_in(t, &t->maps.all[i]);
-	return at;
+		if (!th->stopped)
+			continue;
+		if (ptrace(PTRACE_GETREGS, th->tid, 0, r))
+			return keeper_fail(t->e, KEEPER_BUSY, -EAGAIN, "thread %d changed meanwhile", th->tid);
+		if (r->cs != 0x33)
+			return keeper_fail(t->e, KEEPER_ARCH, -ENOEXEC, "a thread runs 32-bit code");
+		if ((long)r->orig_rax < 0 || (long)r->rax != -EINTR || !eintr_by_stop((long)r->orig_rax))
+			continue;
+		r->rax = (unsigned long long)-514; /* -ERESTARTNOHAND */
+		if (ptrace(PTRACE_SETREGS, th->tid, 0, r))
+			return -errno;
+	}
+	return 0;
+}
+
+/* Can it make system calls? filtered: also from under a seccomp filter, which then is suspended. */
+bool thread_usable(struct target *t, struct thread *th, bool filtered)
+{
+	if (!proc_status(t->pid, th->tid, "Seccomp"))
+		return true;
+	if (!filtered)
+		return false;
+	if (!ptrace(PTRACE_SETOPTIONS, th->tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP))
+		return true;
+	keeper_fail(t->e, KEEPER_SECCOMP, -EPERM,
+		    "process %d runs under seccomp; CAP_SYS_ADMIN, and no filter over the keeper, is needed",
+		    t->pid);
+	return false;
+}
+
+static bool any_stopped(struct target *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (t->threads[i].stopped) {
+			t->live_tid = t->threads[i].tid;
+			return true;
+		}
+	return false;
+}
+
+static int open_memory(struct target *t)
+{
+	char path[64];
+	int err;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", t->pid, t->live_tid);
+	t->mem = open(path, O_RDWR | O_CLOEXEC);
+	err = t->mem < 0 ? -errno : proc_read_maps(t->live_tid, &t->maps);
+	return err ? keeper_fail(t->e, KEEPER_NOT_ALLOWED, err, "/proc/%d/mem: %s", t->pid,
+				 strerror(-err)) : 0;
 }
 
 /* Stops every thread. On failure everything is let go again. */
 int target_stop(struct target *t, pid_t pid, struct keeper_error *e)
 {
 	int err, fresh;
-	char path[64];
 
 	*t = (struct target){.pid = pid, .mem = -1, .e = e};
-	err = proc_check(pid, e, &t->seccomp);
+	err = proc_check(pid, e);
 	if (err)
 		return err;
 	do {
@@ -329,179 +342,30 @@ int target_stop(struct target *t, pid_t pid, struct keeper_error *e)
 		fresh = seize_new(t);
 		err = fresh < 0 ? fresh : stop_new(t, from);
 	} while (!err && fresh);
-	for (size_t i = 0; i < t->count && !t->lead; i++)
-		if (t->threads[i].stopped)
-			t->lead = &t->threads[i];
-	if (!err && !t->lead)
+	if (!err && !any_stopped(t))
 		err = keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "process %d has ended", pid);
-	if (!err) {
-		t->live_tid = t->lead->tid;
-		snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", pid, t->live_tid);
-		t->mem = open(path, O_RDWR | O_CLOEXEC);
-		err = t->mem < 0 ? -errno : proc_read_maps(t->live_tid, &t->maps);
-		if (err)
-			keeper_fail(e, KEEPER_NOT_ALLOWED, err, "/proc/%d/mem: %s", pid, strerror(-err));
-	}
+	if (!err)
+		err = take_regs(t);
+	if (!err)
+		err = open_memory(t);
 	if (err)
 		target_resume(t);
 	return err;
 }
 
-/* Lets everything go, with registers put back where they differ from what was found. */
+/* Lets everything go. Threads that could not be stopped go when the keeper's thread ends. */
 void target_resume(struct target *t)
 {
 	if (t->borrowed)
 		target_return(t);
-	for (size_t i = 0; i < t->count; i++) {
-		struct thread *th = &t->threads[i];
-
-		if (!th->stopped)
-			continue; /* ended, or let go by the end of this thread of the keeper */
-		if (memcmp(&th->regs, &th->as_found, sizeof(th->regs)))
-			ptrace(PTRACE_SETREGS, th->tid, 0, &th->regs);
-		ptrace(PTRACE_DETACH, th->tid, 0, 0);
-	}
+	for (size_t i = 0; i < t->count; i++)
+		if (t->threads[i].stopped)
+			ptrace(PTRACE_DETACH, t->threads[i].tid, 0, 0);
 	if (t->mem >= 0)
 		close(t->mem);
 	free(t->threads);
 	free(t->maps.all);
 	free(t->busy);
 	free(t->frames);
-	t->threads = NULL;
-	t->maps = (struct regions){0};
-	t->busy = NULL;
-	t->frames = NULL;
-	t->count = t->frame_count = t->busy_count = 0;
-	t->mem = -1;
-}
-
-int target_borrow(struct target *t)
-{
-	u64 all = ~0ULL;
-
-	t->syscall_insn = find_syscall(t);
-	if (!t->syscall_insn)
-		return keeper_fail(t->e, KEEPER_SYSTEM, -ENOEXEC, "no system call instruction found");
-	if (ptrace(PTRACE_GETSIGMASK_, t->lead->tid, sizeof(u64), &t->saved_mask) ||
-	    ptrace(PTRACE_SETSIGMASK_, t->lead->tid, sizeof(u64), &all))
-		return keeper_fail(t->e, KEEPER_SYSTEM, -errno, "signal mask: %s", strerror(errno));
-	t->borrowed = true;
-	return 0;
-}
-
-/* Runs the borrowed thread to the next stop that is of interest: a system-call stop. */
-static int run_to_syscall_stop(struct target *t)
-{
-	int status, sig = 0, err;
-
-	for (;;) {
-		if (ptrace(PTRACE_SYSCALL, t->lead->tid, 0, sig))
-			return -errno;
-		sig = 0;
-		err = wait_lead(t, &status);
-		if (err || is_syscall_stop(status))
-			return err;
-		if (is_event_stop(status))
-			continue; /* a group stop begins or ends: the others wait for our detach */
-		sig = status;
-		if (sig != SIGSTOP)
-			return -EFAULT; /* everything else is blocked: the agent itself failed */
-	}
-}
-
-/* From a system-call stop (or a fault) to a PTRACE_EVENT_STOP, running nothing in between. */
-static int to_event_stop(struct target *t)
-{
-	struct thread *th = t->lead;
-
-	ptrace(PTRACE_INTERRUPT, th->tid, 0, 0);
-	if (ptrace(PTRACE_CONT, th->tid, 0, 0))
-		return -errno;
-	return wait_stopped(t, th, STOP_TRIES);
-}
-
-int target_return(struct target *t)
-{
-	struct user_regs_struct r;
-	int err;
-
-	t->borrowed = false;
-	if (!t->lead->stopped)
-		return -ESRCH;
-	if (!ptrace(PTRACE_GETREGS, t->lead->tid, 0, &r)) {
-		r.orig_rax = (unsigned long long)-1;
-		ptrace(PTRACE_SETREGS, t->lead->tid, 0, &r);
-	}
-	err = to_event_stop(t);
-	if (err)
-		return err;
-	ptrace(PTRACE_SETREGS, t->lead->tid, 0, &t->lead->regs);
-	t->lead->as_found = t->lead->regs;
-	ptrace(PTRACE_SETSIGMASK_, t->lead->tid, sizeof(u64), &t->saved_mask);
-	return 0;
-}
-
-static struct user_regs_struct fresh_regs(struct target *t)
-{
-	struct user_regs_struct r = t->lead->regs;
-
-	r.orig_rax = (unsigned long long)-1;
-	r.eflags = 0x202;
-	return r;
-}
-
-/* A system call in the target; its result, or -errno of ours when the thread was lost. */
-long target_syscall(struct target *t, long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
-{
-	struct user_regs_struct r = fresh_regs(t);
-	int err;
-
-	r.rip = t->syscall_insn;
-	r.rax = (u64)nr;
-	r.rdi = a;
-	r.rsi = b;
-	r.rdx = c;
-	r.r10 = d;
-	r.r8 = e;
-	r.r9 = f;
-	if (ptrace(PTRACE_SETREGS, t->lead->tid, 0, &r))
-		return -errno;
-	err = run_to_syscall_stop(t); /* entry */
-	if (!err)
-		err = run_to_syscall_stop(t); /* exit */
-	if (err)
-		return err;
-	if (ptrace(PTRACE_GETREGS, t->lead->tid, 0, &r))
-		return -errno;
-	return (long)r.rax;
-}
-
-/* Runs one command of the agent; r goes in and comes back. Returns its result. */
-int target_command(struct target *t, struct agent_request *r)
-{
-	struct user_regs_struct regs = fresh_regs(t);
-	int err = target_write(t, t->header.request, r, sizeof(*r));
-
-	if (err)
-		return err;
-	regs.rip = t->header.enter;
-	regs.rsp = t->header.stack_top;
-	regs.rdi = t->header.request;
-	if (ptrace(PTRACE_SETREGS, t->lead->tid, 0, &regs))
-		return -errno;
-	for (;;) {
-		err = run_to_syscall_stop(t);
-		if (err)
-			return err;
-		if (ptrace(PTRACE_GETREGS, t->lead->tid, 0, &regs))
-			return -errno;
-		if (regs.orig_rax == AGENT_DONE_NR && regs.rdi == AGENT_DONE_MAGIC)
-			break;
-	}
-	regs.orig_rax = (unsigned long long)-1; /* do not let it through */
-	ptrace(PTRACE_SETREGS, t->lead->tid, 0, &regs);
-	err = to_event_stop(t);
-	if (!err)
-		err = target_read(t, t->header.request, r, sizeof(*r));
-	return err ? err : r->result;
+	*t = (struct target){.pid = t->pid, .mem = -1, .e = t->e};
 }

@@ -3,34 +3,21 @@
  * What is done to one target: inject, bring in line, detach. Each is one or a few stops; in a stop
  * the agent plans, and the keeper writes.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
-#include <sys/ptrace.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include "keeper/internal.h"
-#include "session/object.h"
 
 #define SEND_BATCH    64   /* descriptors in flight at a time */
 #define DETACH_TRIES  2000 /* times 1 ms and a stop */
 #define RETIRE_TRIES  3
-
-/* The objects a target needs: links that concern it, with their programs and maps. */
-struct needs {
-	struct agent_fd *all;
-	size_t count, cap;
-	u32 *links;
-	size_t link_count, link_cap;
-	bool same; /* nothing new, nothing to remove */
-};
+#define PATIENCE      150  /* attempts that a command makes, about 3 s */
 
 static int fail_sys(struct target *t, int err, const char *what)
 {
@@ -38,138 +25,6 @@ static int fail_sys(struct target *t, int err, const char *what)
 		return err;
 	return keeper_fail(t->e, err == -ESRCH ? KEEPER_NO_PROCESS : KEEPER_SYSTEM, err, "%s: %s", what,
 			   strerror(-err));
-}
-
-static int open_object(struct keeper *k, u32 kind, u32 id)
-{
-	static const char *const prefix[] = {"bpf-map", "bpf-prog", "bpf-link"};
-	char name[40];
-	int fd;
-
-	if (kind == AGENT_FD_SESSION)
-		return openat(k->store.dir_fd, "session", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (kind == AGENT_FD_TRACE)
-		return openat(k->store.dir_fd, "trace", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	snprintf(name, sizeof(name), "%s.%u", prefix[kind], id);
-	fd = openat(k->store.dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	return fd;
-}
-
-static int need(struct needs *n, u32 kind, u32 id)
-{
-	for (size_t i = 0; i < n->count; i++)
-		if (n->all[i].kind == kind && n->all[i].id == id)
-			return 0;
-	if (n->count == n->cap) {
-		size_t cap = n->cap ? n->cap * 2 : 32;
-		struct agent_fd *all = realloc(n->all, cap * sizeof(*all));
-
-		if (!all)
-			return -ENOMEM;
-		n->all = all;
-		n->cap = cap;
-	}
-	n->all[n->count++] = (struct agent_fd){.kind = kind, .id = id, .writable = 1};
-	return 0;
-}
-
-static int need_maps(struct keeper *k, struct needs *n, u32 prog_id)
-{
-	struct prog_file head;
-	struct stat st;
-	u32 *ids;
-	int fd = open_object(k, OBJ_PROG, prog_id), err = -EINVAL;
-
-	if (fd < 0)
-		return -errno;
-	if (!fstat(fd, &st) && pread(fd, &head, sizeof(head), 0) == sizeof(head))
-		err = object_check_prog(&head, (u64)st.st_size);
-	ids = err ? NULL : calloc(head.map_count + 1, sizeof(u32));
-	if (ids && pread(fd, ids, head.map_count * sizeof(u32), (off_t)head.map_ids_off) ==
-			   (ssize_t)(head.map_count * sizeof(u32)))
-		for (u32 i = 0; i < head.map_count && !err; i++)
-			err = need(n, OBJ_MAP, ids[i]);
-	free(ids);
-	close(fd);
-	return err ? err : need(n, OBJ_PROG, prog_id);
-}
-
-static bool concerns(const struct regions *maps, const struct link_file *l, pid_t pid)
-{
-	if (!atomic_load(&l->live) || (l->pid >= 0 && l->pid != pid))
-		return false;
-	for (size_t i = 0; i < maps->count; i++)
-		if (maps->all[i].exec && maps->all[i].ino == l->ino &&
-		    maps->all[i].dev_major == l->dev_major && maps->all[i].dev_minor == l->dev_minor)
-			return true;
-	return false;
-}
-
-static int add_link(struct needs *n, u32 id)
-{
-	if (n->link_count == n->link_cap) {
-		size_t cap = n->link_cap ? n->link_cap * 2 : 32;
-		u32 *p = realloc(n->links, cap * sizeof(*p));
-
-		if (!p)
-			return -ENOMEM;
-		n->links = p;
-		n->link_cap = cap;
-	}
-	n->links[n->link_count++] = id;
-	return 0;
-}
-
-static bool has(const u32 *ids, u64 count, u32 id)
-{
-	for (u64 i = 0; i < count; i++)
-		if (ids[i] == id)
-			return true;
-	return false;
-}
-
-/* Looks through the session's links. `had`: the links that the target has already. */
-static int find_needs(struct keeper *k, const struct regions *maps, pid_t pid, const u32 *had,
-		      u64 had_count, struct needs *n)
-{
-	int fd = openat(k->store.dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *d;
-
-	if (!dir)
-		return -errno;
-	while (!err && (d = readdir(dir))) {
-		struct link_file head;
-		struct stat st;
-		u32 id;
-		bool ok;
-
-		if (sscanf(d->d_name, "bpf-link.%u", &id) != 1)
-			continue;
-		fd = open_object(k, OBJ_LINK, id);
-		if (fd < 0)
-			continue;
-		ok = !fstat(fd, &st) && pread(fd, &head, sizeof(head), 0) == sizeof(head) &&
-		     !object_check_link(&head, (u64)st.st_size) && head.head.id == id &&
-		     concerns(maps, &head, pid);
-		close(fd);
-		if (!ok)
-			continue;
-		err = add_link(n, id);
-		if (err || has(had, had_count, id))
-			continue;
-		if (!need_maps(k, n, head.prog_id)) /* else: gone meanwhile, or damaged */
-			err = need(n, OBJ_LINK, id);
-	}
-	closedir(dir);
-	n->same = !n->count && n->link_count == had_count;
-	return err;
-}
-
-static void free_needs(struct needs *n)
-{
-	free(n->all);
-	free(n->links);
 }
 
 static int send_fd(int sock, const struct agent_fd *what, int fd)
@@ -198,7 +53,10 @@ static int open_channel(struct target *t, struct agent_request *r)
 	err = target_command(t, r);
 	if (err)
 		return err;
-	pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+	/* Of a thread that lives, where the kernel can (6.9): a main thread that ended has no files. */
+	pidfd = (int)syscall(SYS_pidfd_open, t->live_tid, O_EXCL /* PIDFD_THREAD */);
+	if (pidfd < 0 && errno == EINVAL)
+		pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 	if (pidfd < 0)
 		return -errno;
 	sock = (int)syscall(SYS_pidfd_getfd, pidfd, r->channel[1], 0);
@@ -216,7 +74,7 @@ static int send_some(struct keeper *k, struct target *t, const struct agent_fd *
 	if (sock < 0 && r.result)
 		return sock;
 	for (size_t i = 0; i < count && !err && sock >= 0; i++) {
-		int fd = open_object(k, all[i].kind, all[i].id);
+		int fd = object_open(k, all[i].kind, all[i].id);
 
 		if (fd < 0)
 			continue;
@@ -305,45 +163,91 @@ static int fill_inbox(struct target *t, struct agent_request *r)
 	return err;
 }
 
-/* Writes what the agent listed: fresh code, then, when all of that is there, the patches. */
-static int write_listed(struct target *t, const struct agent_request *r)
+/* The five bytes at a probed address, unless something else lies there now (dlclose). */
+static int write_patch(struct target *t, const struct agent_write *w, const u8 *bytes)
 {
+	u8 now[sizeof(w->old)];
+
+	if (w->len > sizeof(now) || target_read(t, w->dst, now, w->len) || memcmp(now, w->old, w->len))
+		return 0;
+	if (w->dst / PAGE_SIZE != (w->dst + w->len - 1) / PAGE_SIZE) {
+		/* On two pages: makes both private first, so that the two halves come right together. */
+		target_write(t, w->dst, now, 1);
+		target_write(t, w->dst + w->len - 1, now + w->len - 1, 1);
+	}
+	return target_write(t, w->dst, bytes, w->len);
+}
+
+static int write_one(struct target *t, const struct agent_write *w)
+{
+	u8 *bytes = malloc(w->len + 1);
+	int err = bytes ? target_read(t, w->src, bytes, w->len) : -ENOMEM;
+
+	if (!err)
+		err = w->patch ? write_patch(t, w, bytes) : target_write(t, w->dst, bytes, w->len);
+	free(bytes);
+	return err;
+}
+
+/*
+ * Writes what the agent lists: fresh code; then, when all of that is there, threads inside windows are
+ * moved to it; then the patches. Can be done again from the start at any point.
+ */
+static int write_listed(struct target *t)
+{
+	const struct agent_header *h = &t->header;
 	struct agent_write *w;
 	struct agent_move *m;
-	u8 *buf = NULL;
 	int err;
 
-	w = fetch(t, r->writes, r->write_count, sizeof(*w), &err);
-	m = w ? fetch(t, r->moves, r->move_count, sizeof(*m), &err) : NULL;
-	for (u32 patch = 0; patch < 2 && !err; patch++)
-		for (u64 i = 0; i < r->write_count && !err; i++) {
-			u8 *p;
-
-			if (w[i].patch != patch)
-				continue;
-			p = realloc(buf, w[i].len + 1);
-			if (!p) {
-				err = -ENOMEM;
-				break;
-			}
-			buf = p;
-			err = target_read(t, w[i].src, buf, w[i].len);
-			if (!err)
-				err = target_write(t, w[i].dst, buf, w[i].len);
-		}
+	w = fetch(t, h->writes, h->write_count, sizeof(*w), &err);
+	m = w ? fetch(t, h->moves, h->move_count, sizeof(*m), &err) : NULL;
+	for (u64 i = 0; i < h->write_count && !err; i++)
+		err = w[i].patch ? 0 : write_one(t, &w[i]);
 	if (!err)
-		err = target_apply_moves(t, m, r->move_count);
-	free(buf);
+		err = target_apply_moves(t, m, h->move_count);
+	for (u64 i = 0; i < h->write_count && !err; i++)
+		err = w[i].patch ? write_one(t, &w[i]) : 0;
 	free(w);
 	free(m);
 	return err;
 }
 
-/* SYNC (or DETACH) and COMMIT in the present stop. ret_in_use: some thread is in limpet's code. */
+/* Everything listed is written and retired. ret_in_use: some thread is in limpet's code. */
+static int finish(struct target *t, struct agent_request *r, bool *ret_in_use)
+{
+	int err = target_read(t, t->header_at, &t->header, sizeof(t->header));
+
+	if (!err)
+		err = write_listed(t);
+	if (err)
+		return err;
+	r->command = AGENT_CMD_COMMIT;
+	err = target_command(t, r);
+	*ret_in_use = r->in_use;
+	return err;
+}
+
+/* A keeper died between SYNC and COMMIT: what it was at is done first. */
+static int finish_pending(struct target *t)
+{
+	struct agent_request r = {.pid = (u32)t->pid};
+	bool in_use;
+	int err;
+
+	if (!t->header.write_count && !t->header.move_count)
+		return 0;
+	err = scan(t);
+	if (!err)
+		err = fill_inbox(t, &r);
+	return err ? err : finish(t, &r, &in_use);
+}
+
+/* SYNC (or DETACH) and COMMIT in the present stop. */
 static int sync_stopped(struct target *t, u32 command, u32 generation, bool *ret_in_use)
 {
 	struct agent_request r = {.command = command, .generation = generation, .pid = (u32)t->pid};
-	int err = scan(t), done;
+	int err = scan(t);
 
 	if (!err)
 		err = proc_read_maps(t->live_tid, &t->maps); /* objects were mapped meanwhile */
@@ -351,12 +255,7 @@ static int sync_stopped(struct target *t, u32 command, u32 generation, bool *ret
 		err = fill_inbox(t, &r);
 	if (!err)
 		err = target_command(t, &r);
-	if (!err)
-		err = write_listed(t, &r);
-	r.command = AGENT_CMD_COMMIT;
-	done = target_command(t, &r);
-	*ret_in_use = r.in_use;
-	return err ? err : done;
+	return err ? err : finish(t, &r, ret_in_use);
 }
 
 static u64 target_vdso(struct target *t)
@@ -391,96 +290,139 @@ static int init_agent(struct keeper *k, struct target *t)
 	return err ? err : send_some(k, t, session, 2);
 }
 
-/* Unmaps an agent that the keeper mapped. One that ld.so mapped stays, idle. */
+/* Unmaps an agent that a keeper mapped. */
 static int unmap_image(struct target *t)
 {
-	const struct region *r = region_at(&t->maps, t->header.text_start);
+	u64 start = t->header.text_start, end = ALIGN_UP(t->header.image_end, PAGE_SIZE);
+	int err = target_move_out(t);
 
-	if (!r || r->ino)
-		return 0;
-	return (int)target_syscall(t, SYS_munmap, t->header.text_start,
-				   ALIGN_UP(t->header.image_end, PAGE_SIZE) - t->header.text_start, 0,
-				   0, 0, 0);
+	if (!err)
+		err = (int)target_syscall(t, SYS_munmap, start, end - start, 0, 0, 0, 0);
+	if (!err)
+		t->header_at = 0;
+	return err;
 }
 
+/* Stops the target and finds the agent in it. */
 static int begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_error *e)
 {
 	int err = target_stop(t, pid, e);
 
 	if (err)
 		return err;
-	if (keeper_find(k, &t->maps, t->mem, &t->header_at, &t->header))
+	if (keeper_find(k, &t->maps, t->mem, &t->header_at, &t->header)) {
 		t->header_at = 0;
-	return 0;
+		return 0;
+	}
+	t->agent_runs = target_agent_runs(t);
+	if (!t->agent_runs && t->header.borrowed)
+		err = scan(t);
+	if (!err && t->agent_runs)
+		err = keeper_fail(e, KEEPER_BUSY, -EAGAIN, "a thread of %d is not back yet", pid);
+	if (err)
+		target_resume(t);
+	return err;
 }
 
 /* Stops once more, a little later, to free what was in use before. Failing is harmless. */
+static bool retire_once(struct keeper *k, pid_t pid)
+{
+	struct agent_request r = {.command = AGENT_CMD_COMMIT, .pid = (u32)pid, .in_use = 1};
+	struct keeper_error e;
+	struct target t;
+
+	if (begin(k, &t, pid, &e))
+		return true;
+	if (!t.header_at || scan(&t) || target_borrow(&t, false) || finish_pending(&t) ||
+	    fill_inbox(&t, &r) || target_command(&t, &r))
+		r.in_use = 0;
+	target_resume(&t);
+	return !r.in_use;
+}
+
 static void retire_later(struct keeper *k, pid_t pid)
 {
 	for (int i = 0; i < RETIRE_TRIES; i++) {
 		struct timespec ms = {.tv_nsec = 1000000L << (2 * i)};
-		struct agent_request r = {.command = AGENT_CMD_COMMIT, .pid = (u32)pid, .in_use = 1};
-		struct keeper_error e;
-		struct target t;
 
 		nanosleep(&ms, NULL);
-		if (begin(k, &t, pid, &e))
-			return;
-		if (!t.header_at || scan(&t) || target_borrow(&t) || fill_inbox(&t, &r) ||
-		    target_command(&t, &r))
-			r.in_use = 0;
-		target_resume(&t);
-		if (!r.in_use)
+		if (retire_once(k, pid))
 			return;
 	}
 }
 
-static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, bool inject)
+/* Maps the agent and starts it; its text is there before anything depends on it. */
+static int inject(struct keeper *k, struct target *t)
+{
+	int err = image_inject(t, k->agent_path ? k->agent_path : "liblimpet-agent.so");
+
+	if (err)
+		return err;
+	err = init_agent(k, t);
+	if (!err)
+		err = target_read(t, t->header_at, &t->header, sizeof(t->header));
+	return err;
+}
+
+/* Hands over what the target lacks, and brings its probes in line. */
+static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 {
 	u32 generation = atomic_load(&k->store.file->generation);
 	struct needs n = {0};
-	bool in_use = false, fresh = false;
+	int err;
+	u32 *had = fetch(t, t->header.links, t->header.link_count, sizeof(u32), &err);
+
+	if (!err)
+		err = needs_find(k, &t->maps, t->pid, had, t->header.link_count, &n);
+	if (!err)
+		err = send_all(k, t, &n);
+	if (!err)
+		err = sync_stopped(t, AGENT_CMD_SYNC, generation, ret_in_use);
+	needs_free(&n);
+	free(had);
+	return err;
+}
+
+static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, bool may_inject)
+{
+	bool in_use = false, fresh;
 	struct target t;
-	u32 *had = NULL;
 	int err = begin(k, &t, pid, e);
 
 	if (err)
 		return err;
-	if (!t.header_at && !inject)
+	fresh = !t.header_at;
+	if (fresh && !may_inject)
 		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "process %d is no target", pid);
 	if (!err)
-		err = target_borrow(&t);
-	if (!err && !t.header_at) {
-		fresh = true;
-		err = image_inject(&t, k->agent_path ? k->agent_path : "liblimpet-agent.so");
-		if (!err)
-			err = init_agent(k, &t);
-		if (!err)
-			err = target_read(&t, t.header_at, &t.header, sizeof(t.header));
-	}
+		err = target_borrow(&t, fresh);
 	if (!err)
-		had = fetch(&t, t.header.links, t.header.link_count, sizeof(u32), &err);
+		err = fresh ? inject(k, &t) : finish_pending(&t);
 	if (!err)
-		err = find_needs(k, &t.maps, pid, had, t.header.link_count, &n);
-	if (!err)
-		err = send_all(k, &t, &n);
-	if (!err)
-		err = sync_stopped(&t, AGENT_CMD_SYNC, generation, &in_use);
+		err = supply(k, &t, &in_use);
 	if (err && fresh && t.header_at && t.borrowed && t.lead->stopped)
 		unmap_image(&t);
 	if (err)
 		fail_sys(&t, err, "bringing the probes in line");
 	target_resume(&t);
-	free_needs(&n);
-	free(had);
 	if (!err && in_use)
 		retire_later(k, pid);
 	return err;
 }
 
+/* Takes the agent out of a target whose probes are gone. One that ld.so mapped stays, idle. */
+static int take_out(struct target *t)
+{
+	const struct region *image = region_at(&t->maps, t->header.text_start);
+	bool ours = image && !image->ino;
+	struct agent_request r = {.command = AGENT_CMD_RELEASE, .pid = (u32)t->pid, .in_use = ours};
+	int err = target_command(t, &r);
+
+	return err || !ours ? err : unmap_image(t);
+}
+
 static int detach_once(struct keeper *k, pid_t pid, struct keeper_error *e, bool *ret_in_use)
 {
-	struct agent_request r = {.command = AGENT_CMD_RELEASE, .pid = (u32)pid};
 	struct target t;
 	int err = begin(k, &t, pid, e);
 
@@ -489,14 +431,13 @@ static int detach_once(struct keeper *k, pid_t pid, struct keeper_error *e, bool
 	if (!t.header_at)
 		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "process %d is no target", pid);
 	if (!err)
-		err = target_borrow(&t);
+		err = target_borrow(&t, true);
+	if (!err)
+		err = finish_pending(&t);
 	if (!err)
 		err = sync_stopped(&t, AGENT_CMD_DETACH, 0, ret_in_use);
-	if (!err && !*ret_in_use) {
-		err = target_command(&t, &r);
-		if (!err)
-			err = unmap_image(&t);
-	}
+	if (!err && !*ret_in_use)
+		err = take_out(&t);
 	if (err)
 		fail_sys(&t, err, "detaching");
 	target_resume(&t);
@@ -537,11 +478,11 @@ static bool in_line(struct keeper *k, pid_t pid)
 	t.mem = open(path, O_RDONLY | O_CLOEXEC);
 	if (t.mem >= 0 && !keeper_find(k, &maps, t.mem, &t.header_at, &h))
 		had = fetch(&t, h.links, h.link_count, sizeof(u32), &err);
-	if (had && !find_needs(k, &maps, pid, had, h.link_count, &n))
+	if (had && !needs_find(k, &maps, pid, had, h.link_count, &n))
 		same = n.same;
 	if (t.mem >= 0)
 		close(t.mem);
-	free_needs(&n);
+	needs_free(&n);
 	free(had);
 	free(maps.all);
 	return same;
@@ -577,9 +518,50 @@ static int on_a_thread(struct work *w)
 	return w->result;
 }
 
+/*
+ * One keeper at a time works on a target: it holds an OFD lock on the byte of that number in the
+ * session's file `targets.lock`. -EAGAIN: another is at it.
+ */
+static int lock_target(struct keeper *k, pid_t pid)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = pid, .l_len = 1};
+	int fd = openat(k->store.dir_fd, "targets.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	if (!fcntl(fd, F_OFD_SETLK, &l))
+		return fd;
+	close(fd);
+	return -EAGAIN;
+}
+
+/*
+ * Tries `tries` times, 2 ms and more apart, while the target cannot be stopped (a thread waits in
+ * vfork), another keeper is at it, or the last one's threads are only just ending.
+ */
+static int attempt(struct work *w, int tries)
+{
+	for (int i = 0;; i++) {
+		struct timespec ms = {.tv_nsec = i < 20 ? 2000000 : 20000000};
+		int lock = lock_target(w->k, w->pid), err = lock;
+
+		if (lock >= 0) {
+			err = on_a_thread(w);
+			close(lock);
+		} else {
+			*w->e = (struct keeper_error){.pid = w->pid};
+			keeper_fail(w->e, lock == -EAGAIN ? KEEPER_BUSY : KEEPER_SYSTEM, lock,
+				    "targets.lock: another keeper works on it");
+		}
+		if (i + 1 >= tries || (err != -EAGAIN && (w->e->reason != KEEPER_TRACED || i >= 20)))
+			return err;
+		nanosleep(&ms, NULL);
+	}
+}
+
 int keeper_inject(struct keeper *k, pid_t pid, struct keeper_error *e)
 {
-	return on_a_thread(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e, .inject = true});
+	return attempt(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e, .inject = true}, PATIENCE);
 }
 
 int keeper_sync(struct keeper *k, pid_t pid, struct keeper_error *e)
@@ -588,10 +570,10 @@ int keeper_sync(struct keeper *k, pid_t pid, struct keeper_error *e)
 		*e = (struct keeper_error){.pid = pid};
 		return 0;
 	}
-	return on_a_thread(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e});
+	return attempt(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e}, 3);
 }
 
 int keeper_detach(struct keeper *k, pid_t pid, struct keeper_error *e)
 {
-	return on_a_thread(&(struct work){.fn = do_detach, .k = k, .pid = pid, .e = e});
+	return attempt(&(struct work){.fn = do_detach, .k = k, .pid = pid, .e = e}, PATIENCE);
 }

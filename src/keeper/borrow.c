@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Borrowing a thread of a stopped target, so that it runs system calls and the agent's commands.
+ *
+ * The keeper may be killed at any instruction. The kernel then lets all threads go as they are, so
+ * the borrowed one has, from the first changed register on, a way home that needs nobody: a signal
+ * frame with everything it was found with (registers, vector state, signal mask), and next to
+ * whatever it runs the code that ends in rt_sigreturn(2) on this frame.
+ *
+ *     the agent is mapped:  frame in the agent's memory; agent_return() in the agent's code
+ *     it is not (yet, or   frame and chain on the thread's stack below the red zone, as a signal's
+ *     any more):            would be; `syscall; ret`, then the libc's own signal restorer. What
+ *                           lay there is put back
+ *
+ * Order. Borrow: frame, then registers (to the way home), then the mask. Return: mask, registers,
+ * then the bytes on the stack. So there is no moment with the mask or the registers changed and no
+ * way home. The one thing the way home cannot give back is the rest of a timeout: an interrupted
+ * system call begins again from its arguments.
+ *
+ * A borrowed thread is given back in a PTRACE_EVENT_STOP, since only on the way out of that stop does
+ * the kernel look at orig_rax and restart an interrupted system call.
+ */
+#include <cpuid.h>
+#include <elf.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include "keeper/internal.h"
+
+#define PTRACE_GETSIGMASK_ 0x420a
+#define PTRACE_SETSIGMASK_ 0x420b
+
+#define RED_ZONE     128
+#define STACK_ROOM   (32 * 1024) /* wanted below a stack pointer, before a frame is put there */
+#define XSTATE_MAX   (12 * 1024)
+#define FXSAVE_SIZE  512
+#define XSTATE_MIN   (FXSAVE_SIZE + 64)
+#define FP_MAGIC1    0x46505853u /* asm/sigcontext.h */
+#define FP_MAGIC2    0x46505845u
+
+/* struct ucontext and struct sigcontext_64 as rt_sigreturn(2) reads them */
+struct frame {
+	u64 flags, link;
+	struct {
+		u64 sp;
+		u32 flags, pad;
+		u64 size;
+	} altstack;
+	u64 r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
+	u16 cs, gs, fs, ss;
+	u64 err, trapno, oldmask, cr2, fpstate, reserved[8];
+	u64 mask;
+	u64 pad[2];
+};
+_Static_assert(offsetof(struct frame, mask) == 296 && sizeof(struct frame) == 320, "ucontext");
+
+#define UC_FLAGS  7    /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
+#define SS_IGNORE 0xff /* no valid mode: rt_sigreturn leaves the alternate stack alone */
+
+/* What lies at the bottom of a stack, the restorer's address first. */
+struct chain {
+	u64 restorer;
+	struct frame frame;
+	u8 xstate[XSTATE_MAX + 8];
+};
+
+/* Bytes of an XSAVE area that the features in `used` reach to. */
+static size_t xstate_size(u64 used)
+{
+	size_t size = XSTATE_MIN;
+
+	for (u32 i = 2; i < 63; i++) {
+		u32 len, off, c, d;
+
+		if (!(used & 1ULL << i) || !__get_cpuid_count(0xd, i, &len, &off, &c, &d))
+			continue;
+		if (off + len > size)
+			size = off + len;
+	}
+	return size;
+}
+
+/* The thread's vector registers in a signal frame's form. Returns the length, or -errno. */
+static long read_xstate(struct target *t, u8 *buf)
+{
+	struct iovec iov = {buf, XSTATE_MAX};
+	u64 used;
+	size_t size;
+
+	memset(buf, 0, XSTATE_MAX + 8);
+	if (ptrace(PTRACE_GETREGSET, t->lead->tid, NT_X86_XSTATE, &iov)) {
+		/* no XSAVE here: without the magic number the kernel takes it for FXSAVE's */
+		return ptrace(PTRACE_GETFPREGS, t->lead->tid, 0, buf) ? -errno : FXSAVE_SIZE;
+	}
+	memcpy(&used, buf + FXSAVE_SIZE, sizeof(used));
+	size = xstate_size(used);
+	if (size > XSTATE_MAX)
+		return -E2BIG;
+	memset(buf + 464, 0, 48); /* struct _fpx_sw_bytes */
+	memcpy(buf + 464, &(u32[]){FP_MAGIC1, (u32)size + 4}, 8);
+	memcpy(buf + 472, &used, 8);
+	memcpy(buf + 480, &(u32){(u32)size}, 4);
+	memcpy(buf + size, &(u32){FP_MAGIC2}, 4);
+	return (long)size + 4;
+}
+
+static void fill_frame(const struct target *t, struct frame *f)
+{
+	const struct user_regs_struct *r = &t->lead->regs;
+
+	*f = (struct frame){
+		.flags = UC_FLAGS, .altstack.flags = SS_IGNORE, .mask = t->saved_mask,
+		.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11, .r12 = r->r12, .r13 = r->r13,
+		.r14 = r->r14, .r15 = r->r15, .rdi = r->rdi, .rsi = r->rsi, .rbp = r->rbp, .rbx = r->rbx,
+		.rdx = r->rdx, .rax = r->rax, .rcx = r->rcx, .rsp = r->rsp, .rip = r->rip,
+		.eflags = r->eflags, .cs = (u16)r->cs, .ss = (u16)r->ss};
+	if (regs_restart(r)) { /* what the kernel would do on the way out of the stop */
+		f->rip -= 2;
+		f->rax = r->orig_rax;
+	}
+}
+
+/* What is written for the way home: a chain without its first word is a frame in the agent. */
+static int make_chain(struct target *t, struct chain *c, size_t *ret_len)
+{
+	long n = read_xstate(t, c->xstate);
+
+	if (n < 0)
+		return (int)n;
+	c->restorer = t->restorer;
+	fill_frame(t, &c->frame);
+	*ret_len = offsetof(struct chain, xstate) + (size_t)n;
+	return 0;
+}
+
+static bool is_restorer(const u8 *p)
+{
+	return !memcmp(p, "\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05", 9);
+}
+
+/* Looks for the two pieces of code in one region. A short `mov` has no REX prefix. */
+static void find_in_region(struct target *t, const struct region *r)
+{
+	static const u8 short_form[] = {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05};
+	size_t n = r->end - r->start;
+	u8 *buf = malloc(n);
+
+	if (!buf || target_read(t, r->start, buf, n))
+		n = 0;
+	for (size_t i = 0; i + 9 < n && (!t->syscall_ret || !t->restorer); i++) {
+		if (!t->syscall_ret && buf[i] == 0x0f && buf[i + 1] == 0x05 && buf[i + 2] == 0xc3)
+			t->syscall_ret = r->start + i;
+		if (!t->restorer && (is_restorer(buf + i) || !memcmp(buf + i, short_form, 7)))
+			t->restorer = r->start + i;
+	}
+	free(buf);
+}
+
+static int find_code(struct target *t)
+{
+	for (u64 from = 0, to = 4 << 20; to <= 64 << 20; from = to, to *= 16) /* a libc is small */
+		for (size_t i = 0; i < t->maps.count && (!t->syscall_ret || !t->restorer); i++) {
+			const struct region *r = &t->maps.all[i];
+			u64 n = r->end - r->start;
+
+			if (r->exec && r->read && n > from && n <= to)
+				find_in_region(t, r);
+		}
+	if (t->syscall_ret && t->restorer)
+		return 0;
+	return keeper_fail(t->e, KEEPER_SYSTEM, -ENOEXEC,
+			   "it has no code to make a system call with, or no signal restorer");
+}
+
+static u64 stack_room(const struct target *t, const struct thread *th)
+{
+	const struct region *r = region_at(&t->maps, th->regs.rsp);
+
+	return r && r->write ? th->regs.rsp - r->start : 0;
+}
+
+/* A thread that can make system calls; filtered: also one whose seccomp filter must be suspended. */
+static struct thread *pick(struct target *t, bool on_stack, bool filtered)
+{
+	struct thread *best = NULL;
+	u64 room = 0;
+
+	for (size_t i = 0; i < t->count && room < STACK_ROOM; i++) {
+		struct thread *th = &t->threads[i];
+		u64 here = !th->stopped ? 0 : on_stack ? stack_room(t, th) : STACK_ROOM;
+
+		if (here > room && here > sizeof(struct chain) + RED_ZONE && thread_usable(t, th, filtered)) {
+			room = here;
+			best = th;
+		}
+	}
+	return best;
+}
+
+static int set_regs(struct target *t, struct user_regs_struct *r)
+{
+	return ptrace(PTRACE_SETREGS, t->lead->tid, 0, r) ? -errno : 0;
+}
+
+/* Registers on the way home, from where system calls and commands start. */
+static struct user_regs_struct home_regs(const struct target *t)
+{
+	struct user_regs_struct r = t->lead->regs;
+
+	r.orig_rax = (unsigned long long)-1;
+	r.eflags = 0x202;
+	r.rip = t->chain.at ? t->syscall_ret + 2 : t->header.go_home;
+	r.rsp = t->chain.at ? t->chain.at : t->header.stack_top;
+	return r;
+}
+
+static void put_back_stack(struct target *t, struct chain_place *c)
+{
+	if (c->at)
+		target_write(t, c->at, c->under, c->len);
+	free(c->under);
+	*c = (struct chain_place){0};
+}
+
+/* Puts the way home on the thread's stack. */
+static int home_on_stack(struct target *t)
+{
+	struct chain *c = malloc(sizeof(*c));
+	struct chain_place p = {0};
+	struct user_regs_struct r;
+	int err = c ? find_code(t) : -ENOMEM;
+
+	if (!err)
+		err = make_chain(t, c, &p.len);
+	if (!err) {
+		p.at = ((t->lead->regs.rsp - RED_ZONE - p.len) & ~63ULL) - 8;
+		p.under = malloc(p.len);
+		err = p.under ? target_read(t, p.at, p.under, p.len) : -ENOMEM;
+	}
+	if (!err) {
+		c->frame.fpstate = p.at + offsetof(struct chain, xstate);
+		err = target_write(t, p.at, c, p.len);
+	}
+	free(c);
+	if (err) {
+		free(p.under);
+		return err;
+	}
+	t->chain = p;
+	r = home_regs(t);
+	return set_regs(t, &r);
+}
+
+/* Tells the next keeper to look closely, should this one die. */
+static void mark_borrowed(struct target *t, u64 on)
+{
+	if (t->header_at)
+		target_write(t, t->header_at + offsetof(struct agent_header, borrowed), &on, sizeof(on));
+}
+
+/* Puts the way home into the agent. */
+static int home_in_agent(struct target *t)
+{
+	struct chain *c = malloc(sizeof(*c));
+	struct chain_place before = t->chain;
+	struct user_regs_struct r;
+	size_t len = 0;
+	int err = c ? make_chain(t, c, &len) : -ENOMEM;
+
+	if (!err && len > t->header.frame_size)
+		err = -E2BIG;
+	if (!err) {
+		mark_borrowed(t, 1);
+		c->frame.fpstate = t->header.frame + sizeof(c->frame);
+		err = target_write(t, t->header.frame, &c->frame, len - sizeof(c->restorer));
+	}
+	free(c);
+	if (err)
+		return err;
+	t->chain = (struct chain_place){0};
+	r = home_regs(t);
+	err = set_regs(t, &r);
+	if (err)
+		t->chain = before;
+	else
+		put_back_stack(t, &before);
+	return err;
+}
+
+static int block_signals(struct target *t)
+{
+	u64 all = ~0ULL;
+
+	return ptrace(PTRACE_SETSIGMASK_, t->lead->tid, sizeof(u64), &all) ? -errno : 0;
+}
+
+/* Borrows a thread. on_stack: one whose stack has room for a frame. */
+int target_borrow(struct target *t, bool on_stack)
+{
+	int err;
+
+	t->lead = NULL;
+	for (u32 pass = 0; pass < 2 && !t->lead; pass++) /* rather one without a seccomp filter */
+		t->lead = pick(t, on_stack, pass);
+	if (!t->lead)
+		return t->e->reason ? t->e->error :
+		       keeper_fail(t->e, KEEPER_BUSY, -EBUSY, "no thread of %d can be borrowed now", t->pid);
+	if (ptrace(PTRACE_GETSIGMASK_, t->lead->tid, sizeof(u64), &t->saved_mask))
+		return keeper_fail(t->e, KEEPER_SYSTEM, -errno, "signal mask: %s", strerror(errno));
+	t->borrowed = true;
+	err = t->header_at ? home_in_agent(t) : home_on_stack(t);
+	return err ? err : block_signals(t);
+}
+
+/* The agent has been mapped, or is about to be unmapped: the other way home. */
+int target_move_in(struct target *t)
+{
+	return home_in_agent(t);
+}
+
+int target_move_out(struct target *t)
+{
+	return home_on_stack(t);
+}
+
+/* The borrowed thread is to go on at `rip`. */
+int target_redirect_lead(struct target *t, u64 rip)
+{
+	struct frame f;
+	u64 at = t->chain.at ? t->chain.at + sizeof(u64) : t->header.frame;
+
+	t->lead->regs.rip = rip;
+	fill_frame(t, &f);
+	return target_write(t, at + offsetof(struct frame, rip), &f.rip, sizeof(f.rip));
+}
+
+/* Runs the borrowed thread to the next stop that is of interest: a system-call stop. */
+static int run_to_syscall_stop(struct target *t)
+{
+	int status, sig = 0, err;
+
+	for (;;) {
+		if (ptrace(PTRACE_SYSCALL, t->lead->tid, 0, sig))
+			return -errno;
+		sig = 0;
+		err = wait_lead(t, &status);
+		if (err || is_syscall_stop(status))
+			return err;
+		if (is_event_stop(status))
+			continue; /* a group stop begins or ends: the others wait for our detach */
+		sig = status;
+		if (sig != SIGSTOP)
+			return -EFAULT; /* everything else is blocked: the agent itself failed */
+	}
+}
+
+/* From a system-call stop (or a fault) to a PTRACE_EVENT_STOP, running nothing in between. */
+static int to_event_stop(struct target *t)
+{
+	ptrace(PTRACE_INTERRUPT, t->lead->tid, 0, 0);
+	if (ptrace(PTRACE_CONT, t->lead->tid, 0, 0))
+		return -errno;
+	return wait_stopped(t, t->lead);
+}
+
+int target_return(struct target *t)
+{
+	int err;
+
+	t->borrowed = false;
+	err = t->lead->stopped ? to_event_stop(t) : -ESRCH;
+	if (!err && ptrace(PTRACE_SETSIGMASK_, t->lead->tid, sizeof(u64), &t->saved_mask))
+		err = -errno;
+	if (!err)
+		err = set_regs(t, &t->lead->regs);
+	if (!err)
+		mark_borrowed(t, 0);
+	if (!err)
+		put_back_stack(t, &t->chain);
+	free(t->chain.under);
+	t->chain = (struct chain_place){0};
+	return err;
+}
+
+/* A system call in the target; its result, or -errno of ours when the thread was lost. */
+long target_syscall(struct target *t, long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
+{
+	struct user_regs_struct r = home_regs(t);
+	int err;
+
+	r.rip = t->chain.at ? t->syscall_ret : t->header.syscall;
+	r.rax = (u64)nr;
+	r.rdi = a;
+	r.rsi = b;
+	r.rdx = c;
+	r.r10 = d;
+	r.r8 = e;
+	r.r9 = f;
+	err = set_regs(t, &r);
+	if (!err)
+		err = run_to_syscall_stop(t); /* entry */
+	if (!err)
+		err = run_to_syscall_stop(t); /* exit */
+	if (err)
+		return err;
+	if (ptrace(PTRACE_GETREGS, t->lead->tid, 0, &r))
+		return -errno;
+	return (long)r.rax;
+}
+
+/* Runs one command of the agent; r goes in and comes back. Returns its result. */
+int target_command(struct target *t, struct agent_request *r)
+{
+	struct user_regs_struct regs = home_regs(t);
+	int err = target_write(t, t->header.request, r, sizeof(*r));
+
+	regs.rip = t->header.enter;
+	regs.rdi = t->header.request;
+	if (!err)
+		err = set_regs(t, &regs);
+	do {
+		if (!err)
+			err = run_to_syscall_stop(t);
+		if (!err && ptrace(PTRACE_GETREGS, t->lead->tid, 0, &regs))
+			err = -errno;
+	} while (!err && (regs.orig_rax != AGENT_DONE_NR || regs.rdi != AGENT_DONE_MAGIC));
+	regs.orig_rax = (unsigned long long)-1; /* do not let it through */
+	if (!err)
+		err = set_regs(t, &regs);
+	if (!err)
+		err = to_event_stop(t);
+	if (!err)
+		err = target_read(t, t->header.request, r, sizeof(*r));
+	return err ? err : r->result;
+}

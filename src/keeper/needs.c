@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* Which objects of the session a target needs: links that concern it, their programs and maps. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "keeper/internal.h"
+#include "session/object.h"
+
+int object_open(struct keeper *k, u32 kind, u32 id)
+{
+	static const char *const prefix[] = {"bpf-map", "bpf-prog", "bpf-link"};
+	char name[40];
+
+	if (kind == AGENT_FD_SESSION)
+		return openat(k->store.dir_fd, "session", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (kind == AGENT_FD_TRACE)
+		return openat(k->store.dir_fd, "trace", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	snprintf(name, sizeof(name), "%s.%u", prefix[kind], id);
+	return openat(k->store.dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+}
+
+static int need(struct needs *n, u32 kind, u32 id)
+{
+	for (size_t i = 0; i < n->count; i++)
+		if (n->all[i].kind == kind && n->all[i].id == id)
+			return 0;
+	if (n->count == n->cap) {
+		size_t cap = n->cap ? n->cap * 2 : 32;
+		struct agent_fd *all = realloc(n->all, cap * sizeof(*all));
+
+		if (!all)
+			return -ENOMEM;
+		n->all = all;
+		n->cap = cap;
+	}
+	n->all[n->count++] = (struct agent_fd){.kind = kind, .id = id, .writable = 1};
+	return 0;
+}
+
+static int need_maps(struct keeper *k, struct needs *n, u32 prog_id)
+{
+	struct prog_file head;
+	struct stat st;
+	u32 *ids;
+	int fd = object_open(k, OBJ_PROG, prog_id), err = -EINVAL;
+
+	if (fd < 0)
+		return -errno;
+	if (!fstat(fd, &st) && pread(fd, &head, sizeof(head), 0) == sizeof(head))
+		err = object_check_prog(&head, (u64)st.st_size);
+	ids = err ? NULL : calloc(head.map_count + 1, sizeof(u32));
+	if (ids && pread(fd, ids, head.map_count * sizeof(u32), (off_t)head.map_ids_off) ==
+			   (ssize_t)(head.map_count * sizeof(u32)))
+		for (u32 i = 0; i < head.map_count && !err; i++)
+			err = need(n, OBJ_MAP, ids[i]);
+	free(ids);
+	close(fd);
+	return err ? err : need(n, OBJ_PROG, prog_id);
+}
+
+static bool concerns(const struct regions *maps, const struct link_file *l, pid_t pid)
+{
+	if (!atomic_load(&l->live) || (l->pid >= 0 && l->pid != pid))
+		return false;
+	for (size_t i = 0; i < maps->count; i++)
+		if (maps->all[i].exec && maps->all[i].ino == l->ino &&
+		    maps->all[i].dev_major == l->dev_major && maps->all[i].dev_minor == l->dev_minor)
+			return true;
+	return false;
+}
+
+static int add_link(struct needs *n, u32 id)
+{
+	if (n->link_count == n->link_cap) {
+		size_t cap = n->link_cap ? n->link_cap * 2 : 32;
+		u32 *p = realloc(n->links, cap * sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		n->links = p;
+		n->link_cap = cap;
+	}
+	n->links[n->link_count++] = id;
+	return 0;
+}
+
+static bool has(const u32 *ids, u64 count, u32 id)
+{
+	for (u64 i = 0; i < count; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/* Looks through the session's links. `had`: the links that the target has already. */
+int needs_find(struct keeper *k, const struct regions *maps, pid_t pid, const u32 *had,
+	       u64 had_count, struct needs *n)
+{
+	int fd = openat(k->store.dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+
+	if (!dir)
+		return -errno;
+	while (!err && (d = readdir(dir))) {
+		struct link_file head;
+		struct stat st;
+		u32 id;
+		bool ok;
+
+		if (sscanf(d->d_name, "bpf-link.%u", &id) != 1)
+			continue;
+		fd = object_open(k, OBJ_LINK, id);
+		if (fd < 0)
+			continue;
+		ok = !fstat(fd, &st) && pread(fd, &head, sizeof(head), 0) == sizeof(head) &&
+		     !object_check_link(&head, (u64)st.st_size) && head.head.id == id &&
+		     concerns(maps, &head, pid);
+		close(fd);
+		if (!ok)
+			continue;
+		err = add_link(n, id);
+		if (err || has(had, had_count, id))
+			continue;
+		if (!need_maps(k, n, head.prog_id)) /* else: gone meanwhile, or damaged */
+			err = need(n, OBJ_LINK, id);
+	}
+	closedir(dir);
+	n->same = !n->count && n->link_count == had_count;
+	return err;
+}
+
+void needs_free(struct needs *n)
+{
+	free(n->all);
+	free(n->links);
+}
