@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include "keeper/internal.h"
 
@@ -107,9 +108,29 @@ static long read_xstate(struct target *t, u8 *buf)
 	return (long)size + 4;
 }
 
-static void fill_frame(const struct target *t, struct frame *f)
+/*
+ * The number of the system call that begins again. One with a timeout may be at it as
+ * restart_syscall(2), which rt_sigreturn makes fail: its own number then is what the code before it
+ * loads. 0: it does not say.
+ */
+static u64 call_again(struct target *t, const struct user_regs_struct *r)
+{
+	u8 code[9];
+	u32 nr = 0;
+
+	if (r->orig_rax != SYS_restart_syscall)
+		return r->orig_rax;
+	if (target_read(t, r->rip - sizeof(code), code, sizeof(code)))
+		return 0;
+	if (code[2] == 0xb8 || !memcmp(code, "\x48\xc7\xc0", 3)) /* mov $nr, %eax or %rax */
+		memcpy(&nr, code + 3, sizeof(nr));
+	return nr < 1024 ? nr : 0;
+}
+
+static void fill_frame(struct target *t, struct frame *f)
 {
 	const struct user_regs_struct *r = &t->lead->regs;
+	u64 nr;
 
 	*f = (struct frame){
 		.flags = UC_FLAGS, .altstack.flags = SS_IGNORE, .mask = t->saved_mask,
@@ -117,10 +138,11 @@ static void fill_frame(const struct target *t, struct frame *f)
 		.r14 = r->r14, .r15 = r->r15, .rdi = r->rdi, .rsi = r->rsi, .rbp = r->rbp, .rbx = r->rbx,
 		.rdx = r->rdx, .rax = r->rax, .rcx = r->rcx, .rsp = r->rsp, .rip = r->rip,
 		.eflags = r->eflags, .cs = (u16)r->cs, .ss = (u16)r->ss};
-	if (regs_restart(r)) { /* what the kernel would do on the way out of the stop */
-		f->rip -= 2;
-		f->rax = r->orig_rax;
-	}
+	if (!regs_restart(r))
+		return;
+	nr = call_again(t, r);
+	f->rax = nr ? nr : (u64)-EINTR;
+	f->rip -= nr ? 2 : 0;
 }
 
 /* What is written for the way home: a chain without its first word is a frame in the agent. */
@@ -159,6 +181,7 @@ static void find_in_region(struct target *t, const struct region *r)
 	free(buf);
 }
 
+/* In files only: code of limpet's own may be about to go. */
 static int find_code(struct target *t)
 {
 	for (u64 from = 0, to = 4 << 20; to <= 64 << 20; from = to, to *= 16) /* a libc is small */
@@ -166,7 +189,7 @@ static int find_code(struct target *t)
 			const struct region *r = &t->maps.all[i];
 			u64 n = r->end - r->start;
 
-			if (r->exec && r->read && n > from && n <= to)
+			if (r->exec && r->read && r->ino && n > from && n <= to)
 				find_in_region(t, r);
 		}
 	if (t->syscall_ret && t->restorer)

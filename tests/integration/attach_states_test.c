@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stopping, borrowing and giving back, for every state a thread can be in (attach_states.c checks
+ * what it sees itself), and with the keeper killed at every step of its work.
+ */
+#include "../unit/check.h"
+
+#include <dirent.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#undef PAGE_SIZE /* base/types.h has its own */
+#include "attach_session.h"
+
+#define STATES_MAX 24
+
+static pid_t start_states(const char *const *names, bool preload)
+{
+	char *argv[STATES_MAX + 4] = {target_path, shared_path};
+	pid_t pid;
+	int n = 0;
+
+	memset(shared, 0, sizeof(*shared));
+	*(u64 *)map_direct_value(&counter) = 0;
+	for (; names[n]; n++)
+		argv[n + 2] = (char *)names[n];
+	pid = fork();
+	if (!pid) {
+		if (preload) {
+			setenv("LD_PRELOAD", agent_path, 1);
+			setenv(AGENT_ENV, s.path, 1);
+		}
+		execv(target_path, argv);
+		_exit(127);
+	}
+	if (!EVENTUALLY(shared->ready))
+		printf("# the target is not ready\n");
+	return pid;
+}
+
+/* Every state comes round at least `n` times more, within two seconds. */
+static bool all_go_on(const char *const *names, long n)
+{
+	for (int i = 0; names[i]; i++) {
+		long before = shared->calls[i];
+
+		if (!strcmp(names[i], "gone") || !strcmp(names[i], "compat"))
+			continue;
+		if (!EVENTUALLY(shared->calls[i] >= before + n)) {
+			printf("# state %s stands still\n", names[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void check_states(const char *const *names)
+{
+	if (shared->errors)
+		printf("# wrong in state %s, attach_states.c:%ld\n", names[shared->where], (long)shared->what);
+	CHECK_EQ(shared->errors, 0);
+}
+
+static void report(int err, const struct keeper_error *e)
+{
+	if (err)
+		printf("# %d: %s\n", err, e->detail);
+	CHECK_EQ(err, 0);
+}
+
+/* Inject, two links that come and go, detach, with the first state on the main thread. */
+static void go_through(const char *const *names, bool preload)
+{
+	pid_t pid = start_states(names, preload);
+	struct keeper_error e;
+	int link[2];
+
+	CHECK(all_go_on(names, 1));
+	report(preload ? 0 : keeper_inject(k, pid, &e), &e);
+	for (int round = 0; round < 3; round++) {
+		link[0] = make_link(-1);
+		EVENTUALLY(keeper_sync(k, pid, &e) != -EAGAIN);
+		link[1] = make_link(-1);
+		EVENTUALLY(keeper_sync(k, pid, &e) != -EAGAIN);
+		CHECK(all_go_on(names, 1));
+		drop_link(link[0]);
+		EVENTUALLY(keeper_sync(k, pid, &e) != -EAGAIN);
+		drop_link(link[1]);
+	}
+	CHECK(hits() > 0);
+	report(keeper_detach(k, pid, &e), &e);
+	CHECK(all_go_on(names, 2));
+	CHECK_EQ(end_target(pid), 0);
+	check_states(names);
+	CHECK_EQ(shared->interrupted, 0);
+}
+
+static const char *const calm[] = {"registers", "nanosleep", "poll", "select", "futex", "epoll",
+				   "semop", "read", "accept", "read_eintr", "read_restart", "sigsuspend",
+				   "sigtimedwait", "handler", "blocked", "trap_ignored", "call", NULL};
+
+TEST(states_hold_without_limpet)
+{
+	pid_t pid;
+
+	REQUIRE(prepare());
+	pid = start_states(calm, false);
+	CHECK(all_go_on(calm, 5));
+	CHECK_EQ(end_target(pid), 0);
+	check_states(calm);
+}
+
+TEST(states_of_threads_see_nothing)
+{
+	REQUIRE(prepare());
+	go_through(calm, false);
+	go_through(calm, true);
+}
+
+/* The keeper borrows the main thread first, so each state gets its turn there. */
+TEST(states_of_a_borrowed_thread_see_nothing)
+{
+	const char *names[] = {NULL, "call", "registers", NULL};
+
+	REQUIRE(prepare());
+	for (int i = 0; calm[i]; i++) {
+		names[0] = calm[i];
+		go_through(names, false);
+		if (check_failed) {
+			printf("# main thread: %s\n", names[0]);
+			return;
+		}
+	}
+}
+
+TEST(children_and_short_threads_live_on)
+{
+	static const char *const each[][4] = {{"vfork", "call"}, {"call", "vfork"}, {"spawn", "call"},
+					      {"call", "spawn"}, {"fork", "call"}, {"threads", "call"},
+					      {"call", "threads", "fork"}};
+
+	REQUIRE(prepare());
+	for (size_t i = 0; i < ARRAY_SIZE(each) && !check_failed; i++) {
+		go_through(each[i], false);
+		if (check_failed)
+			printf("# states %s and %s\n", each[i][0], each[i][1]);
+	}
+}
+
+TEST(a_target_without_a_main_thread)
+{
+	static const char *const names[] = {"gone", "call", "registers", "nanosleep", NULL};
+
+	REQUIRE(prepare());
+	go_through(names, false);
+	go_through(names, true);
+}
+
+TEST(a_thread_in_32_bit_code_is_refused)
+{
+	static const char *const names[] = {"call", "compat", NULL};
+	struct keeper_error e;
+	pid_t pid;
+
+	REQUIRE(prepare());
+	pid = start_states(names, false);
+	REQUIRE(EVENTUALLY(shared->calls[1]));
+	ms_sleep(5);
+	CHECK(keeper_inject(k, pid, &e) < 0);
+	CHECK_EQ(e.reason, KEEPER_ARCH);
+	CHECK(EVENTUALLY(shared->calls[0] > 100));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static pid_t second_thread(pid_t pid)
+{
+	char path[64];
+	struct dirent *d;
+	pid_t tid = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && (tid == 0 || tid == pid) && (d = readdir(dir)))
+		tid = atoi(d->d_name);
+	closedir(dir);
+	return tid;
+}
+
+TEST(a_traced_thread_is_refused)
+{
+	static const char *const names[] = {"call", "nanosleep", NULL};
+	struct keeper_error e;
+	pid_t pid, tid;
+
+	REQUIRE(prepare());
+	pid = start_states(names, false);
+	REQUIRE(EVENTUALLY(shared->calls[1]));
+	tid = second_thread(pid);
+	CHECK_EQ(ptrace(PTRACE_SEIZE, tid, 0, 0), 0);
+	CHECK(keeper_inject(k, pid, &e) < 0);
+	CHECK_EQ(e.reason, KEEPER_TRACED);
+	ptrace(PTRACE_INTERRUPT, tid, 0, 0);
+	waitpid(tid, NULL, __WALL);
+	ptrace(PTRACE_DETACH, tid, 0, 0);
+	CHECK(all_go_on(names, 1));
+	CHECK_EQ(end_target(pid), 0);
+}
+
+enum work { INJECT, ADD, REMOVE, DETACH };
+
+static void work_as_keeper(enum work work, pid_t pid)
+{
+	struct keeper_error e;
+
+	ptrace(PTRACE_TRACEME, 0, 0, 0);
+	raise(SIGSTOP);
+	if (work == INJECT)
+		keeper_inject(k, pid, &e);
+	else if (work == DETACH)
+		keeper_detach(k, pid, &e);
+	else
+		keeper_sync(k, pid, &e);
+	_exit(0);
+}
+
+/* Does this call change anything in the target? */
+static bool is_step(const struct user_regs_struct *r)
+{
+	return r->orig_rax == SYS_ptrace || r->orig_rax == SYS_pwrite64 || r->orig_rax == SYS_sendmsg;
+}
+
+/*
+ * Runs the work in a process that is killed before its step number `kill_at`; true when it came to
+ * its end before.
+ */
+static bool keeper_dies_at(enum work work, pid_t pid, long kill_at)
+{
+	pid_t keeper = fork(), tid;
+	bool entering[4096] = {false};
+	long steps = 0;
+	int status;
+
+	if (!keeper)
+		work_as_keeper(work, pid);
+	waitpid(keeper, &status, 0);
+	ptrace(PTRACE_SETOPTIONS, keeper, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
+	ptrace(PTRACE_SYSCALL, keeper, 0, 0);
+	for (;;) {
+		struct user_regs_struct r;
+		int sig = 0;
+
+		tid = waitpid(-1, &status, __WALL);
+		if (tid < 0 || tid == pid)
+			return true; /* the target has ended: the checks will say so */
+		if (WIFEXITED(status) || WIFSIGNALED(status)) {
+			if (tid == keeper)
+				return true;
+			continue;
+		}
+		if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
+			entering[tid % 4096] = !entering[tid % 4096];
+			if (entering[tid % 4096] && !ptrace(PTRACE_GETREGS, tid, 0, &r) && is_step(&r) &&
+			    steps++ == kill_at)
+				break;
+		} else if (status >> 16 == 0 && WSTOPSIG(status) != SIGSTOP && WSTOPSIG(status) != SIGTRAP) {
+			sig = WSTOPSIG(status);
+		}
+		ptrace(PTRACE_SYSCALL, tid, 0, sig);
+	}
+	kill(keeper, SIGKILL);
+	while ((tid = waitpid(-1, &status, __WALL)) > 0 && tid != keeper)
+		;
+	return false;
+}
+
+static bool patched_or_not(pid_t pid)
+{
+	static const u8 nop[5] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
+	u8 text[5];
+
+	text_of(pid, text, sizeof(text));
+	return !memcmp(text, nop, 5) || text[0] == 0xe9;
+}
+
+/* A keeper dies at its n-th step: the target goes on, and the next keeper can do everything. */
+static bool survives(enum work work, const char *const *names, long n)
+{
+	struct keeper_error e;
+	bool over;
+	pid_t pid = start_states(names, work == ADD || work == REMOVE);
+	int link = -1, other;
+
+	if (work == DETACH)
+		CHECK_EQ(keeper_inject(k, pid, &e), 0);
+	link = make_link(-1);
+	if (work == REMOVE || work == DETACH) {
+		CHECK_EQ(keeper_sync(k, pid, &e), 0);
+		if (work == REMOVE)
+			drop_link(link);
+	}
+	over = keeper_dies_at(work, pid, n);
+	CHECK(all_go_on(names, 2));
+	CHECK(patched_or_not(pid));
+	other = make_link(-1);
+	report(keeper_inject(k, pid, &e), &e);
+	*(u64 *)map_direct_value(&counter) = 0;
+	CHECK(EVENTUALLY(hits() > 100));
+	report(keeper_detach(k, pid, &e), &e);
+	CHECK(all_go_on(names, 1));
+	CHECK(patched_or_not(pid));
+	if (work != REMOVE)
+		drop_link(link);
+	drop_link(other);
+	CHECK_EQ(end_target(pid), 0);
+	check_states(names);
+	return over;
+}
+
+static void die_everywhere(const char *const *names)
+{
+	static const char *const what[] = {"inject", "add", "remove", "detach"};
+	long stride = getenv("LIMPET_LONG") ? 1 : 59;
+
+	for (int work = INJECT; work <= DETACH; work++) {
+		long n = (work * 5 + getpid()) % stride;
+
+		while (!survives(work, names, n) && !check_failed)
+			n += stride;
+		if (check_failed) {
+			printf("# keeper killed at %s, step %ld, main thread: %s\n", what[work], n, names[0]);
+			return;
+		}
+		printf("# %s: %ld steps\n", what[work], n);
+	}
+}
+
+TEST(a_keeper_dies_at_any_step_computing_thread)
+{
+	static const char *const names[] = {"registers", "call", "read_restart", NULL};
+
+	REQUIRE(prepare());
+	die_everywhere(names);
+}
+
+TEST(a_keeper_dies_at_any_step_sleeping_thread)
+{
+	static const char *const names[] = {"nanosleep", "call", "registers", NULL};
+
+	REQUIRE(prepare());
+	die_everywhere(names);
+}
+
+TEST(a_keeper_dies_at_any_step_waiting_for_signals)
+{
+	static const char *const names[] = {"sigsuspend", "call", "handler", NULL};
+
+	REQUIRE(prepare());
+	die_everywhere(names);
+}
+
+TEST_MAIN()
