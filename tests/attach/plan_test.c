@@ -11,7 +11,7 @@
 static struct attach_regs seen;
 static int hits;
 
-static void handler(void *arg, struct attach_regs *regs)
+__attribute__((target("general-regs-only"))) static void handler(void *arg, struct attach_regs *regs)
 {
 	seen = *regs;
 	hits += (int)(long)arg;
