@@ -6,6 +6,8 @@
 
 #define PARTS_MAX   64      /* functions looked at for one: itself, its cold parts, what it jumps to */
 #define TABLE_MAX   65536   /* entries of a jump table */
+#define TABLE_GAP   8
+#define LABELS_MAX  8
 #define RSEQ_SIG    0x53053053u
 #define RSEQ_LONG   4096u   /* longer sequences do not exist */
 #define NEAR_SHORT  160     /* bytes before an address from which a short branch can reach its window */
@@ -24,6 +26,11 @@ struct walk {
 	struct part parts[PARTS_MAX];
 	u32 count;
 	bool indirect; /* there is an indirect jump that may use a table */
+	struct {
+		u64 addr;
+		bool based; /* a table of distances from there was found */
+	} labels[LABELS_MAX]; /* places in it whose address a function takes */
+	u32 label_count;
 	enum attach_error err;
 };
 
@@ -49,13 +56,25 @@ static const struct part *part_of(const struct walk *w, u64 addr)
 	return NULL;
 }
 
+/* A stub of the procedure linkage table, all of which have one frame description: jmp *x(%rip) and nothing else. */
+static bool is_stub(const struct attach_view *v, u64 addr)
+{
+	u8 code[2 * ATTACH_INSN_MAX];
+	size_t n = v->text(v, addr, code, sizeof(code)), at = 0;
+	struct x86_insn in;
+
+	if (n >= 4 && !memcmp(code, "\xf3\x0f\x1e\xfa", 4)) /* endbr64 */
+		at = 4;
+	return x86_decode(code + at, n - at, &in) > 0 && in.flow == X86_FLOW_JMP_IND && in.disp_off;
+}
+
 /* Control goes from `from` to addr, in another function or another part of this one. */
 static bool add_part(struct walk *w, const struct part *from, u64 addr)
 {
 	struct attach_function f;
 	bool elsewhere;
 
-	if (part_of(w, addr))
+	if (part_of(w, addr) || is_stub(w->v, addr))
 		return true;
 	attach_function_at(w->v, addr, &f);
 	elsewhere = from->elsewhere || addr == f.start;
@@ -91,28 +110,70 @@ static bool look_for_rseq(struct walk *w, u64 addr)
 	       add(w, d.abort, PLACE_TARGET);
 }
 
-/* Entries that are distances from the table, or addresses, as long as they lead into this function. */
-static bool look_for_table(struct walk *w, u64 table)
+/* One entry of a table: an address, or with `base` a distance from there; 0: cannot be read. */
+static u64 table_entry(const struct walk *w, u64 table, u32 i, u64 base)
 {
-	bool ok = true;
+	u64 at = table + (u64)i * (base ? 4 : 8), addr;
+	s32 d;
 
-	for (u32 i = 0; ok && i < TABLE_MAX && w->v->readable(w->v, table + 4 * i, 4); i++) {
-		s32 d;
-
-		memcpy(&d, (const void *)(table + 4 * i), 4);
-		if (!part_of(w, table + (u64)(s64)d))
-			break;
-		ok = add(w, table + (u64)(s64)d, PLACE_TARGET);
+	if (!w->v->readable(w->v, at, base ? 4 : 8))
+		return 0;
+	if (!base) {
+		memcpy(&addr, (const void *)at, 8);
+		return addr;
 	}
-	for (u32 i = 0; ok && i < TABLE_MAX && w->v->readable(w->v, table + 8 * i, 8); i++) {
-		u64 addr;
+	memcpy(&d, (const void *)at, 4);
+	return base + (u64)(s64)d;
+}
 
-		memcpy(&addr, (const void *)(table + 8 * i), 8);
-		if (!part_of(w, addr))
+/*
+ * A table ends behind the last entry that leads into a known part; up to TABLE_GAP entries in between may lead to
+ * one that was not known, because only this table leads there. Returns its length.
+ */
+static u32 look_for_table(struct walk *w, const struct part *p, u64 table, u64 base)
+{
+	u32 end = 0;
+
+	for (u32 i = 0; i < end + TABLE_GAP && i < TABLE_MAX; i++) {
+		u64 addr = table_entry(w, table, i, base);
+
+		if (!in_text(w, addr))
 			break;
-		ok = add(w, addr, PLACE_TARGET);
+		if (part_of(w, addr))
+			end = i + 1;
 	}
-	return ok;
+	for (u32 i = 0; i < end; i++) {
+		u64 addr = table_entry(w, table, i, base);
+
+		if (!add(w, addr, PLACE_TARGET) || !add_part(w, p, addr))
+			break;
+	}
+	return end;
+}
+
+static bool look_for_tables(struct walk *w, const struct part *p, u64 addr)
+{
+	look_for_table(w, p, addr, addr);
+	look_for_table(w, p, addr, 0);
+	for (u32 i = 0; i < w->label_count; i++)
+		if (look_for_table(w, p, addr, w->labels[i].addr) > 1)
+			w->labels[i].based = true;
+	return !w->err;
+}
+
+static bool add_label(struct walk *w, const struct part *p, u64 addr)
+{
+	if (!add(w, addr, PLACE_TARGET))
+		return false;
+	for (u32 i = 0; i < w->label_count; i++)
+		if (w->labels[i].addr == addr)
+			return true;
+	if (p->elsewhere)
+		return true;
+	if (w->label_count == LABELS_MAX)
+		return fail(w, ATTACH_E_BRANCH_IN, addr);
+	w->labels[w->label_count++].addr = addr;
+	return true;
 }
 
 /* The address an instruction takes from the code: lea x(%rip), or x(,%reg,8) without a base. */
@@ -135,6 +196,8 @@ static bool look_at(struct walk *w, const struct part *p, const u8 *code, const 
 	u64 addr = address_in(code, in, pc);
 
 	if (addr && !look_for_rseq(w, addr))
+		return false;
+	if (addr > p->start && addr < p->end && !add_label(w, p, addr))
 		return false;
 	if (in->flow == X86_FLOW_JMP_IND && !in->disp_off)
 		w->indirect = true;
@@ -164,8 +227,11 @@ static bool sweep(struct walk *w, const struct part *p, bool tables)
 		if (!tables) {
 			if (!look_at(w, p, code, &in, pc))
 				return false;
-		} else if (!look_for_table(w, address_in(code, &in, pc))) {
-			return false;
+		} else {
+			u64 addr = address_in(code, &in, pc);
+
+			if (addr && !look_for_tables(w, p, addr))
+				return false;
 		}
 	}
 	return true;
@@ -199,15 +265,23 @@ enum attach_error attach_collect(const struct attach_view *v, const struct attac
 	struct walk w = {.v = v, .sink = sink, .why = ret_why, .count = 1};
 
 	w.parts[0] = (struct part){f->start, f->end, f->lsda, false};
-	for (u32 i = 0; i < w.count; i++) {
-		if (!walk_part(&w, w.parts[i]))
+	for (u32 walked = 0, tabled = 0; walked < w.count;) {
+		if (!walk_part(&w, w.parts[walked++]))
 			return w.err;
 		w.err = ATTACH_OK;
+		for (; w.indirect && walked == w.count && tabled < walked; tabled++) {
+			struct part p = w.parts[tabled];
+
+			if (!sweep(&w, &p, true) && !(p.elsewhere && w.err == ATTACH_E_DECODE))
+				return w.err;
+			w.err = ATTACH_OK;
+		}
 	}
-	for (u32 i = 0; w.indirect && i < w.count; i++)
-		if (!w.parts[i].elsewhere && !sweep(&w, &w.parts[i], true))
-			return w.err;
-	return ATTACH_OK;
+	/* Else it jumps to somewhere behind a label by a computed distance. */
+	for (u32 i = 0; w.indirect && i < w.label_count; i++)
+		if (!w.labels[i].based)
+			fail(&w, ATTACH_E_BRANCH_IN, w.labels[i].addr);
+	return w.err;
 }
 
 /* Branches on the way from `start` to `end`; only if the way comes to `end` exactly where that is asked for. */

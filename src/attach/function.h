@@ -11,7 +11,8 @@
  *     the cold part jumps back into the hot one);
  *   - landing pads of exceptions (the language-specific data of the unwind tables);
  *   - jump tables, when the function has an indirect jump: each table whose address it loads, as distances from the table or
- *     as addresses, as long as entries lie in the function;
+ *     as addresses, as long as entries lie in the function (when it takes the address of a place in itself and has an
+ *     indirect jump, nothing is known);
  *   - restartable sequences (linux/rseq.h) whose descriptor's address it loads: these must not be entered with a jump at all.
  *
  * A function without unwind information (hand-written, Go, musl) is swept as far as can be: short branches
