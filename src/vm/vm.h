@@ -12,6 +12,12 @@
  * Pointer arguments of helpers are tested by their descriptors likewise. Back edges count down a
  * budget. A failed test or an empty budget ends the run: it returns 0 and `status` tells why.
  * No signal handler is involved.
+ *
+ * Both engines give the same answers, down to fault_insn and fault_addr. What the kernel leaves to its
+ * verifier is defined here: a program starts with r0 and r3 - r9 zero, a callback with all but its
+ * arguments zero; any call (helper or subprogram) leaves r1 - r5 zero. The BPF stack is not cleared: a
+ * program may read what its thread left there, which it could also read by bpf_probe_read().
+ * The stack that may be touched is that of the frames in use, [stack_limit, stack_top).
  */
 #ifndef LIMPET_VM_VM_H
 #define LIMPET_VM_VM_H
@@ -61,6 +67,7 @@ struct vm_program {
 };
 
 #define VM_DEFAULT_BUDGET 1000000u
+#define VM_MAY_GOTO       0x800000u /* as the kernel; half the budget where there is one */
 
 enum vm_status {
 	VM_OK,
@@ -68,6 +75,17 @@ enum vm_status {
 	VM_BUDGET,    /* too many back edges */
 	VM_BAD_ARG,   /* a helper argument failed its check */
 	VM_BAD_PROG,  /* not runnable: compile or check failed */
+};
+
+struct vm_engine;
+
+/*
+ * The region a tested access hit last: an access of 1 << n bytes at `addr` lies in it when
+ * addr - start < room[n]. All zero: none.
+ */
+struct vm_recent {
+	u64 start;
+	u64 room[4];
 };
 
 /*
@@ -84,15 +102,25 @@ struct vm_run {
 	u32 fault_insn;    /* instruction index of a failed access */
 	u32 tail_calls;
 	u64 fault_addr;
-	u64 stack_limit;   /* lowest address of this run's BPF stack */
+	u64 stack_limit;   /* lowest address of the current frame: r10 - BPF_FRAME_SIZE */
 	u64 unwind_sp;     /* JIT: stack pointer to return through when a run is ended */
-	void *engine;      /* interpreter or JIT state for callbacks */
+	struct vm_engine *engine; /* interpreter or JIT state for callbacks */
+	u64 stack_top;     /* end of the outermost frame */
+	u32 may_goto;      /* times may_goto will still fall through */
+	struct vm_recent recent[2]; /* JIT: for reads, for writes */
 };
 
-/* Runs by interpreter; r1 = ctx, r2 = arg2. Returns r0 (0 when the run was ended). */
+/*
+ * Runs by interpreter; r1 = ctx, r2 = arg2. Returns r0 (0 when the run was ended). Where ctx_size is
+ * not 0, `ctx` is run->ctx.
+ */
 u64 vm_interpret(struct vm_run *run, u64 ctx, u64 arg2);
 
-/* Calls subprogram `fn` (what lddw BPF_PSEUDO_FUNC loaded) from a helper, in either engine. */
+/*
+ * Calls subprogram `fn` (what lddw BPF_PSEUDO_FUNC loaded) from a helper, in either engine; the
+ * helper's descriptor must say ARG_CALLBACK. Counts as one back edge. When run->status is set
+ * afterwards the run has ended: the helper returns at once, its result is dropped.
+ */
 u64 vm_callback(struct vm_run *run, u64 fn, u64 r1, u64 r2, u64 r3);
 
 /* A compiled program's entry: r1 = ctx, r2 = arg2, as vm_interpret. */
@@ -100,9 +128,10 @@ typedef u64 vm_entry(struct vm_run *run, u64 ctx, u64 arg2);
 
 /*
  * Compiles for execution at address `at` (rel32 calls are used where helpers are in reach). With
- * buf NULL only sizes. Returns the bytes of code, or -ENOSPC (does not fit cap), -EINVAL,
+ * buf NULL nothing is compiled: an upper bound of the bytes needed is returned, for any `at`.
+ * Returns the bytes of code, or -ENOSPC (does not fit cap), -EINVAL (bpf_check() would refuse it),
  * -EOPNOTSUPP (no JIT for this CPU: interpret). scratch: at least vm_jit_scratch(prog) bytes of
- * zeroed memory for the compiler's tables, free to reuse afterwards.
+ * zeroed memory for the compiler's tables, 16-byte aligned, free to reuse afterwards.
  */
 long vm_jit(const struct vm_program *prog, u8 *buf, size_t cap, u64 at, void *scratch);
 size_t vm_jit_scratch(const struct vm_program *prog);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* The run-time tests of accesses and helper arguments, and callbacks, for every engine. */
+#include "vm/internal.h"
+
+static bool within(u64 addr, u64 size, u64 start, u64 end)
+{
+	return addr >= start && addr < end && size <= end - addr;
+}
+
+u64 vm_end(struct vm_run *run, u32 status, u32 insn, u64 addr)
+{
+	run->status = status;
+	run->fault_insn = insn;
+	run->fault_addr = addr;
+	return 0;
+}
+
+bool vm_find_region(const struct vm_program *prog, u64 ctx, u64 addr, u64 size, bool write,
+		    struct vm_region *ret)
+{
+	u64 ctx_size = write ? prog->ctx_writable : prog->ctx_size;
+
+	*ret = (struct vm_region){ctx, ctx + ctx_size, write};
+	if (within(addr, size, ret->start, ret->end))
+		return true;
+	for (u32 i = 0; i < prog->map_count; i++) {
+		const struct vm_map *m = &prog->maps[i];
+
+		*ret = (struct vm_region){m->direct_value, m->direct_value + m->direct_size, m->writable};
+		if ((!write || m->writable) && within(addr, size, ret->start, ret->end))
+			return true;
+	}
+	for (u32 i = 0; i < prog->region_count; i++) {
+		*ret = prog->regions[i];
+		if ((!write || ret->writable) && within(addr, size, ret->start, ret->end))
+			return true;
+	}
+	return false;
+}
+
+bool vm_may_access(const struct vm_run *run, u64 addr, u64 size, bool write)
+{
+	struct vm_region where;
+
+	return within(addr, size, run->stack_limit, run->stack_top) ||
+	       vm_find_region(run->prog, (u64)run->ctx, addr, size, write, &where);
+}
+
+static const struct vm_map *map_by_handle(const struct vm_program *prog, u64 handle)
+{
+	for (u32 i = 0; i < prog->map_count; i++)
+		if ((u64)prog->maps[i].handle == handle)
+			return &prog->maps[i];
+	return NULL;
+}
+
+/* True when some lddw of the program loads `fn` as a subprogram. */
+static bool is_callback(const struct vm_program *prog, u64 fn)
+{
+	for (u32 i = 0; i < prog->insn_count; i++) {
+		const struct bpf_insn *in = &prog->insns[i];
+
+		if (in->code != (BPF_LD | BPF_IMM | BPF_DW))
+			continue;
+		if (in->src_reg == BPF_PSEUDO_FUNC && vm_wide_immediate(prog, i) == fn)
+			return true;
+		i++;
+	}
+	return false;
+}
+
+/* Holds one argument against its descriptor. `size`: the argument after it. */
+static bool arg_ok(const struct vm_run *run, u8 kind, u64 value, u64 size, const struct vm_map *map)
+{
+	switch (kind) {
+	case ARG_MAP:
+		return map;
+	case ARG_MAP_KEY:
+		return map && vm_may_access(run, value, map->key_size, false);
+	case ARG_MAP_VALUE:
+		return map && vm_may_access(run, value, map->value_size, false);
+	case ARG_MAP_VALUE_OUT:
+		return map && vm_may_access(run, value, map->value_size, true);
+	case ARG_MEM:
+	case ARG_CONST_STR:
+		return !size || vm_may_access(run, value, size, false);
+	case ARG_MEM_OUT:
+		return !size || vm_may_access(run, value, size, true);
+	case ARG_MEM_OR_NULL:
+		return (!value && !size) || vm_may_access(run, value, size, false);
+	case ARG_MEM_OUT_OR_NULL:
+		return (!value && !size) || vm_may_access(run, value, size, true);
+	case ARG_SIZE:
+		return value && value <= 0x7fffffff;
+	case ARG_SIZE_OR_ZERO:
+		return value <= 0x7fffffff;
+	case ARG_CTX:
+		return value == (u64)run->ctx;
+	case ARG_LONG_OUT:
+		return vm_may_access(run, value, 8, true);
+	case ARG_CALLBACK:
+		return is_callback(run->prog, value);
+	default:
+		return true;
+	}
+}
+
+bool vm_args_ok(const struct vm_run *run, u32 id, const u64 *reg)
+{
+	const struct bpf_helper_desc *d = run->prog->helper_desc ? run->prog->helper_desc(id) : NULL;
+	const struct vm_map *map;
+
+	if (!d)
+		return run->prog->trusted;
+	map = d->arg[0] == ARG_MAP ? map_by_handle(run->prog, reg[1]) : NULL;
+	for (u32 i = 0; i < 5; i++)
+		if (!arg_ok(run, d->arg[i], reg[i + 1], i < 4 ? reg[i + 2] : 0, map))
+			return false;
+	return true;
+}
+
+/* A subprogram is loaded as the address of its first instruction, which no program can reach. */
+u64 vm_wide_immediate(const struct vm_program *prog, u32 at)
+{
+	const struct bpf_insn *in = &prog->insns[at];
+	u64 high = (u32)in[1].imm;
+
+	switch (in->src_reg) {
+	case BPF_PSEUDO_MAP_FD:
+		return (u64)prog->maps[in->imm].handle;
+	case BPF_PSEUDO_MAP_VALUE:
+		return prog->maps[in->imm].direct_value + high;
+	case BPF_PSEUDO_FUNC:
+		return (u64)(in + 1 + in->imm);
+	default:
+		return high << 32 | (u32)in->imm;
+	}
+}
+
+u64 vm_callback(struct vm_run *run, u64 fn, u64 r1, u64 r2, u64 r3)
+{
+	const struct vm_program *prog = run->prog;
+	u64 at = (fn - (u64)prog->insns) / sizeof(struct bpf_insn), arg[] = {r1, r2, r3};
+	bool known = fn >= (u64)prog->insns && at < prog->insn_count && prog->insns[at].code &&
+		     fn == (u64)&prog->insns[at];
+
+	if (run->status)
+		return 0;
+	if (!known || !run->engine ||
+	    run->stack_top - run->stack_limit >= run->engine->frames * (u64)BPF_FRAME_SIZE)
+		return vm_end(run, VM_BAD_ARG, 0, fn);
+	if (!prog->bounded && !run->budget--)
+		return vm_end(run, VM_BUDGET, (u32)at, 0);
+	return run->engine->call(run, (u32)at, arg);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* What the engines share: ending a run, tests of accesses and arguments, callbacks. */
+#ifndef LIMPET_VM_INTERNAL_H
+#define LIMPET_VM_INTERNAL_H
+
+#include "vm/vm.h"
+
+/* Begins the engine's own state; run->engine points at it while the program can call back. */
+struct vm_engine {
+	/* Runs the subprogram at instruction `fn` in a new frame. vm_callback() has checked fn. */
+	u64 (*call)(struct vm_run *run, u32 fn, const u64 arg[3]);
+	u32 frames; /* how many fit on this run's stack */
+};
+
+/* Ends the run; 0, for the engine to return. */
+u64 vm_end(struct vm_run *run, u32 status, u32 insn, u64 addr);
+
+/*
+ * Where [addr, addr + size) lies among context, map values and regions (stack not included). Only
+ * what is in `prog` and the given context is looked at.
+ */
+bool vm_find_region(const struct vm_program *prog, u64 ctx, u64 addr, u64 size, bool write,
+		    struct vm_region *ret);
+
+/* Holds the arguments in reg[1] .. reg[5] of a call of helper `id` against its descriptor. */
+bool vm_args_ok(const struct vm_run *run, u32 id, const u64 *reg);
+
+/* What lddw loads. */
+u64 vm_wide_immediate(const struct vm_program *prog, u32 at);
+
+static inline u32 vm_budget(const struct vm_program *prog)
+{
+	return prog->budget ? prog->budget : VM_DEFAULT_BUDGET;
+}
+
+static inline u32 vm_may_goto(const struct vm_program *prog)
+{
+	return prog->bounded ? VM_MAY_GOTO : vm_budget(prog) / 2;
+}
+
+#endif
