@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The structural check (bpf/check.h). Two passes: the first looks at every instruction by itself and
- * marks the second halves of wide ones; the second looks at where control goes. After it, an engine
- * may index tables by register, opcode, map and jump target without further tests.
+ * marks the second halves of wide ones; the second looks at where control goes, which is never out
+ * of a subprogram but by call and exit. After it, an engine may index tables by register, opcode,
+ * map and jump target without further tests.
  */
 #include "bpf/check.h"
 #include "bpf/helper_desc.h"
@@ -14,6 +15,9 @@ struct check {
 	const struct bpf_insn *insns;
 	u32 count;
 	const struct bpf_check_env *env;
+	u32 start[BPF_MAX_SUBPROGS]; /* of each subprogram, ascending */
+	u32 starts;
+	u32 low, high; /* the subprogram that check_flow() is in: [low, high) */
 };
 
 static int refuse(const struct check *c, u32 at, const char *what)
@@ -218,12 +222,67 @@ static int check_target(const struct check *c, u32 at, s64 target, const char *w
 	return -CHECK_EINVAL;
 }
 
+/* Notes that a subprogram starts at `at`, which check_insn() has found in range. */
+static int add_start(struct check *c, u32 at)
+{
+	u32 i = c->starts;
+
+	while (i && c->start[i - 1] > at)
+		i--;
+	if (i && c->start[i - 1] == at)
+		return 0;
+	if (c->starts == BPF_MAX_SUBPROGS) {
+		if (c->env->log)
+			bpf_log(c->env->log, "too many subprograms\n");
+		return -CHECK_E2BIG;
+	}
+	for (u32 j = c->starts++; j > i; j--)
+		c->start[j] = c->start[j - 1];
+	c->start[i] = at;
+	return 0;
+}
+
+static int find_starts(struct check *c)
+{
+	int err = add_start(c, 0);
+
+	for (u32 at = 0; at < c->count && !err; at++) {
+		const struct bpf_insn *in = &c->insns[at];
+
+		if ((is_wide(in) && in->src_reg == BPF_PSEUDO_FUNC) ||
+		    (in->code == (BPF_JMP | BPF_CALL) && in->src_reg == BPF_PSEUDO_CALL))
+			err = add_start(c, (u32)((s64)at + 1 + in->imm));
+		at += is_wide(in);
+	}
+	return err;
+}
+
+/* True when no instruction can follow: a subprogram may end here. */
+static bool ends(const struct bpf_insn *in)
+{
+	return in->code == (BPF_JMP | BPF_EXIT) || in->code == (BPF_JMP | BPF_JA) ||
+	       in->code == (BPF_JMP32 | BPF_JA);
+}
+
+/* Moves [low, high) to the subprogram that starts at `at`, if one does. */
+static int enter_subprogram(struct check *c, u32 at, u32 *next)
+{
+	if (*next == c->starts || c->start[*next] != at)
+		return 0;
+	if (at && !ends(&c->insns[at - 1]))
+		return refuse(c, at - 1, "last insn is not an exit or jmp");
+	c->low = at;
+	c->high = ++*next < c->starts ? c->start[*next] : c->count;
+	return 0;
+}
+
 /* Where control goes from one instruction. */
 static int check_flow(const struct check *c, u32 at)
 {
 	const struct bpf_insn *in = &c->insns[at];
 	u8 class = in->code & 7, op = in->code & 0xf0;
 	bool jump = class == BPF_JMP || class == BPF_JMP32;
+	s64 target;
 
 	if (is_wide(in) && in->src_reg == BPF_PSEUDO_FUNC)
 		return check_target(c, at, (s64)at + 1 + in->imm, "callback out of range");
@@ -233,14 +292,19 @@ static int check_flow(const struct check *c, u32 at)
 		return in->src_reg == BPF_PSEUDO_CALL ?
 			       check_target(c, at, (s64)at + 1 + in->imm, "call out of range") :
 			       0;
-	return check_target(c, at, (s64)at + 1 + (class == BPF_JMP32 && op == BPF_JA ? in->imm : in->off),
-			    "jump out of range");
+	target = (s64)at + 1 + (class == BPF_JMP32 && op == BPF_JA ? in->imm : in->off);
+	if (target < c->low || target >= c->high) {
+		if (c->env->log)
+			bpf_log(c->env->log, "jump out of range from insn %d to %d\n", (int)at, (int)target);
+		return -CHECK_EINVAL;
+	}
+	return check_target(c, at, target, "jump out of range");
 }
 
 int bpf_check(const struct bpf_insn *insns, u32 count, const struct bpf_check_env *env)
 {
-	struct check c = {insns, count, env};
-	u8 last;
+	struct check c = {.insns = insns, .count = count, .env = env};
+	u32 next = 0;
 	int err;
 
 	if (!count || count > BPF_MAX_INSNS)
@@ -251,14 +315,18 @@ int bpf_check(const struct bpf_insn *insns, u32 count, const struct bpf_check_en
 			return err;
 		at += is_wide(&insns[at]);
 	}
+	err = find_starts(&c);
+	if (err)
+		return err;
 	for (u32 at = 0; at < count; at++) {
-		err = check_flow(&c, at);
+		err = enter_subprogram(&c, at, &next);
+		if (!err)
+			err = check_flow(&c, at);
 		if (err)
 			return err;
 		at += is_wide(&insns[at]);
 	}
-	last = insns[count - 1].code;
-	if (last != (BPF_JMP | BPF_EXIT) && last != (BPF_JMP | BPF_JA) && last != (BPF_JMP32 | BPF_JA))
+	if (next != c.starts || !ends(&insns[count - 1]))
 		return refuse(&c, count - 1, "last insn is not an exit or jmp");
 	return 0;
 }

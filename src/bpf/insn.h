@@ -39,6 +39,7 @@
 #define BPF_MAX_FRAMES      8
 #define BPF_FRAME_SIZE      512
 #define BPF_MAX_INSNS       1000000
+#define BPF_MAX_SUBPROGS    256
 #define BPF_MAX_TAIL_CALLS  33
 
 #endif
