@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Helper calls in the forward pass (vm/flow.h): which arguments are proven, what the call leaves of the
+ * known stack slots, and lookups that a compiler can do itself. An argument kind that is not known here
+ * is left to the test at run time.
+ */
+#include "vm/flow_internal.h"
+
+#define SIZE_MAX_ARG 0x7fffffffULL
+
+struct call {
+	const struct vm_program *prog;
+	const struct bpf_helper_desc *desc;
+	const struct vm_map *map; /* the map in r1, NULL: not known */
+	const struct flow_val *arg; /* r1 .. r5 */
+};
+
+/* Bytes the helper may touch through argument i, at most; 0: not known. */
+static u64 extent(const struct call *c, u32 i)
+{
+	switch (c->desc->arg[i]) {
+	case ARG_MAP_KEY:
+		return c->map ? c->map->key_size : 0;
+	case ARG_MAP_VALUE:
+	case ARG_MAP_VALUE_OUT:
+		return c->map ? c->map->value_size : 0;
+	case ARG_LONG_OUT:
+		return 8;
+	default:
+		return i < 4 && c->arg[i + 1].kind <= FLOW_CONST && c->arg[i + 1].val <= SIZE_MAX_ARG ? c->arg[i + 1].val : 0;
+	}
+}
+
+static bool is_output(u8 kind)
+{
+	return kind == ARG_MEM_OUT || kind == ARG_MEM_OUT_OR_NULL || kind == ARG_MAP_VALUE_OUT || kind == ARG_LONG_OUT;
+}
+
+static bool is_zero(struct flow_val v)
+{
+	return v.kind == FLOW_CONST && !v.val;
+}
+
+static bool memory_proven(const struct call *c, u32 i)
+{
+	u8 kind = c->desc->arg[i];
+	u64 size = extent(c, i);
+	bool sized = i < 4 && (kind == ARG_MEM || kind == ARG_MEM_OUT || kind == ARG_MEM_OR_NULL || kind == ARG_MEM_OUT_OR_NULL);
+
+	if (sized && is_zero(c->arg[i + 1]))
+		return kind == ARG_MEM || kind == ARG_MEM_OUT || is_zero(c->arg[i]);
+	return size && flow_test_access(c->prog, c->arg[i], 0, size, is_output(kind)) == FLOW_PROVEN;
+}
+
+static bool is_callback(const struct flow *f, struct flow_val v)
+{
+	u64 at = (v.val - (u64)f->prog->insns) / sizeof(struct bpf_insn);
+
+	return v.kind == FLOW_CONST && v.val >= (u64)f->prog->insns && at < f->prog->insn_count &&
+	       v.val == (u64)&f->prog->insns[at] && f->insn[at].mark & FLOW_CALLBACK;
+}
+
+static bool arg_proven(const struct flow *f, const struct call *c, u32 i)
+{
+	struct flow_val v = c->arg[i];
+
+	switch (c->desc->arg[i]) {
+	case ARG_NONE:
+	case ARG_SCALAR:
+	case ARG_ANY_PTR:
+		return true;
+	case ARG_MAP:
+		return v.kind == FLOW_MAP;
+	case ARG_SIZE:
+		return v.kind == FLOW_CONST && v.val && v.val <= SIZE_MAX_ARG;
+	case ARG_SIZE_OR_ZERO:
+		return v.kind <= FLOW_CONST && v.val <= SIZE_MAX_ARG;
+	case ARG_CTX:
+		return v.kind == FLOW_CTX && !v.off && !v.val;
+	case ARG_CALLBACK:
+		return is_callback(f, v);
+	case ARG_MAP_KEY:
+	case ARG_MAP_VALUE:
+	case ARG_MAP_VALUE_OUT:
+	case ARG_MEM:
+	case ARG_MEM_OUT:
+	case ARG_MEM_OR_NULL:
+	case ARG_MEM_OUT_OR_NULL:
+	case ARG_LONG_OUT:
+		return memory_proven(c, i);
+	default:
+		return false;
+	}
+}
+
+/* Stack slots that the helper may write to are no longer known. */
+static void forget_outputs(struct flow_state *s, const struct call *c)
+{
+	for (u32 i = 0; i < 5; i++) {
+		u8 kind = c->desc->arg[i];
+		struct flow_val v = c->arg[i];
+		u64 size;
+
+		if (kind <= ARG_MAP_VALUE || kind == ARG_MEM || kind == ARG_MEM_OR_NULL || kind == ARG_SIZE ||
+		    kind == ARG_SIZE_OR_ZERO || kind == ARG_CTX || kind == ARG_CONST_STR || kind == ARG_ANY_PTR)
+			continue;
+		size = is_output(kind) ? extent(c, i) : 0;
+		if (size && v.kind == FLOW_STACK && !v.val)
+			flow_forget_range(s, v.off, (s64)size);
+		else if (!size || v.kind < FLOW_CTX || v.kind > FLOW_VALUE)
+			flow_clear_slots(s);
+	}
+}
+
+static struct flow_val lookup_array(struct flow_pass *p, u32 at, const struct call *c)
+{
+	struct flow_insn *fi = &p->f->insn[at];
+	const struct flow_slot *slot = NULL;
+	struct flow_val key = c->arg[1];
+
+	fi->lookup = 1;
+	if (key.kind == FLOW_STACK && !key.val)
+		slot = flow_find_slot(&p->now, key.off, 4);
+	if (!slot || slot->val.kind != FLOW_CONST)
+		return (struct flow_val){.kind = FLOW_VALUE_OR_NULL, .map = fi->map, .val = at};
+	fi->lookup = 2;
+	fi->key = (u32)slot->val.val;
+	return fi->key < c->map->max_entries ? (struct flow_val){.kind = FLOW_VALUE, .map = fi->map} : flow_const(0);
+}
+
+static struct flow_val result(struct flow_pass *p, u32 at, const struct call *c)
+{
+	struct flow_insn *fi = &p->f->insn[at];
+
+	if (c->desc->ret != RET_MAP_VALUE_OR_NULL || !c->map)
+		return flow_any(~0ULL);
+	if (c->map->array && c->map->elems && c->map->key_size == 4 && c->desc->arg[1] == ARG_MAP_KEY &&
+	    c->desc->arg[2] == ARG_NONE)
+		return lookup_array(p, at, c);
+	return (struct flow_val){.kind = FLOW_VALUE_OR_NULL, .map = fi->map, .val = at};
+}
+
+struct flow_val flow_helper(struct flow_pass *p, u32 at)
+{
+	const struct vm_program *prog = p->f->prog;
+	u32 id = (u32)prog->insns[at].imm;
+	struct flow_insn *fi = &p->f->insn[at];
+	struct call c = {.prog = prog, .arg = &p->now.reg[1]};
+	bool proven = true;
+	struct flow_val r0;
+
+	fi->lookup = 0;
+	fi->mark &= (u8)~FLOW_ARGS_OK;
+	c.desc = prog->helper_desc ? prog->helper_desc(id) : NULL;
+	if (!c.desc) {
+		flow_clear_slots(&p->now);
+		fi->mark |= prog->trusted ? FLOW_ARGS_OK : 0;
+		return flow_any(~0ULL);
+	}
+	if (c.desc->arg[0] == ARG_MAP && c.arg[0].kind == FLOW_MAP) {
+		fi->map = c.arg[0].map;
+		c.map = &prog->maps[fi->map];
+	}
+	for (u32 i = 0; i < 5 && proven; i++)
+		proven = arg_proven(p->f, &c, i);
+	if (proven || prog->trusted)
+		fi->mark |= FLOW_ARGS_OK;
+	r0 = result(p, at, &c);
+	forget_outputs(&p->now, &c);
+	return r0;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Entering and leaving: the program, called by the C convention, and its subprograms. Only what the
+ * program uses is saved and set up: an empty program is `xor eax, eax; ret`.
+ */
+#include "vm/x86_64/jit.h"
+
+#define SAVED_BPF ((1u << 6) | (1u << 7) | (1u << 8) | (1u << 9))
+
+/* Registers r6 - r9 that instructions [from, to) name, as host registers. */
+static u16 saved_between(const struct jit *j, u32 from, u32 to)
+{
+	u16 mask = 0, host = 0;
+
+	for (u32 at = from; at < to; at++)
+		mask |= (u16)(1u << j->prog->insns[at].dst_reg | 1u << j->prog->insns[at].src_reg);
+	for (u32 r = 6; r < 10; r++)
+		if (mask & 1u << r)
+			host |= (u16)(1u << jit_reg(r));
+	return host;
+}
+
+static u32 count_bits(u16 mask)
+{
+	return (u32)__builtin_popcount(mask);
+}
+
+/* Faults that need no test to be possible: misaligned atomics. */
+static bool has_unaligned(const struct jit *j)
+{
+	for (u32 at = 0; at < j->prog->insn_count; at++)
+		if (j->prog->insns[at].code >> 3 == (BPF_STX | BPF_ATOMIC) >> 3 && !(j->flow.insn[at].mark & FLOW_ALIGNED))
+			return true;
+	return false;
+}
+
+/* What of a run the program needs, once it is analysed. */
+void jit_plan(struct jit *j)
+{
+	const struct flow *f = &j->flow;
+	bool tests = f->args_open;
+
+	for (u32 i = FLOW_PROVEN + 1; i <= FLOW_TEST_RECENT; i++)
+		tests |= f->tests[i] != 0;
+	j->uses_budget = !j->prog->bounded && (f->back_edges || f->calls || f->callbacks);
+	j->unwinds = f->calls || f->callbacks;
+	j->uses_run = tests || f->helpers || f->may_goto || j->unwinds || j->uses_budget || has_unaligned(j);
+	j->tracks_stack = tests || f->helpers;
+}
+
+static void push_saved(struct jit *j)
+{
+	for (u32 r = 0; r < 16; r++)
+		if (j->pushed & 1u << r)
+			x86_push(&j->e, (enum reg)r);
+}
+
+static void pop_saved(struct jit *j)
+{
+	for (u32 r = 16; r-- > 0;)
+		if (j->pushed & 1u << r)
+			x86_pop(&j->e, (enum reg)r);
+}
+
+/* The arguments in their places, zeroes elsewhere; only what is read before it is written. */
+static void set_registers(struct jit *j)
+{
+	u16 live = j->flow.insn[0].live_in;
+
+	if (j->flow.insn[0].mark & FLOW_ENTRY)
+		live = 0x3ff;
+	if (j->uses_run)
+		x86_mov(&j->e, true, REG_RUN, RDI);
+	if (live & 1u << 1)
+		x86_mov(&j->e, true, RDI, RSI);
+	if (live & 1u << 2)
+		x86_mov(&j->e, true, RSI, RDX);
+	for (u32 r = 0; r < 10; r++)
+		if (live & 1u << r && r != 1 && r != 2)
+			x86_zero(&j->e, jit_reg(r));
+}
+
+static void zero_recent(struct jit *j)
+{
+	struct emit *e = &j->e;
+
+	x86_zero(e, TMP);
+	for (u32 w = 0; w < 2; w++)
+		for (u32 i = 0; i < 4; i++)
+			x86_store(e, true, RUN_FIELD(recent[w].room[i]), TMP);
+}
+
+static void set_run(struct jit *j)
+{
+	struct emit *e = &j->e;
+
+	if (j->tracks_stack && j->pushed & 1u << RBP) {
+		x86_lea(e, true, TMP, mem_at(RBP, -BPF_FRAME_SIZE));
+		x86_store(e, true, RUN_FIELD(stack_limit), TMP);
+		x86_store(e, true, RUN_FIELD(stack_top), RBP);
+	} else if (j->tracks_stack) {
+		x86_store_imm32(e, true, RUN_FIELD(stack_limit), 0);
+		x86_store_imm32(e, true, RUN_FIELD(stack_top), 0);
+	}
+	if (j->uses_budget)
+		x86_mov_imm(e, REG_BUDGET, vm_budget(j->prog));
+	if (j->flow.may_goto)
+		x86_store_imm32(e, false, RUN_FIELD(may_goto), (s32)vm_may_goto(j->prog));
+	if (j->flow.tests[FLOW_TEST_RECENT])
+		zero_recent(j);
+	if (j->flow.callbacks) {
+		emit_lea_label(e, TMP, j->engine);
+		x86_store(e, true, RUN_FIELD(engine), TMP);
+		emit_lea_label(e, TMP, j->outer_exit);
+		x86_store(e, true, mem_at(RSP, 0), TMP);
+	}
+	if (j->unwinds)
+		x86_store(e, true, RUN_FIELD(unwind_sp), RSP);
+}
+
+/* Code a run may leave no address of unless there are callbacks: see the fail thunk. */
+static u32 resume_slot(const struct jit *j)
+{
+	return j->flow.callbacks ? 16 : 0;
+}
+
+void jit_enter_program(struct jit *j)
+{
+	struct emit *e = &j->e;
+	u32 frames = j->flow.frames ? j->flow.frames : BPF_MAX_FRAMES, area, pad;
+	bool framed = j->flow.stack || j->unwinds;
+
+	j->pushed = saved_between(j, 0, j->prog->insn_count);
+	if (framed)
+		j->pushed |= 1u << RBP;
+	if (j->uses_run)
+		j->pushed |= 1u << REG_RUN;
+	push_saved(j);
+	area = framed ? frames * BPF_FRAME_SIZE : 0;
+	pad = count_bits(j->pushed) % 2 ? 0 : 8;
+	if (!area && !j->flow.helpers && !j->flow.args_open && !j->tracks_stack)
+		pad = 0; /* nothing is called */
+	j->locals = area + pad + resume_slot(j);
+	if (framed && !pad)
+		x86_mov(e, true, RBP, RSP);
+	if (j->locals)
+		x86_alu_imm(e, true, ALU_SUB, RSP, (s32)j->locals);
+	if (framed && pad)
+		x86_lea(e, true, RBP, mem_at(RSP, (s32)(j->locals - pad)));
+	if (area > 2 * BPF_FRAME_SIZE) /* a guard page below a small stack must not be stepped over */
+		x86_alu_mem_imm(e, false, ALU_OR, mem_at(RSP, 0), 0);
+	set_registers(j);
+	set_run(j);
+}
+
+static void leave(struct jit *j)
+{
+	if (j->locals)
+		x86_alu_imm(&j->e, true, ALU_ADD, RSP, (s32)j->locals);
+	pop_saved(j);
+	x86_ret(&j->e);
+}
+
+void jit_enter_subprogram(struct jit *j)
+{
+	j->pushed = saved_between(j, j->at, j->end);
+	j->locals = count_bits(j->pushed) % 2 ? 0 : 8;
+	push_saved(j);
+	if (j->locals)
+		x86_alu_imm(&j->e, true, ALU_SUB, RSP, (s32)j->locals);
+}
+
+void jit_leave_subprogram(struct jit *j)
+{
+	emit_bind(&j->e, j->exit);
+	leave(j);
+}
+
+/* Nothing to restore: exit is one byte. */
+bool jit_exit_is_short(const struct jit *j)
+{
+	return !j->locals && !j->pushed;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Helpers compiled in place. An inliner leaves r0 set and every other BPF register as it was (r1 - r5 may
+ * be changed); it may use TMP and TMP2. It is a row in `inliners`, by helper number, and is asked only
+ * when the helper's name is the one in the row, so that a program with helpers of its own is not misled.
+ */
+#include "vm/x86_64/jit.h"
+#include "base/mem.h"
+
+/* The kernel keeps (node << 12 | cpu) where rdpid finds it; the vDSO reads it from there too. */
+#define CPU_MASK 0xfff
+
+static bool processor_id(struct jit *j)
+{
+	if (!cpu_has_rdpid())
+		return false;
+	emit_bytes(&j->e, 0xf8c70ff3, 4); /* rdpid rax */
+	x86_alu_imm(&j->e, false, ALU_AND, RAX, CPU_MASK);
+	return true;
+}
+
+static void scale_index(struct jit *j, u32 stride)
+{
+	if (stride & (stride - 1))
+		x86_imul_imm(&j->e, true, RAX, RAX, (s32)stride);
+	else
+		x86_shift_imm(&j->e, true, SH_SHL, RAX, (u32)__builtin_ctz(stride));
+}
+
+/* r1: an array known at compile time, r2: where the key is. */
+static bool array_lookup(struct jit *j)
+{
+	const struct vm_map *m = &j->prog->maps[j->fi->map];
+	struct emit *e = &j->e;
+	u32 beyond, end;
+
+	if (!j->fi->lookup || !m->value_stride || m->value_stride > 0x7fffffff)
+		return false;
+	if (j->fi->lookup == 2) {
+		x86_mov_imm(e, RAX, j->fi->key < m->max_entries ? m->elems + (u64)j->fi->key * m->value_stride : 0);
+		return true;
+	}
+	x86_load(e, false, RAX, mem_at(jit_reg(2), 0));
+	x86_alu_imm(e, false, ALU_CMP, RAX, (s32)m->max_entries);
+	beyond = emit_skip(e, CC_AE);
+	scale_index(j, m->value_stride);
+	x86_mov_imm(e, TMP, m->elems);
+	x86_alu(e, true, ALU_ADD, RAX, TMP);
+	end = emit_skip(e, CC_ALWAYS);
+	emit_here(e, beyond);
+	x86_zero(e, RAX);
+	emit_here(e, end);
+	return true;
+}
+
+static const struct {
+	const char *name;
+	bool (*emit)(struct jit *j); /* false: call the helper */
+} inliners[] = {
+	[1] = {"map_lookup_elem", array_lookup},
+	[8] = {"get_smp_processor_id", processor_id},
+};
+
+bool jit_inline_helper(struct jit *j)
+{
+	u32 id = (u32)j->in->imm;
+	const struct bpf_helper_desc *d;
+
+	if (id >= ARRAY_SIZE(inliners) || !inliners[id].emit || !j->prog->helper_desc)
+		return false;
+	d = j->prog->helper_desc(id);
+	return d && d->name && !strcmp(d->name, inliners[id].name) && inliners[id].emit(j);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The x86-64 compiler (vm_jit() of vm/vm.h): what its files share.
+ *
+ * Registers:  r0 rax   r1 rdi   r2 rsi   r3 rdx   r4 rcx   r5 r8   r6 rbx   r7 r14   r8 r15   r9 r13
+ *             r10 rbp;  r12 the run, r11d the budget left (both only where needed);  r9 and r10 scratch
+ * so that a helper finds its arguments where the C calling convention wants them.
+ *
+ * Stack, from high to low addresses: the caller's, return address, saved registers, BPF frames (the
+ * outermost highest), then what native calls push. All BPF frames of a run lie together and no return
+ * address lies among them, so a program that may touch its frames reaches nothing else. In the body of a
+ * subprogram rsp is a multiple of 16.
+ *
+ * Failing: tests jump out of line to stubs, which end in one of a few shared thunks; these note the
+ * cause in the run, restore rsp from unwind_sp where it may have moved, and leave with r0 = 0. A
+ * callback's thunk puts its own unwind_sp in place, so that a failure in it ends there and the helper
+ * above returns in good order; the call of the helper looks at the status.
+ */
+#ifndef LIMPET_VM_X86_64_JIT_H
+#define LIMPET_VM_X86_64_JIT_H
+
+#include "vm/flow.h"
+#include "vm/x86_64/emit.h"
+#include "vm/x86_64/x86.h"
+
+#define REG_RUN    R12
+#define REG_BUDGET R11
+#define TMP        R10 /* addresses under test */
+#define TMP2       R9
+
+enum stub_kind {
+	STUB_ACCESS,   /* tests the access again, thoroughly */
+	STUB_FAULT,    /* a fault at the address in TMP */
+	STUB_DEPTH,    /* too many frames */
+	STUB_BUDGET,
+	STUB_BAD_PROG, /* no such helper */
+};
+
+/* Code out of line that one instruction jumps to. */
+struct stub {
+	label here, back;
+	u32 insn;
+	u8 kind;
+	u8 size_log2;
+	bool write;
+};
+
+struct jit {
+	struct emit e;
+	struct flow flow;
+	const struct vm_program *prog;
+
+	/* the instruction being compiled */
+	u32 at;
+	const struct bpf_insn *in;
+	const struct flow_insn *fi;
+
+	/* the subprogram being compiled */
+	bool outermost; /* runs on the entry's frame, not called */
+	u16 pushed;     /* host registers it saves */
+	u32 locals;     /* bytes below them */
+	u32 end;        /* the instruction after it */
+	label exit;
+
+	/* the program */
+	bool uses_run, uses_budget, tracks_stack, unwinds;
+	label outer_exit, fail, slow, args, budget, fault, bad_prog, engine, callback, callback_out;
+	struct stub *stubs;
+	u32 stub_count, stub_max;
+};
+
+/* A handler compiles one instruction, or some in a row: how many slots it consumed. */
+typedef u32 handler(struct jit *j);
+extern HIDDEN handler *const jit_handlers[256];
+
+static inline enum reg jit_reg(u32 bpf_reg)
+{
+	static const u8 host[11] = {RAX, RDI, RSI, RDX, RCX, R8, RBX, R14, R15, R13, RBP};
+
+	return (enum reg)host[bpf_reg];
+}
+
+static inline bool jit_is_live(const struct jit *j, u32 bpf_reg)
+{
+	return j->fi->live_out & 1u << bpf_reg;
+}
+
+/* The next instruction, when it can be compiled together with this one; NULL else. */
+static inline const struct bpf_insn *jit_peek(const struct jit *j, u32 ahead)
+{
+	u32 at = j->at + ahead;
+
+	return at < j->end && !(j->flow.insn[at].mark & (FLOW_TARGET | FLOW_HALF)) ? &j->prog->insns[at] : NULL;
+}
+
+/* Labels: an instruction's is its index; entries of subprograms, before they save registers, follow. */
+static inline label jit_entry_label(const struct jit *j, u32 start)
+{
+	return j->prog->insn_count + flow_subprogram(&j->flow, start);
+}
+
+#define RUN_FIELD(field) mem_at(REG_RUN, (s32)offsetof(struct vm_run, field))
+
+/* frame.c: entering and leaving the program and its subprograms */
+void jit_plan(struct jit *j);
+void jit_enter_program(struct jit *j);
+void jit_enter_subprogram(struct jit *j);
+void jit_leave_subprogram(struct jit *j); /* what exit does */
+bool jit_exit_is_short(const struct jit *j);
+
+/* stub.c: out of line */
+label jit_stub(struct jit *j, struct stub s);
+void jit_emit_stubs(struct jit *j);
+void jit_engine_table(struct jit *j);
+void jit_fill_engine(struct jit *j);
+
+/* memory.c: the operand of an access at [reg + off], tested when it has to be */
+struct mem jit_hold(struct jit *j, u32 bpf_reg, s32 off, u32 size, bool write);
+u32 jit_load(struct jit *j);
+u32 jit_store(struct jit *j);
+u32 jit_atomic(struct jit *j);
+
+/* alu.c, divide.c */
+u32 jit_alu(struct jit *j);
+u32 jit_mov(struct jit *j);
+u32 jit_shift(struct jit *j);
+u32 jit_neg(struct jit *j);
+u32 jit_end(struct jit *j);
+u32 jit_mul(struct jit *j);
+u32 jit_divide(struct jit *j);
+u32 jit_wide(struct jit *j);
+
+/* branch.c */
+u32 jit_jump(struct jit *j);
+u32 jit_branch(struct jit *j);
+u32 jit_may_goto(struct jit *j);
+u32 jit_exit(struct jit *j);
+
+/* call.c, inline.c */
+u32 jit_call(struct jit *j);
+void jit_clear_args(struct jit *j);
+bool jit_inline_helper(struct jit *j); /* true: done without a call */
+
+/* cpu.c */
+bool cpu_has_bmi2(void);
+bool cpu_has_rdpid(void);
+
+/* runtime.c: what compiled code calls */
+bool jit_slow_access(struct vm_run *run, u64 addr, u32 what);
+bool jit_check_args(struct vm_run *run, u32 insn, const u64 *reg);
+u64 jit_engine_call(struct vm_run *run, u32 fn, const u64 arg[3]);
+
+/* What jit_slow_access() is told: instruction, size and direction. */
+#define SLOW_SIZE_SHIFT 28
+#define SLOW_WRITE      (1u << 30)
+#define SLOW_INSN(what) ((what) & ((1u << SLOW_SIZE_SHIFT) - 1))
+
+/* What run->engine points at, behind the code, to which distances from its start lead. */
+struct jit_engine {
+	struct vm_engine engine;
+	s32 thunk;
+	u32 count;
+	struct {
+		u32 insn;
+		s32 code;
+	} entry[];
+};
+
+#endif
