@@ -5,17 +5,23 @@
  */
 #include "vm/x86_64/jit.h"
 
-#define SAVED_BPF ((1u << 6) | (1u << 7) | (1u << 8) | (1u << 9))
-
-/* Registers r6 - r9 that instructions [from, to) name, as host registers. */
-static u16 saved_between(const struct jit *j, u32 from, u32 to)
+/* Registers that instructions [from, to) name. */
+static u16 named_between(const struct jit *j, u32 from, u32 to)
 {
-	u16 mask = 0, host = 0;
+	u16 mask = 0;
 
 	for (u32 at = from; at < to; at++)
 		mask |= (u16)(1u << j->prog->insns[at].dst_reg | 1u << j->prog->insns[at].src_reg);
+	return mask;
+}
+
+/* Of these, the host registers that a caller wants back. */
+static u16 saved_of(u16 named)
+{
+	u16 host = 0;
+
 	for (u32 r = 6; r < 10; r++)
-		if (mask & 1u << r)
+		if (named & 1u << r)
 			host |= (u16)(1u << jit_reg(r));
 	return host;
 }
@@ -68,7 +74,7 @@ static void set_registers(struct jit *j)
 	u16 live = j->flow.insn[0].live_in;
 
 	if (j->flow.insn[0].mark & FLOW_ENTRY)
-		live = 0x3ff;
+		live = j->named & 0x3ff;
 	if (j->uses_run)
 		x86_mov(&j->e, true, REG_RUN, RDI);
 	if (live & 1u << 1)
@@ -118,7 +124,7 @@ static void set_run(struct jit *j)
 		x86_store(e, true, RUN_FIELD(unwind_sp), RSP);
 }
 
-/* Code a run may leave no address of unless there are callbacks: see the fail thunk. */
+/* Where the fail thunk finds the way out, when that may also be a callback's. */
 static u32 resume_slot(const struct jit *j)
 {
 	return j->flow.callbacks ? 16 : 0;
@@ -130,7 +136,8 @@ void jit_enter_program(struct jit *j)
 	u32 frames = j->flow.frames ? j->flow.frames : BPF_MAX_FRAMES, area, pad;
 	bool framed = j->flow.stack || j->unwinds;
 
-	j->pushed = saved_between(j, 0, j->prog->insn_count);
+	j->named = named_between(j, 0, j->prog->insn_count);
+	j->pushed = saved_of(j->named);
 	if (framed)
 		j->pushed |= 1u << RBP;
 	if (j->uses_run)
@@ -163,7 +170,7 @@ static void leave(struct jit *j)
 
 void jit_enter_subprogram(struct jit *j)
 {
-	j->pushed = saved_between(j, j->at, j->end);
+	j->pushed = saved_of(named_between(j, j->at, j->end));
 	j->locals = count_bits(j->pushed) % 2 ? 0 : 8;
 	push_saved(j);
 	if (j->locals)
