@@ -81,8 +81,9 @@ static bool arg_ok(const struct vm_run *run, u8 kind, u64 value, u64 size, const
 		return map && vm_may_access(run, value, map->value_size, false);
 	case ARG_MAP_VALUE_OUT:
 		return map && vm_may_access(run, value, map->value_size, true);
-	case ARG_MEM:
 	case ARG_CONST_STR:
+		return vm_may_access(run, value, 1, false);
+	case ARG_MEM:
 		return !size || vm_may_access(run, value, size, false);
 	case ARG_MEM_OUT:
 		return !size || vm_may_access(run, value, size, true);

@@ -10,6 +10,7 @@
  * value's address as r1 and stores r0 in that map, since a filter's own result has 32 bits.
  */
 #include <bpf/bpf.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,12 +50,14 @@ static struct group *group_of(const char *name)
 static long parse_hex(const char *s, void *out, size_t max)
 {
 	size_t n = 0;
-	unsigned int byte;
 
 	if (*s == '-')
 		return 0;
-	for (; n < max && sscanf(s, "%2x", &byte) == 1; s += 2)
-		((u8 *)out)[n++] = (u8)byte;
+	for (; n < max && isxdigit((unsigned char)s[0]) && isxdigit((unsigned char)s[1]); s += 2) {
+		char two[] = {s[0], s[1], 0};
+
+		((u8 *)out)[n++] = (u8)strtoul(two, NULL, 16);
+	}
 	return *s ? -1 : (long)n;
 }
 

@@ -35,7 +35,7 @@ static u32 count_bits(u16 mask)
 static bool has_unaligned(const struct jit *j)
 {
 	for (u32 at = 0; at < j->prog->insn_count; at++)
-		if (j->prog->insns[at].code >> 3 == (BPF_STX | BPF_ATOMIC) >> 3 && !(j->flow.insn[at].mark & FLOW_ALIGNED))
+		if ((j->prog->insns[at].code & 0xe7) == (BPF_STX | BPF_ATOMIC) && !(j->flow.insn[at].mark & FLOW_ALIGNED))
 			return true;
 	return false;
 }
