@@ -51,7 +51,7 @@ void jit_plan(struct jit *j)
 	j->uses_budget = !j->prog->bounded && (f->back_edges || f->calls || f->callbacks);
 	j->unwinds = f->calls || f->callbacks;
 	j->uses_run = tests || f->helpers || f->may_goto || j->unwinds || j->uses_budget || has_unaligned(j);
-	j->tracks_stack = tests || f->helpers;
+	j->tracks_stack = tests || f->helpers || (j->unwinds && !f->frames);
 }
 
 static void push_saved(struct jit *j)
