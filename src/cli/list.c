@@ -72,6 +72,7 @@ struct json_object *map_facts(struct store *s, u32 id)
 	add_int(o, "max_entries", meta->def.max_entries);
 	add_int(o, "flags", meta->def.flags);
 	add_int(o, "bytes", size);
+	add_int(o, "btf_id", meta->def.btf_id);
 	json_object_object_add(o, "frozen", json_object_new_boolean(atomic_load(&meta->frozen) != 0));
 	for (u32 i = 0; i < sizeof(stats) / sizeof(stats[0]); i++)
 		add_int(counts, stats[i], atomic_load(&meta->stat[i]));

@@ -126,6 +126,34 @@ def fifo():
     tool.wait(5)
 
 
+def keyed():
+    """Maps with keys: the array `counters` (u32 -> u64) and the frozen .rodata of a monitor."""
+    tool = start(LIMPET, "load", "./uprobe_queue", "--interval", "60000")
+    wait_for(lambda: len(listed()["links"]) == 2)
+
+    def value(*key):
+        got, out, _ = limpet("map", "lookup", "--json", "counters", *key)
+        return json.loads(out)["value"] if not got else None
+
+    ok("map lookup by a number, typed bytes and plain bytes",
+       value(1) == value("u32:1") == value(1, 0, 0, 0) == value("hex:01000000") == "00" * 8, value(1))
+    for given, want in (((1, 5), "0500000000000000"), ((1, 0, 0, 0, "u64:0x1234"), "3412000000000000"),
+                        (("u32:1", "-2"), "fe" + "ff" * 7), ((1, "str:12345678"), "3132333435363738")):
+        ok(f"map update {given}", limpet("map", "update", "counters", *given)[0] == 0 and value(1) == want, value(1))
+    for args, status, word in ((("lookup", "counters", 1, 0, 0), 2, "4 bytes"), (("lookup", "counters", 9), 1, "no such key"),
+                               (("lookup", "counters", 1, 0, 0, 0, 0), 2, "too many"), (("delete", "counters", 1), 1, "type of map"),
+                               (("update", "counters", 1, "str:ab"), 2, "8 bytes"), (("update", "counters", 1 << 40, 1), 2, "too large"),
+                               (("update", "counters", 1, "12x"), 2, "not a value"), (("update", "counters", 7, 1), 1, "beyond"),
+                               (("update", "uprobe_q.rodata", 0, 1), 1, "frozen"), (("lookup", "events", 1), 1, "queue or stack"),
+                               (("lookup", "nothing", 1), 1, "no map nothing"), (("push", "counters", 1), 1, "neither")):
+        got, out, err = limpet("map", *args)
+        ok(f"map {args[0]} {args[1:]} is refused", got == status and not out and err.count("\n") == 1 and word in err, err)
+    ok("map dump shows values by their BTF", "push_flags = 0" in limpet("map", "dump", "uprobe_q.rodata")[1])
+    ok("map show names type and sizes", all(w in limpet("map", "show", "counters")[1] for w in ('"array"', "key_size: 4", "value_size: 8")))
+    tool.send_signal(signal.SIGTERM)
+    tool.wait(5)
+
+
 def main():
     need = [os.path.join(BUILD, p) for p in ("src/loader/liblimpet-shim.so", "src/agent/liblimpet-agent.so",
                                              "examples/queue_demo/uprobe_queue")]
@@ -134,7 +162,7 @@ def main():
         print(f"skip cli_run: {missing[0]} is not built")
         return 0
     try:
-        for part in (passing_through, background, fifo):
+        for part in (passing_through, background, fifo, keyed):
             part()
     finally:
         for tool in listed()["tools"]:
