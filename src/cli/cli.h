@@ -31,6 +31,7 @@ extern const struct command cmd_load, cmd_start, cmd_attach, cmd_detach, cmd_lis
 extern bool cli_chinese;
 #define T(en, zh) (cli_chinese ? (zh) : (en))
 void lang_init(void);
+const char *error_text(int err); /* strerror() in our language */
 
 /* util.c */
 int fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -29,7 +29,7 @@ static int run_gc(const struct command *c, int argc, char **argv)
 		printf(T("removed %d objects\n", "清除了 %d 个对象\n"), n);
 	else
 		status = fail(EXIT_FAILED, T("cannot clean session %s: %s; check that its directory is writable",
-					     "无法清理会话 %s：%s；请检查目录是否可写"), s.path, strerror(-n));
+					     "无法清理会话 %s：%s；请检查目录是否可写"), s.path, error_text(-n));
 	store_close(&s);
 	return status;
 }

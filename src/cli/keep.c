@@ -33,24 +33,40 @@ int keep_open(struct keeper **ret, const struct store *s)
 		return EXIT_FAILED;
 	err = keeper_open(ret, s->path, agent);
 	return err ? fail(EXIT_FAILED, T("cannot keep session %s: %s; check its directory",
-					 "无法维护会话 %s：%s；请检查其目录"), s->path, strerror(-err)) : 0;
+					 "无法维护会话 %s：%s；请检查其目录"), s->path, error_text(-err)) : 0;
 }
+
+/* What the keeper says in Chinese; its own details are English. `next`: what to do, where not `start`. */
+static const struct {
+	const char *why, *next[2];
+} reasons[] = {
+	[KEEPER_NO_PROCESS] = {"没有该进程，或它已结束", {"`pgrep NAME` finds one", "可用 `pgrep 名称` 查找"}},
+	[KEEPER_KERNEL_THREAD] = {"它是内核线程", {"choose a user process", "请选择用户进程"}},
+	[KEEPER_OTHER_USER] = {"它属于其他用户", {"run limpet as that user or as root", "请以该用户或 root 运行 limpet"}},
+	[KEEPER_TRACED] = {"另有进程正在跟踪它", {NULL}},
+	[KEEPER_NOT_ALLOWED] = {"内核不允许（Yama、不可转储或安全模块）", {NULL}},
+	[KEEPER_ARCH] = {"它不是 64 位 x86 进程", {"choose another process", "请选择其他进程"}},
+	[KEEPER_SECCOMP] = {"它受 seccomp 限制，需要 CAP_SYS_ADMIN", {NULL}},
+	[KEEPER_NO_AGENT] = {"缺少 liblimpet-agent.so 或它不可用", {"run tools/install.sh again or set LIMPET_AGENT",
+								 "请重新运行 tools/install.sh，或设置 LIMPET_AGENT"}},
+	[KEEPER_NOT_TARGET] = {"它不是本会话的目标", {"`limpet list` shows them", "`limpet list` 列出目标"}},
+	[KEEPER_BUSY] = {"有线程停留在探针之中", {"try again", "请重试"}},
+	[KEEPER_SYSTEM] = {"操作失败", {NULL}},
+};
 
 int keep_fail(const char *verb, const struct keeper_error *e)
 {
-	const char *next = T("start the program with `limpet start`", "请用 `limpet start` 启动该程序");
+	bool known = (size_t)e->reason < sizeof(reasons) / sizeof(reasons[0]) && reasons[e->reason].why;
+	const char *next = known ? reasons[e->reason].next[cli_chinese] : NULL;
+	const char *why = cli_chinese && known ? reasons[e->reason].why : e->detail;
 
 	if (e->reason == KEEPER_NOT_TARGET)
-		return fail(EXIT_FAILED, T("%s: process %d is not a target of this session; `limpet list` shows them",
-					   "%s：进程 %d 不是本会话的目标；`limpet list` 列出目标"), verb, e->pid);
-	if (e->reason == KEEPER_BUSY)
-		next = T("try again", "请重试");
-	else if (e->reason == KEEPER_NO_AGENT)
-		next = T("run tools/install.sh again or set LIMPET_AGENT", "请重新运行 tools/install.sh，或设置 LIMPET_AGENT");
-	else if (e->reason == KEEPER_NO_PROCESS)
-		next = T("`pgrep NAME` finds one", "可用 `pgrep 名称` 查找");
-	return fail(EXIT_FAILED, T("%s: process %d: %s%s%s; %s", "%s：进程 %d：%s%s%s；%s"), verb, e->pid,
-		    e->detail, *e->detail && e->error ? ": " : "", e->error ? strerror(-e->error) : "", next);
+		why = T("it is not a target of this session", "它不是本会话的目标");
+	if (!next)
+		next = T("start the program with `limpet start`", "请用 `limpet start` 启动该程序");
+	if (!*why || (cli_chinese && e->reason == KEEPER_SYSTEM && e->error)) /* details name the error */
+		why = error_text(-e->error);
+	return fail(EXIT_FAILED, T("%s: process %d: %s; %s", "%s：进程 %d：%s；%s"), verb, e->pid, why, next);
 }
 
 static void *keep_thread(void *arg)
@@ -75,7 +91,7 @@ int keep_thread_start(struct store *s)
 	err = keeping.stop < 0 ? errno : pthread_create(&keeping.thread, NULL, keep_thread, &keeping);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return err ? fail(EXIT_FAILED, T("cannot keep session %s: %s; try again", "无法维护会话 %s：%s；请重试"),
-			  s->path, strerror(err)) : 0;
+			  s->path, error_text(err)) : 0;
 }
 
 void keep_thread_stop(void)
@@ -126,8 +142,8 @@ int keep_leave(struct store *s)
 	pid_t pid;
 
 	if (lock < 0)
-		return fail(EXIT_FAILED, T("cannot keep session %s: %m; check its directory",
-					   "无法维护会话 %s：%m；请检查其目录"), s->path);
+		return fail(EXIT_FAILED, T("cannot keep session %s: %s; check its directory",
+					   "无法维护会话 %s：%s；请检查其目录"), s->path, error_text(errno));
 	if (flock(lock, LOCK_EX | LOCK_NB)) {
 		close(lock); /* somebody keeps it */
 		return 0;
@@ -149,7 +165,7 @@ int keep_leave(struct store *s)
 	}
 	close(lock);
 	if (pid < 0)
-		return fail(EXIT_FAILED, T("cannot leave a keeper: %m; try again", "无法留下维护进程：%m；请重试"));
+		return fail(EXIT_FAILED, T("cannot leave a keeper: %s; try again", "无法留下维护进程：%s；请重试"), error_text(errno));
 	waitpid(pid, NULL, __WNOTHREAD);
 	return 0;
 }

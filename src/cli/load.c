@@ -8,12 +8,14 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cli/cli.h"
 
 #define LINK_WAIT_MS  10000
 #define LINK_STEP_MS  20
+#define FULL_BYTES     65536
 #define LINK_QUIET    5 /* steps without a further link */
 
 void log_path(const struct store *s, const char *tool, char *ret, size_t size)
@@ -39,6 +41,17 @@ int tool_check(const char *name, char *ret_shim, size_t size)
 	return library_find("loader", "liblimpet-shim.so", "LIMPET_SHIM", ret_shim, size) ? 0 : EXIT_FAILED;
 }
 
+/* A tool that failed for want of memory says so in its own words; where the memory is, only we know. */
+static void say_when_full(const struct store *s)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(s->dir_fd, &fs) || fs.f_bavail * fs.f_frsize >= FULL_BYTES)
+		return;
+	note(T("load: there is no room left in %s, where maps lie; make that file system larger, or choose another with LIMPET_DIR",
+	       "load：存放 map 的 %s 空间不足；请扩大该文件系统，或用 LIMPET_DIR 另选"), s->path);
+}
+
 int load_foreground(struct store *s, char **argv)
 {
 	char shim[PATH_MAX];
@@ -54,6 +67,8 @@ int load_foreground(struct store *s, char **argv)
 	watch.no_target = watch.idle = true;
 	status = run_wait(&r);
 	watch_end(&watch);
+	if (status)
+		say_when_full(s);
 	return status;
 }
 
@@ -85,6 +100,7 @@ static int wait_links(struct store *s, struct run *r, u32 before, const char *lo
 		if (waitpid(r->pid, &status, WNOHANG) == r->pid) {
 			status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 			copy_log(log, log_from);
+			say_when_full(s);
 			return fail(status ? status : EXIT_FAILED,
 				    T("load: %s ended at once with status %d; its output is above and in %s",
 				      "load：%s 立即结束，状态 %d；其输出见上文和 %s"), r->argv[0], status, log);
@@ -113,8 +129,8 @@ static int load_background(struct store *s, char **argv)
 	log_path(s, argv[0], log, sizeof(log));
 	r.output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (r.output < 0)
-		return fail(EXIT_FAILED, T("load: cannot write the log %s: %m; check that directory",
-					   "load：无法写日志 %s：%m；请检查该目录"), log);
+		return fail(EXIT_FAILED, T("load: cannot write the log %s: %s; check that directory",
+					   "load：无法写日志 %s：%s；请检查该目录"), log, error_text(errno));
 	from = lseek(r.output, 0, SEEK_END);
 	status = run_start(&r);
 	close(r.output);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The limpet command: a table of subcommands, one file each. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,7 +108,7 @@ int main(int argc, char **argv)
 		argc = 2;
 	status = c->run(c, argc - 1, argv + 1);
 	if (fflush(stdout) && status == EXIT_OK)
-		status = fail(EXIT_FAILED, T("cannot write the output: %m; is the disk full or the reader gone?",
-					     "无法写出结果：%m；磁盘已满或读取方已退出？"));
+		status = fail(EXIT_FAILED, T("cannot write the output: %s; is the disk full or the reader gone?",
+					     "无法写出结果：%s；磁盘已满或读取方已退出？"), error_text(errno));
 	return status;
 }

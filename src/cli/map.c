@@ -59,7 +59,7 @@ static int map_open_text(struct open_map *m, const char *text)
 	m->fd = store_hold(m->store, OBJ_MAP, id);
 	if (m->fd < 0)
 		return fail(EXIT_FAILED, T("cannot open map %s: %s; `limpet list` shows what is there",
-					   "无法打开 map %s：%s；`limpet list` 显示现有内容"), text, strerror(-m->fd));
+					   "无法打开 map %s：%s；`limpet list` 显示现有内容"), text, error_text(-m->fd));
 	m->base = store_map_fd(m->fd, true, &m->size, &err);
 	if (m->base)
 		err = map_open(&m->map, m->base, m->size, true);
@@ -68,7 +68,7 @@ static int map_open_text(struct open_map *m, const char *text)
 			munmap(m->base, m->size);
 		close(m->fd);
 		return fail(EXIT_FAILED, T("map %s cannot be used: %s; it is damaged or of an unknown type, `limpet map show %s` tells",
-					   "无法使用 map %s：%s；已损坏或类型未知，见 `limpet map show %s`"), text, strerror(-err), text);
+					   "无法使用 map %s：%s；已损坏或类型未知，见 `limpet map show %s`"), text, error_text(-err), text);
 	}
 	m->typed = typed_open(m->store, &m->map.def);
 	return 0;
@@ -174,7 +174,7 @@ static int operation_failed(enum operation op, const char *map, int err)
 		[OP_DELETE] = {"delete from", "删除"}, [OP_PUSH] = {"push to", "压入"}, [OP_POP] = {"pop", "弹出"},
 		[OP_PEEK] = {"peek at", "查看"},
 	};
-	const char *why = strerror(-err), *next = T("`limpet map show` tells its type and size", "`limpet map show` 显示其类型和大小");
+	const char *why = error_text(-err), *next = T("`limpet map show` tells its type and size", "`limpet map show` 显示其类型和大小");
 
 	if (err == -ENOENT && (op == OP_POP || op == OP_PEEK)) {
 		why = T("it is empty", "它是空的");

@@ -70,7 +70,7 @@ int program_check(const char *verb, const char *name, char *ret_path, size_t siz
 	if (err || stat(ret_path, &st) || S_ISDIR(st.st_mode))
 		return fail(EXIT_CANNOT_RUN, T("%s: %s cannot be run: %s; check its permissions (chmod +x)",
 					       "%s：无法运行 %s：%s；请检查权限（chmod +x）"),
-			    verb, name, err ? strerror(err) : T("it is a directory", "它是目录"));
+			    verb, name, err ? error_text(err) : T("it is a directory", "它是目录"));
 	if ((st.st_mode & S_ISUID && st.st_uid != getuid()) || (st.st_mode & S_ISGID && st.st_gid != getgid()))
 		return fail(EXIT_CANNOT_RUN, T("%s: %s is setuid or setgid, where nothing can be preloaded; run limpet as that user",
 					       "%s：%s 带有 setuid 或 setgid，无法预加载；请以该用户身份运行 limpet"), verb, name);
@@ -131,7 +131,7 @@ int run_start(struct run *r)
 		sigaddset(&set, passed_on[i]);
 	fflush(NULL);
 	if (pipe2(report, O_CLOEXEC))
-		return fail(EXIT_FAILED, T("cannot start %s: %m; try again", "无法启动 %s：%m；请重试"), r->argv[0]);
+		return fail(EXIT_FAILED, T("cannot start %s: %s; try again", "无法启动 %s：%s；请重试"), r->argv[0], error_text(errno));
 	sigprocmask(SIG_BLOCK, &set, &r->old_mask);
 	r->pid = fork();
 	if (!r->pid)
@@ -149,7 +149,7 @@ int run_start(struct run *r)
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
 	return fail(err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN,
 		    T("cannot run %s: %s; check the path, its permissions and its interpreter",
-		      "无法运行 %s：%s；请检查路径、权限和解释器"), r->argv[0], strerror(err));
+		      "无法运行 %s：%s；请检查路径、权限和解释器"), r->argv[0], error_text(err));
 }
 
 /*

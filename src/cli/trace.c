@@ -70,8 +70,8 @@ static int trace(struct store *s, bool now)
 
 	while (!(log = trace_open(s))) {
 		if (errno != ENOENT)
-			return fail(EXIT_FAILED, T("cannot read the trace log of %s: %m; remove its file `trace`",
-						   "无法读取 %s 的跟踪日志：%m；请删除其中的文件 `trace`"), s->path);
+			return fail(EXIT_FAILED, T("cannot read the trace log of %s: %s; remove its file `trace`",
+						   "无法读取 %s 的跟踪日志：%s；请删除其中的文件 `trace`"), s->path, error_text(errno));
 		if (now)
 			return EXIT_OK;
 		usleep(200000); /* nothing has been written yet */

@@ -138,6 +138,8 @@ int session_open(struct store *ret, const struct options *o, u32 flags)
 	}
 	switch (err) {
 	case -ENOENT:
+		if (flags & STORE_CREATE)
+			break;
 		return fail(EXIT_FAILED, T("no session at %s; `limpet load TOOL` or `limpet start PROGRAM` makes one",
 					   "%s 处没有会话；先运行 `limpet load 工具` 或 `limpet start 程序`"), path);
 	case -EPERM:
@@ -149,10 +151,9 @@ int session_open(struct store *ret, const struct options *o, u32 flags)
 	case -EINVAL:
 		return fail(EXIT_FAILED, T("session %s is damaged; remove that directory, or use -s NAME",
 					   "会话 %s 已损坏；删除该目录，或使用 -s 名称"), path);
-	default:
-		return fail(EXIT_FAILED, T("cannot open session %s: %s; check the directory, or choose another with LIMPET_DIR",
-					   "无法打开会话 %s：%s；请检查该目录，或用 LIMPET_DIR 另选"), path, strerror(-err));
 	}
+	return fail(EXIT_FAILED, T("cannot open session %s: %s; check the directory, or choose another with LIMPET_DIR",
+				   "无法打开会话 %s：%s；请检查该目录，或用 LIMPET_DIR 另选"), path, error_text(-err));
 }
 
 bool library_find(const char *folder, const char *file, const char *env, char *ret, size_t size)

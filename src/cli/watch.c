@@ -45,7 +45,7 @@ const char *probe_reason(const struct agent_probe *p)
 			       reasons[p->reason][cli_chinese] :
 			       attach_reason((enum attach_error)p->reason);
 	default:
-		return strerror((int)p->reason);
+		return error_text((int)p->reason);
 	}
 }
 
