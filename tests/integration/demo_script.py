@@ -4,14 +4,14 @@
 
 usage: demo_script.py BUILD_DIR [PART...]
 """
-import concurrent.futures
+import functools
 import os
 import re
 import shutil
 import signal
 import sys
 from common import (BUILD, SOURCE, alive, environment, folder, main, ok, output, run,
-                    spawn, wait_for)
+                    spawn, together, wait_for)
 
 WORK = folder(place="/dev/shm")
 
@@ -83,11 +83,7 @@ ENDINGS = (("SIGINT", signal.SIGINT, None), ("SIGTERM", signal.SIGTERM, None), (
 
 
 def ways_and_endings():
-    """Side by side: they mostly wait."""
-    with concurrent.futures.ThreadPoolExecutor(12) as pool:
-        running = [pool.submit(way, *w) for w in WAYS] + [pool.submit(ending, *e) for e in ENDINGS]
-        for r in running:
-            r.result()
+    together(*[functools.partial(way, *w) for w in WAYS], *[functools.partial(ending, *e) for e in ENDINGS])
 
 
 def calls():

@@ -6,7 +6,7 @@ the kernel's eBPF denied, and no language chosen.
 
 usage: demo_ways.py BUILD_DIR [PART...]
 """
-import concurrent.futures
+import functools
 import os
 import re
 import shutil
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from common import BUILD, NOBODY, SOURCE, alive, environment, folder, listed, main, ok, output, spawn,\
-    stop, wait_for
+    stop, together, wait_for
 
 WAY1 = ["./run_demo.sh"]
 WAY2 = ["bpftime load ./uprobe_queue\nbpftime start ./target", "bpftime attach $(pgrep target) ./uprobe_queue"]
@@ -141,10 +141,7 @@ def all_ways():
     if len(users) == 1:
         print("skip ways as root: not root")
     prepare()
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        running = [pool.submit(way, who, Place(user)) for who, user in users for way in (way1, way2, way3)]
-        for r in running:
-            r.result()
+    together(*[functools.partial(way, who, Place(user)) for who, user in users for way in (way1, way2, way3)])
 
 
 if __name__ == "__main__":
