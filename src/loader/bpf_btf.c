@@ -36,6 +36,18 @@ static long store_btf(struct store *s, const void *blob, u32 len)
 	return loader_fd_add(store_publish_as(s, OBJ_BTF, id, fd, O_RDONLY), OBJ_BTF, id);
 }
 
+static int check(const void *blob, u32 size)
+{
+	struct btf b;
+	int err = btf_read(&b, blob, size);
+
+	if (err)
+		return err;
+	err = btf_check(&b);
+	btf_close(&b);
+	return err;
+}
+
 long loader_btf_load(const struct loader_call *c, union bpf_attr *a)
 {
 	struct loader_log log;
@@ -52,7 +64,7 @@ long loader_btf_load(const struct loader_call *c, union bpf_attr *a)
 	blob = malloc((size_t)a->btf_size + 1);
 	ret = !blob ? -ENOMEM : user_read(blob, a->btf, a->btf_size);
 	if (!ret) {
-		ret = btf_check(blob, a->btf_size);
+		ret = check(blob, a->btf_size);
 		if (ret)
 			bpf_log(&log.text, "BTF is not well formed\n");
 		ret = log_finish(&log, c, offsetof(union attr_more, btf_load.log_true_size), ret);

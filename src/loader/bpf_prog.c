@@ -191,7 +191,7 @@ static u32 mark_subprogs(const struct prog_load *l, u8 *starts)
 }
 
 /* Every subprogram has a function type, and a line where it begins, if there are any at all. */
-static int check_subprogs(const struct prog_load *l, const union bpf_attr *a, const void *blob, u32 size)
+static int check_subprogs(const struct prog_load *l, const union bpf_attr *a, const struct btf *b)
 {
 	u8 *starts = calloc(1, l->count);
 	u32 n, lines = 0;
@@ -204,12 +204,12 @@ static int check_subprogs(const struct prog_load *l, const union bpf_attr *a, co
 		err = -EINVAL;
 	for (u32 i = 0; !err && l->funcs && i < n; i++)
 		if (!starts[l->funcs[i].insn_off] ||
-		    btf_type_kind(blob, size, l->funcs[i].type_id) != BTF_KIND_FUNC)
+		    btf_kind(b, l->funcs[i].type_id) != BTF_KIND_FUNC)
 			err = -EINVAL;
 	for (u32 i = 0; !err && l->lines && i < a->line_info_cnt; i++) {
 		lines += starts[l->lines[i].insn_off];
-		if (!l->insns[l->lines[i].insn_off].code || !btf_has_string(blob, l->lines[i].line_off) ||
-		    !btf_has_string(blob, l->lines[i].file_name_off))
+		if (!l->insns[l->lines[i].insn_off].code || l->lines[i].line_off >= b->head.str_len ||
+		    l->lines[i].file_name_off >= b->head.str_len)
 			err = -EINVAL;
 	}
 	if (l->lines && lines != n)
@@ -220,16 +220,13 @@ static int check_subprogs(const struct prog_load *l, const union bpf_attr *a, co
 
 static int check_btf_info(const struct loader_call *c, const struct prog_load *l, const union bpf_attr *a)
 {
-	u64 map_size;
-	u32 size;
-	void *map;
-	int err = 0;
-	const void *blob = btf_open(c->store, l->btf_id, &size, &map, &map_size, &err);
+	struct btf b;
+	int err = btf_open(&b, c->store, l->btf_id);
 
-	if (!blob)
+	if (err)
 		return err;
-	err = check_subprogs(l, a, blob, size);
-	munmap(map, map_size);
+	err = check_subprogs(l, a, &b);
+	btf_close(&b);
 	return err;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * BTF as far as the emulator looks into it: is a blob well formed (every section, type record, name and
- * type number in range, as Documentation/bpf/btf.rst describes them), and how large is a type.
+ * BTF as far as the emulator looks into it: is a blob well formed, by the rules of the kernel's
+ * Documentation/bpf/btf.rst, and how large is a type.
  */
 #ifndef LIMPET_LOADER_BTF_H
 #define LIMPET_LOADER_BTF_H
@@ -10,17 +10,43 @@
 #include "maps/map.h"
 #include "store/store.h"
 
-/* 0, -EINVAL, or -524 for a version or flags nobody knows. `size` bytes at `blob`, 4-byte aligned. */
-HIDDEN int btf_check(const void *blob, u32 size);
+#define BTF_ENOTSUPP   524
+#define BTF_DECL_TAG   17
+#define BTF_TYPE_TAG   18
+#define BTF_ENUM64     19
+#define BTF_KINDS      20
 
-/* Bytes a value of type `id` takes; 0: no such type, or one without a size. Of a checked blob. */
-HIDDEN u32 btf_type_size(const void *blob, u32 size, u32 id);
+struct btf {
+	struct btf_header head;
+	const u8 *types;
+	const char *strings;
+	u32 *at;   /* offset of each type, from 1 */
+	u32 count; /* types, void not counted */
+	void *map; /* what btf_open() mapped, else NULL */
+	u64 map_size;
+};
 
-HIDDEN u32 btf_type_kind(const void *blob, u32 size, u32 id); /* 0: no such type */
-HIDDEN bool btf_has_string(const void *blob, u32 off); /* of a checked blob */
+/* What follows a type's struct btf_type, and what its fields mean. */
+enum { BTF_SIZED = 1, BTF_REFERS = 2, BTF_NAMED = 4, BTF_NAMELESS = 8, BTF_NO_VLEN = 16, BTF_KFLAG = 32 };
+struct btf_kind {
+	u8 fixed, each, flags; /* bytes, and bytes a member */
+};
+extern HIDDEN const struct btf_kind btf_kinds[BTF_KINDS];
 
-/* The blob of a session's BTF object, mapped: munmap(*ret_map, *ret_map_size) when done. NULL: *ret_err. */
-HIDDEN const void *btf_open(struct store *s, u32 id, u32 *ret_size, void **ret_map, u64 *ret_map_size, int *ret_err);
+/*
+ * Reads the header and finds the types of `size` bytes at `blob`, which must stay. 0, -EINVAL, -E2BIG,
+ * -ENOMEM, or -524 for a version or flags nobody knows. btf_close() ends it.
+ */
+HIDDEN int btf_read(struct btf *ret, const void *blob, u32 size);
+HIDDEN int btf_check(const struct btf *b); /* every type of it: 0, -EINVAL, -524 */
+HIDDEN int btf_open(struct btf *ret, struct store *s, u32 id); /* a BTF object of the session */
+HIDDEN void btf_close(struct btf *b);
+
+HIDDEN const struct btf_type *btf_type(const struct btf *b, u32 id); /* NULL: void, or none */
+HIDDEN const struct btf_type *btf_strip(const struct btf *b, u32 id); /* without typedefs, const, ... */
+HIDDEN u32 btf_kind(const struct btf *b, u32 id); /* BTF_KIND_*, 0: void or none */
+/* Bytes a value of type `id` takes. False: no such type, or one without a size. */
+HIDDEN bool btf_size(const struct btf *b, u32 id, u32 *ret);
 
 /* Do the key and value types that `def` names (btf_id's) have its sizes? */
 HIDDEN int btf_check_map(struct store *s, const struct map_def *def);

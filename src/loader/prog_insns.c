@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include "bpf/helper_desc.h"
-#include "loader/sha1.h"
+#include "loader/digest.h"
 
 #define MAX_VALUE_OFF (1u << 29)
 
@@ -15,10 +17,20 @@ static bool is_wide(const struct bpf_insn *in)
 	return in->code == (BPF_LD | BPF_IMM | BPF_DW);
 }
 
+/* Tags are the beginning of a SHA-1; of a SHA-256 since 6.18. As this machine's kernel has it. */
+static bool tags_are_sha256(void)
+{
+	unsigned int major, minor;
+	struct utsname u;
+
+	return !uname(&u) && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 18));
+}
+
 int prog_tag(struct prog_load *l)
 {
 	struct bpf_insn *copy = malloc(l->count * sizeof(*copy));
-	u8 digest[20];
+	u8 digest[32];
 
 	if (!copy)
 		return -ENOMEM;
@@ -30,7 +42,7 @@ int prog_tag(struct prog_load *l)
 			copy[i].imm = copy[i + 1].imm = 0; /* descriptors differ from load to load */
 		i++;
 	}
-	sha1(copy, l->count * sizeof(*copy), digest);
+	(tags_are_sha256() ? sha256 : sha1)(copy, l->count * sizeof(*copy), digest);
 	memcpy(l->tag, digest, sizeof(l->tag));
 	free(copy);
 	return 0;

@@ -48,7 +48,6 @@ ROW(info_prog)
 	i->load_time = i->load_time != 0;
 	i->jited_prog_len = 0; /* the kernel's compiled length */
 	i->btf_id = 0;
-	memset(i->tag, 0, 8);
 	oracle_out(s, room, sizeof(*i));
 	return r;
 }

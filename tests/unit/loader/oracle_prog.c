@@ -3,6 +3,7 @@
 #include "oracle.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -305,7 +306,60 @@ ROW(btf_short) { return load_blob(s, a, oracle_btf, oracle_btf_size - 1); }
 ROW(btf_header) { return load_blob(s, a, oracle_btf, 24); }
 ROW(btf_log_size) { a->btf = (u64)oracle_btf; a->btf_size = oracle_btf_size; a->btf_log_size = 100; return s->bpf(BPF_BTF_LOAD, a, sizeof(*a)); }
 
+/* Every byte of the blob set to other values, one at a time: who accepts what. */
+ROW(btf_bytes)
+{
+	static const u8 values[] = {0, 1, 2, 7, 0x7f, 0x80, 0xff};
+
+	for (u32 i = 0; i < oracle_btf_size; i++)
+		for (u32 v = 0; v < ARRAY_SIZE(values); v++) {
+			s16 ret;
+
+			memcpy(room, oracle_btf, oracle_btf_size);
+			room[i] = values[v];
+			ret = (s16)load_blob(s, a, room, oracle_btf_size);
+			oracle_out(s, &ret, 2);
+		}
+	return 0;
+}
+
+/* A large one, where the machine has it. */
+ROW(btf_vmlinux)
+{
+	static u8 blob[16 << 20];
+	FILE *f = fopen("/sys/kernel/btf/vmlinux", "re");
+	size_t n = f ? fread(blob, 1, sizeof(blob), f) : 0;
+
+	if (f)
+		fclose(f);
+	return n ? load_blob(s, a, blob, (u32)n) : 0;
+}
+
 /* ---- commands that go nowhere here ---- */
+
+/* The tag of a program with a map in it, which is the same whatever descriptor the map has. */
+static long load_tagged(struct side *s, union bpf_attr *a, u8 *room, int map)
+{
+	struct bpf_insn p[] = {{BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_VALUE, 0, map}, {0, 0, 0, 0, 64},
+			       {BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 7}, oracle_insns[1]};
+	struct bpf_prog_info *i = (void *)room;
+
+	prog_attr(a);
+	a->insns = (u64)p;
+	a->insn_cnt = 4;
+	long fd = s->bpf(BPF_PROG_LOAD, a, sizeof(*a));
+
+	memset(a, 0, sizeof(*a));
+	a->info.bpf_fd = (u32)fd;
+	a->info.info_len = sizeof(*i);
+	a->info.info = (u64)i;
+	s->bpf(BPF_OBJ_GET_INFO_BY_FD, a, 16);
+	oracle_out(s, i->tag, 8);
+	s->close((int)fd);
+	return 0;
+}
+
+ROW(tag_map) { return load_tagged(s, a, room, s->mappable); }
 
 ROW(test_run_kprobe) { a->test.prog_fd = (u32)s->prog; return s->bpf(BPF_PROG_TEST_RUN, a, sizeof(*a)); }
 ROW(test_run_closed) { a->test.prog_fd = (u32)s->closed; return s->bpf(BPF_PROG_TEST_RUN, a, sizeof(*a)); }
@@ -333,7 +387,7 @@ const struct row oracle_prog_rows[] = {
 	R(func_late), R(func_far), R(func_two), R(func_closed), R(func_pipe), R(func_no_type), R(func_int_type),
 	R(line_good), R(line_size_8), R(line_bad), R(line_name), R(line_late),
 	R(btf_good), R(btf_null), R(btf_size_0), R(btf_bad), R(btf_huge), R(btf_short), R(btf_header),
-	R(btf_log_size),
-	R(test_run_kprobe), R(test_run_closed), R(test_run_map),
+	R(btf_log_size), R(btf_bytes), R(btf_vmlinux),
+	R(tag_map), R(test_run_kprobe), R(test_run_closed), R(test_run_map),
 	{NULL, NULL},
 };
