@@ -134,7 +134,10 @@ long loader_bpf(int cmd, union bpf_attr *uattr, unsigned int size)
 	call.cmd = n;
 	if (!call.store)
 		return err;
-	return is_elem_op(n) ? loader_map_elem(&call, &attr.attr) : commands[n].run(&call, &attr.attr);
+	loader_inside++;
+	ret = is_elem_op(n) ? loader_map_elem(&call, &attr.attr) : commands[n].run(&call, &attr.attr);
+	loader_inside--;
+	return ret;
 }
 
 /* What the kernel's isalnum() takes for letters and digits: Latin-1. */

@@ -18,9 +18,9 @@ int loader_open_mode(u32 flags)
 
 int loader_open_object(struct store *s, enum object_kind kind, u32 id, int mode)
 {
-	/* the kernel's descriptors of links and BTF read as O_RDONLY */
-	if (kind == OBJ_LINK || kind == OBJ_BTF)
-		mode = O_RDONLY;
+	/* only maps have a choice */
+	if (kind != OBJ_MAP)
+		mode = kind == OBJ_PROG ? O_RDWR : O_RDONLY;
 	return loader_fd_add(store_hold_as(s, kind, id, mode), kind, id);
 }
 

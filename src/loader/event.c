@@ -110,18 +110,16 @@ static int check_scope(s32 pid, s32 cpu, int group, s32 *ret_pid)
 	return cpu < -1 || cpu >= get_nprocs_conf() ? -EINVAL : 0;
 }
 
-long loader_event_open(const struct perf_event_attr *uattr, s32 pid, s32 cpu, int group, u64 flags)
+static long open_uprobe(const struct perf_event_attr *uattr, s32 pid, s32 cpu, int group, u64 flags)
 {
 	struct perf_event_attr attr;
 	struct event_file *e;
 	struct store *s;
 	u64 size;
 	s32 process;
-	u32 id, type;
+	u32 id;
 	int fd, err = 0;
 
-	if (user_read(&type, (u64)uattr, sizeof(type)) || type != LOADER_PERF_TYPE)
-		return -LOADER_PASS;
 	if (flags & ~(u64)OPEN_KNOWN)
 		return -EINVAL;
 	err = read_attr(&attr, (u64)uattr);
@@ -155,6 +153,19 @@ long loader_event_open(const struct perf_event_attr *uattr, s32 pid, s32 cpu, in
 	return loader_fd_add(fd, OBJ_EVENT, id);
 }
 
+long loader_event_open(const struct perf_event_attr *uattr, s32 pid, s32 cpu, int group, u64 flags)
+{
+	u32 type;
+	long ret;
+
+	if (user_read(&type, (u64)uattr, sizeof(type)) || type != LOADER_PERF_TYPE)
+		return -LOADER_PASS;
+	loader_inside++;
+	ret = open_uprobe(uattr, pid, cpu, group, flags);
+	loader_inside--;
+	return ret;
+}
+
 static long set_bpf(struct store *s, u32 event, int prog_fd)
 {
 	u32 prog, link;
@@ -175,16 +186,12 @@ static long set_bpf(struct store *s, u32 event, int prog_fd)
 	return 0;
 }
 
-long loader_event_ioctl(int fd, unsigned long request, unsigned long arg)
+static long control_event(u32 id, unsigned long request, unsigned long arg)
 {
-	struct store *s;
 	int err = 0;
-	u64 unique;
-	u32 id;
+	struct store *s = loader_store(&err);
+	u64 unique = id;
 
-	if (!loader_active() || loader_fd_object(fd, OBJ_EVENT, &id))
-		return -LOADER_PASS;
-	s = loader_store(&err);
 	if (!s)
 		return err;
 	switch (request) {
@@ -195,9 +202,22 @@ long loader_event_ioctl(int fd, unsigned long request, unsigned long arg)
 	case PERF_EVENT_IOC_RESET:
 		return 0; /* they count events on and off; programs run regardless */
 	case PERF_EVENT_IOC_ID:
-		unique = id;
 		return user_write(arg, &unique, sizeof(unique));
 	default:
 		return -ENOTTY;
 	}
+}
+
+long loader_event_ioctl(int fd, unsigned long request, unsigned long arg)
+{
+	long ret = -LOADER_PASS;
+	u32 id;
+
+	if (!loader_active())
+		return ret;
+	loader_inside++;
+	if (!loader_fd_object(fd, OBJ_EVENT, &id))
+		ret = control_event(id, request, arg);
+	loader_inside--;
+	return ret;
 }

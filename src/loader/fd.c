@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "loader/say.h"
 
 #define KNOWN BIT(63)
 
@@ -19,6 +20,11 @@ enum { CLOSED, OPEN, TOOL }; /* TOOL: this process is in the session's table of 
 
 static struct store session;
 static _Atomic int session_state;
+/*
+ * Whose memory this is: the process's pid, in a page that a child with a copy of our memory finds zeroed.
+ * A child that shares it (vfork) sees another's pid, and leaves the table alone.
+ */
+static _Atomic u32 *memory_owner;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 _Thread_local int loader_inside;
 
@@ -68,6 +74,29 @@ static void find_inherited(void)
 		closedir(d);
 }
 
+static void make_memory_owner(void)
+{
+	void *p = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED || madvise(p, PAGE_SIZE, MADV_WIPEONFORK))
+		return;
+	memory_owner = p;
+	atomic_store(memory_owner, (u32)getpid());
+}
+
+/* False in a vfork child. A child with a copy of the memory is another tool, whichever call made it. */
+static bool own_memory(void)
+{
+	u32 pid = (u32)getpid(), owner = memory_owner ? atomic_load(memory_owner) : pid;
+
+	if (owner)
+		return owner == pid;
+	if (loader_active())
+		atomic_store(&session_state, OPEN);
+	atomic_store(memory_owner, pid);
+	return true;
+}
+
 static void before_fork(void)
 {
 	pthread_mutex_lock(&lock);
@@ -81,8 +110,7 @@ static void after_fork(void)
 /* A forked child is a tool of its own: keepers wait for its death too. */
 static void after_fork_child(void)
 {
-	if (loader_active())
-		atomic_store(&session_state, OPEN);
+	own_memory();
 	pthread_mutex_unlock(&lock);
 }
 
@@ -96,9 +124,11 @@ static struct store *open_session(int wanted, int *ret_err)
 	pthread_mutex_lock(&lock);
 	loader_inside++;
 	if (atomic_load(&session_state) == CLOSED) {
+		loader_say_open();
 		err = store_open(&session, NULL, STORE_CREATE);
 		if (!err) {
 			map_owner_make();
+			make_memory_owner();
 			pthread_atfork(before_fork, after_fork, after_fork_child);
 			atomic_store(&session_state, OPEN);
 			first = true;
@@ -116,8 +146,10 @@ static struct store *open_session(int wanted, int *ret_err)
 		return NULL;
 	}
 	if (first) {
+		loader_inside++;
 		store_collect(&session); /* what tools left that ended while nobody watched */
 		find_inherited();
+		loader_inside--;
 	}
 	return &session;
 }
@@ -141,9 +173,14 @@ int loader_fd_add(int fd, enum object_kind kind, u32 id)
 	return fd;
 }
 
+bool loader_fd_known(int fd, struct loader_obj *ret)
+{
+	return fd >= 0 && fd < LOADER_FDS && unpack(atomic_load(&fd_obj[fd]), ret);
+}
+
 bool loader_fd_take(int fd, struct loader_obj *ret)
 {
-	if (fd < 0 || fd >= LOADER_FDS || !atomic_load_explicit(&fd_obj[fd], memory_order_relaxed))
+	if (fd < 0 || fd >= LOADER_FDS || !atomic_load_explicit(&fd_obj[fd], memory_order_relaxed) || !own_memory())
 		return false;
 	atomic_store(&loader_fd_map[fd], NULL);
 	return unpack(atomic_exchange(&fd_obj[fd], 0), ret);
@@ -153,7 +190,7 @@ void loader_fd_copy(int from, int to)
 {
 	u64 word = from >= 0 && from < LOADER_FDS ? atomic_load(&fd_obj[from]) : 0;
 
-	if (to < 0 || to >= LOADER_FDS)
+	if (to < 0 || to >= LOADER_FDS || (!word && !atomic_load(&fd_obj[to])) || !own_memory())
 		return;
 	atomic_store(&loader_fd_map[to], NULL);
 	atomic_store(&fd_obj[to], word);

@@ -10,6 +10,7 @@
 
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
+#include <sys/types.h>
 #include "loader/user.h"
 #include "maps/map.h"
 #include "store/store.h"
@@ -32,12 +33,13 @@ HIDDEN struct store *loader_store(int *ret_err); /* opens on demand; NULL: *ret_
 HIDDEN struct store *loader_session(int *ret_err); /* the same without becoming a tool */
 HIDDEN bool loader_active(void);
 
-/* > 0 while the shim itself maps a session file: its interposed mmap lets that through. */
+/* > 0 while the emulator works: what it calls of libc must not be taken for calls of the tool. */
 extern _Thread_local int loader_inside;
 
 /* fd table */
 HIDDEN int loader_fd_add(int fd, enum object_kind kind, u32 id); /* passes fd (or an error) through */
 HIDDEN bool loader_fd_take(int fd, struct loader_obj *ret); /* forgets fd; true if it was an object */
+HIDDEN bool loader_fd_known(int fd, struct loader_obj *ret); /* without asking the kernel */
 HIDDEN void loader_fd_copy(int from, int to);
 /* The object behind fd: -EBADF for a closed one, -EINVAL for another kind of file. */
 HIDDEN int loader_fd_any(int fd, struct loader_obj *ret);
@@ -64,6 +66,9 @@ HIDDEN loader_cmd loader_map_create, loader_map_elem, loader_map_batch, loader_m
 /* O_RDONLY, O_WRONLY or O_RDWR for BPF_F_RDONLY, BPF_F_WRONLY or none; -EINVAL for both */
 HIDDEN int loader_open_mode(u32 flags);
 HIDDEN int loader_open_object(struct store *s, enum object_kind kind, u32 id, int mode); /* a held fd */
+
+/* mmap() on a descriptor of ours; -LOADER_PASS when it is not one */
+HIDDEN long loader_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);
 
 /* perf events; -LOADER_PASS: not ours, the kernel shall answer */
 #define LOADER_PASS 4000

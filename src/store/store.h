@@ -90,6 +90,22 @@ int store_unref(struct store *s, enum object_kind from, u32 from_id, enum object
 int store_release(struct store *s, enum object_kind kind, u32 id);
 int store_collect(struct store *s); /* the same for the whole session */
 
+/*
+ * Pins (bpffs/ of the session). `path` is the file's own, under the session; `tool_path` what the tool
+ * called it. store_pin() needs the object held. store_pin_object(): which object a pin is, -EACCES when it
+ * is none. store_pins(): calls fn for each, returns how many.
+ */
+struct store_pin {
+	const char *path, *tool_path;
+	enum object_kind kind;
+	u32 id;
+};
+typedef void store_pin_fn(const struct store_pin *pin, void *arg);
+int store_pin(struct store *s, enum object_kind kind, u32 id, const char *path);
+int store_pin_object(struct store *s, const char *path, enum object_kind *ret_kind, u32 *ret_id);
+int store_unpin(struct store *s, const char *path);
+int store_pins(struct store *s, store_pin_fn *fn, void *arg);
+
 void store_changed(struct store *s); /* generation + 1, wakes all keepers */
 /* Waits until the generation is not `seen`; timeout_ms < 0: for ever. -ETIMEDOUT, -EINTR. */
 int store_wait(struct store *s, u32 seen, int timeout_ms);

@@ -21,6 +21,8 @@ struct side {
 	long (*ioctl)(int fd, unsigned long request, unsigned long arg);
 	void *(*mmap)(int fd, unsigned long size, int prot, int flags, long off); /* -errno as a pointer */
 	void (*close)(int fd);
+	void (*unlink)(const char *path); /* of a pin */
+	void (*settle)(void); /* the kernel frees a little later */
 	u32 uprobe_type;
 	/* array: 4 x 8 bytes; mappable: 1 x 8192, MMAPABLE; frozen: like array; queue: 3 x 8 */
 	int array, mappable, frozen, queue, readonly, writeonly;
@@ -35,7 +37,8 @@ struct row {
 	long (*run)(struct side *s, union bpf_attr *a, u8 *room);
 };
 
-extern const struct row oracle_map_rows[], oracle_prog_rows[], oracle_link_rows[], oracle_info_rows[];
+extern const struct row oracle_map_rows[], oracle_prog_rows[], oracle_link_rows[], oracle_info_rows[],
+	oracle_pin_rows[], oracle_mmap_rows[];
 
 /* Places every pointer test wants. */
 #define BAD_NULL   ((u64)0)

@@ -6,10 +6,13 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "loader/files.h"
 #include "loader/loader.h"
 #include "oracle.h"
 
@@ -57,6 +60,23 @@ static void kernel_close(int fd)
 	close(fd);
 }
 
+static void *kernel_mmap(int fd, unsigned long size, int prot, int flags, long off)
+{
+	void *p = mmap(NULL, size, prot, flags, fd, off);
+
+	return p == MAP_FAILED ? (void *)(long)-errno : p;
+}
+
+static void kernel_unlink(const char *path)
+{
+	unlink(path);
+}
+
+static void kernel_settle(void)
+{
+	usleep(50000);
+}
+
 static long our_bpf(int cmd, void *attr, unsigned int size)
 {
 	return loader_bpf(cmd, attr, size);
@@ -87,10 +107,29 @@ static void our_close(int fd)
 		store_release(loader_session(&err), o.kind, o.id);
 }
 
+static void *our_mmap(int fd, unsigned long size, int prot, int flags, long off)
+{
+	return (void *)loader_mmap(NULL, size, prot, flags, fd, off);
+}
+
+static void our_unlink(const char *path)
+{
+	char buf[FILES_PATHMAX];
+	int err;
+
+	store_unpin(loader_session(&err), files_path(path, buf));
+}
+
+static void our_settle(void)
+{
+}
+
 static struct side kernel = {.name = "kernel", .bpf = kernel_bpf, .perf = kernel_perf, .ioctl = kernel_ioctl,
-			     .close = kernel_close};
+			     .close = kernel_close, .mmap = kernel_mmap, .unlink = kernel_unlink,
+			     .settle = kernel_settle};
 static struct side ours = {.name = "limpet", .bpf = our_bpf, .perf = our_perf, .ioctl = our_ioctl,
-			   .close = our_close, .uprobe_type = LOADER_PERF_TYPE};
+			   .close = our_close, .mmap = our_mmap, .unlink = our_unlink, .settle = our_settle,
+			   .uprobe_type = LOADER_PERF_TYPE};
 
 void oracle_out(struct side *s, const void *p, u32 n)
 {
@@ -189,7 +228,7 @@ static void make_pages(void)
 	edge = (u64)p + 3 * PAGE_SIZE - 8;
 }
 
-static bool have_kernel, ready;
+static bool have_kernel, have_bpffs, ready;
 
 static void fresh(void)
 {
@@ -207,6 +246,8 @@ static void fresh(void)
 	setenv("LIMPET_SESSION_DIR", dir, 1);
 	make_pages();
 	f = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
+	have_bpffs = !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+		     !mount("bpf", FILES_BPFFS, "bpf", 0, NULL);
 	have_kernel = f && fscanf(f, "%u", &kernel.uprobe_type) == 1 && set_up(&kernel);
 	if (f)
 		fclose(f);
@@ -272,6 +313,19 @@ TEST(link_and_event_calls_answer_as_the_kernels)
 TEST(ids_and_info_answer_as_the_kernels)
 {
 	compare(oracle_info_rows);
+}
+
+TEST(mappings_answer_as_the_kernels)
+{
+	compare(oracle_mmap_rows);
+}
+
+TEST(pins_answer_as_the_kernels)
+{
+	fresh();
+	if (!have_bpffs)
+		SKIP("no bpffs can be mounted here");
+	compare(oracle_pin_rows);
 }
 
 TEST(the_session_is_removed)

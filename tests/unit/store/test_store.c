@@ -155,6 +155,65 @@ TEST(names_and_owners_are_checked)
 	CHECK_EQ(store_open_path(&other, "/dev/shm/limpet-none", 0), -ENOENT);
 }
 
+/* Who owns the directory above a session could put another in its place. */
+TEST(a_session_below_anothers_directory_is_refused)
+{
+	char dir[] = "/dev/shm/limpet-test-XXXXXX", path[64];
+	struct store other;
+
+	if (geteuid())
+		SKIP("giving a directory away needs root");
+	REQUIRE(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/default", dir);
+	REQUIRE(!mkdir(path, 0700) && !chown(dir, 65534, 65534));
+	CHECK_EQ(store_open_path(&other, path, STORE_CREATE | STORE_OWN), -EPERM);
+	REQUIRE(!chown(path, 65534, 65534) && !chown(dir, 0, 0));
+	CHECK_EQ(store_open_path(&other, path, STORE_CREATE | STORE_OWN), -EPERM);
+	REQUIRE(!chmod(dir, 0777) && !chown(path, 0, 0));
+	CHECK_EQ(store_open_path(&other, path, STORE_CREATE), -EPERM);
+	CHECK(!rmdir(path) && !rmdir(dir));
+}
+
+TEST(pins_are_found_and_removed)
+{
+	enum object_kind kind;
+	char path[SESSION_PATH_MAX + 16];
+	u32 id, found;
+	int fd;
+
+	fresh();
+	fd = make(OBJ_PROG, 0, 0, 0, &id);
+	snprintf(path, sizeof(path), "%s/a_pin", s.path);
+	REQUIRE(fd >= 0 && !store_pin(&s, OBJ_PROG, id, path));
+	close(fd);
+	CHECK_EQ(store_collect(&s), 0);
+	CHECK_EQ(store_pin_object(&s, path, &kind, &found), 0);
+	CHECK(kind == OBJ_PROG && found == id);
+	CHECK_EQ(store_unpin(&s, path), 0);
+	CHECK_EQ(store_hold(&s, OBJ_PROG, id), -ENOENT);
+	CHECK_EQ(store_pin_object(&s, path, &kind, &found), -ENOENT);
+}
+
+/* Somebody who died between an object's end and that of its references. */
+TEST(stray_references_are_collected)
+{
+	u32 map, prog;
+	int m, p;
+	char name[64];
+
+	fresh();
+	m = make(OBJ_MAP, 0, 0, 0, &map);
+	p = make(OBJ_PROG, 0, 0, map, &prog);
+	REQUIRE(m >= 0 && p >= 0);
+	close(m);
+	close(p);
+	snprintf(name, sizeof(name), "bpf-prog.%u", prog);
+	CHECK_EQ(unlinkat(s.dir_fd, name, 0), 0);
+	CHECK_EQ(store_release(&s, OBJ_MAP, map), 0);
+	CHECK_EQ(store_collect(&s), 1);
+	CHECK_EQ(store_hold(&s, OBJ_MAP, map), -ENOENT);
+}
+
 TEST(waiting_sees_a_change)
 {
 	u32 seen;

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* Files made when a tool opens them (files.h): trace_pipe and /proc/self/fdinfo of our descriptors. */
+#include "loader/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "loader/loader.h"
+
+static void map_facts(FILE *f, const struct loader_obj *o)
+{
+	int err;
+	struct map *m = loader_map_by_id(o->id, &err);
+
+	if (!m)
+		return;
+	fprintf(f, "map_type:\t%u\nkey_size:\t%u\nvalue_size:\t%u\nmax_entries:\t%u\nmap_flags:\t%#x\n"
+		   "map_extra:\t%#llx\nmemlock:\t%llu\nmap_id:\t%u\nfrozen:\t%u\n",
+		m->def.type, m->def.key_size, m->def.value_size, m->def.max_entries, m->def.flags,
+		(unsigned long long)m->def.map_extra, (unsigned long long)m->file_size, m->id,
+		atomic_load(&m->meta->frozen));
+}
+
+static void print_tag(FILE *f, const u8 tag[8])
+{
+	fputs("prog_tag:\t", f);
+	for (int i = 0; i < 8; i++)
+		fprintf(f, "%02x", tag[i]);
+	fputc('\n', f);
+}
+
+static void prog_facts(FILE *f, struct store *s, const struct loader_obj *o)
+{
+	u64 size;
+	int err;
+	struct prog_file *p = store_map_object(s, OBJ_PROG, o->id, &size, &err);
+
+	if (!p)
+		return;
+	fprintf(f, "prog_type:\t%u\nprog_jited:\t0\n", p->type);
+	print_tag(f, p->tag);
+	fprintf(f, "memlock:\t%llu\nprog_id:\t%u\nrun_time_ns:\t0\nrun_cnt:\t0\nrecursion_misses:\t0\n"
+		   "verified_insns:\t%u\n",
+		(unsigned long long)size, o->id, p->insn_count);
+	munmap(p, size);
+}
+
+static void link_facts(FILE *f, struct store *s, const struct loader_obj *o)
+{
+	u64 size, prog_size;
+	int err;
+	struct link_file *l = store_map_object(s, OBJ_LINK, o->id, &size, &err);
+	struct prog_file *p = l ? store_map_object(s, OBJ_PROG, l->prog_id, &prog_size, &err) : NULL;
+
+	if (l && p) {
+		fprintf(f, "link_type:\t%s\nlink_id:\t%u\n", l->type == LINK_UPROBE_MULTI ? "uprobe_multi" : "perf", o->id);
+		print_tag(f, p->tag);
+		fprintf(f, "prog_id:\t%u\n", l->prog_id);
+	}
+	if (p)
+		munmap(p, prog_size);
+	if (l)
+		munmap(l, size);
+}
+
+/* What the kernel shows for its own descriptors; for others the real file is left to be opened. */
+static int open_fdinfo(int of, int flags)
+{
+	struct loader_obj o;
+	struct store *s;
+	int fd, err = 0;
+	FILE *f;
+
+	if (!loader_active() || loader_fd_any(of, &o))
+		return -1;
+	s = loader_session(&err);
+	fd = s ? (int)syscall(SYS_memfd_create, "fdinfo", MFD_CLOEXEC) : -1;
+	f = fd < 0 ? NULL : fdopen(dup(fd), "w");
+	if (!f) {
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	fprintf(f, "pos:\t0\nflags:\t%#o\nmnt_id:\t15\nino:\t1\n", (unsigned)fcntl(of, F_GETFL) & ~0100000u);
+	if (o.kind == OBJ_MAP)
+		map_facts(f, &o);
+	else if (o.kind == OBJ_PROG)
+		prog_facts(f, s, &o);
+	else if (o.kind == OBJ_LINK)
+		link_facts(f, s, &o);
+	else if (o.kind == OBJ_BTF)
+		fprintf(f, "btf_id:\t%u\n", o.id);
+	fclose(f);
+	lseek(fd, 0, SEEK_SET);
+	if (!(flags & O_CLOEXEC))
+		fcntl(fd, F_SETFD, 0);
+	return fd;
+}
+
+int files_open(const char *path, int flags)
+{
+	const int saved = errno;
+	int ret = -1, fd, end = 0;
+
+	if (!path || loader_inside || strncmp(path, "/proc/self/fdinfo/", 18))
+		return -1;
+	loader_inside++;
+	if (sscanf(path + 18, "%d%n", &fd, &end) == 1 && !path[18 + end])
+		ret = open_fdinfo(fd, flags);
+	loader_inside--;
+	errno = saved;
+	return ret;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Descriptors closed and duplicated. Closing one of ours may have been the last of its object; a number
+ * that is closed or replaced must not be taken for the old object any more.
+ */
+#include "loader/shim.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "loader/loader.h"
+
+static void released(const struct loader_obj *o)
+{
+	const int saved = errno;
+	int err = 0;
+
+	loader_inside++;
+	store_release(loader_session(&err), o->kind, o->id);
+	loader_inside--;
+	errno = saved;
+}
+
+EXPORT int close(int fd)
+{
+	struct loader_obj o;
+	bool ours = loader_fd_take(fd, &o);
+	int ret = NEXT(close)(fd);
+
+	if (ours)
+		released(&o);
+	return ret;
+}
+
+EXPORT int fclose(FILE *f)
+{
+	struct loader_obj o;
+	bool ours = loader_active() && loader_fd_take(fileno(f), &o);
+	int ret = NEXT(fclose)(f);
+
+	if (ours)
+		released(&o);
+	return ret;
+}
+
+static void close_many(unsigned int first, unsigned int last)
+{
+	struct loader_obj o;
+
+	for (unsigned int fd = first; fd <= last && fd < LOADER_FDS; fd++) {
+		if (!loader_fd_take((int)fd, &o))
+			continue;
+		sys_close((int)fd);
+		released(&o);
+	}
+}
+
+EXPORT int close_range(unsigned int first, unsigned int last, int flags)
+{
+	if (first <= last && !(flags & ~(int)CLOSE_RANGE_UNSHARE) && loader_active())
+		close_many(first, last);
+	return NEXT(close_range)(first, last, flags);
+}
+
+EXPORT void closefrom(int first)
+{
+	if (loader_active())
+		close_many(first < 0 ? 0 : (unsigned int)first, ~0u);
+	NEXT(closefrom)(first);
+}
+
+/* A duplicate may replace a descriptor of ours. */
+static int duplicated(int from, int ret)
+{
+	struct loader_obj o;
+	bool replaced;
+
+	if (ret < 0 || ret == from)
+		return ret;
+	replaced = loader_fd_take(ret, &o);
+	loader_fd_copy(from, ret);
+	if (replaced)
+		released(&o);
+	return ret;
+}
+
+EXPORT int dup(int fd)
+{
+	return duplicated(fd, NEXT(dup)(fd));
+}
+
+EXPORT int dup2(int fd, int to)
+{
+	return duplicated(fd, NEXT(dup2)(fd, to));
+}
+
+EXPORT int dup3(int fd, int to, int flags)
+{
+	return duplicated(fd, NEXT(dup3)(fd, to, flags));
+}
+
+static int control(int (*next)(int, int, ...), int fd, int cmd, void *arg)
+{
+	struct loader_obj o;
+	int ret = next(fd, cmd, arg);
+
+	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
+		return duplicated(fd, ret);
+	/* the kernel's BPF descriptors were not opened by name */
+	if (cmd == F_GETFL && ret >= 0 && !loader_inside && loader_fd_known(fd, &o))
+		ret &= ~(0100000 | O_NOFOLLOW);
+	return ret;
+}
+
+EXPORT int fcntl(int fd, int cmd, ...)
+{
+	void *arg;
+	va_list ap;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	return control(NEXT(fcntl), fd, cmd, arg);
+}
+
+EXPORT int fcntl64(int fd, int cmd, ...)
+{
+	void *arg;
+	va_list ap;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	return control(NEXT(fcntl64), fd, cmd, arg);
+}
