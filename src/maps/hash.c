@@ -481,7 +481,7 @@ static struct pool_hand fill(struct map *m, const struct pool *pool, u32 hash, c
 		memcpy(entry_of(e)->key, key, 8);
 	else
 		memcpy(entry_of(e)->key, key, m->def.key_size);
-	memcpy(value_of(m, e), value, m->def.value_size);
+	map_copy(value_of(m, e), value, m->def.value_size);
 	return h;
 }
 
@@ -595,7 +595,7 @@ static int withdraw(struct map *m, const void *key, void *ret_value)
 		if (err)
 			return err;
 		if (ret_value)
-			memcpy(ret_value, value_of(m, pos.elem), m->def.value_size);
+			map_copy(ret_value, value_of(m, pos.elem), m->def.value_size);
 		chain = link_word(seen, LINK_MARK | LINK_INDEX(seen));
 		atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
 		if (atomic_compare_exchange_strong_explicit(&entry_of(pos.elem)->chain, &seen, chain,
@@ -637,7 +637,7 @@ static int hash_user_lookup(struct map *m, const void *key, void *ret_value, u64
 		err = find(m, &pool, hash, key, &pos, &steps, false);
 		if (err)
 			return err;
-		memcpy(ret_value, value_of(m, pos.elem), m->def.value_size);
+		map_copy(ret_value, value_of(m, pos.elem), m->def.value_size);
 		atomic_thread_fence(memory_order_acquire);
 	} while (pool_tag(pos.elem) != pos.tag);
 	return 0;

@@ -2,20 +2,22 @@
 /*
  * QUEUE: a linearizable FIFO on a ring of element indexes.
  *
- * Positions `head` and `tail` only grow. The ring has a power of two of 64-bit cells; the cell of
- * position p is EMPTY(p) = p << 24, or FULL(p, i) = p << 24 | i + 1 (p in 40 bits).
+ * The ring has a power of two of 64-bit cells; the cell of position p is EMPTY(p) = p << 24, or
+ * FULL(p, i) = p << 24 | i + 1 (p in 40 bits), and only grows. `head` and `tail` are hints: everything
+ * before them was popped, pushed; what they point at may have been too (they are moved by a cx, see
+ * shm/pool.h, and may fall back by a step). The cell at the hint tells.
  *
  *   push: take an element, fill it; t = tail, h = head;
- *         t - h >= max_entries and tail still t: full
- *         CAS cell EMPTY(t) -> FULL(t, i)     this publishes
- *         CAS tail t -> t + 1                 whoever sees FULL(t, *) does it too
+ *         t - h >= max_entries and the cell of h is FULL(h, *): full
+ *         CAS cell EMPTY(t) -> FULL(t, i)          this publishes
+ *         cx tail t -> t + 1                       whoever sees another cell than EMPTY(t) does it too
  *   pop:  h = head; cell FULL(h, i): copy the value,
  *         CAS cell FULL(h, i) -> EMPTY(h + size)   this withdraws; it also proves the copy whole
- *         CAS head h -> h + 1                 whoever sees EMPTY(h + size) does it too
- *         cell EMPTY(h) and head still h: empty
+ *         cx head h -> h + 1                       whoever sees the cell of a later lap does it too
+ *         cell EMPTY(h): empty
  *
- * A thread that dies or stops between the two CAS of an operation is helped by the next one; before
- * the first, it holds one element (shm/pool.h), and nobody waits.
+ * A thread that dies or stops behind the CAS of an operation is helped by the next one; before it, it
+ * holds one element (shm/pool.h), and nobody waits.
  */
 #include "base/mem.h"
 #include "maps/types.h"
@@ -28,6 +30,7 @@
 #define QUEUE_RETRIES 20000 /* each means that another operation went on, or spoilt memory */
 #define CELL_SHIFT    24
 #define CELL_INDEX    (BIT(CELL_SHIFT) - 1)
+#define CELL_POSITION (BIT(64 - CELL_SHIFT) - 1)
 
 struct queue_area {
 	_Alignas(64) _Atomic u64 head;
@@ -68,108 +71,96 @@ static int queue_init(struct map *m)
 	return 0;
 }
 
-/*
- * True when the queue was full at one moment. A pop that died or stopped before it moved head is
- * helped: its place is free.
- */
-static bool is_full(const struct map *m, struct queue_area *a, u64 t)
+/* Moves a position on from `at`, unless somebody has. */
+static ALWAYS_INLINE void advance(_Atomic u64 *position, u64 at)
+{
+	pool_cx(position, at, at + 1);
+}
+
+static u64 load(_Atomic u64 *word)
+{
+	return atomic_load_explicit(word, memory_order_acquire);
+}
+
+/* True when the queue was full at one moment: everything before t was pushed, and h is still there. */
+static ALWAYS_INLINE bool is_full(const struct map *m, struct queue_area *a, u64 t)
 {
 	for (int i = 0; i < QUEUE_RETRIES; i++) {
-		u64 h = atomic_load_explicit(&a->head, memory_order_acquire);
+		u64 h = load(&a->head), cell;
 
-		if ((s64)(t - h) < (s64)m->def.max_entries)
+		if (likely((s64)(t - h) < (s64)m->def.max_entries))
 			return false;
-		if (atomic_load_explicit(cell_of(m, h), memory_order_acquire) !=
-		    (h + m->mask + 1) << CELL_SHIFT)
-			return atomic_load_explicit(&a->head, memory_order_acquire) == h;
-		atomic_compare_exchange_strong_explicit(&a->head, &h, h + 1, memory_order_release,
-							memory_order_relaxed);
+		cell = load(cell_of(m, h));
+		if (cell >> CELL_SHIFT <= (h & CELL_POSITION))
+			return cell & CELL_INDEX;
+		advance(&a->head, h);
 	}
 	return true;
 }
 
 /* 0: published; -E2BIG: full; -ESRCH: the element is another process's. */
-static int publish(struct map *m, struct queue_area *a, const struct pool *pool, struct pool_hand h)
+static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const struct pool *pool, struct pool_hand h)
 {
 	for (int i = 0; i < QUEUE_RETRIES; i++) {
-		u64 t = atomic_load_explicit(&a->tail, memory_order_acquire);
-		u64 empty = t << CELL_SHIFT, cell;
+		u64 t = load(&a->tail), empty = t << CELL_SHIFT, cell;
 		_Atomic u64 *c = cell_of(m, t);
 
-		if (is_full(m, a, t)) {
-			if (atomic_load_explicit(&a->tail, memory_order_acquire) == t)
-				return -QUEUE_E2BIG;
-			continue;
-		}
-		cell = atomic_load_explicit(c, memory_order_acquire);
+		if (unlikely(is_full(m, a, t)))
+			return -QUEUE_E2BIG;
+		cell = load(c);
 		if (unlikely(!pool_holds(pool, h)) || cell == (empty | (h.index + 1)))
 			return -QUEUE_ESRCH;
-		if (cell == empty &&
+		if (likely(cell == empty) &&
 		    atomic_compare_exchange_strong_explicit(c, &cell, empty | (h.index + 1),
 							    memory_order_release, memory_order_acquire)) {
-			atomic_compare_exchange_strong_explicit(&a->tail, &t, t + 1, memory_order_release,
-								memory_order_relaxed);
+			advance(&a->tail, t);
 			return 0;
 		}
-		if ((cell & ~CELL_INDEX) == empty && (cell & CELL_INDEX))
-			atomic_compare_exchange_strong_explicit(&a->tail, &t, t + 1, memory_order_release,
-								memory_order_relaxed);
+		if (cell != empty) /* t was pushed, whatever became of it since */
+			advance(&a->tail, t);
 	}
 	map_count(m, MAP_STAT_BUSY);
 	return -QUEUE_EBUSY;
 }
 
 /* Copies the oldest value (unless ret_value is NULL) and withdraws it if `take`. */
-static int withdraw(struct map *m, struct queue_area *a, void *ret_value, bool take)
+static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret_value, bool take)
 {
 	struct pool pool = map_pool(m);
 
 	for (int i = 0; i < QUEUE_RETRIES; i++) {
-		u64 h = atomic_load_explicit(&a->head, memory_order_acquire);
-		u64 base = h << CELL_SHIFT, next = (h + m->mask + 1) << CELL_SHIFT;
+		u64 h = load(&a->head), base = h << CELL_SHIFT;
 		_Atomic u64 *c = cell_of(m, h);
-		u64 cell = atomic_load_explicit(c, memory_order_acquire);
+		u64 cell = load(c);
+		struct pool_hand mine;
 		struct pool_elem *e;
 		u32 tag;
 
-		if (cell == next) {
-			atomic_compare_exchange_strong_explicit(&a->head, &h, h + 1, memory_order_release,
-								memory_order_relaxed);
+		if (cell == base)
+			return -QUEUE_ENOENT;
+		if (unlikely((cell & ~CELL_INDEX) != base)) { /* h was popped */
+			advance(&a->head, h);
 			continue;
 		}
-		if (cell == base) {
-			if (atomic_load_explicit(&a->head, memory_order_acquire) == h)
-				return -QUEUE_ENOENT;
-			continue;
-		}
-		if ((cell & ~CELL_INDEX) != base)
-			continue;
 		e = pool_elem(&pool, (u32)(cell & CELL_INDEX) - 1);
-		if (!e) {
+		if (unlikely(!e)) {
 			map_count(m, MAP_STAT_CORRUPT);
 			return -QUEUE_ENOENT;
 		}
 		tag = pool_tag(e);
 		if (ret_value)
-			memcpy(ret_value, e->payload, m->def.value_size);
+			map_copy(ret_value, e->payload, m->def.value_size);
 		if (!take) {
 			atomic_thread_fence(memory_order_acquire);
 			if (atomic_load_explicit(c, memory_order_relaxed) == cell)
 				return 0;
 			continue;
 		}
-		/* Tail first when it lags: head must not pass it. */
-		u64 t = h;
-
-		atomic_compare_exchange_strong_explicit(&a->tail, &t, h + 1, memory_order_release,
-							memory_order_relaxed);
-		if (!atomic_compare_exchange_strong_explicit(c, &cell, next, memory_order_acq_rel,
-							     memory_order_relaxed))
+		if (unlikely(!atomic_compare_exchange_strong_explicit(c, &cell, (h + m->mask + 1) << CELL_SHIFT,
+								      memory_order_acq_rel, memory_order_relaxed)))
 			continue;
-		atomic_compare_exchange_strong_explicit(&a->head, &h, h + 1, memory_order_release,
-							memory_order_relaxed);
-		struct pool_hand mine = pool_claim(&pool, (u32)(cell & CELL_INDEX) - 1, tag);
-
+		advance(&a->head, h);
+		mine = pool_claim(&pool, (u32)(cell & CELL_INDEX) - 1, tag);
 		if (likely(mine.index != POOL_NONE))
 			pool_put(&pool, &a->free, mine);
 		return 0;
@@ -214,7 +205,7 @@ static struct pool_hand fill(struct map *m, const struct pool *pool, const void 
 	if (unlikely(h.index == POOL_NONE) && queue_collect(m, NULL))
 		h = pool_take(pool, &a->free);
 	if (likely(h.index != POOL_NONE))
-		memcpy(pool_elem(pool, h.index)->payload, value, m->def.value_size);
+		map_copy(pool_elem(pool, h.index)->payload, value, m->def.value_size);
 	return h;
 }
 

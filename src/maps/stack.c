@@ -142,7 +142,7 @@ static int withdraw(struct map *m, struct stack_area *a, void *ret_value, bool t
 		next = pool_next(atomic_load_explicit(&e->next, memory_order_relaxed));
 		if (next > pool.count)
 			next = 0;
-		memcpy(ret_value, e->payload, m->def.value_size);
+		map_copy(ret_value, e->payload, m->def.value_size);
 		if (!take) {
 			atomic_thread_fence(memory_order_acquire);
 			old = atomic_load_explicit(&a->top, memory_order_acquire);
@@ -227,7 +227,7 @@ static struct pool_hand fill(struct map *m, const struct pool *pool, const void 
 	if (unlikely(h.index == POOL_NONE) && stack_collect(m, NULL))
 		h = pool_take(pool, &a->free);
 	if (likely(h.index != POOL_NONE))
-		memcpy(pool_elem(pool, h.index)->payload, value, m->def.value_size);
+		map_copy(pool_elem(pool, h.index)->payload, value, m->def.value_size);
 	return h;
 }
 

@@ -3,6 +3,7 @@
 #ifndef LIMPET_MAPS_TYPES_H
 #define LIMPET_MAPS_TYPES_H
 
+#include "base/mem.h"
 #include "maps/map.h"
 #include "shm/pool.h"
 
@@ -16,6 +17,33 @@ extern HIDDEN const struct map_ops stack_ops;
 
 /* The kernel's queue_stack_map_alloc_check, and the common part of the geometry. */
 int fifo_layout(struct map *m, u64 index_size, u32 elem_count);
+
+/* Copies a value: the usual sizes by words, without a call. */
+static ALWAYS_INLINE void map_copy(void *dst, const void *src, u32 size)
+{
+	u8 *d = dst;
+	const u8 *s = src;
+	u64 a, b;
+
+	if (unlikely(size > 128)) {
+		memcpy(dst, src, size);
+		return;
+	}
+	for (; size >= 16; size -= 16, d += 16, s += 16) {
+		__builtin_memcpy(&a, s, 8);
+		__builtin_memcpy(&b, s + 8, 8);
+		__builtin_memcpy(d, &a, 8);
+		__builtin_memcpy(d + 8, &b, 8);
+	}
+	if (size & 8) {
+		__builtin_memcpy(&a, s, 8);
+		__builtin_memcpy(d, &a, 8);
+		d += 8;
+		s += 8;
+	}
+	for (size &= 7; size; size--)
+		*d++ = *s++;
+}
 
 /* The element pool of a map. */
 static inline struct pool map_pool(const struct map *m)

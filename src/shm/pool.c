@@ -6,6 +6,8 @@
 #define POOL_RETRIES      100000
 #define POOL_LIST_RETRIES 64
 #define POOL_ESRCH        3
+#define POOL_COLLECTED    0xffffffffu /* for a pid: a collector is about to take it */
+#define POOL_SETTLE       200         /* pauses until a store under way has long arrived */
 
 HIDDEN _Atomic u32 *pool_pid_word;
 
@@ -39,13 +41,8 @@ void pool_fill(const struct pool *p, _Atomic u64 *list, u32 first, u32 count)
 /* Makes the caller the owner of an element that it saw with owner word `seen`. */
 static bool own(struct pool_elem *e, u64 seen, u64 *ret_owner)
 {
-	u64 mine = owned(seen);
-
-	if (!atomic_compare_exchange_strong_explicit(&e->owner, &seen, mine, memory_order_acq_rel,
-						     memory_order_relaxed))
-		return false;
-	*ret_owner = mine;
-	return true;
+	*ret_owner = owned(seen);
+	return pool_cx(&e->owner, seen, *ret_owner);
 }
 
 struct pool_hand pool_take(const struct pool *p, _Atomic u64 *list)
@@ -146,6 +143,8 @@ static void suspect(const struct pool_sweep *s, bool (*alive)(u32))
 		u64 owner = atomic_load_explicit(&pool_elem(s->pool, i)->owner, memory_order_acquire), mark = 0;
 		u32 pid = (u32)owner;
 
+		if (pid == POOL_COLLECTED)
+			pid = 0;
 		if (pid && pid != me && pid != asked) {
 			asked = pid;
 			lives = alive(pid);
@@ -178,18 +177,41 @@ static bool reach_list(const struct pool_sweep *s, _Atomic u64 *list)
 	return false;
 }
 
+static bool cas_owner(struct pool_elem *e, u64 seen, u64 owner)
+{
+	return atomic_compare_exchange_strong_explicit(&e->owner, &seen, owner, memory_order_acq_rel,
+						       memory_order_relaxed);
+}
+
+/* True when the element's mark is still this collection's. *ret_owner: its owner word. */
+static bool is_marked(const struct pool_sweep *s, u32 index, u64 *ret_owner)
+{
+	*ret_owner = atomic_load_explicit(&pool_elem(s->pool, index)->owner, memory_order_acquire);
+	return atomic_load_explicit(&s->pool->marks[index], memory_order_relaxed) == mark_of(s, *ret_owner);
+}
+
+/*
+ * Twice over what is marked. First the pid becomes POOL_COLLECTED: from here on a cx that expects
+ * another fails. One that was under way on another processor has stored by the second time, and what it
+ * stored is not POOL_COLLECTED.
+ */
 static u32 take_back(const struct pool_sweep *s, const struct pool_users *users, void *map)
 {
-	u32 got = 0;
+	u32 found = 0, got = 0;
+	u64 owner;
 
-	for (u32 i = 0; i < s->count; i++) {
-		struct pool_elem *e = pool_elem(s->pool, i);
-		u64 owner = atomic_load_explicit(&e->owner, memory_order_relaxed);
+	for (u32 i = 0; i < s->count; i++)
+		if (is_marked(s, i, &owner))
+			found += cas_owner(pool_elem(s->pool, i), owner, (owner & ~0xffffffffULL) | POOL_COLLECTED);
+	for (u32 i = 0; i < POOL_SETTLE && found; i++)
+		__asm__ volatile("pause");
+	for (u32 i = 0; i < s->count && found; i++) {
 		struct pool_hand h = {.index = i};
 
-		if (atomic_load_explicit(&s->pool->marks[i], memory_order_relaxed) != mark_of(s, owner))
+		if (!is_marked(s, i, &owner) || (u32)owner != POOL_COLLECTED)
 			continue;
-		if (!own(e, owner, &h.owner))
+		h.owner = owned(owner);
+		if (!cas_owner(pool_elem(s->pool, i), owner, h.owner))
 			continue;
 		pool_put(s->pool, users->home(map, i), h);
 		got++;

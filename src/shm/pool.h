@@ -10,19 +10,24 @@
  * Life of an element, and what a death, a stop or a signal in between leaves:
  *
  *   pool_take:   CAS list -> next element         (dies here: unreachable, owner as the freer left it)
- *                CAS owner (t, *) -> (t+1, pid)   fails only when a collector was faster: take another
+ *                cx owner (t, *) -> (t+1, pid)    fails only when a collector was faster: take another
  *   filled by its owner, then published by the map type with one CAS of its own
- *   pool_shared: CAS owner (t, pid) -> (t, 0)     (dies before: reachable, so never collected)
+ *   pool_shared: cx owner (t, pid) -> (t, 0)      (dies before: reachable, so never collected)
  *   pool_tag:    t is read while it is published, before the CAS that withdraws it
  *   withdrawn by the map type with one CAS        (dies after: unreachable, pid 0: collectable)
- *   pool_claim:  CAS owner (t, *) -> (t+1, pid)   fails when a collector was faster: it frees it
+ *   pool_claim:  cx owner (t, *) -> (t+1, pid)    fails when a collector was faster: it frees it
  *   pool_put:    next = list; CAS list            (dies before: owner dead: collectable)
+ *
+ * cx is cmpxchg without a lock prefix: half the cost of a CAS, not to be torn by a stop or a signal, but
+ * blind to another processor's store in the same moment. Claim and shared of one element can meet so;
+ * if the claim is overwritten, who claimed finds by pool_holds() that it has nothing, and the element
+ * is left to be collected. Collectors, the only others who store there, wait it out (take_back).
  *
  * Collecting. Every way out of "unreachable" changes the tag. So a collector first writes down the
  * tags of the elements that nobody living has in hand, then forgets those that are on a free list or
- * published, and takes the rest by a CAS from the tag it wrote down. What it writes down carries the
- * number of its collection: collectors that overlap, or one that was stopped and goes on, spoil only
- * each other's marks, and a spoilt mark means "leave it". A stopped owner keeps its element.
+ * published, and takes the rest from the tag it wrote down. What it writes down carries the number of
+ * its collection: collectors that overlap, or one that was stopped and goes on, spoil only each other's
+ * marks, and a spoilt mark means "leave it". A stopped owner keeps its element.
  *
  * Forks. The pid comes from a word that the kernel zeroes in a forked child. A child that goes on in
  * the middle of its parent's operation (fork in a signal handler) has the same element in its
@@ -91,18 +96,26 @@ static inline u32 pool_next(u64 next)
 	return (u32)(next & POOL_LINK_MASK);
 }
 
-/*
- * Stores into a link of an element in hand, unless it has changed since `seen` was loaded, which was
- * before pool_holds(). Nobody else stores there but a fork's other half, which stops at an instruction
- * boundary: no lock prefix is needed.
- */
-static inline void pool_store(_Atomic u64 *link, u64 seen, u64 value)
+/* The cx of above. */
+static ALWAYS_INLINE bool pool_cx(_Atomic u64 *word, u64 seen, u64 value)
 {
 #if defined(__x86_64__)
-	__asm__ volatile("cmpxchg %2, %1" : "+a"(seen), "+m"(*link) : "r"(value) : "cc", "memory");
+	bool done;
+
+	__asm__ volatile("cmpxchg %3, %2" : "=@ccz"(done), "+a"(seen), "+m"(*word) : "r"(value) : "memory");
+	return done;
 #else
-	atomic_compare_exchange_strong_explicit(link, &seen, value, memory_order_relaxed, memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(word, &seen, value, memory_order_acq_rel, memory_order_relaxed);
 #endif
+}
+
+/*
+ * Stores into a link of an element in hand, unless it has changed since `seen` was loaded, which was
+ * before pool_holds(). Nobody else stores there but a fork's other half.
+ */
+static ALWAYS_INLINE void pool_store(_Atomic u64 *link, u64 seen, u64 value)
+{
+	pool_cx(link, seen, value);
 }
 
 static inline void pool_link(struct pool_elem *e, u64 seen, u64 stamp, u32 link)
@@ -133,8 +146,7 @@ static inline void pool_shared(const struct pool *p, struct pool_hand h)
 {
 	struct pool_elem *e = pool_elem(p, h.index);
 
-	atomic_compare_exchange_strong_explicit(&e->owner, &h.owner, h.owner & ~0xffffffffULL,
-						memory_order_release, memory_order_relaxed);
+	pool_cx(&e->owner, h.owner, h.owner & ~0xffffffffULL);
 }
 
 /* The tag of a published element, for the claim after it has been withdrawn. */
