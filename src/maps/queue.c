@@ -123,8 +123,11 @@ static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const stru
 	return -QUEUE_EBUSY;
 }
 
-/* Copies the oldest value (unless ret_value is NULL) and withdraws it if `take`. */
-static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret_value, bool take)
+/*
+ * Copies the oldest value (unless ret_value is NULL); with ret_hand withdraws it, into these hands: index
+ * POOL_NONE when a collector was faster.
+ */
+static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret_value, struct pool_hand *ret_hand)
 {
 	struct pool pool = map_pool(m);
 
@@ -132,7 +135,6 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 		u64 h = load(&a->head), base = h << CELL_SHIFT;
 		_Atomic u64 *c = cell_of(m, h);
 		u64 cell = load(c);
-		struct pool_hand mine;
 		struct pool_elem *e;
 		u32 tag;
 
@@ -150,7 +152,7 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 		tag = pool_tag(e);
 		if (ret_value)
 			map_copy(ret_value, e->payload, m->def.value_size);
-		if (!take) {
+		if (!ret_hand) {
 			atomic_thread_fence(memory_order_acquire);
 			if (atomic_load_explicit(c, memory_order_relaxed) == cell)
 				return 0;
@@ -160,9 +162,7 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 								      memory_order_acq_rel, memory_order_relaxed)))
 			continue;
 		advance(&a->head, h);
-		mine = pool_claim(&pool, (u32)(cell & CELL_INDEX) - 1, tag);
-		if (likely(mine.index != POOL_NONE))
-			pool_put(&pool, &a->free, mine);
+		*ret_hand = pool_claim(&pool, (u32)(cell & CELL_INDEX) - 1, tag);
 		return 0;
 	}
 	map_count(m, MAP_STAT_BUSY);
@@ -196,16 +196,24 @@ static u32 queue_collect(struct map *m, bool (*alive)(u32))
 	return map_collected(m, pool_collect(&pool, pool.count, &area_of(m)->collections, &users, m, alive));
 }
 
-/* A private element with the value in it. */
-static struct pool_hand fill(struct map *m, const struct pool *pool, const void *value)
+/* A private element. */
+static struct pool_hand take(struct map *m, const struct pool *pool)
 {
 	struct queue_area *a = area_of(m);
 	struct pool_hand h = pool_take(pool, &a->free);
 
 	if (unlikely(h.index == POOL_NONE) && queue_collect(m, NULL))
 		h = pool_take(pool, &a->free);
-	if (likely(h.index != POOL_NONE))
-		map_copy(pool_elem(pool, h.index)->payload, value, m->def.value_size);
+	return h;
+}
+
+/* The element of the oldest value, which is given up; index POOL_NONE when there is none to be had. */
+static struct pool_hand drop_oldest(struct map *m, struct queue_area *a)
+{
+	struct pool_hand h = {POOL_NONE, 0};
+
+	if (!withdraw(m, a, NULL, &h))
+		map_count(m, MAP_STAT_OVERWRITTEN);
 	return h;
 }
 
@@ -213,40 +221,61 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 {
 	struct queue_area *a = area_of(m);
 	struct pool pool = map_pool(m);
-	bool replace = flags & BPF_EXIST;
-	struct pool_hand h;
-	int err;
+	struct pool_hand h = {POOL_NONE, 0};
+	bool full;
+	int err = 0;
 
 	if (flags & BPF_NOEXIST || flags > BPF_EXIST)
 		return -QUEUE_EINVAL;
-	if (!replace && is_full(m, a, atomic_load_explicit(&a->tail, memory_order_acquire))) {
-		map_count(m, MAP_STAT_FULL);
-		return -QUEUE_E2BIG;
-	}
-	do {
-		h = fill(m, &pool, value);
+	full = is_full(m, a, load(&a->tail));
+	for (int i = 0; i < QUEUE_RETRIES; i++) {
+		if (unlikely(full) && !(flags & BPF_EXIST)) {
+			err = -QUEUE_E2BIG;
+			map_count(m, MAP_STAT_FULL);
+			break;
+		}
+		if (unlikely(full)) {
+			struct pool_hand old = drop_oldest(m, a);
+
+			if (h.index == POOL_NONE)
+				h = old;
+			else if (old.index != POOL_NONE)
+				pool_put(&pool, &a->free, old);
+		}
+		if (h.index == POOL_NONE)
+			h = take(m, &pool);
 		if (unlikely(h.index == POOL_NONE)) {
 			map_count(m, MAP_STAT_NO_ELEM);
 			return -QUEUE_E2BIG;
 		}
-		for (int i = 0; (err = publish(m, a, &pool, h)) == -QUEUE_E2BIG && replace && i < QUEUE_RETRIES; i++)
-			if (!withdraw(m, a, NULL, true))
-				map_count(m, MAP_STAT_OVERWRITTEN);
-	} while (unlikely(err == -QUEUE_ESRCH));
-	if (unlikely(err)) {
-		if (err == -QUEUE_E2BIG)
-			map_count(m, MAP_STAT_FULL);
-		pool_put(&pool, &a->free, h);
-		return err;
+		map_copy(pool_elem(&pool, h.index)->payload, value, m->def.value_size);
+		err = publish(m, a, &pool, h);
+		if (likely(!err)) {
+			pool_shared(&pool, h);
+			return 0;
+		}
+		full = err == -QUEUE_E2BIG;
+		if (err == -QUEUE_ESRCH)
+			h.index = POOL_NONE;
+		else if (!full)
+			break;
 	}
-	pool_shared(&pool, h);
-	return 0;
+	if (h.index != POOL_NONE)
+		pool_put(&pool, &a->free, h);
+	return err == -QUEUE_ESRCH ? -QUEUE_EBUSY : err;
 }
 
 static long queue_pop(struct map *m, void *value)
 {
-	int err = withdraw(m, area_of(m), value, true);
+	struct queue_area *a = area_of(m);
+	struct pool_hand h = {POOL_NONE, 0};
+	int err = withdraw(m, a, value, &h);
 
+	if (likely(h.index != POOL_NONE)) {
+		struct pool pool = map_pool(m);
+
+		pool_put(&pool, &a->free, h);
+	}
 	if (err)
 		memset(value, 0, m->def.value_size);
 	return err;
@@ -254,7 +283,7 @@ static long queue_pop(struct map *m, void *value)
 
 static long queue_peek(struct map *m, void *value)
 {
-	int err = withdraw(m, area_of(m), value, false);
+	int err = withdraw(m, area_of(m), value, NULL);
 
 	if (err)
 		memset(value, 0, m->def.value_size);
