@@ -75,13 +75,16 @@ struct agent_region {
 	u32 dev_major, dev_minor;
 	u32 exec; /* readable and executable */
 	u32 read; /* readable */
+	u32 stack; /* the main thread's stack */
+	u32 pad;
 };
 
 /* A thread of the target, as it was stopped. */
 struct agent_thread {
-	u64 tp, pc; /* thread pointer (fs base), program counter */
+	u64 tp, pc, sp; /* thread pointer (fs base), program counter, stack pointer */
 	u32 tid;    /* as the target itself sees it */
-	u32 stuck;  /* 1: waits in the kernel for a vfork child and could not be stopped; tp is unknown */
+	u32 stuck;  /* 1: waits in the kernel for a vfork child and could not be stopped; tp and sp are
+	               unknown */
 };
 
 /* Bytes to be written to the target's code. */

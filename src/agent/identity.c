@@ -21,15 +21,17 @@
  * through at the next SYNC.
  */
 #include <asm/errno.h>
+#include <linux/mman.h>
 #include <linux/sched.h>
 #include "agent/state.h"
 #include "base/mem.h"
 #include "base/sys.h"
 
-#define CALLS    8
-#define REACH    24 /* bytes before a patch from where a probe's window may reach it */
-#define NR_CLONE 56
-#define NR_VFORK 58
+#define CALLS       8
+#define STACKS_SIZE (HELPER_STACKS * sizeof(struct helper_stack))
+#define REACH       24 /* bytes before a patch from where a probe's window may reach it */
+#define NR_CLONE    56
+#define NR_VFORK    58
 
 /* The registers a stub saves, in its order. */
 struct call_regs {
@@ -46,8 +48,9 @@ static struct patch {
 	struct tramp_area *area;
 } patches[2 * CALLS];
 
-static u64 tid_off;   /* that the patches go with */
-static u64 text_seen; /* fingerprint of the objects looked through */
+static struct helper_stack *stacks; /* lent to agent.env while every new thread's is noted */
+static u64 tid_off;                 /* that the patches go with */
+static u64 text_seen;               /* fingerprint of the objects looked through */
 
 bool identity_used(const struct bpf_insn *insns, u32 count)
 {
@@ -55,7 +58,13 @@ bool identity_used(const struct bpf_insn *insns, u32 count)
 		if (insns[i].code != (BPF_JMP | BPF_CALL) || insns[i].src_reg)
 			continue;
 		switch (insns[i].imm) {
-		case BPF_FUNC_trace_printk:
+		case BPF_FUNC_probe_read: /* these ask how far the stack goes */
+		case BPF_FUNC_probe_read_str:
+		case BPF_FUNC_probe_read_user:
+		case BPF_FUNC_probe_read_user_str:
+		case BPF_FUNC_get_stack:
+		case BPF_FUNC_get_stackid:
+		case BPF_FUNC_trace_printk: /* these, who runs */
 		case BPF_FUNC_get_current_pid_tgid:
 		case BPF_FUNC_get_current_comm:
 		case BPF_FUNC_get_ns_current_pid_tgid:
@@ -92,6 +101,12 @@ static void never(void)
 	atomic_fetch_or_explicit(&agent.env.process->ident, IDENT_NEVER, memory_order_relaxed);
 }
 
+/* The stack that a new thread will run on. */
+static void note_stack(u64 tp, const struct clone_args *a)
+{
+	helper_stack_note(&agent.env, tp, a->stack, a->stack + a->stack_size);
+}
+
 /*
  * Called by a stub before the system call. True: counted, the stub takes it back. `any`: from
  * syscall(), where nobody vouches for clone3's pointer, so it is not read.
@@ -118,6 +133,8 @@ static bool identity_call(const struct call_regs *r, u32 nr, bool any)
 		never();
 		return false;
 	}
+	if (nr != NR_CLONE)
+		note_stack(tls, (const struct clone_args *)r->rdi);
 	/* A vfork child that makes threads: they may outlive its count, in another thread group. */
 	ident = atomic_load_explicit(&p->ident, memory_order_relaxed);
 	if (ident >> 32 && (u32)ident != (u32)sys_getpid())
@@ -356,6 +373,7 @@ static void withdraw(void)
 		atomic_fetch_or_explicit(&agent.env.process->ident, IDENT_OFF,
 					 memory_order_relaxed);
 	agent.env.tid_off = 0;
+	agent.env.stacks = NULL; /* nobody notes new ones any more */
 	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
 		if ((patches[i].state == PATCH_LISTED || patches[i].state == PATCH_LIVE)) {
 			u8 jmp[ATTACH_JMP_LEN];
@@ -394,6 +412,39 @@ void identity_begin(bool none)
 		withdraw();
 }
 
+/*
+ * The stack of a thread that is there: of the main thread the mapping named so, of others what lies
+ * in one mapping with the thread pointer, below it. (A stack made by somebody else, as coroutines
+ * have, is neither.)
+ */
+static void note_found_stack(u64 tp, u64 sp)
+{
+	const struct agent_region *r = region_at(sp);
+
+	if (r && r->stack)
+		helper_stack_note(&agent.env, tp, r->start, r->end);
+	else if (r && tp > sp && tp < r->end)
+		helper_stack_note(&agent.env, tp, r->start, tp);
+}
+
+static void note_found_stacks(void)
+{
+	u64 tp;
+
+	if (!stacks)
+		stacks = map_anon(STACKS_SIZE, PROT_READ | PROT_WRITE);
+	else
+		memset(stacks, 0, STACKS_SIZE);
+	agent.env.stacks = stacks;
+	if (!agent.threads) {
+		__asm__ volatile("mov %%fs:0, %0" : "=r"(tp));
+		note_found_stack(tp, (u64)__builtin_frame_address(0));
+	}
+	for (u32 i = 0; i < agent.thread_count && agent.threads; i++)
+		if (!agent.threads[i].stuck)
+			note_found_stack(agent.threads[i].tp, agent.threads[i].sp);
+}
+
 static void establish(void)
 {
 	struct libc_calls calls;
@@ -412,6 +463,7 @@ static void establish(void)
 							: 8;
 	if ((kinds & 7) != 7) /* clone3 came with glibc 2.34 */
 		return;
+	note_found_stacks();
 	for (u32 i = 0; i < calls.count; i++)
 		if (add_patch(&calls.call[i])) {
 			withdraw();
@@ -480,4 +532,12 @@ void identity_overlay(u8 *text, u64 base, u64 len)
 		for (u32 i = 0; patches[k].state && i < ATTACH_JMP_LEN; i++)
 			if (patches[k].at + i - base < len)
 				text[patches[k].at + i - base] = patches[k].orig[i];
+}
+
+void identity_release(void)
+{
+	if (stacks)
+		sys_munmap(stacks, STACKS_SIZE);
+	stacks = NULL;
+	text_seen = 0;
 }

@@ -117,6 +117,10 @@ static bool read_region(struct reader *r, struct agent_region *ret)
 	ret->dev_major = (u32)number(r, 16, &c);
 	ret->dev_minor = (u32)number(r, 16, &c);
 	ret->ino = number(r, 10, &c);
+	while (c >= 0 && c != '\n' && c != '[')
+		c = next_byte(r);
+	if (c == '[')
+		ret->stack = (c = next_byte(r)) == 's'; /* "[stack]" */
 	while (c >= 0 && c != '\n')
 		c = next_byte(r);
 	return true;

@@ -197,6 +197,7 @@ void identity_begin(bool none);   /* SYNC, when the wants are known */
 void identity_end(bool none);     /* SYNC, when the sites are */
 void identity_commit(void);       /* what was listed has been written */
 bool identity_retire(const u64 *busy, u64 count, bool all_idle); /* true: a thread is in a stub */
+void identity_release(void);
 void identity_overlay(u8 *text, u64 base, u64 len);
 bool identity_used(const struct bpf_insn *insns, u32 count);
 

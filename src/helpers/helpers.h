@@ -64,10 +64,25 @@ struct helper_process {
 	struct helper_name names[HELPER_THREADS];
 };
 
+/*
+ * The stack of a thread, found by its thread pointer: what the thread's maker gave to clone3, or the
+ * mapping it was found on. What lies between a frame of the thread and the end of its stack is there as
+ * long as the thread runs, so it can be read directly. Not wiped: a forked child has the same stack.
+ * An entry is written by whoever makes the thread, before it runs; seq as in struct helper_name.
+ */
+#define HELPER_STACKS 1024 /* a power of two */
+
+struct helper_stack {
+	_Atomic u32 seq;
+	u32 pad;
+	_Atomic u64 tp, start, end;
+};
+
 struct helper_env {
 	u64 (*clock_gettime)(u64 clock, void *ts); /* the vDSO's, or NULL: system call */
 	long (*getcpu)(void *cpu, void *node, void *unused);
 	struct helper_process *process; /* NULL: always ask the kernel */
+	struct helper_stack *stacks;    /* HELPER_STACKS entries, or NULL */
 	u64 tid_off;                    /* 0: unknown */
 	u64 name_ns;                    /* how old by the coarse clock a name may be */
 	u64 tick_ns;                    /* of the coarse clock, and of jiffies; 0: unknown */
@@ -100,5 +115,8 @@ u32 helper_table_size(void);
  */
 void helper_env_init(struct helper_env *env, u64 vdso, void *wiped);
 size_t helper_wiped_size(void);
+
+/* Notes a thread's stack. */
+void helper_stack_note(struct helper_env *env, u64 tp, u64 start, u64 end);
 
 #endif

@@ -13,6 +13,8 @@
 #include "base/mem.h"
 #include "base/sys.h"
 
+#define PIECE 256 /* bytes of a string fetched at a time */
+
 struct io_vec {
 	u64 base, len;
 };
@@ -27,6 +29,48 @@ static u64 by_kernel(const struct helper_env *env, long call, void *here, u64 th
 	return n > 0 ? (u64)n : 0;
 }
 
+static struct helper_stack *stack_entry(const struct helper_env *env, u64 tp)
+{
+	return &env->stacks[(tp * 0x9e3779b97f4a7c15ULL) >> 54];
+}
+_Static_assert(HELPER_STACKS == 1 << (64 - 54), "ten bits of the product");
+
+void helper_stack_note(struct helper_env *env, u64 tp, u64 start, u64 end)
+{
+	struct helper_stack *e = env->stacks ? stack_entry(env, tp) : NULL;
+	u32 seq = e ? atomic_load_explicit(&e->seq, memory_order_relaxed) : 1;
+
+	if (seq & 1 || !atomic_compare_exchange_strong_explicit(
+			       &e->seq, &seq, seq + 1, memory_order_relaxed, memory_order_relaxed))
+		return;
+	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(&e->tp, tp, memory_order_relaxed);
+	atomic_store_explicit(&e->start, start, memory_order_relaxed);
+	atomic_store_explicit(&e->end, end, memory_order_relaxed);
+	atomic_store_explicit(&e->seq, seq + 2, memory_order_release);
+}
+
+/* The end of the running thread's stack, when `frame` lies on it; else 0. */
+static u64 stack_end(const struct helper_env *env, u64 frame)
+{
+	struct helper_stack *e;
+	u64 tp, start, end;
+	u32 seq;
+
+	if (!env->stacks)
+		return 0;
+	__asm__ volatile("mov %%fs:0, %0" : "=r"(tp));
+	e = stack_entry(env, tp);
+	seq = atomic_load_explicit(&e->seq, memory_order_acquire);
+	start = atomic_load_explicit(&e->start, memory_order_relaxed);
+	end = atomic_load_explicit(&e->end, memory_order_relaxed);
+	if (atomic_load_explicit(&e->tp, memory_order_relaxed) != tp || frame < start ||
+	    frame >= end)
+		return 0;
+	atomic_thread_fence(memory_order_acquire);
+	return !(seq & 1) && atomic_load_explicit(&e->seq, memory_order_relaxed) == seq ? end : 0;
+}
+
 /* The stack that is certainly there: [*ret_start, *ret_end). False: this run has no such context.
  */
 static bool known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end)
@@ -37,7 +81,9 @@ static bool known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end)
 	if (!hit || !(hit->flags & HELPER_HIT_REGS))
 		return false;
 	*ret_start = (u64)regs;
-	*ret_end = (((u64)(regs + 1) - 1) | (PAGE_SIZE - 1)) + 1;
+	*ret_end = stack_end(run->env, (u64)regs);
+	if (!*ret_end)
+		*ret_end = (((u64)(regs + 1) - 1) | (PAGE_SIZE - 1)) + 1;
 	return true;
 }
 
@@ -67,15 +113,17 @@ int help_copy(const struct vm_run *run, void *dst, u64 src, u64 size)
 										  : -HELPER_EFAULT;
 }
 
-/* Copies a piece of a string; *ret_end: there was a NUL in it. Bytes copied, 0: not readable. */
+/* Copies a piece of a string up to its NUL; *ret_end: there was one. Bytes copied, 0: not readable. */
 static u64 copy_piece(const struct vm_run *run, char *dst, u64 src, u64 room, bool *ret_end)
 {
 	u64 n = known_bytes(run, src, room), page = PAGE_SIZE - (src & (PAGE_SIZE - 1));
+	char piece[PIECE]; /* nothing behind the NUL may reach dst */
 
 	*ret_end = false;
 	if (!n) {
-		n = by_kernel(run->env, __NR_process_vm_readv, dst, src, room < page ? room : page);
-		src = (u64)dst;
+		n = room < page ? room : page;
+		n = by_kernel(run->env, __NR_process_vm_readv, piece, src, n < PIECE ? n : PIECE);
+		src = (u64)piece;
 	}
 	for (u64 i = 0; i < n; i++) {
 		char c = ((const volatile char *)src)[i];
@@ -100,8 +148,12 @@ long help_copy_str(const struct vm_run *run, char *dst, u64 src, u64 size)
 		if (!n)
 			return -HELPER_EFAULT;
 		done += n;
-		if (end)
+		if (end) {
+			/* The kernel copies by words and clears the rest of the last one. */
+			if (ALIGN_UP(done, 8UL) <= size)
+				memset(dst + done, 0, ALIGN_UP(done, 8UL) - done);
 			return (long)done;
+		}
 	}
 	if (size)
 		dst[size - 1] = 0;

@@ -61,7 +61,8 @@ int proc_read_maps(pid_t tid, struct regions *ret)
 		ret->all[ret->count++] = (struct region){
 			.start = start, .end = end, .file_off = off, .ino = ino, .dev_major = major,
 			.dev_minor = minor, .read = perm[0] == 'r', .write = perm[1] == 'w',
-			.exec = perm[2] == 'x', .vdso = strstr(line, "[vdso]") != NULL};
+			.exec = perm[2] == 'x', .vdso = strstr(line, "[vdso]") != NULL,
+			.stack = strstr(line, "[stack]") != NULL};
 	}
 	free(line);
 	fclose(f);

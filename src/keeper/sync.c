@@ -146,7 +146,7 @@ static int fill_inbox(struct target *t, struct agent_request *r)
 		all[i] = (struct agent_region){
 			.start = m->start, .end = m->end, .file_off = m->file_off, .ino = m->ino,
 			.dev_major = m->dev_major, .dev_minor = m->dev_minor, .exec = m->exec && m->read,
-			.read = m->read};
+			.read = m->read, .stack = m->stack};
 	}
 	r->regions = t->header.inbox;
 	r->region_count = t->maps.count;

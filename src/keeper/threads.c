@@ -47,6 +47,7 @@ size_t target_threads(const struct target *t, struct agent_thread *ret)
 		ret[n++] =
 			(struct agent_thread){.tp = th->regs.fs_base,
 					      .pc = th->regs.rip,
+					      .sp = th->regs.rsp,
 					      .tid = same ? (u32)th->tid : own_tid(t->pid, th->tid),
 					      .stuck = !th->stopped};
 	}

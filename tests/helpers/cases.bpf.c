@@ -202,6 +202,19 @@ int texts(struct pt_regs *ctx)
 	return 0;
 }
 
+SEC("uprobe")
+int stacks(struct pt_regs *ctx)
+{
+	__u64 near = PT_REGS_PARM1(ctx), far = PT_REGS_PARM2(ctx);
+	__u32 n = 160 + 4 * (PT_REGS_PARM3(ctx) & 1);
+
+	READ(n, bpf_probe_read_user_str, 32, near);
+	READ(n + 1, bpf_probe_read_user_str, 32, far);
+	READ(n + 2, bpf_probe_read_user, 16, far);
+	READ(n + 3, bpf_probe_read_user, 16, near + 3);
+	return 0;
+}
+
 struct counted {
 	__u64 sum, stop;
 };

@@ -3,6 +3,7 @@
  * Calls the functions that the helper programs are attached to, once each, with arguments the
  * programs need. Prints what the programs are expected to have done to it.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +44,24 @@ PROBED long beyond(long *written, long b, long c, long d, long e, long f)
 	return *written;
 }
 
+PROBED long stacks(const char *near, const char *far, long thread)
+{
+	__asm__ volatile(ROOM : "+r"(near), "+r"(far), "+r"(thread));
+	return 3;
+}
+
+/* Pages between the two: what a probe reads of the stack is not all on one. */
+static void *on_stack(void *thread)
+{
+	char far[32] = "far away on the stack", between[20000], near[32] = "near on the stack";
+
+	const char *low = near, *high = far;
+
+	memset(between, 1, sizeof(between));
+	__asm__ volatile("" : : "r"(between), "r"(far), "r"(near) : "memory");
+	return (void *)stacks(low < high ? low : high, low < high ? high : low, (long)thread);
+}
+
 PROBED static long deep(int n, const struct stat *st)
 {
 	long r = n ? deep(n - 1, st) : facts(st->st_dev, st->st_ino, getpid(), 77);
@@ -63,6 +82,7 @@ int main(void)
 {
 	char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct stat st;
+	pthread_t thread;
 	long written = 1;
 
 	munmap(page + 4096, 4096);
@@ -74,6 +94,9 @@ int main(void)
 	formats("text of the target");
 	texts(page + 4088, page + 4096);
 	deep(5, &st);
+	on_stack(NULL);
+	pthread_create(&thread, NULL, on_stack, (void *)1);
+	pthread_join(thread, NULL);
 	printf("written %ld\n", beyond(&written, 22, 33, 44, 55, 66));
 	printf("signals %d %d\n", signals, thread_signals);
 	return 0;
