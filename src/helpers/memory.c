@@ -113,7 +113,8 @@ int help_copy(const struct vm_run *run, void *dst, u64 src, u64 size)
 										  : -HELPER_EFAULT;
 }
 
-/* Copies a piece of a string up to its NUL; *ret_end: there was one. Bytes copied, 0: not readable. */
+/* Copies a piece of a string up to its NUL; *ret_end: there was one. Bytes copied, 0: not readable.
+ */
 static u64 copy_piece(const struct vm_run *run, char *dst, u64 src, u64 room, bool *ret_end)
 {
 	u64 n = known_bytes(run, src, room), page = PAGE_SIZE - (src & (PAGE_SIZE - 1));
@@ -137,6 +138,18 @@ static u64 copy_piece(const struct vm_run *run, char *dst, u64 src, u64 room, bo
 	return n;
 }
 
+/* The kernel copies by words and clears what is left of the last, where it could read all of it. */
+static void clear_word(const struct vm_run *run, char *dst, u64 src, u64 len, u64 size)
+{
+	u64 whole = ALIGN_UP(len, 8UL), last = src + whole - 1;
+	char c;
+
+	if (whole > size ||
+	    (last / PAGE_SIZE != (src + len - 1) / PAGE_SIZE && help_copy(run, &c, last, 1)))
+		return;
+	memset(dst + len, 0, whole - len);
+}
+
 long help_copy_str(const struct vm_run *run, char *dst, u64 src, u64 size)
 {
 	u64 done = 0;
@@ -149,9 +162,7 @@ long help_copy_str(const struct vm_run *run, char *dst, u64 src, u64 size)
 			return -HELPER_EFAULT;
 		done += n;
 		if (end) {
-			/* The kernel copies by words and clears the rest of the last one. */
-			if (ALIGN_UP(done, 8UL) <= size)
-				memset(dst + done, 0, ALIGN_UP(done, 8UL) - done);
+			clear_word(run, dst, src, done, size);
 			return (long)done;
 		}
 	}
