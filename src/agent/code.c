@@ -12,6 +12,7 @@
 #define AREA_SIZE   (64 * 1024UL)
 #define REACH       (0x7ff00000UL) /* of a rel32, less what areas and windows add */
 #define STAGE_CHUNK (64 * 1024UL)
+#define GAP_TRIES   64 /* places looked at in one gap */
 #define LOWEST      0x10000UL
 #define HIGHEST     0x7ffffffff000UL
 
@@ -115,6 +116,27 @@ static bool reaches(u64 a, u64 b)
 	return (a > b ? a - b : b - a) < REACH;
 }
 
+/*
+ * Room in a gap between known mappings, from its lower or upper end on. The list is as old as the
+ * command: what the agent has mapped since may lie there, too.
+ */
+static u64 map_code_in(u64 start, u64 end, size_t size, bool from_below)
+{
+	u64 step = ALIGN_UP(size, 16 * PAGE_SIZE);
+
+	if (end <= start || end - start < size + PAGE_SIZE)
+		return 0;
+	if (from_below && end - start >= size + 16 * PAGE_SIZE)
+		start += 15 * PAGE_SIZE; /* what is below may grow */
+	for (u32 i = 0; i < GAP_TRIES && i * step + size <= end - start; i++) {
+		u64 p = map_code_at(from_below ? start + i * step : end - size - i * step, size);
+
+		if (p)
+			return p;
+	}
+	return 0;
+}
+
 /* Tries the gaps between the known mappings, nearest first in each direction. */
 static u64 map_code_near(u64 near, size_t size)
 {
@@ -124,28 +146,15 @@ static u64 map_code_near(u64 near, size_t size)
 
 	while (at < n && r[at].end <= near)
 		at++;
-	for (u32 i = at; i < n; i++) { /* upwards */
-		u64 start = r[i].end, end = i + 1 < n ? r[i + 1].start : HIGHEST;
-
-		if (!reaches(start, near))
-			break;
-		if (end > start && end - start >= size + PAGE_SIZE) {
-			p = map_code_at(start + (end - start >= size + 16 * PAGE_SIZE ?
-						 15 * PAGE_SIZE : 0), size);
-			if (p)
-				return p;
-		}
+	for (u32 i = at; i < n && reaches(r[i].end, near); i++) { /* upwards */
+		p = map_code_in(r[i].end, i + 1 < n ? r[i + 1].start : HIGHEST, size, true);
+		if (p)
+			return p;
 	}
-	for (u32 i = at < n ? at + 1 : n; i-- > 0;) { /* downwards */
-		u64 end = r[i].start, start = i ? r[i - 1].end : LOWEST;
-
-		if (!reaches(end, near))
-			break;
-		if (end > start && end - start >= size + PAGE_SIZE) {
-			p = map_code_at(end - size, size);
-			if (p)
-				return p;
-		}
+	for (u32 i = at < n ? at + 1 : n; i-- > 0 && reaches(r[i].start, near);) { /* downwards */
+		p = map_code_in(i ? r[i - 1].end : LOWEST, r[i].start, size, false);
+		if (p)
+			return p;
 	}
 	return 0;
 }
