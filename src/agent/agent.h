@@ -47,6 +47,8 @@
 #define AGENT_HEADER_GAP PAGE_SIZE
 #define AGENT_WINDOW     (4 * PAGE_SIZE) /* room for the session file behind the header */
 #define AGENT_REQUEST_SIZE PAGE_SIZE
+#define AGENT_HOME_DEPTH 8192 /* below stack_top: where a borrowed thread's stack pointer is at first */
+#define AGENT_HOME_ROOM  256  /* below that, the keeper clears; a signal handler's frame does not */
 
 enum agent_command {
 	AGENT_CMD_INIT,    /* after injection: auxiliary facts are in the request */
@@ -137,12 +139,31 @@ struct agent_request {
 	u32 pid;         /* the target's process id as the session's tools know it */
 };
 
+/* A signal frame as rt_sigreturn(2) reads it: struct ucontext with its struct sigcontext_64. */
+struct agent_frame {
+	u64 flags, link;
+	struct {
+		u64 sp;
+		u32 flags, pad;
+		u64 size;
+	} altstack;
+	u64 r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
+	u16 cs, gs, fs, ss;
+	u64 err, trapno, oldmask, cr2, fpstate, reserved[8];
+	u64 mask;
+	u64 begins_again; /* limpet's: rip is on a call that a handler's run is to end with EINTR */
+	u64 pad;
+};
+_Static_assert(offsetof(struct agent_frame, mask) == 296 && sizeof(struct agent_frame) == 320,
+	       "struct ucontext, then room to the vector state's alignment");
+
 struct agent_header {
 	u64 magic;
 	u32 version;
 	u32 size;          /* of this structure */
 	u64 enter, enter_end; /* agent_enter() to the end of the way home, run time addresses */
-	u64 go_home;       /* in there: rt_sigreturn(2) on `frame` */
+	u64 abandoned;     /* in there: what the end of a keeper asks for, then go_home */
+	u64 go_home;       /* in there: rt_sigreturn(2) on `frame`, without the agent's stack */
 	u64 syscall;       /* in there: a system call, then go_home */
 	u64 stack_low, stack_top; /* of the stack to run it on */
 	u64 frame, frame_size;    /* room for the borrowed thread's signal frame */

@@ -21,6 +21,7 @@
 #define FRAME_SIZE (16 * 1024)
 
 void agent_enter(void);
+void agent_leave(void);
 void agent_go_home(void);
 void agent_syscall(void);
 void agent_enter_end(void);
@@ -29,7 +30,7 @@ extern u8 text_end[] __asm__("etext") HIDDEN;
 extern u8 image_end[] __asm__("_end") HIDDEN;
 
 static _Alignas(4096) u8 request[AGENT_REQUEST_SIZE];
-static _Alignas(64) u8 stack[STACK_SIZE];
+HIDDEN _Alignas(64) u8 agent_stack[STACK_SIZE];
 static _Alignas(64) u8 inbox[INBOX_SIZE];
 HIDDEN _Alignas(64) u8 agent_frame[FRAME_SIZE];
 
@@ -42,10 +43,11 @@ __attribute__((visibility("default"))) struct agent_image limpet_agent = {
 		.size = sizeof(struct agent_header),
 		.enter = (u64)agent_enter,
 		.enter_end = (u64)agent_enter_end,
+		.abandoned = (u64)agent_leave,
 		.go_home = (u64)agent_go_home,
 		.syscall = (u64)agent_syscall,
-		.stack_low = (u64)stack,
-		.stack_top = (u64)(stack + STACK_SIZE),
+		.stack_low = (u64)agent_stack,
+		.stack_top = (u64)(agent_stack + STACK_SIZE),
 		.frame = (u64)agent_frame,
 		.frame_size = FRAME_SIZE,
 		.request = (u64)request,
@@ -62,8 +64,8 @@ __attribute__((visibility("default"))) struct agent_image limpet_agent = {
  * goes on to agent_go_home, which needs no stack: it may run before that is writable.
  */
 __asm__(".text\n"
-	".globl agent_enter, agent_go_home, agent_syscall, agent_enter_end\n"
-	".hidden agent_enter, agent_go_home, agent_syscall, agent_enter_end\n"
+	".globl agent_enter, agent_leave, agent_go_home, agent_syscall, agent_enter_end\n"
+	".hidden agent_enter, agent_leave, agent_go_home, agent_syscall, agent_enter_end\n"
 	".type agent_enter, @function\n"
 	"agent_enter:\n"
 	"	cld\n"
@@ -73,6 +75,8 @@ __asm__(".text\n"
 	"	mov $39, %eax\n"                  /* AGENT_DONE_NR */
 	"	movabs $0x6c696d7065740000, %rdi\n" /* AGENT_DONE_MAGIC */
 	"	syscall\n"
+	"agent_leave:\n"
+	"	lea agent_stack + 0x20000(%rip), %rsp\n"
 	"	call agent_abandoned\n"
 	"agent_go_home:\n"
 	"	lea agent_frame(%rip), %rsp\n"
@@ -84,6 +88,7 @@ __asm__(".text\n"
 	"	jmp agent_go_home\n"
 	"agent_enter_end:\n"
 	".size agent_enter, . - agent_enter\n");
+_Static_assert(STACK_SIZE == 0x20000, "as above");
 _Static_assert(AGENT_DONE_NR == 39 && AGENT_DONE_MAGIC == 0x6c696d7065740000ULL, "as above");
 
 int agent_init(u32 pid, u64 vdso, bool tp_is_thread)
@@ -189,10 +194,54 @@ static int receive(void)
 	return first;
 }
 
-/* The keeper died. What it might have closed next is closed here. */
+struct kernel_sigaction {
+	u64 handler, flags, restorer, mask;
+};
+
+/* Is there a signal that, let in, runs a handler? */
+static bool handler_waits(u64 mask)
+{
+	struct kernel_sigaction sa;
+	u64 pending = 0;
+
+	sys_call2(__NR_rt_sigpending, &pending, sizeof(pending));
+	pending &= ~mask;
+	for (u32 sig = 1; sig <= 64; sig++)
+		if (pending & 1ULL << (sig - 1) &&
+		    !sys_call4(__NR_rt_sigaction, sig, 0, (long)&sa, sizeof(u64)) && sa.handler > 1)
+			return true;
+	return false;
+}
+
+/*
+ * Has a handler run already? It can have, while signals are not blocked yet: then its frame lay
+ * below the stack pointer the thread had at first.
+ */
+static bool handler_ran(void)
+{
+	const u8 *room = agent_stack + STACK_SIZE - AGENT_HOME_DEPTH - AGENT_HOME_ROOM;
+	u64 now = 0;
+
+	sys_call4(__NR_rt_sigprocmask, 0, 0, (long)&now, sizeof(now));
+	for (u32 i = 0; i < AGENT_HOME_ROOM && !(now & 1); i++) /* SIGHUP: any that can be blocked */
+		if (room[i])
+			return true;
+	return false;
+}
+
+/*
+ * The keeper died. What it would have closed is closed here. The interrupted system call is not begun
+ * again when a handler is about to run, or has: that is what sleepers for a signal wait for.
+ */
 HIDDEN void agent_abandoned(void)
 {
+	struct agent_frame *f = (void *)agent_frame;
+
 	close_channel();
+	if (f->begins_again && (handler_waits(f->mask) || handler_ran())) {
+		f->rax = (u64)-EINTR;
+		f->rip += 2;
+	}
 }
 
 static int do_sync(struct agent_request *r, bool none)

@@ -14,8 +14,8 @@
  *
  * Order. Borrow: frame, then registers (to the way home), then the mask. Return: mask, registers,
  * then the bytes on the stack. So there is no moment with the mask or the registers changed and no
- * way home. The one thing the way home cannot give back is the rest of a timeout: an interrupted
- * system call begins again from its arguments.
+ * way home. What the way home cannot give back is the rest of a timeout: an interrupted system call
+ * begins again from its arguments.
  *
  * A borrowed thread is given back in a PTRACE_EVENT_STOP, since only on the way out of that stop does
  * the kernel look at orig_rax and restart an interrupted system call.
@@ -42,29 +42,13 @@
 #define FP_MAGIC1    0x46505853u /* asm/sigcontext.h */
 #define FP_MAGIC2    0x46505845u
 
-/* struct ucontext and struct sigcontext_64 as rt_sigreturn(2) reads them */
-struct frame {
-	u64 flags, link;
-	struct {
-		u64 sp;
-		u32 flags, pad;
-		u64 size;
-	} altstack;
-	u64 r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
-	u16 cs, gs, fs, ss;
-	u64 err, trapno, oldmask, cr2, fpstate, reserved[8];
-	u64 mask;
-	u64 pad[2];
-};
-_Static_assert(offsetof(struct frame, mask) == 296 && sizeof(struct frame) == 320, "ucontext");
-
 #define UC_FLAGS  7    /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
 #define SS_IGNORE 0xff /* no valid mode: rt_sigreturn leaves the alternate stack alone */
 
 /* What lies at the bottom of a stack, the restorer's address first. */
 struct chain {
 	u64 restorer;
-	struct frame frame;
+	struct agent_frame frame;
 	u8 xstate[XSTATE_MAX + 8];
 };
 
@@ -127,12 +111,12 @@ static u64 call_again(struct target *t, const struct user_regs_struct *r)
 	return nr < 1024 ? nr : 0;
 }
 
-static void fill_frame(struct target *t, struct frame *f)
+static void fill_frame(struct target *t, struct agent_frame *f)
 {
 	const struct user_regs_struct *r = &t->lead->regs;
 	u64 nr;
 
-	*f = (struct frame){
+	*f = (struct agent_frame){
 		.flags = UC_FLAGS, .altstack.flags = SS_IGNORE, .mask = t->saved_mask,
 		.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11, .r12 = r->r12, .r13 = r->r13,
 		.r14 = r->r14, .r15 = r->r15, .rdi = r->rdi, .rsi = r->rsi, .rbp = r->rbp, .rbx = r->rbx,
@@ -143,6 +127,7 @@ static void fill_frame(struct target *t, struct frame *f)
 	nr = call_again(t, r);
 	f->rax = nr ? nr : (u64)-EINTR;
 	f->rip -= nr ? 2 : 0;
+	f->begins_again = nr && ((long)r->rax == -514 || (long)r->rax == -516);
 }
 
 /* What is written for the way home: a chain without its first word is a frame in the agent. */
@@ -205,18 +190,25 @@ static u64 stack_room(const struct target *t, const struct thread *th)
 	return r && r->write ? th->regs.rsp - r->start : 0;
 }
 
-/* A thread that can make system calls; filtered: also one whose seccomp filter must be suspended. */
+/*
+ * The best thread to make system calls with: one that no seccomp filter holds, then one that is not in
+ * a system call (should we die with a signal on its way, nobody can say what that call would have
+ * answered), then one with room on its stack.
+ */
 static struct thread *pick(struct target *t, bool on_stack, bool filtered)
 {
 	struct thread *best = NULL;
-	u64 room = 0;
+	u64 most = 0;
 
-	for (size_t i = 0; i < t->count && room < STACK_ROOM; i++) {
+	for (size_t i = 0; i < t->count && most < 2 * STACK_ROOM; i++) {
 		struct thread *th = &t->threads[i];
-		u64 here = !th->stopped ? 0 : on_stack ? stack_room(t, th) : STACK_ROOM;
+		u64 room = !th->stopped ? 0 : on_stack ? stack_room(t, th) : STACK_ROOM, points;
 
-		if (here > room && here > sizeof(struct chain) + RED_ZONE && thread_usable(t, th, filtered)) {
-			room = here;
+		if (room <= sizeof(struct chain) + RED_ZONE)
+			continue;
+		points = (room < STACK_ROOM ? room : STACK_ROOM) + (regs_restart(&th->regs) ? 0 : STACK_ROOM);
+		if (points > most && thread_usable(t, th, filtered)) {
+			most = points;
 			best = th;
 		}
 	}
@@ -235,8 +227,9 @@ static struct user_regs_struct home_regs(const struct target *t)
 
 	r.orig_rax = (unsigned long long)-1;
 	r.eflags = 0x202;
-	r.rip = t->chain.at ? t->syscall_ret + 2 : t->header.go_home;
-	r.rsp = t->chain.at ? t->chain.at : t->header.stack_top;
+	r.rip = t->chain.at ? t->syscall_ret + 2 :
+		t->agent_ready ? t->header.abandoned : t->header.go_home;
+	r.rsp = t->chain.at ? t->chain.at : t->header.stack_top - AGENT_HOME_DEPTH;
 	return r;
 }
 
@@ -297,6 +290,8 @@ static int home_in_agent(struct target *t)
 		err = -E2BIG;
 	if (!err) {
 		mark_borrowed(t, 1);
+		target_write(t, t->header.stack_top - AGENT_HOME_DEPTH - AGENT_HOME_ROOM,
+			     (u8[AGENT_HOME_ROOM]){0}, AGENT_HOME_ROOM);
 		c->frame.fpstate = t->header.frame + sizeof(c->frame);
 		err = target_write(t, t->header.frame, &c->frame, len - sizeof(c->restorer));
 	}
@@ -352,12 +347,12 @@ int target_move_out(struct target *t)
 /* The borrowed thread is to go on at `rip`. */
 int target_redirect_lead(struct target *t, u64 rip)
 {
-	struct frame f;
+	struct agent_frame f;
 	u64 at = t->chain.at ? t->chain.at + sizeof(u64) : t->header.frame;
 
 	t->lead->regs.rip = rip;
 	fill_frame(t, &f);
-	return target_write(t, at + offsetof(struct frame, rip), &f.rip, sizeof(f.rip));
+	return target_write(t, at + offsetof(struct agent_frame, rip), &f.rip, sizeof(f.rip));
 }
 
 /* Runs the borrowed thread to the next stop that is of interest: a system-call stop. */
@@ -441,6 +436,7 @@ int target_command(struct target *t, struct agent_request *r)
 	int err = target_write(t, t->header.request, r, sizeof(*r));
 
 	regs.rip = t->header.enter;
+	regs.rsp = t->header.stack_top;
 	regs.rdi = t->header.request;
 	if (!err)
 		err = set_regs(t, &regs);

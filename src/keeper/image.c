@@ -163,6 +163,7 @@ static int image_protect(struct target *t, const struct image *im, u64 base)
 			err = target_syscall(t, SYS_mprotect, base + start, end - start,
 					     PROT_READ | (p->p_flags & PF_W ? PROT_WRITE : 0), 0, 0, 0);
 	}
+	t->agent_ready = !err;
 	return (int)err;
 }
 

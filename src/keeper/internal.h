@@ -39,7 +39,7 @@ struct target {
 	struct thread *threads;
 	size_t count, cap;
 	struct thread *lead; /* the borrowed thread */
-	bool borrowed;
+	bool borrowed, agent_ready; /* the agent's memory is as it is to be */
 	u64 saved_mask;
 	u64 syscall_ret, restorer; /* code of the target's own, while there is no agent */
 	struct chain_place {

@@ -108,7 +108,8 @@ static bool eintr_by_stop(long nr)
 
 /*
  * Takes a stop of the thread: 0, -EAGAIN when there is none yet, -ESRCH when it has ended. The end
- * of a main thread is only looked at: it may be another thread's child, which wants its status.
+ * of a main thread is only looked at: it may be another thread's child, which wants its status. So is
+ * the arrival of a signal: were it taken, and we killed before the next call, it would be lost.
  */
 static int take_stop(const struct target *t, pid_t tid, int *ret_status)
 {
@@ -123,10 +124,10 @@ static int take_stop(const struct target *t, pid_t tid, int *ret_status)
 			waitid(P_PID, (id_t)tid, &si, WAIT_FLAGS | WEXITED | WNOHANG);
 		return -ESRCH;
 	}
-	if (waitid(P_PID, (id_t)tid, &si, WAIT_FLAGS | WNOHANG) || !si.si_pid)
-		return -EAGAIN; /* killed meanwhile */
 	*ret_status = si.si_status;
-	return 0;
+	if (!is_event_stop(si.si_status) && !is_syscall_stop(si.si_status))
+		return 0;
+	return waitid(P_PID, (id_t)tid, &si, WAIT_FLAGS | WNOHANG) || !si.si_pid ? -EAGAIN : 0;
 }
 
 /* Waits for the thread's PTRACE_EVENT_STOP; -ESRCH when it ended, -EAGAIN when it does not stop. */

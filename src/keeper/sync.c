@@ -314,6 +314,7 @@ static int begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_er
 		t->header_at = 0;
 		return 0;
 	}
+	t->agent_ready = true;
 	t->agent_runs = target_agent_runs(t);
 	if (!t->agent_runs && t->header.borrowed)
 		err = scan(t);

@@ -77,6 +77,14 @@ static void call(void)
 	while (round_done());
 }
 
+static void call_seldom(void)
+{
+	do {
+		HOLDS(probed(3) == 4);
+		usleep(300);
+	} while (round_done());
+}
+
 /* All general registers, ymm0, xmm15, the direction of nothing: a loop that compares them. */
 long registers_kept(long rounds);
 __asm__(".text\n.globl registers_kept\n.type registers_kept, @function\nregisters_kept:\n"
@@ -505,7 +513,7 @@ static const struct {
 	const char *name;
 	void (*fn)(void);
 } states[] = {
-	{"call", call}, {"registers", registers}, {"nanosleep", in_nanosleep}, {"poll", in_poll},
+	{"call", call}, {"call_seldom", call_seldom}, {"registers", registers}, {"nanosleep", in_nanosleep}, {"poll", in_poll},
 	{"select", in_select}, {"futex", in_futex}, {"epoll", in_epoll}, {"semop", in_semop},
 	{"read", in_read}, {"accept", in_accept}, {"read_eintr", in_read_eintr},
 	{"read_restart", in_read_restart}, {"sigsuspend", in_sigsuspend},
