@@ -5,6 +5,7 @@
  */
 #include "../unit/check.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ptrace.h>
@@ -203,37 +204,124 @@ TEST(a_stopped_target_stays_stopped)
 	drop_link(link);
 }
 
+/* All that a process shows of itself and that limpet must not change. */
+struct looks {
+	char maps[65536], status[1024], fds[4096];
+	long threads;
+	u64 text; /* sum over all code from files */
+};
+
+static u64 sum_text(pid_t pid, const char *maps)
+{
+	unsigned long long start, end;
+	char path[64], kind[8];
+	static u8 buf[65536];
+	u64 sum = 0;
+	int fd, len;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDONLY);
+	for (; sscanf(maps, "%llx-%llx %7s %*[^\n]%n", &start, &end, kind, &len) == 3; maps += len + 1)
+		for (u64 at = start; !strcmp(kind, "r-xp") && at < end; at += sizeof(buf)) {
+			ssize_t n = pread(fd, buf, end - at < sizeof(buf) ? end - at : sizeof(buf), (off_t)at);
+
+			for (ssize_t i = 0; i < n; i++)
+				sum = sum * 31 + buf[i];
+		}
+	close(fd);
+	return sum;
+}
+
+static long list_folder(pid_t pid, const char *name, char *ret, size_t size)
+{
+	char path[64], to[256];
+	struct dirent *d;
+	size_t n = 0;
+	long count = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	dir = opendir(path);
+	for (*ret = 0; dir && (d = readdir(dir)); count++) {
+		ssize_t r = readlinkat(dirfd(dir), d->d_name, to, sizeof(to));
+
+		n += (size_t)snprintf(ret + n, size - n, "%s %.*s\n", d->d_name, r < 0 ? 0 : (int)r, to);
+	}
+	closedir(dir);
+	return count;
+}
+
+static void look_at(pid_t pid, struct looks *ret)
+{
+	static char text[8192], tasks[4096];
+	size_t n = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	slurp(pid, "maps", ret->maps, sizeof(ret->maps));
+	slurp(pid, "status", text, sizeof(text));
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		if (!strncmp(line, "Sig", 3) || !strncmp(line, "Cap", 3) || !strncmp(line, "Seccomp", 7) ||
+		    !strncmp(line, "TracerPid", 9) || !strncmp(line, "FDSize", 6))
+			n += (size_t)snprintf(ret->status + n, sizeof(ret->status) - n, "%s\n", line);
+	list_folder(pid, "fd", ret->fds, sizeof(ret->fds));
+	ret->threads = list_folder(pid, "task", tasks, sizeof(tasks));
+	ret->text = sum_text(pid, ret->maps);
+}
+
+static _Atomic bool calm_down;
+
+/* SIGSTOP and SIGCONT at random. */
+static void *annoy(void *arg)
+{
+	pid_t pid = *(pid_t *)arg;
+	unsigned int seed = (unsigned int)pid;
+
+	while (!atomic_load(&calm_down)) {
+		kill(pid, SIGSTOP);
+		ms_sleep(rand_r(&seed) % 3);
+		kill(pid, SIGCONT);
+		ms_sleep(rand_r(&seed) % 5);
+	}
+	kill(pid, SIGCONT);
+	return NULL;
+}
+
 TEST(attach_and_detach_again_and_again)
 {
-	static char maps_before[65536], maps_after[65536];
+	static struct looks before, after;
 	int rounds = getenv("LIMPET_LONG") ? 1000 : 25, bad = 0;
 	struct keeper_error e;
+	pthread_t t;
 	pid_t pid;
 	int link;
 
 	REQUIRE(prepare());
 	pid = start_target(16, 0, false);
 	REQUIRE(EVENTUALLY(shared->ready) && calls_go_on());
-	slurp(pid, "maps", maps_before, sizeof(maps_before));
+	look_at(pid, &before);
 	link = make_link(-1);
+	REQUIRE(!pthread_create(&t, NULL, annoy, &pid));
 	for (int i = 0; i < rounds && !bad; i++) {
-		if (keeper_inject(k, pid, &e) || keeper_detach(k, pid, &e)) {
+		u64 seen = hits();
+
+		if (keeper_inject(k, pid, &e) || !EVENTUALLY(hits() > seen) || keeper_detach(k, pid, &e)) {
 			printf("# round %d: %s\n", i, e.detail);
 			bad++;
 		}
-		if (i % 5 == 0)
-			kill(pid, SIGSTOP);
-		if (i % 5 == 2)
-			kill(pid, SIGCONT);
 	}
-	kill(pid, SIGCONT);
 	CHECK_EQ(bad, 0);
 	CHECK(calls_go_on());
-	slurp(pid, "maps", maps_after, sizeof(maps_after));
-	CHECK(!strcmp(maps_before, maps_after));
+	calm_down = true;
+	pthread_join(t, NULL);
+	CHECK(calls_go_on());
+	look_at(pid, &after);
+	CHECK(!strcmp(before.maps, after.maps));
+	CHECK_STR(after.status, before.status);
+	CHECK_STR(after.fds, before.fds);
+	CHECK_EQ(after.threads, before.threads);
+	CHECK_EQ(after.text, before.text);
 	CHECK_EQ(end_target(pid), 0);
 	CHECK_EQ(shared->errors, 0);
-	CHECK_EQ(shared->interrupted, 0);
 	drop_link(link);
 }
 
