@@ -20,6 +20,7 @@
 
 static struct attach_shared *shared;
 static long calls;
+static _Atomic int idle_ready;
 
 long probed(long n);
 __asm__(".text\n.globl probed\n.type probed, @function\nprobed:\n"
@@ -47,6 +48,7 @@ static void *in_epoll(void *arg)
 	struct epoll_event ev;
 	int fd = epoll_create1(0);
 
+	idle_ready++;
 	while (!atomic_load(&shared->stop)) {
 		if (epoll_wait(fd, &ev, 1, 100) < 0)
 			atomic_fetch_add(&shared->interrupted, 1);
@@ -57,6 +59,7 @@ static void *in_epoll(void *arg)
 
 static void *in_nanosleep(void *arg)
 {
+	idle_ready++;
 	while (!atomic_load(&shared->stop)) {
 		struct timespec ts = {.tv_nsec = 20000000};
 
@@ -73,6 +76,7 @@ static void *in_read(void *arg)
 
 	if (pipe(fd))
 		abort();
+	idle_ready++;
 	if (read(fd[0], &c, 1) < 0)
 		atomic_fetch_add(&shared->interrupted, 1);
 	return NULL;
@@ -91,6 +95,8 @@ int main(int argc, char **argv)
 		pthread_create(&idle[0], NULL, in_epoll, NULL);
 		pthread_create(&idle[1], NULL, in_nanosleep, NULL);
 		pthread_create(&idle[2], NULL, in_read, NULL);
+		while (idle_ready < 3)
+			usleep(100);
 	}
 	for (long i = 0; i < n; i++)
 		pthread_create(&t[i], NULL, caller, (void *)i);
