@@ -260,7 +260,7 @@ static void look_at(pid_t pid, struct looks *ret)
 	slurp(pid, "maps", ret->maps, sizeof(ret->maps));
 	slurp(pid, "status", text, sizeof(text));
 	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-		if (!strncmp(line, "Sig", 3) || !strncmp(line, "Cap", 3) || !strncmp(line, "Seccomp", 7) ||
+		if ((!strncmp(line, "Sig", 3) && line[3] != 'Q') || !strncmp(line, "Cap", 3) || !strncmp(line, "Seccomp", 7) ||
 		    !strncmp(line, "TracerPid", 9) || !strncmp(line, "FDSize", 6))
 			n += (size_t)snprintf(ret->status + n, sizeof(ret->status) - n, "%s\n", line);
 	list_folder(pid, "fd", ret->fds, sizeof(ret->fds));
