@@ -18,6 +18,8 @@ static struct {
 	struct attach_function fn;         /* that targets are of; end 0: none */
 	struct vec targets;                /* u64[], sorted */
 	struct vec rseq;                   /* struct rseq_range[] */
+	struct attach_branches around;     /* of the piece of text that was asked for last */
+	bool around_known;
 	u64 insn;                          /* an instruction of fn begins here */
 	enum attach_error err;             /* of fn */
 	struct attach_refusal why;
@@ -26,6 +28,7 @@ static struct {
 void place_forget(void)
 {
 	place.region = NULL;
+	place.around_known = false;
 	place.fn.end = 0;
 	place.targets.count = place.rseq.count = 0;
 }
@@ -216,6 +219,7 @@ enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_
 	const struct rseq_range *r = place.rseq.data;
 	const u64 *t = place.targets.data;
 	u32 lo = 0, hi = place.targets.count;
+	u64 other;
 
 	for (u32 i = 0; i < place.rseq.count; i++)
 		if (addr < r[i].end && r[i].start < addr + window)
@@ -230,5 +234,9 @@ enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_
 	}
 	if (lo < place.targets.count && t[lo] < addr + window)
 		return refuse(ret_why, ATTACH_E_BRANCH_IN, t[lo]);
-	return ATTACH_OK;
+	if (!place.around_known || addr - place.around.base >= ATTACH_PIECE)
+		attach_find_branches(&place.view, addr, &place.around);
+	place.around_known = true;
+	other = attach_branch_into(&place.around, addr, window);
+	return other ? refuse(ret_why, ATTACH_E_BRANCH_IN, other) : ATTACH_OK;
 }

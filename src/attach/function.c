@@ -10,8 +10,8 @@
 #define LABELS_MAX  8
 #define RSEQ_SIG    0x53053053u
 #define RSEQ_LONG   4096u   /* longer sequences do not exist */
-#define NEAR_SHORT  160     /* bytes before an address from which a short branch can reach its window */
-#define NEAR_FAR    (256 * 1024UL)
+#define NEAR_SHORT  160     /* bytes before or behind an address from which a short branch can reach its window */
+#define AROUND      (128 * 1024UL) /* text before and behind a piece that is looked through */
 #define CHUNK       4096u
 
 struct part {
@@ -259,13 +259,60 @@ static bool walk_part(struct walk *w, struct part p)
 	return unwind_landing_pads(w->v, &f, landing_pad, &a) || fail(w, ATTACH_E_DECODE, p.start);
 }
 
+/* Branches from `start` on for NEAR_SHORT bytes. */
+static bool sweep_behind(const struct attach_view *v, u64 start, struct attach_sink *sink)
+{
+	struct x86_insn in;
+
+	for (u64 pc = start; pc < start + NEAR_SHORT; pc += in.len) {
+		u8 code[ATTACH_INSN_MAX];
+
+		if (x86_decode(code, v->text(v, pc, code, sizeof(code)), &in) < 0)
+			break;
+		if (in.rel_off && !sink->add(sink, pc + in.len + (u64)in.rel, PLACE_TARGET))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Short branches just before an address where an instruction begins. Where instructions begin there is not known: one does
+ * within the first ATTACH_INSN_MAX bytes, so all ways from there that come to the address exactly are looked at.
+ */
+static bool sweep_before(const struct attach_view *v, u64 addr, struct attach_sink *sink)
+{
+	u32 n = addr - v->text_start > NEAR_SHORT ? NEAR_SHORT : (u32)(addr - v->text_start);
+	u8 code[NEAR_SHORT + ATTACH_INSN_MAX], len[NEAR_SHORT + 1], way[NEAR_SHORT + 1] = {0};
+	struct x86_insn in;
+	size_t have = v->text(v, addr - n, code, n + ATTACH_INSN_MAX);
+
+	for (u32 i = 0; i < n; i++)
+		len[i] = i < have && x86_decode(code + i, have - i, &in) > 0 ? in.len : 0;
+	way[n] = 1; /* 1: leads to the address; 2: may be come to */
+	for (u32 i = n; i-- > 0;)
+		way[i] = len[i] && i + len[i] <= n && way[i + len[i]];
+	for (u32 i = 0; i < n; i++) {
+		if (way[i] && i < ATTACH_INSN_MAX)
+			way[i] |= 2;
+		if (way[i] != 3)
+			continue;
+		way[i + len[i]] |= 2;
+		x86_decode(code + i, have - i, &in);
+		if (in.rel_size == 1 && !sink->add(sink, addr - n + i + in.len + (u64)in.rel, PLACE_TARGET))
+			return false;
+	}
+	return true;
+}
+
 enum attach_error attach_collect(const struct attach_view *v, const struct attach_function *f,
 				 struct attach_sink *sink, struct attach_refusal *ret_why)
 {
 	struct walk w = {.v = v, .sink = sink, .why = ret_why, .count = 1};
 
 	w.parts[0] = (struct part){f->start, f->end, f->lsda, false};
-	for (u32 walked = 0, tabled = 0; walked < w.count;) {
+	if (!sweep_before(v, f->start, sink) || !sweep_behind(v, f->next, sink))
+		fail(&w, ATTACH_E_NO_MEMORY, f->start);
+	for (u32 walked = 0, tabled = 0; !w.err && walked < w.count;) {
 		if (!walk_part(&w, w.parts[walked++]))
 			return w.err;
 		w.err = ATTACH_OK;
@@ -284,59 +331,48 @@ enum attach_error attach_collect(const struct attach_view *v, const struct attac
 	return w.err;
 }
 
-/* Branches on the way from `start` to `end`; only if the way comes to `end` exactly where that is asked for. */
-static bool sweep_near(const struct attach_view *v, u64 start, u64 end, bool exact, struct attach_sink *sink)
+enum attach_error attach_collect_near(const struct attach_view *v, u64 addr, struct attach_sink *sink)
 {
-	for (u32 pass = exact ? 0 : 1; pass < 2; pass++) {
-		struct x86_insn in;
-		u64 pc;
-
-		for (pc = start; pc < end; pc += in.len) {
-			u8 code[ATTACH_INSN_MAX];
-
-			if (x86_decode(code, v->text(v, pc, code, sizeof(code)), &in) < 0)
-				break;
-			if (pass && in.rel_off && !sink->add(sink, pc + in.len + (u64)in.rel, PLACE_TARGET))
-				return false;
-		}
-		if (!pass && pc != end)
-			return true;
-	}
-	return true;
+	if (!sweep_before(v, addr, sink) || !sweep_behind(v, addr, sink))
+		return ATTACH_E_NO_MEMORY;
+	return ATTACH_OK;
 }
 
-/* e8, e9 or 0f 8x at any byte, with a distance that leads into the window. */
-static bool far_branches(const struct attach_view *v, u64 from, u64 to, u64 addr, struct attach_sink *sink)
+/* e8, e9 or 0f 8x at any byte of some text. */
+static void note_branches(const u8 *code, size_t n, u64 at, struct attach_branches *b)
 {
+	for (size_t i = 0; i + 6 <= n; i++) {
+		u32 op = (code[i] & 0xfe) == 0xe8 ? 1 : code[i] == 0x0f && (code[i + 1] & 0xf0) == 0x80 ? 2 : 0;
+		s32 rel;
+		u64 off;
+
+		if (!op)
+			continue;
+		memcpy(&rel, code + i + op, 4);
+		off = at + i + op + 4 + (u64)(s64)rel - b->base;
+		if (off / 8 < sizeof(b->leads))
+			b->leads[off / 8] |= (u8)(1 << off % 8);
+	}
+}
+
+void attach_find_branches(const struct attach_view *v, u64 addr, struct attach_branches *ret)
+{
+	u64 base = addr & ~(ATTACH_PIECE - 1);
+	u64 from = base - v->text_start < v->text_end && base - v->text_start > AROUND ? base - AROUND : v->text_start;
+	u64 to = base + ATTACH_PIECE + AROUND;
 	u8 code[CHUNK];
 	size_t n;
 
-	for (u64 base = from; base < to && (n = v->text(v, base, code, CHUNK)) >= 6; base += n - 5)
-		for (size_t i = 0; i + 6 <= n; i++) {
-			u32 op = (code[i] & 0xfe) == 0xe8 ? 1 : code[i] == 0x0f && (code[i + 1] & 0xf0) == 0x80 ? 2 : 0;
-			s32 rel;
-			u64 target;
-
-			if (!op)
-				continue;
-			memcpy(&rel, code + i + op, 4);
-			target = base + i + op + 4 + (u64)(s64)rel;
-			if (target - addr < ATTACH_WINDOW_MAX && !sink->add(sink, target, PLACE_TARGET))
-				return false;
-		}
-	return true;
+	memset(ret, 0, sizeof(*ret));
+	ret->base = base;
+	for (u64 at = from; at < to && (n = v->text(v, at, code, CHUNK)) >= 6; at += n - 5)
+		note_branches(code, n, at, ret);
 }
 
-enum attach_error attach_collect_near(const struct attach_view *v, u64 addr, struct attach_sink *sink)
+u64 attach_branch_into(const struct attach_branches *b, u64 addr, u32 window)
 {
-	u64 lo = addr - v->text_start > NEAR_SHORT ? addr - NEAR_SHORT : v->text_start;
-	u64 from = addr - v->text_start > NEAR_FAR ? addr - NEAR_FAR : v->text_start;
-	u64 to = v->text_end - addr > NEAR_FAR ? addr + NEAR_FAR : v->text_end;
-
-	for (u32 i = 0; i < ATTACH_INSN_MAX && lo + i < addr; i++)
-		if (!sweep_near(v, lo + i, addr, true, sink))
-			return ATTACH_E_NO_MEMORY;
-	if (!sweep_near(v, addr, addr + NEAR_SHORT + ATTACH_WINDOW_MAX, false, sink) || !far_branches(v, from, to, addr, sink))
-		return ATTACH_E_NO_MEMORY;
-	return ATTACH_OK;
+	for (u64 off = addr + 1 - b->base; off < addr + window - b->base; off++)
+		if (b->leads[off / 8] >> off % 8 & 1)
+			return b->base + off;
+	return 0;
 }

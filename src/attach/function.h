@@ -10,14 +10,15 @@
  *   - direct branches in the function, and in whatever it jumps to or has as a landing pad (compilers split functions;
  *     the cold part jumps back into the hot one);
  *   - landing pads of exceptions (the language-specific data of the unwind tables);
- *   - jump tables, when the function has an indirect jump: each table whose address it loads, as distances from the table or
- *     as addresses, as long as entries lie in the function (when it takes the address of a place in itself and has an
- *     indirect jump, nothing is known);
- *   - restartable sequences (linux/rseq.h) whose descriptor's address it loads: these must not be entered with a jump at all.
+ *   - jump tables, when the function has an indirect jump: each table whose address it loads, as distances from the table, from a
+ *     label or as addresses, as long as entries lie in the function (when it takes the address of a place in itself, has an
+ *     indirect jump and no such table, nothing is known);
+ *   - restartable sequences (linux/rseq.h) whose descriptor's address it loads: these must not be entered with a jump at all;
+ *   - other functions around (hand-written ones share their ends): short branches of the neighbours, and whatever looks like a
+ *     branch with a 32-bit distance in some 100 KiB of text before and behind (struct attach_branches).
  *
- * A function without unwind information (hand-written, Go, musl) is swept as far as can be: short branches
- * by decoding from every possible start before the address and on behind it, branches with 32 bits by
- * looking at every byte of the text around.
+ * A function without unwind information (hand-written, Go, musl) is swept as far as can be: by decoding from every possible start
+ * before the address that comes to it, and on behind it.
  */
 #ifndef LIMPET_ATTACH_FUNCTION_H
 #define LIMPET_ATTACH_FUNCTION_H
@@ -64,5 +65,19 @@ enum attach_error attach_collect(const struct attach_view *v, const struct attac
 
 /* The same around an address in code of unknown extent, for a window of ATTACH_WINDOW_MAX bytes. */
 enum attach_error attach_collect_near(const struct attach_view *v, u64 addr, struct attach_sink *sink);
+
+/* Where the branches with 32-bit distances around a piece of text lead to in it; one bit an address. */
+#define ATTACH_PIECE (64 * 1024UL)
+
+struct attach_branches {
+	u64 base; /* of the piece, a multiple of its size */
+	u8 leads[(ATTACH_PIECE + ATTACH_WINDOW_MAX) / 8 + 1];
+};
+
+/* Fills in the piece that has addr. */
+void attach_find_branches(const struct attach_view *v, u64 addr, struct attach_branches *ret);
+
+/* The first address in (addr, addr + window) that one leads to; addr is in the piece. 0: none. */
+u64 attach_branch_into(const struct attach_branches *b, u64 addr, u32 window);
 
 #endif

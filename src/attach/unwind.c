@@ -139,7 +139,7 @@ static void entry(const struct attach_view *v, u32 i, u64 *ret_start, u64 *ret_f
 
 struct cie {
 	u8 pointer_enc, lsda_enc;
-	bool augmented;
+	bool augmented, signal_frame;
 };
 
 static bool read_cie(const struct attach_view *v, u64 at, struct cie *ret)
@@ -148,7 +148,7 @@ static bool read_cie(const struct attach_view *v, u64 at, struct cie *ret)
 	char aug[8];
 	u32 len, n = 0;
 
-	*ret = (struct cie){0, ENC_OMIT, false};
+	*ret = (struct cie){.lsda_enc = ENC_OMIT};
 	if (!open_at(&r, v, at, 4))
 		return false;
 	len = take32(&r);
@@ -173,7 +173,9 @@ static bool read_cie(const struct attach_view *v, u64 at, struct cie *ret)
 			ret->lsda_enc = take8(&r);
 		else if (aug[i] == 'P')
 			pointer(&r, take8(&r) & 0x7f);
-		else if (aug[i] != 'S' && aug[i] != 'B')
+		else if (aug[i] == 'S')
+			ret->signal_frame = true;
+		else if (aug[i] != 'B')
 			return false;
 	}
 	return !r.bad;
@@ -198,13 +200,14 @@ static bool read_fde(const struct attach_view *v, u64 at, struct attach_function
 	f->start = pointer(&r, cie.pointer_enc);
 	size = pointer(&r, cie.pointer_enc & 0x0f);
 	f->end = f->start + size;
+	f->start += cie.signal_frame; /* unwinders look one byte before a return address, and the kernel calls this one */
 	f->lsda = 0;
 	if (cie.augmented) {
 		uleb(&r);
 		if (cie.lsda_enc != ENC_OMIT)
 			f->lsda = pointer(&r, cie.lsda_enc);
 	}
-	return !r.bad && size && f->end > f->start;
+	return !r.bad && f->end > f->start;
 }
 
 void attach_function_at(const struct attach_view *v, u64 addr, struct attach_function *ret)
@@ -234,10 +237,10 @@ void attach_function_at(const struct attach_view *v, u64 addr, struct attach_fun
 	if (!lo)
 		return;
 	entry(v, lo - 1, &start, &fde);
-	if (!read_fde(v, fde, ret) || addr < ret->start || addr >= ret->end || ret->end > end || ret->end > ret->next) {
-		ret->start = ret->end = ret->lsda = 0;
-		return;
-	}
+	if (!read_fde(v, fde, ret) || addr >= ret->end || ret->end > end || ret->end > ret->next)
+		*ret = (struct attach_function){.next = ret->next};
+	else if (addr < ret->start)
+		*ret = (struct attach_function){.next = ret->start};
 }
 
 bool unwind_landing_pads(const struct attach_view *v, const struct attach_function *f,
