@@ -8,47 +8,47 @@
 
 #include "bpf/insn.h"
 
-static inline u32 vm_size_of(u8 code)
+static ALWAYS_INLINE u32 vm_size_of(u8 code)
 {
 	static const u8 sizes[] = {4, 2, 1, 8}; /* BPF_W, H, B, DW */
 
 	return sizes[(code >> 3) & 3];
 }
 
-static inline u64 vm_sign_extend(u64 v, u32 bits)
+static ALWAYS_INLINE u64 vm_sign_extend(u64 v, u32 bits)
 {
 	return (u64)((s64)(v << (64 - bits)) >> (64 - bits));
 }
 
-static inline u64 vm_sdiv64(u64 a, u64 b)
+static ALWAYS_INLINE u64 vm_sdiv64(u64 a, u64 b)
 {
 	if (!b)
 		return 0;
 	return b == ~0ULL ? 0 - a : (u64)((s64)a / (s64)b);
 }
 
-static inline u64 vm_smod64(u64 a, u64 b)
+static ALWAYS_INLINE u64 vm_smod64(u64 a, u64 b)
 {
 	if (!b)
 		return a;
 	return b == ~0ULL ? 0 : (u64)((s64)a % (s64)b);
 }
 
-static inline u32 vm_sdiv32(u32 a, u32 b)
+static ALWAYS_INLINE u32 vm_sdiv32(u32 a, u32 b)
 {
 	if (!b)
 		return 0;
 	return b == ~0u ? 0 - a : (u32)((s32)a / (s32)b);
 }
 
-static inline u32 vm_smod32(u32 a, u32 b)
+static ALWAYS_INLINE u32 vm_smod32(u32 a, u32 b)
 {
 	if (!b)
 		return a;
 	return b == ~0u ? 0 : (u32)((s32)a % (s32)b);
 }
 
-static inline u64 vm_byte_order(u64 v, u32 bits, bool swap)
+static ALWAYS_INLINE u64 vm_byte_order(u64 v, u32 bits, bool swap)
 {
 	switch (bits) {
 	case 16:
@@ -61,7 +61,7 @@ static inline u64 vm_byte_order(u64 v, u32 bits, bool swap)
 }
 
 /* dst = a op b; b is the source register or the sign-extended immediate. */
-static inline u64 vm_alu64(const struct bpf_insn *in, u64 a, u64 b)
+static ALWAYS_INLINE u64 vm_alu64(const struct bpf_insn *in, u64 a, u64 b)
 {
 	switch (BPF_OP_OF(in)) {
 	case BPF_ADD:
@@ -96,7 +96,7 @@ static inline u64 vm_alu64(const struct bpf_insn *in, u64 a, u64 b)
 }
 
 /* The same for 32 bits; `a` whole, since BPF_END works on all of it. */
-static inline u64 vm_alu32(const struct bpf_insn *in, u64 whole, u64 other)
+static ALWAYS_INLINE u64 vm_alu32(const struct bpf_insn *in, u64 whole, u64 other)
 {
 	u32 a = (u32)whole, b = (u32)other;
 
@@ -132,7 +132,7 @@ static inline u64 vm_alu32(const struct bpf_insn *in, u64 whole, u64 other)
 	}
 }
 
-static inline bool vm_jump_taken(u8 op, u64 a, u64 b, s64 sa, s64 sb)
+static ALWAYS_INLINE bool vm_jump_taken(u8 op, u64 a, u64 b, s64 sa, s64 sb)
 {
 	switch (op) {
 	case BPF_JEQ:
@@ -161,7 +161,7 @@ static inline bool vm_jump_taken(u8 op, u64 a, u64 b, s64 sa, s64 sb)
 }
 
 /* The condition of a BPF_JMP or BPF_JMP32 instruction on whole register values. */
-static inline bool vm_condition(const struct bpf_insn *in, u64 a, u64 b)
+static ALWAYS_INLINE bool vm_condition(const struct bpf_insn *in, u64 a, u64 b)
 {
 	u8 op = BPF_OP_OF(in);
 
