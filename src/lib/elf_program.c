@@ -7,8 +7,10 @@
 #include "lib/elf_program.h"
 
 #include <bpf/btf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <gelf.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +81,21 @@ static bool is_data(const char *section)
 	return starts(section, ".data") || starts(section, ".bss") || starts(section, ".rodata");
 }
 
+/* libbpf tells the host's stderr what it finds wrong; a library must not. */
+static struct btf *quiet_btf(const Elf_Data *data)
+{
+	static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+	libbpf_print_fn_t hosts;
+	struct btf *btf;
+
+	pthread_mutex_lock(&one_at_a_time);
+	hosts = libbpf_set_print(NULL);
+	btf = btf__new(data->d_buf, (u32)data->d_size);
+	libbpf_set_print(hosts);
+	pthread_mutex_unlock(&one_at_a_time);
+	return btf;
+}
+
 static int find_sections(struct loader *l)
 {
 	Elf_Scn *scn = NULL;
@@ -101,14 +118,14 @@ static int find_sections(struct loader *l)
 			SAY(l, "maps without BTF (section \"maps\") are not supported\n");
 			return -EOPNOTSUPP;
 		} else if (!strcmp(name, ".BTF") && (data = elf_getdata(scn, NULL)) && data->d_buf) {
-			l->btf = btf__new(data->d_buf, (u32)data->d_size);
+			l->btf = quiet_btf(data);
 			if (!l->btf)
-				return -errno;
+				return -EINVAL;
 		} else if (!strcmp(name, ".BTF.ext") && (data = elf_getdata(scn, NULL)) && data->d_size >= 32) {
-			/* the header's core_relo_len, where the header is long enough to have one */
-			const u32 *head = data->d_buf;
+			u32 head[8]; /* length is the second word, core_relo_len the last */
 
-			if (head[1] >= 32 && head[7]) {
+			memcpy(head, data->d_buf, sizeof(head));
+			if (head[1] >= sizeof(head) && head[7]) {
 				SAY(l, "CO-RE relocations are not supported; load the object with `limpet load`\n");
 				return -EOPNOTSUPP;
 			}
@@ -161,10 +178,10 @@ static int map_member(struct loader *l, const struct btf_member *m, struct map_d
 		{"pinning", btf_uint, &ignored}, /* a VM's maps are its own */
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+	for (size_t i = 0; name && i < ARRAY_SIZE(rows); i++)
 		if (!strcmp(name, rows[i].name))
 			return rows[i].read(l->btf, m->type, rows[i].to) ? 0 : -EINVAL;
-	SAY(l, "map attribute \"%s\" is not supported\n", name);
+	SAY(l, "map attribute \"%s\" is not supported\n", name ? name : "?");
 	return -EOPNOTSUPP;
 }
 

@@ -108,7 +108,7 @@ static bool arg_ok(const struct vm_run *run, u8 kind, u64 value, u64 size, const
 
 bool vm_args_ok(const struct vm_run *run, u32 id, const u64 *reg)
 {
-	const struct bpf_helper_desc *d = run->prog->helper_desc ? run->prog->helper_desc(id) : NULL;
+	const struct bpf_helper_desc *d = vm_helper_desc(run->prog, id);
 	const struct vm_map *map;
 
 	if (!d)

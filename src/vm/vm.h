@@ -61,10 +61,19 @@ struct vm_program {
 	u32 helper_count;
 	vm_helper_fn *const *helpers;                           /* by number, NULL: none */
 	const struct bpf_helper_desc *(*helper_desc)(u32 id);   /* argument kinds, by number */
+	const struct bpf_helper_desc *const *helper_descs;      /* asked first; helper_count, or NULL */
 	bool trusted;     /* a verifier has proven memory safety: no run-time tests */
 	bool bounded;     /* a verifier has proven termination: no budget */
 	u32 budget;       /* back edges (and calls) a run may take; 0: VM_DEFAULT_BUDGET */
 };
+
+/* The descriptor of a helper in this program; NULL: none, arguments cannot be tested. */
+static inline const struct bpf_helper_desc *vm_helper_desc(const struct vm_program *prog, u32 id)
+{
+	if (prog->helper_descs && id < prog->helper_count && prog->helper_descs[id])
+		return prog->helper_descs[id];
+	return prog->helper_desc ? prog->helper_desc(id) : NULL;
+}
 
 #define VM_DEFAULT_BUDGET 1000000u
 #define VM_MAY_GOTO       0x800000u /* as the kernel; half the budget where there is one */

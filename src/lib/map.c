@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* The VM's maps: limpet's own types, each in shared anonymous memory instead of a session's file. */
+#include "lib/internal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* What engines may know of a map, as the agent tells it (agent/prog.c). */
+static void bind_map(struct limpet_map *m, struct vm_map *v, struct vm_region *r)
+{
+	void *direct = map_direct_value(&m->map);
+
+	*v = (struct vm_map){.handle = &m->map, .key_size = m->map.def.key_size, .value_size = m->map.def.value_size,
+			     .writable = !(m->map.def.flags & BPF_F_RDONLY_PROG),
+			     .max_entries = m->map.def.max_entries, .value_stride = m->map.value_stride,
+			     .array = m->map.def.type == BPF_MAP_TYPE_ARRAY};
+	if (direct) {
+		v->direct_value = v->elems = (u64)direct;
+		v->direct_size = m->map.def.value_size;
+	}
+	map_region(&m->map, &r->start, &r->end);
+	r->writable = v->writable;
+}
+
+static pthread_once_t owner_once = PTHREAD_ONCE_INIT;
+
+int lib_create_map(struct limpet_vm *vm, const struct map_def *def, const char *name)
+{
+	u32 index = vm->map_count;
+	struct limpet_map *m;
+	int err;
+
+	if (index == ELF_MAX_MAPS)
+		return lib_fail(vm, -E2BIG, "more than %d maps", ELF_MAX_MAPS);
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return lib_fail(vm, -ENOMEM, "no memory for map %s", name);
+	pthread_once(&owner_once, map_owner_make);
+	err = map_layout(&m->map, def);
+	if (!err) {
+		m->base = mmap(NULL, m->map.file_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		err = m->base == MAP_FAILED ? -ENOMEM : map_create(&m->map, m->base, index + 1);
+		if (err && m->base != MAP_FAILED)
+			munmap(m->base, m->map.file_size);
+	}
+	if (err) {
+		free(m);
+		return lib_fail(vm, err, "map %s: %s (type %u, key %u, value %u, entries %u, flags %#x)", name,
+			       strerror(-err), def->type, def->key_size, def->value_size, def->max_entries, def->flags);
+	}
+	strncpy(m->name, name, sizeof(m->name) - 1);
+	bind_map(m, &vm->vm_maps[index], &vm->regions[index]);
+	vm->maps[index] = m;
+	return (int)vm->map_count++;
+}
+
+void lib_free_maps(struct limpet_vm *vm)
+{
+	for (u32 i = 0; i < vm->map_count; i++) {
+		munmap(vm->maps[i]->base, vm->maps[i]->map.file_size);
+		free(vm->maps[i]);
+	}
+}
+
+LIMPET_API int limpet_vm_add_map(struct limpet_vm *vm, const struct limpet_map_definition *d)
+{
+	struct map_def def = {0};
+	const char *name = d->name ? d->name : "";
+
+	if (vm->loaded)
+		return lib_fail(vm, -EBUSY, "maps cannot be added after the load");
+	if (strlen(name) >= sizeof(vm->maps[0]->name))
+		return lib_fail(vm, -EINVAL, "the map's name is too long");
+	def.type = d->type;
+	def.key_size = d->key_size;
+	def.value_size = d->value_size;
+	def.max_entries = d->max_entries;
+	def.flags = d->flags;
+	strncpy(def.name, name, sizeof(def.name) - 1);
+	return lib_create_map(vm, &def, name);
+}
+
+LIMPET_API struct limpet_map *limpet_map_find(const struct limpet_vm *vm, const char *name)
+{
+	for (u32 i = 0; i < vm->map_count; i++)
+		if (!strcmp(vm->maps[i]->name, name))
+			return vm->maps[i];
+	return NULL;
+}
+
+LIMPET_API void limpet_map_describe(const struct limpet_map *m, struct limpet_map_definition *ret)
+{
+	*ret = (struct limpet_map_definition){.name = m->name, .type = m->map.def.type,
+					      .key_size = m->map.def.key_size, .value_size = m->map.def.value_size,
+					      .max_entries = m->map.def.max_entries, .flags = m->map.def.flags};
+}
+
+LIMPET_API int limpet_map_lookup(struct limpet_map *m, const void *key, void *ret_value)
+{
+	return map_user_lookup(&m->map, key, ret_value, 0);
+}
+
+LIMPET_API int limpet_map_update(struct limpet_map *m, const void *key, const void *value, uint64_t flags)
+{
+	return map_user_update(&m->map, key, value, flags);
+}
+
+LIMPET_API int limpet_map_delete(struct limpet_map *m, const void *key)
+{
+	return map_user_delete(&m->map, key);
+}
+
+LIMPET_API int limpet_map_lookup_and_delete(struct limpet_map *m, const void *key, void *ret_value)
+{
+	return map_user_lookup_and_delete(&m->map, key, ret_value, 0);
+}
+
+LIMPET_API int limpet_map_next_key(struct limpet_map *m, const void *key, void *ret_key)
+{
+	return map_user_next_key(&m->map, key, ret_key);
+}
+
+LIMPET_API void *limpet_map_memory(struct limpet_map *m)
+{
+	return map_direct_value(&m->map);
+}
