@@ -14,26 +14,6 @@ static bool helper_known(u32 id)
 	return d && !d->why_not && id < helper_table_size() && helper_table[id];
 }
 
-static void bind_map(struct vm_map *v, struct vm_region *r, struct agent_map *m)
-{
-	void *direct = map_direct_value(&m->map);
-
-	v->handle = &m->map;
-	v->key_size = m->map.def.key_size;
-	v->value_size = m->map.def.value_size;
-	v->writable = m->map.writable;
-	v->max_entries = m->map.def.max_entries;
-	v->value_stride = m->map.value_stride;
-	v->array = m->map.def.type == BPF_MAP_TYPE_ARRAY;
-	if (direct) {
-		v->direct_value = (u64)direct;
-		v->direct_size = m->map.def.value_size;
-		v->elems = (u64)direct;
-	}
-	map_region(&m->map, &r->start, &r->end);
-	r->writable = m->map.writable;
-}
-
 static int bind_maps(struct agent_prog *p)
 {
 	u32 n = p->map_count;
@@ -50,7 +30,7 @@ static int bind_maps(struct agent_prog *p)
 			return -ENOENT;
 		m->refs++;
 		p->map_refs[i] = m;
-		bind_map(&p->vm_maps[i], &p->regions[i], m);
+		helper_bind_map(&m->map, &p->vm_maps[i], &p->regions[i]);
 	}
 	p->vm.maps = p->vm_maps;
 	p->vm.map_count = n;

@@ -25,7 +25,7 @@ struct command {
 };
 
 extern const struct command cmd_load, cmd_start, cmd_attach, cmd_detach, cmd_list, cmd_map,
-	cmd_trace, cmd_gc, cmd_version, cmd_help;
+	cmd_prog, cmd_trace, cmd_gc, cmd_version, cmd_help;
 
 /* lang.c */
 extern bool cli_chinese;
@@ -39,11 +39,11 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 struct options {
 	const char *session;
-	bool background, json, all, now;
+	bool background, json, all, now, jited;
 };
 
 /*
- * Reads leading options; `accept` has the letters this command knows (of "sbjan"). Returns the
+ * Reads leading options; `accept` has the letters this command knows (of "sbjanx"). Returns the
  * index of the first operand, or -1 with *ret_status set: the command ends with that.
  */
 int options_parse(const struct command *c, int argc, char **argv, const char *accept,

@@ -57,6 +57,7 @@ static const struct option_row {
 	const char *name;
 } option_rows[] = {
 	{'s', "--session"}, {'b', "--background"}, {'j', "--json"}, {'a', "--all"}, {'n', "--now"},
+	{'x', "--jited"},
 };
 
 static char option_letter(const char *arg, const char *accept, const char **ret_value)
@@ -116,6 +117,7 @@ int options_parse(const struct command *c, int argc, char **argv, const char *ac
 		ret->json |= letter == 'j';
 		ret->all |= letter == 'a';
 		ret->now |= letter == 'n';
+		ret->jited |= letter == 'x';
 	}
 	return i;
 }

@@ -119,4 +119,7 @@ size_t helper_wiped_size(void);
 /* Notes a thread's stack. */
 void helper_stack_note(struct helper_env *env, u64 tp, u64 start, u64 end);
 
+/* Describes an open map to the engines; ret_region is what programs may reach of it. */
+void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_region);
+
 #endif

@@ -8,23 +8,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* What engines may know of a map, as the agent tells it (agent/prog.c). */
-static void bind_map(struct limpet_map *m, struct vm_map *v, struct vm_region *r)
-{
-	void *direct = map_direct_value(&m->map);
-
-	*v = (struct vm_map){.handle = &m->map, .key_size = m->map.def.key_size, .value_size = m->map.def.value_size,
-			     .writable = !(m->map.def.flags & BPF_F_RDONLY_PROG),
-			     .max_entries = m->map.def.max_entries, .value_stride = m->map.value_stride,
-			     .array = m->map.def.type == BPF_MAP_TYPE_ARRAY};
-	if (direct) {
-		v->direct_value = v->elems = (u64)direct;
-		v->direct_size = m->map.def.value_size;
-	}
-	map_region(&m->map, &r->start, &r->end);
-	r->writable = v->writable;
-}
-
 static pthread_once_t owner_once = PTHREAD_ONCE_INIT;
 
 int lib_create_map(struct limpet_vm *vm, const struct map_def *def, const char *name)
@@ -52,7 +35,7 @@ int lib_create_map(struct limpet_vm *vm, const struct map_def *def, const char *
 			       strerror(-err), def->type, def->key_size, def->value_size, def->max_entries, def->flags);
 	}
 	strncpy(m->name, name, sizeof(m->name) - 1);
-	bind_map(m, &vm->vm_maps[index], &vm->regions[index]);
+	helper_bind_map(&m->map, &vm->vm_maps[index], &vm->regions[index]);
 	vm->maps[index] = m;
 	return (int)vm->map_count++;
 }

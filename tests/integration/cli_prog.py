@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""limpet prog: list and dump of the queue demo's programs, against clang's own view of the object.
+
+usage: cli_prog.py BUILD_DIR
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+
+from common import DEMO, LIMPET, environment, folder, main, ok, spawn, stop, wait_for
+
+WORK = folder("limpet-prog-")
+ENV = environment(os.path.join(WORK, "sessions"), "en")
+
+
+def limpet(*args, **env):
+    done = subprocess.run([LIMPET, *map(str, args)], env=dict(ENV, **env), stdin=subprocess.DEVNULL, timeout=30,
+                          capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def opcodes_by_clang():
+    """Opcode bytes of target_function_entry in the object, as llvm-objdump decodes them."""
+    text = subprocess.run(["llvm-objdump", "-d", os.path.join(DEMO, "uprobe_queue.bpf.o")], capture_output=True,
+                          text=True, check=False).stdout
+    body = re.search(r"<target_function_entry>:\n(.*?)(\n[0-9a-f]+ <(?!LBB)|\nDisassembly|\Z)", text, re.S)
+    return re.findall(r"^\s*\d+:\s+([0-9a-f]{2}) ", body[1], re.M) if body else []
+
+
+def dumps(prog):
+    status, text, err = limpet("prog", "dump", prog["id"])
+    lines = text.splitlines()
+    insns = [line for line in lines if re.match(r" *\d+: \([0-9a-f]{2}\) ", line)]
+    ok("dump shows every instruction", status == 0 and [i.split("(")[1][:2] for i in insns] == opcodes_by_clang(), text + err)
+    ok("dump begins with the function's name", bool(lines) and lines[0] == "target_function_entry:", lines[:2])
+    ok("dump shows source lines", sum(line.startswith("; ") for line in lines) > 5, text)
+    ok("dump names maps", bool(re.search(r"= map\[id:\d+\]\(events\)", text)), text)
+    ok("dump names global data", bool(re.search(r"= map\[id:\d+\]\(\S*\.rodata\)\[0\]\+\d+", text)), text)
+    ok("dump names helpers", "call bpf_map_push_elem#87" in text, text)
+    status, text, err = limpet("prog", "dump", "--json", prog["name"])
+    table = json.loads(text)
+    ok("dump by name, as JSON", status == 0 and [i["text"] for i in table] == [i.split(": ", 1)[1] for i in insns], text + err)
+    ok("JSON has source, file and line", any("source" in i and i["line"] > 0 and i["file"].endswith(".h") for i in table), text)
+
+
+def jited(prog):
+    status, text, err = limpet("prog", "dump", prog["id"], "--jited")
+    if status == 1 and ("no compiler" in err or "without Zydis" in err):
+        print(f"skip dump --jited: {err.strip()}")
+        return
+    ok("--jited shows machine code", status == 0 and "ret" in text and len(text.splitlines()) > 30, text + err)
+    ok("--jited explains what it calls", "bpf_map_push_elem" in text, text)
+    status, text, err = limpet("prog", "dump", "-x", "-j", prog["id"])
+    table = json.loads(text)
+    end = table[-1]["offset"] + len(table[-1]["bytes"]) // 2
+    ok("--jited as JSON is gapless", status == 0 and sum(len(i["bytes"]) // 2 for i in table) == end, err)
+
+
+def errors():
+    for name, args, status, say in [
+            ("no verb", ["prog"], 2, "say list or dump"),
+            ("unknown verb", ["prog", "show"], 2, "say list or dump"),
+            ("no id", ["prog", "dump"], 2, "missing"),
+            ("two ids", ["prog", "dump", "1", "2"], 2, "too many"),
+            ("unknown id", ["prog", "dump", "4711"], 1, "no program 4711"),
+            ("unknown name", ["prog", "dump", "nobody"], 1, "no program nobody"),
+            ("list with --jited", ["prog", "list", "--jited"], 2, "--jited goes with dump"),
+            ("no session", ["prog", "list", "-s", "absent"], 1, "no session")]:
+        got, out, err = limpet(*args)
+        ok(f"error: {name}", got == status and say in err and err.count("\n") == 1 and not out, (got, err, out))
+    got, out, _ = limpet("prog", "--help", LIMPET_LANG="zh")
+    ok("help in Chinese", got == 0 and "用法：limpet prog list" in out, out)
+
+
+def spoilt(prog):
+    """A damaged file is told, not followed."""
+    path = os.path.join(WORK, "sessions/default", f"bpf-prog.{prog['id']}")
+    with open(path, "r+b") as f:
+        data = f.read(4096)
+        f.seek(56)
+        f.write(b"\xff" * 8)  # counts
+        f.flush()
+        status, out, err = limpet("prog", "dump", prog["id"])
+        ok("a damaged program is refused", status == 1 and "damaged" in err, (status, out, err))
+        f.seek(0)
+        f.write(data)
+    ok("restored, it is shown again", limpet("prog", "dump", prog["id"])[0] == 0)
+
+
+def programs():
+    """Of the demo's tool, once it runs."""
+    status, text, _ = limpet("prog", "list", "--json")
+    progs = json.loads(text) if status == 0 else []
+    return progs if len(progs) == 2 else None
+
+
+def prog_commands():
+    tool = spawn([LIMPET, "load", os.path.join(DEMO, "uprobe_queue")], ENV)
+    wait_for(programs)
+    progs = programs() or []
+    ok("list --json has both programs", sorted(p["name"] for p in progs) == ["secondary_funct", "target_function"], progs)
+    prog = next(p for p in progs if p["name"] == "target_function")
+    ok("list says what it is", prog["type"] == "kprobe" and prog["gpl_compatible"] and len(prog["map_ids"]) >= 2, prog)
+    status, text, _ = limpet("prog", "list")
+    ok("list in bpftool's form", status == 0 and f"{prog['id']}: kprobe  name target_function  tag {prog['tag']}  gpl" in text,
+       text)
+    dumps(prog)
+    jited(prog)
+    errors()
+    spoilt(prog)
+    stop(tool)
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_commands))
