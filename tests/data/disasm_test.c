@@ -8,39 +8,13 @@
  */
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 #include "bpf/disasm.h"
+#include "cases.h"
 
-#define MAX_INSNS 70000
-#define LOG_SIZE  (4 << 20)
+#define LOG_SIZE (4 << 20)
 
-static struct bpf_insn insns[MAX_INSNS];
-static u32 insn_count;
-static char flags[64], name[256];
-
-/* Reads the next case into the variables above. */
-static bool next_case(FILE *f)
-{
-	static char *line;
-	static size_t cap;
-	char *rest, *field;
-	unsigned int byte;
-	u32 n = 0;
-
-	if (getline(&line, &cap, f) <= 0)
-		return false;
-	rest = line;
-	snprintf(name, sizeof(name), "%s", strsep(&rest, "\t"));
-	snprintf(flags, sizeof(flags), "%s", strsep(&rest, "\t"));
-	strsep(&rest, "\t");
-	for (field = strsep(&rest, "\t"); sscanf(field, "%2x", &byte) == 1; field += 2)
-		((u8 *)insns)[n++] = (u8)byte;
-	insn_count = n / 8;
-	return true;
-}
+static struct data_case now;
 
 static u32 text_of(const struct bpf_insn *in, u32 count, u32 at, char *ret, size_t size)
 {
@@ -53,34 +27,13 @@ static void print_all(FILE *f)
 {
 	char text[128];
 
-	while (next_case(f)) {
-		printf("%s\n", name);
-		for (u32 i = 0; i < insn_count;) {
-			i += text_of(insns, insn_count, i, text, sizeof(text));
+	while (case_next(f, &now)) {
+		printf("%s\n", now.name);
+		for (u32 i = 0; i < now.insn_count;) {
+			i += text_of(now.insns, now.insn_count, i, text, sizeof(text));
 			printf("\t%s\n", text);
 		}
 	}
-}
-
-/* What a form of instruction is: opcode, which atomic, whether and which way fields are used. */
-static u32 form(const struct bpf_insn *in)
-{
-	u32 special = in->code >= 0xc0 && (in->code & 7) == BPF_STX ? (u32)in->imm : (in->code & 0xf7) == 0xd4 ? (u32)in->imm : 0;
-
-	return (in->code | special << 8 | (u32)(in->off < 0) << 20 | (u32)(in->off > 0) << 21 | (u32)(in->imm < 0) << 22 |
-		((in->code & 7) == BPF_ALU64 || (in->code & 7) == BPF_ALU ? (u32)in->off << 23 : 0)) % 7919;
-}
-
-static bool has_new_form(void)
-{
-	static bool seen[7919];
-	bool fresh = false;
-
-	for (u32 i = 0; i < insn_count; i++) {
-		fresh |= !seen[form(&insns[i])];
-		seen[form(&insns[i])] = true;
-	}
-	return fresh;
 }
 
 #define INSN(c, d, s, o, i) ((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
@@ -96,8 +49,8 @@ static u32 frame(struct bpf_insn *out, int map)
 	};
 
 	memcpy(out, head, sizeof(head));
-	memcpy(out + sizeof(head) / sizeof(*out), insns, insn_count * sizeof(*out));
-	return (u32)(sizeof(head) / sizeof(*out)) + insn_count;
+	memcpy(out + sizeof(head) / sizeof(*out), now.insns, now.insn_count * sizeof(*out));
+	return (u32)(sizeof(head) / sizeof(*out)) + now.insn_count;
 }
 
 /* Compares one log line; false when it is an instruction and the text differs. */
@@ -120,13 +73,13 @@ static bool compare_line(char *line, const struct bpf_insn *in, u32 count, u32 *
 	++*compared;
 	if (!strcmp(text, end))
 		return true;
-	printf("# %s: insn %lu: limpet \"%s\", kernel \"%s\"\n", name, at, text, end);
+	printf("# %s: insn %lu: limpet \"%s\", kernel \"%s\"\n", now.name, at, text, end);
 	return false;
 }
 
 static int against_kernel(FILE *f)
 {
-	static struct bpf_insn program[MAX_INSNS + 16];
+	static struct bpf_insn program[CASE_MAX_INSNS + 16];
 	char *log = malloc(LOG_SIZE), *rest, *line;
 	LIBBPF_OPTS(bpf_prog_load_opts, load, .log_buf = log, .log_size = LOG_SIZE, .log_level = 2);
 	int map = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, 4, 8 + 256, 1, NULL), fd;
@@ -134,13 +87,13 @@ static int against_kernel(FILE *f)
 
 	if (map < 0)
 		return printf("skip disasm against the kernel: bpf(2) is not allowed here\n"), 0;
-	while (next_case(f)) {
-		if (strcmp(flags, "-") || insn_count > 500 || !has_new_form())
+	while (case_next(f, &now)) {
+		if (strcmp(now.flags, "-") || now.insn_count > 500 || !case_is_new(&now))
 			continue;
 		count = frame(program, map);
 		fd = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, NULL, "GPL", program, count, &load);
 		if (fd < 0) {
-			printf("# %s is refused: %s\n", name, strerror(errno));
+			printf("# %s is refused: %s\n", now.name, strerror(errno));
 			failed++;
 			continue;
 		}
