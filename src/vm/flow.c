@@ -333,7 +333,7 @@ static void forward(struct flow_pass *p)
 
 static bool takes_callback(const struct vm_program *prog, u32 id)
 {
-	const struct bpf_helper_desc *d = prog->helper_desc ? prog->helper_desc(id) : NULL;
+	const struct bpf_helper_desc *d = vm_helper_desc(prog, id);
 
 	for (u32 i = 0; d && i < 5; i++)
 		if (d->arg[i] == ARG_CALLBACK)

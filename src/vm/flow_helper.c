@@ -151,7 +151,7 @@ struct flow_val flow_helper(struct flow_pass *p, u32 at)
 
 	fi->lookup = 0;
 	fi->mark &= (u8)~FLOW_ARGS_OK;
-	c.desc = prog->helper_desc ? prog->helper_desc(id) : NULL;
+	c.desc = vm_helper_desc(prog, id);
 	if (!c.desc) {
 		flow_clear_slots(&p->now);
 		fi->mark |= prog->trusted ? FLOW_ARGS_OK : 0;

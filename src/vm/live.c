@@ -11,7 +11,7 @@
 
 static u16 helper_reads(const struct vm_program *prog, u32 id)
 {
-	const struct bpf_helper_desc *d = prog->helper_desc ? prog->helper_desc(id) : NULL;
+	const struct bpf_helper_desc *d = vm_helper_desc(prog, id);
 	u16 mask = 0;
 
 	if (!d)

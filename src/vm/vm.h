@@ -67,10 +67,16 @@ struct vm_program {
 	u32 budget;       /* back edges (and calls) a run may take; 0: VM_DEFAULT_BUDGET */
 };
 
+/* True when the program's own helper has that number: it need not do what the kernel's does. */
+static inline bool vm_helper_is_own(const struct vm_program *prog, u32 id)
+{
+	return prog->helper_descs && id < prog->helper_count && prog->helper_descs[id];
+}
+
 /* The descriptor of a helper in this program; NULL: none, arguments cannot be tested. */
 static inline const struct bpf_helper_desc *vm_helper_desc(const struct vm_program *prog, u32 id)
 {
-	if (prog->helper_descs && id < prog->helper_count && prog->helper_descs[id])
+	if (vm_helper_is_own(prog, id))
 		return prog->helper_descs[id];
 	return prog->helper_desc ? prog->helper_desc(id) : NULL;
 }

@@ -66,8 +66,8 @@ bool jit_inline_helper(struct jit *j)
 	u32 id = (u32)j->in->imm;
 	const struct bpf_helper_desc *d;
 
-	if (id >= ARRAY_SIZE(inliners) || !inliners[id].emit || !j->prog->helper_desc)
+	if (id >= ARRAY_SIZE(inliners) || !inliners[id].emit || vm_helper_is_own(j->prog, id))
 		return false;
-	d = j->prog->helper_desc(id);
+	d = vm_helper_desc(j->prog, id);
 	return d && d->name && !strcmp(d->name, inliners[id].name) && inliners[id].emit(j);
 }

@@ -287,7 +287,7 @@ TEST(objects_that_are_refused)
 	CHECK_EQ(limpet_vm_load_file(vm, object("sample.bpf.o"), "absent"), -ENOENT);
 	CHECK_STR(limpet_vm_message(vm), "no function absent");
 	CHECK_EQ(limpet_vm_load_file(vm, object("sample.bpf.o"), "no_helper"), -EINVAL);
-	CHECK(strstr(limpet_vm_message(vm), "there is no helper 42"));
+	CHECK(strstr(limpet_vm_message(vm), "there is no helper 60000"));
 	CHECK_EQ(limpet_vm_load_file(vm, object("core.bpf.o"), NULL), -EOPNOTSUPP);
 	CHECK(strstr(limpet_vm_message(vm), "CO-RE"));
 	CHECK_EQ(limpet_vm_load_file(vm, "/proc/self/exe", NULL), -EINVAL);
