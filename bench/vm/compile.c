@@ -21,20 +21,27 @@
 
 static const u32 sizes[COMPILE_SIZES] = {100, 1000, MAX_INSNS};
 
-#define INSN(c, d, s, o, i) ((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
+#define INSN(c, d, s, o, i)                                                                        \
+	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
 
 static void make_program(struct bpf_insn *out, u32 n)
 {
 	const struct bpf_insn body[] = {
-		INSN(BPF_STX | BPF_MEM | BPF_DW, 10, 3, -16, 0), INSN(BPF_ALU64 | BPF_ADD | BPF_X, 3, 4, 0, 0),
-		INSN(BPF_ALU64 | BPF_LSH | BPF_K, 4, 0, 0, 3), INSN(BPF_ALU | BPF_XOR | BPF_X, 5, 3, 0, 0),
-		INSN(BPF_JMP | BPF_JGT | BPF_K, 5, 0, 1, 17), INSN(BPF_ALU64 | BPF_MUL | BPF_K, 4, 0, 0, 12345),
-		INSN(BPF_LDX | BPF_MEM | BPF_DW, 0, 10, -16, 0), INSN(BPF_ALU64 | BPF_AND | BPF_K, 3, 0, 0, 0xffff),
-		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 4, 3, 0, 0), INSN(BPF_ALU | BPF_SUB | BPF_K, 4, 0, 0, 7),
+		INSN(BPF_STX | BPF_MEM | BPF_DW, 10, 3, -16, 0),
+		INSN(BPF_ALU64 | BPF_ADD | BPF_X, 3, 4, 0, 0),
+		INSN(BPF_ALU64 | BPF_LSH | BPF_K, 4, 0, 0, 3),
+		INSN(BPF_ALU | BPF_XOR | BPF_X, 5, 3, 0, 0),
+		INSN(BPF_JMP | BPF_JGT | BPF_K, 5, 0, 1, 17),
+		INSN(BPF_ALU64 | BPF_MUL | BPF_K, 4, 0, 0, 12345),
+		INSN(BPF_LDX | BPF_MEM | BPF_DW, 0, 10, -16, 0),
+		INSN(BPF_ALU64 | BPF_AND | BPF_K, 3, 0, 0, 0xffff),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 4, 3, 0, 0),
+		INSN(BPF_ALU | BPF_SUB | BPF_K, 4, 0, 0, 7),
 	};
 
 	for (u32 i = 0; i < n; i++)
-		out[i] = i < 6 ? INSN(BPF_ALU64 | BPF_MOV | BPF_K, (u8)i, 0, 0, (s32)i) : body[i % ARRAY_SIZE(body)];
+		out[i] = i < 6 ? INSN(BPF_ALU64 | BPF_MOV | BPF_K, (u8)i, 0, 0, (s32)i)
+			       : body[i % ARRAY_SIZE(body)];
 	out[n - 2] = INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
 	out[n - 1] = INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
@@ -52,7 +59,8 @@ static double time_check(const struct bpf_insn *insns, u32 n)
 
 static double time_jit(const struct bpf_insn *insns, u32 n)
 {
-	struct vm_program prog = {.insns = insns, .insn_count = n, .ctx_size = 64, .trusted = true, .bounded = true};
+	struct vm_program prog = {
+		.insns = insns, .insn_count = n, .ctx_size = 64, .trusted = true, .bounded = true};
 	size_t room = vm_jit_scratch(&prog);
 	static u8 code[MAX_INSNS * 64];
 	void *scratch = malloc(room + 8);
@@ -86,7 +94,8 @@ static double time_kernel(const struct bpf_insn *insns, u32 n)
 
 void compile_measure(struct compile_result ret[COMPILE_SIZES], u32 rounds)
 {
-	static double check[COMPILE_SIZES][MAX_ROUNDS], jit[COMPILE_SIZES][MAX_ROUNDS], kernel[COMPILE_SIZES][MAX_ROUNDS];
+	static double check[COMPILE_SIZES][MAX_ROUNDS], jit[COMPILE_SIZES][MAX_ROUNDS],
+		kernel[COMPILE_SIZES][MAX_ROUNDS];
 	static struct bpf_insn insns[MAX_INSNS];
 
 	for (u32 r = 0; r < rounds; r++)
@@ -97,9 +106,13 @@ void compile_measure(struct compile_result ret[COMPILE_SIZES], u32 rounds)
 			kernel[i][r] = time_kernel(insns, sizes[i]);
 		}
 	for (u32 i = 0; i < COMPILE_SIZES; i++)
-		ret[i] = (struct compile_result){
-			sizes[i], median(check[i], rounds), median(jit[i], rounds), median(kernel[i], rounds),
-			minimum(check[i], rounds), minimum(jit[i], rounds), minimum(kernel[i], rounds)};
+		ret[i] = (struct compile_result){sizes[i],
+						 median(check[i], rounds),
+						 median(jit[i], rounds),
+						 median(kernel[i], rounds),
+						 minimum(check[i], rounds),
+						 minimum(jit[i], rounds),
+						 minimum(kernel[i], rounds)};
 }
 
 /* Fixed cost and slope of the line through the two longer programs. */
@@ -108,17 +121,19 @@ static void print_line(const char *name, double at_1000, double at_4000)
 	double slope = (at_4000 - at_1000) / (sizes[2] - sizes[1]);
 
 	if (at_1000)
-		printf("  %-12s %8.1f us + %6.1f ns an instruction\n", name, (at_1000 - slope * sizes[1]) / 1000, slope);
+		printf("  %-12s %8.1f us + %6.1f ns an instruction\n", name,
+		       (at_1000 - slope * sizes[1]) / 1000, slope);
 }
 
 void compile_print(const struct compile_result *r, u32 n)
 {
-	printf("\ncompiling, ns an instruction (median / minimum)\n  %-12s %18s %18s %18s\n", "instructions", "check", "jit",
-	       "kernel load");
+	printf("\ncompiling, ns an instruction (median / minimum)\n  %-12s %18s %18s %18s\n",
+	       "instructions", "check", "jit", "kernel load");
 	for (u32 i = 0; i < n; i++)
-		printf("  %-12u %8.1f /%8.1f %8.1f /%8.1f %8.1f /%8.1f\n", r[i].insns, r[i].check / r[i].insns,
-		       r[i].check_min / r[i].insns, r[i].jit / r[i].insns, r[i].jit_min / r[i].insns,
-		       r[i].kernel / r[i].insns, r[i].kernel_min / r[i].insns);
+		printf("  %-12u %8.1f /%8.1f %8.1f /%8.1f %8.1f /%8.1f\n", r[i].insns,
+		       r[i].check / r[i].insns, r[i].check_min / r[i].insns, r[i].jit / r[i].insns,
+		       r[i].jit_min / r[i].insns, r[i].kernel / r[i].insns,
+		       r[i].kernel_min / r[i].insns);
 	print_line("check", r[1].check, r[2].check);
 	print_line("jit", r[1].jit, r[2].jit);
 }

@@ -51,7 +51,8 @@ static double run_kernel(struct subject *s, u64 runs, u32 *ret_value)
 	return (double)opts.duration * (double)runs;
 }
 
-static double run_code(const struct vm_program *prog, const struct engine_code *code, u64 runs, u32 *ret_value)
+static double run_code(const struct vm_program *prog, const struct engine_code *code, u64 runs,
+		       u32 *ret_value)
 {
 	static u8 ctx[64];
 	struct vm_run run = {.prog = prog, .ctx = ctx};
@@ -97,11 +98,14 @@ static double run_interp_held(struct subject *s, u64 runs, u32 *ret_value)
 
 const struct engine_row engine_rows[ROWS] = {
 	[ROW_NATIVE] = {"native", "gcc -O2, called through a pointer", always, run_native},
-	[ROW_KERNEL] = {"kernel", "the kernel's JIT, by BPF_PROG_TEST_RUN", kernel_there, run_kernel},
+	[ROW_KERNEL] = {"kernel", "the kernel's JIT, by BPF_PROG_TEST_RUN", kernel_there,
+			run_kernel},
 	[ROW_JIT] = {"jit", "limpet's JIT, safety and termination proven", jit_there, run_jit},
-	[ROW_JIT_HELD] = {"jit-held", "limpet's JIT with run-time tests and budget", jit_there, run_jit_held},
+	[ROW_JIT_HELD] = {"jit-held", "limpet's JIT with run-time tests and budget", jit_there,
+			  run_jit_held},
 	[ROW_INTERP] = {"interp", "limpet's interpreter, proven", always, run_interp},
-	[ROW_INTERP_HELD] = {"interp-held", "limpet's interpreter with tests and budget", always, run_interp_held},
+	[ROW_INTERP_HELD] = {"interp-held", "limpet's interpreter with tests and budget", always,
+			     run_interp_held},
 };
 
 static void *read_file(const char *path, size_t *ret_size)
@@ -126,10 +130,16 @@ static bool bind_maps(struct subject *s)
 			return false;
 		if (m->data)
 			memcpy(value, m->data, m->data_size);
-		s->maps[i] = (struct vm_map){.handle = value, .direct_value = (u64)value, .direct_size = m->def.value_size,
-					     .key_size = 4, .value_size = m->def.value_size, .array = true,
-					     .writable = true, .elems = (u64)value,
-					     .value_stride = ALIGN_UP(m->def.value_size, 8u), .max_entries = 1};
+		s->maps[i] = (struct vm_map){.handle = value,
+					     .direct_value = (u64)value,
+					     .direct_size = m->def.value_size,
+					     .key_size = 4,
+					     .value_size = m->def.value_size,
+					     .array = true,
+					     .writable = true,
+					     .elems = (u64)value,
+					     .value_stride = ALIGN_UP(m->def.value_size, 8u),
+					     .max_entries = 1};
 	}
 	return true;
 }
@@ -151,8 +161,11 @@ static bool load_limpet(struct subject *s, const char *path)
 		fprintf(stderr, "vm_bench: %s: %s %s\n", path, strerror(-err), text);
 		return false;
 	}
-	s->held = (struct vm_program){.insns = s->elf.insns, .insn_count = s->elf.insn_count, .maps = s->maps,
-				      .map_count = s->elf.map_count, .ctx_size = 64};
+	s->held = (struct vm_program){.insns = s->elf.insns,
+				      .insn_count = s->elf.insn_count,
+				      .maps = s->maps,
+				      .map_count = s->elf.map_count,
+				      .ctx_size = 64};
 	s->proven = s->held;
 	s->proven.trusted = s->proven.bounded = true;
 	err = engine_compile(&s->proven, &s->proven_code);

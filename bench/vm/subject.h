@@ -11,7 +11,7 @@ struct subject {
 	int (*native)(void *ctx);
 	struct elf_program elf;
 	struct vm_map maps[ELF_MAX_MAPS];
-	struct vm_program proven, held;        /* trusted and bounded; tested and with a budget */
+	struct vm_program proven, held; /* trusted and bounded; tested and with a budget */
 	struct engine_code proven_code, held_code;
 	struct bpf_object *kernel;
 	int kernel_fd; /* < 0: not available */

@@ -22,7 +22,8 @@
 #define BATCH_NS   300000.0
 
 #define X(program) extern int program(void *ctx);
-#define PROGRAMS X(empty) X(arith) X(copycmp) X(sieve) X(branches) X(siphash) X(sort) X(matmul) X(checksum)
+#define PROGRAMS                                                                                   \
+	X(empty) X(arith) X(copycmp) X(sieve) X(branches) X(siphash) X(sort) X(matmul) X(checksum)
 PROGRAMS
 #undef X
 #define X(program) {.name = #program, .native = program},
@@ -76,8 +77,8 @@ static bool calibrate(u32 s)
 		if (e == ROW_NATIVE)
 			want = got;
 		if (got != want) {
-			fprintf(stderr, "vm_bench: %s by %s gives %u, native code %u\n", subjects[s].name,
-				engine_rows[e].name, got, want);
+			fprintf(stderr, "vm_bench: %s by %s gives %u, native code %u\n",
+				subjects[s].name, engine_rows[e].name, got, want);
 			return false;
 		}
 	}
@@ -92,8 +93,10 @@ static void measure(void)
 		for (u32 s = 0; s < SUBJECTS; s++)
 			for (u32 e = 0; e < ROWS; e++)
 				if (batch[s][e])
-					samples[s][e][r] = engine_rows[e].run(&subjects[s], batch[s][e], &ignored) /
-							   (double)batch[s][e];
+					samples[s][e][r] =
+						engine_rows[e].run(&subjects[s], batch[s][e],
+								   &ignored) /
+						(double)batch[s][e];
 }
 
 /* Net nanoseconds of one engine, by round. */
@@ -139,7 +142,8 @@ static struct result geometric_mean(u32 e)
 		log_least += log(r.least_ratio);
 		n++;
 	}
-	return n ? (struct result){0, 0, exp(log_ratio / n), exp(log_least / n)} : (struct result){0};
+	return n ? (struct result){0, 0, exp(log_ratio / n), exp(log_least / n)}
+		 : (struct result){0};
 }
 
 static void print_ratio(struct result r)
@@ -152,7 +156,8 @@ static void print_ratio(struct result r)
 
 static void print_tables(void)
 {
-	printf("multiple of native (median of %u rounds / of the minima)\n%-10s %9s", rounds, "program", "native ns");
+	printf("multiple of native (median of %u rounds / of the minima)\n%-10s %9s", rounds,
+	       "program", "native ns");
 	for (u32 e = 1; e < ROWS; e++)
 		printf(" %15s", engine_rows[e].name);
 	for (u32 s = 1; s < SUBJECTS; s++) {
@@ -168,7 +173,8 @@ static void print_tables(void)
 		struct result r = result_of(0, e);
 
 		if (r.ratio)
-			printf("  %-12s %7.2f /%7.2f   %s\n", engine_rows[e].name, r.ns, r.least, engine_rows[e].what);
+			printf("  %-12s %7.2f /%7.2f   %s\n", engine_rows[e].name, r.ns, r.least,
+			       engine_rows[e].what);
 	}
 }
 
@@ -204,7 +210,8 @@ static void print_json(const struct compile_result *compile, u32 n)
 			if (r.ratio)
 				json_object_object_add(o, engine_rows[e].name, result_json(r));
 		}
-		json_object_object_add(s < SUBJECTS ? programs : all, s < SUBJECTS ? subjects[s].name : "geometric_mean", o);
+		json_object_object_add(s < SUBJECTS ? programs : all,
+				       s < SUBJECTS ? subjects[s].name : "geometric_mean", o);
 	}
 	json_object_object_add(all, "programs", programs);
 	json_object_object_add(all, "compile", compile_json(compile, n));

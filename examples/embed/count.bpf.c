@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The program that embed.c runs: sums the sizes of large packets by port, asks its host about others. */
+/* The program that embed.c runs: sums the sizes of large packets by port, asks its host about
+ * others. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "packet.h"

@@ -11,19 +11,24 @@ struct disasm {
 };
 
 static const char *const operators[16] = {
-	[BPF_ADD >> 4] = "+=", [BPF_SUB >> 4] = "-=", [BPF_MUL >> 4] = "*=",  [BPF_DIV >> 4] = "/=",
-	[BPF_OR >> 4] = "|=",  [BPF_AND >> 4] = "&=", [BPF_LSH >> 4] = "<<=", [BPF_RSH >> 4] = ">>=",
-	[BPF_MOD >> 4] = "%=", [BPF_XOR >> 4] = "^=", [BPF_MOV >> 4] = "=",   [BPF_ARSH >> 4] = "s>>=",
+	[BPF_ADD >> 4] = "+=",  [BPF_SUB >> 4] = "-=",  [BPF_MUL >> 4] = "*=",
+	[BPF_DIV >> 4] = "/=",  [BPF_OR >> 4] = "|=",   [BPF_AND >> 4] = "&=",
+	[BPF_LSH >> 4] = "<<=", [BPF_RSH >> 4] = ">>=", [BPF_MOD >> 4] = "%=",
+	[BPF_XOR >> 4] = "^=",  [BPF_MOV >> 4] = "=",   [BPF_ARSH >> 4] = "s>>=",
 };
 
 static const char *const conditions[16] = {
-	[BPF_JEQ >> 4] = "==", [BPF_JGT >> 4] = ">",   [BPF_JGE >> 4] = ">=",  [BPF_JSET >> 4] = "&",
-	[BPF_JNE >> 4] = "!=", [BPF_JSGT >> 4] = "s>", [BPF_JSGE >> 4] = "s>=", [BPF_JLT >> 4] = "<",
-	[BPF_JLE >> 4] = "<=", [BPF_JSLT >> 4] = "s<", [BPF_JSLE >> 4] = "s<=",
+	[BPF_JEQ >> 4] = "==",   [BPF_JGT >> 4] = ">",    [BPF_JGE >> 4] = ">=",
+	[BPF_JSET >> 4] = "&",   [BPF_JNE >> 4] = "!=",   [BPF_JSGT >> 4] = "s>",
+	[BPF_JSGE >> 4] = "s>=", [BPF_JLT >> 4] = "<",    [BPF_JLE >> 4] = "<=",
+	[BPF_JSLT >> 4] = "s<",  [BPF_JSLE >> 4] = "s<=",
 };
 
 static const char *const atomics[16] = {
-	[BPF_ADD >> 4] = "add", [BPF_OR >> 4] = "or", [BPF_AND >> 4] = "and", [BPF_XOR >> 4] = "xor",
+	[BPF_ADD >> 4] = "add",
+	[BPF_OR >> 4] = "or",
+	[BPF_AND >> 4] = "and",
+	[BPF_XOR >> 4] = "xor",
 };
 
 static const char *size_text(u8 code)
@@ -42,12 +47,16 @@ static void bug(const struct disasm *d)
 static void put_alu(const struct disasm *d)
 {
 	const struct bpf_insn *in = d->in;
-	bool wide = BPF_CLASS_OF(in) == BPF_ALU64, divides = BPF_OP_OF(in) == BPF_DIV || BPF_OP_OF(in) == BPF_MOD;
+	bool wide = BPF_CLASS_OF(in) == BPF_ALU64,
+	     divides = BPF_OP_OF(in) == BPF_DIV || BPF_OP_OF(in) == BPF_MOD;
 	const char *op = operators[BPF_OP_OF(in) >> 4];
 	char r = wide ? 'r' : 'w';
 
 	if (BPF_OP_OF(in) == BPF_END) {
-		bpf_log(d->out, "r%d = %s%d r%d", in->dst_reg, wide ? "bswap" : in->code & BPF_TO_BE ? "be" : "le",
+		bpf_log(d->out, "r%d = %s%d r%d", in->dst_reg,
+			wide                   ? "bswap"
+			: in->code & BPF_TO_BE ? "be"
+					       : "le",
 			in->imm, in->dst_reg);
 	} else if (BPF_OP_OF(in) == BPF_NEG) {
 		bpf_log(d->out, "%c%d = -%c%d", r, in->dst_reg, r, in->dst_reg);
@@ -89,7 +98,8 @@ static void put_atomic(const struct disasm *d)
 		put_place(d, in->dst_reg);
 		bpf_log(d->out, ", r0, r%d)", in->src_reg);
 	} else if (in->imm == BPF_XCHG || (name && (in->imm & 15) == BPF_FETCH)) {
-		bpf_log(d->out, "r%d = atomic%s_%s%s(", in->src_reg, width, name ? "fetch_" : "", name ? name : "xchg");
+		bpf_log(d->out, "r%d = atomic%s_%s%s(", in->src_reg, width, name ? "fetch_" : "",
+			name ? name : "xchg");
 		put_place(d, in->dst_reg);
 		bpf_log(d->out, ", r%d)", in->src_reg);
 	} else if (name && !(in->imm & 15)) {
@@ -147,7 +157,8 @@ static void put_wide(const struct disasm *d)
 	if ((in->code & 0xe0) == BPF_ABS) {
 		bpf_log(d->out, "r0 = *(%s *)skb[%d]", size_text(in->code), in->imm);
 	} else if ((in->code & 0xe0) == BPF_IND) {
-		bpf_log(d->out, "r0 = *(%s *)skb[r%d + %d]", size_text(in->code), in->src_reg, in->imm);
+		bpf_log(d->out, "r0 = *(%s *)skb[r%d + %d]", size_text(in->code), in->src_reg,
+			in->imm);
 	} else if (in->code != (BPF_LD | BPF_IMM | BPF_DW) || !d->second) {
 		bug(d);
 	} else {
@@ -168,7 +179,8 @@ static void put_call(const struct disasm *d)
 	if (d->in->src_reg == BPF_PSEUDO_CALL)
 		bpf_log(d->out, "call pc%+d", d->in->imm);
 	else
-		bpf_log(d->out, "call %s%s#%d", h ? "bpf_" : "", h ? h->name : "unknown", d->in->imm);
+		bpf_log(d->out, "call %s%s#%d", h ? "bpf_" : "", h ? h->name : "unknown",
+			d->in->imm);
 }
 
 static void put_jump(const struct disasm *d)
@@ -179,9 +191,11 @@ static void put_jump(const struct disasm *d)
 	char r = wide ? 'r' : 'w';
 
 	if (condition && in->code & BPF_X)
-		bpf_log(d->out, "if %c%d %s %c%d goto pc%+d", r, in->dst_reg, condition, r, in->src_reg, in->off);
+		bpf_log(d->out, "if %c%d %s %c%d goto pc%+d", r, in->dst_reg, condition, r,
+			in->src_reg, in->off);
 	else if (condition)
-		bpf_log(d->out, "if %c%d %s 0x%x goto pc%+d", r, in->dst_reg, condition, in->imm, in->off);
+		bpf_log(d->out, "if %c%d %s 0x%x goto pc%+d", r, in->dst_reg, condition, in->imm,
+			in->off);
 	else if (in->code == (BPF_JMP | BPF_CALL))
 		put_call(d);
 	else if (in->code == (BPF_JMP | BPF_EXIT))
@@ -197,12 +211,12 @@ static void put_jump(const struct disasm *d)
 }
 
 static void (*const classes[8])(const struct disasm *d) = {
-	[BPF_LD] = put_wide,  [BPF_LDX] = put_load, [BPF_ST] = put_store,   [BPF_STX] = put_store,
-	[BPF_ALU] = put_alu,  [BPF_JMP] = put_jump, [BPF_JMP32] = put_jump, [BPF_ALU64] = put_alu,
+	[BPF_LD] = put_wide, [BPF_LDX] = put_load, [BPF_ST] = put_store,   [BPF_STX] = put_store,
+	[BPF_ALU] = put_alu, [BPF_JMP] = put_jump, [BPF_JMP32] = put_jump, [BPF_ALU64] = put_alu,
 };
 
-u32 bpf_disasm(const struct bpf_insn *insns, u32 count, u32 at, const struct bpf_disasm_names *names,
-	       struct bpf_log *out)
+u32 bpf_disasm(const struct bpf_insn *insns, u32 count, u32 at,
+	       const struct bpf_disasm_names *names, struct bpf_log *out)
 {
 	const struct disasm d = {&insns[at], at + 1 < count, names, out};
 

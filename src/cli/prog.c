@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * limpet prog: lists a session's programs and shows their code, in bpftool's forms. A program file is
- * copied first and only the copy is looked at: the session may be changed by others meanwhile.
+ * limpet prog: lists a session's programs and shows their code, in bpftool's forms. A program file
+ * is copied first and only the copy is looked at: the session may be changed by others meanwhile.
  */
 #include "cli/prog.h"
 
@@ -21,8 +21,10 @@
 #define MANY 4096
 
 static const char *const types[] = {
-	[BPF_PROG_TYPE_SOCKET_FILTER] = "socket_filter",   [BPF_PROG_TYPE_KPROBE] = "kprobe",
-	[BPF_PROG_TYPE_TRACEPOINT] = "tracepoint",         [BPF_PROG_TYPE_PERF_EVENT] = "perf_event",
+	[BPF_PROG_TYPE_SOCKET_FILTER] = "socket_filter",
+	[BPF_PROG_TYPE_KPROBE] = "kprobe",
+	[BPF_PROG_TYPE_TRACEPOINT] = "tracepoint",
+	[BPF_PROG_TYPE_PERF_EVENT] = "perf_event",
 	[BPF_PROG_TYPE_RAW_TRACEPOINT] = "raw_tracepoint",
 };
 
@@ -77,7 +79,8 @@ static void take_map_names(struct shown_prog *p)
 	p->map_names = calloc(p->head->map_count + 1, sizeof(*p->map_names));
 	for (u32 i = 0; p->map_names && i < p->head->map_count; i++) {
 		struct json_object *o = map_facts(p->store, p->map_ids[i]);
-		const char *name = o ? json_object_get_string(json_object_object_get(o, "name")) : "";
+		const char *name =
+			o ? json_object_get_string(json_object_object_get(o, "name")) : "";
 
 		prog_clean_text(name ? name : "", p->map_names[i], sizeof(*p->map_names));
 		json_object_put(o);
@@ -155,7 +158,8 @@ static struct json_object *prog_json(const struct shown_prog *p)
 	prog_clean_text(raw, text, sizeof(text));
 	json_object_object_add(o, "name", json_object_new_string(text));
 	json_object_object_add(o, "tag", json_object_new_string(tag));
-	json_object_object_add(o, "gpl_compatible", json_object_new_boolean(h->gpl_compatible != 0));
+	json_object_object_add(o, "gpl_compatible",
+			       json_object_new_boolean(h->gpl_compatible != 0));
 	json_object_object_add(o, "verified", json_object_new_boolean(h->verified != 0));
 	loaded_at(h->head.created_boot_ns, text, sizeof(text));
 	json_object_object_add(o, "loaded_at", json_object_new_string(text));
@@ -178,13 +182,17 @@ static void print_prog(struct json_object *o)
 {
 	struct json_object *maps = json_object_object_get(o, "map_ids");
 
-	printf("%s: %s  name %s  tag %s%s%s\n", get(o, "id"), get(o, "type"), get(o, "name"), get(o, "tag"),
+	printf("%s: %s  name %s  tag %s%s%s\n", get(o, "id"), get(o, "type"), get(o, "name"),
+	       get(o, "tag"),
 	       json_object_get_boolean(json_object_object_get(o, "gpl_compatible")) ? "  gpl" : "",
-	       json_object_get_boolean(json_object_object_get(o, "verified")) ? T("  verified", "  已验证") : "");
-	printf(T("\tloaded_at %s  uid %s\n\t%s instructions", "\t加载于 %s  uid %s\n\t%s 条指令"), get(o, "loaded_at"),
-	       get(o, "uid"), get(o, "instructions"));
+	       json_object_get_boolean(json_object_object_get(o, "verified"))
+		       ? T("  verified", "  已验证")
+		       : "");
+	printf(T("\tloaded_at %s  uid %s\n\t%s instructions", "\t加载于 %s  uid %s\n\t%s 条指令"),
+	       get(o, "loaded_at"), get(o, "uid"), get(o, "instructions"));
 	for (size_t i = 0; i < json_object_array_length(maps); i++)
-		printf("%s%s", i ? "," : "  map_ids ", json_object_get_string(json_object_array_get_idx(maps, i)));
+		printf("%s%s", i ? "," : "  map_ids ",
+		       json_object_get_string(json_object_array_get_idx(maps, i)));
 	if (get(o, "btf_id"))
 		printf("  btf_id %s", get(o, "btf_id"));
 	puts("");
@@ -192,7 +200,8 @@ static void print_prog(struct json_object *o)
 
 static void print_json(struct json_object *o)
 {
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
+						       JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(o);
 }
 
@@ -210,7 +219,8 @@ static int list_progs(struct store *s, bool json)
 			continue;
 		if (err) {
 			note(T("program %u is damaged; `limpet gc` removes what nobody holds",
-			       "程序 %u 已损坏；`limpet gc` 清除无人持有的对象"), ids[i]);
+			       "程序 %u 已损坏；`limpet gc` 清除无人持有的对象"),
+			     ids[i]);
 			continue;
 		}
 		json_object_array_add(all, prog_json(&p));
@@ -249,7 +259,9 @@ static const struct bpf_line_info *line_at(const struct shown_prog *p, u32 insn)
 static const char *func_at(const struct shown_prog *p, u32 insn)
 {
 	for (u32 i = 0; i < p->func_count; i++) {
-		const struct btf_type *t = p->funcs[i].insn_off == insn ? btf__type_by_id(p->btf, p->funcs[i].type_id) : NULL;
+		const struct btf_type *t = p->funcs[i].insn_off == insn
+						   ? btf__type_by_id(p->btf, p->funcs[i].type_id)
+						   : NULL;
 
 		if (t)
 			return btf__name_by_offset(p->btf, t->name_off);
@@ -297,9 +309,14 @@ static struct json_object *insn_json(const struct shown_prog *p, u32 at, const c
 	}
 	json_object_object_add(o, "text", json_object_new_string(text));
 	if (line) {
-		json_object_object_add(o, "source", json_object_new_string(btf_text(p, line->line_off, buf, sizeof(buf))));
-		json_object_object_add(o, "file", json_object_new_string(btf_text(p, line->file_name_off, buf, sizeof(buf))));
-		json_object_object_add(o, "line", json_object_new_uint64(BPF_LINE_INFO_LINE_NUM(line->line_col)));
+		json_object_object_add(
+			o, "source",
+			json_object_new_string(btf_text(p, line->line_off, buf, sizeof(buf))));
+		json_object_object_add(
+			o, "file",
+			json_object_new_string(btf_text(p, line->file_name_off, buf, sizeof(buf))));
+		json_object_object_add(
+			o, "line", json_object_new_uint64(BPF_LINE_INFO_LINE_NUM(line->line_col)));
 	}
 	return o;
 }
@@ -339,7 +356,8 @@ static int prog_find(struct store *s, const char *text, u32 *ret)
 		bool hit = number && ids[i] == strtoul(text, NULL, 10);
 
 		if (!number && !prog_open(s, ids[i], &p)) {
-			hit = !strncmp(p.head->name, text, sizeof(p.head->name)) && strlen(text) <= sizeof(p.head->name);
+			hit = !strncmp(p.head->name, text, sizeof(p.head->name)) &&
+			      strlen(text) <= sizeof(p.head->name);
 			prog_close(&p);
 		}
 		if (hit) {
@@ -348,11 +366,15 @@ static int prog_find(struct store *s, const char *text, u32 *ret)
 		}
 	}
 	if (!found)
-		return fail(EXIT_FAILED, T("there is no program %s in %s; `limpet prog list` shows them",
-					   "%2$s 中没有程序 %1$s；`limpet prog list` 列出所有程序"), text, s->path);
+		return fail(EXIT_FAILED,
+			    T("there is no program %s in %s; `limpet prog list` shows them",
+			      "%2$s 中没有程序 %1$s；`limpet prog list` 列出所有程序"),
+			    text, s->path);
 	if (found > 1)
-		return fail(EXIT_FAILED, T("%d programs are called %s; give an id from `limpet prog list`",
-					   "有 %d 个程序名为 %s；请用 `limpet prog list` 中的编号"), found, text);
+		return fail(EXIT_FAILED,
+			    T("%d programs are called %s; give an id from `limpet prog list`",
+			      "有 %d 个程序名为 %s；请用 `limpet prog list` 中的编号"),
+			    found, text);
 	return 0;
 }
 
@@ -366,8 +388,10 @@ static int dump_prog(struct store *s, const char *text, const struct options *o)
 		return status;
 	err = prog_open(s, id, &p);
 	if (err)
-		return fail(EXIT_FAILED, T("program %s cannot be read: %s; it is damaged, or gone meanwhile",
-					   "无法读取程序 %s：%s；已损坏或刚刚消失"), text, strerror(-err));
+		return fail(EXIT_FAILED,
+			    T("program %s cannot be read: %s; it is damaged, or gone meanwhile",
+			      "无法读取程序 %s：%s；已损坏或刚刚消失"),
+			    text, strerror(-err));
 	status = o->jited ? prog_print_jited(&p, o->json) : print_code(&p, o->json);
 	prog_close(&p);
 	return status;
@@ -417,16 +441,21 @@ static int run_prog(const struct command *c, int argc, char **argv)
 }
 
 const struct command cmd_prog = {
-	"prog", run_prog, {"list programs, show their code", "列出程序，显示其代码"},
+	"prog",
+	run_prog,
+	{"list programs, show their code", "列出程序，显示其代码"},
 	{"usage: limpet prog list [-s NAME] [--json]\n"
 	 "       limpet prog dump [-s NAME] [--json] [--jited] PROGRAM\n\n"
-	 "PROGRAM is an id or a name from the list. dump shows its instructions, in bpftool's form, with the\n"
-	 "source lines its BTF has; --jited shows what the compiler makes of them on this machine. That is\n"
+	 "PROGRAM is an id or a name from the list. dump shows its instructions, in bpftool's "
+	 "form, with the\n"
+	 "source lines its BTF has; --jited shows what the compiler makes of them on this machine. "
+	 "That is\n"
 	 "compiled here, to be looked at: in a target, addresses differ.\n"
 	 "  -s, --session NAME  the session to use (default: default)\n"
 	 "  -x, --jited         the machine code instead of the instructions\n"
 	 "  -j, --json          as JSON\n\n"
-	 "Exit status: 0 done, 1 failed (no session, no such program, damaged, no compiler), 2 wrong usage.\n",
+	 "Exit status: 0 done, 1 failed (no session, no such program, damaged, no compiler), 2 "
+	 "wrong usage.\n",
 	 "用法：limpet prog list [-s 名称] [--json]\n"
 	 "      limpet prog dump [-s 名称] [--json] [--jited] 程序\n\n"
 	 "“程序”是列表中的编号或名称。dump 以 bpftool 的格式显示指令，并附上 BTF 中的源代码行；\n"

@@ -82,10 +82,19 @@ static int compile(const struct shown_prog *p, struct compiled *c)
 	void *scratch;
 
 	c->prog = (struct vm_program){
-		.insns = p->insns, .insn_count = p->head->insn_count, .maps = c->vm_maps, .map_count = p->head->map_count,
-		.regions = c->regions, .region_count = p->head->map_count, .ctx_size = 21 * 8 /* struct pt_regs */,
-		.helpers = helper_table, .helper_count = helper_table_size(), .helper_desc = bpf_helper_desc,
-		.trusted = p->head->verified, .bounded = p->head->verified, .budget = p->head->budget,
+		.insns = p->insns,
+		.insn_count = p->head->insn_count,
+		.maps = c->vm_maps,
+		.map_count = p->head->map_count,
+		.regions = c->regions,
+		.region_count = p->head->map_count,
+		.ctx_size = 21 * 8 /* struct pt_regs */,
+		.helpers = helper_table,
+		.helper_count = helper_table_size(),
+		.helper_desc = bpf_helper_desc,
+		.trusted = p->head->verified,
+		.bounded = p->head->verified,
+		.budget = p->head->budget,
 	};
 	room = ALIGN_UP(vm_jit_scratch(&c->prog) + 16, 16);
 	scratch = aligned_alloc(16, room);
@@ -116,22 +125,27 @@ static void compiled_free(const struct shown_prog *p, struct compiled *c)
 }
 
 /* What an address in the code stands for; false: nothing known. */
-static bool explain(const struct shown_prog *p, const struct compiled *c, u64 address, char *ret, size_t size)
+static bool explain(const struct shown_prog *p, const struct compiled *c, u64 address, char *ret,
+		    size_t size)
 {
 	for (u32 i = 0; i < helper_table_size(); i++)
 		if (helper_table[i] && (u64)helper_table[i] == address) {
-			snprintf(ret, size, "bpf_%s", bpf_helper_desc(i) ? bpf_helper_desc(i)->name : "?");
+			snprintf(ret, size, "bpf_%s",
+				 bpf_helper_desc(i) ? bpf_helper_desc(i)->name : "?");
 			return true;
 		}
 	for (u32 i = 0; i < p->head->map_count; i++) {
 		const struct vm_map *m = &c->vm_maps[i];
 
 		if ((u64)m->handle == address) {
-			snprintf(ret, size, "map[id:%u](%s)", p->map_ids[i], p->map_names ? p->map_names[i] : "");
+			snprintf(ret, size, "map[id:%u](%s)", p->map_ids[i],
+				 p->map_names ? p->map_names[i] : "");
 			return true;
 		}
-		if (m->direct_size && address >= m->direct_value && address < m->direct_value + m->direct_size) {
-			snprintf(ret, size, "map[id:%u](%s)[0]+%llu", p->map_ids[i], p->map_names ? p->map_names[i] : "",
+		if (m->direct_size && address >= m->direct_value &&
+		    address < m->direct_value + m->direct_size) {
+			snprintf(ret, size, "map[id:%u](%s)[0]+%llu", p->map_ids[i],
+				 p->map_names ? p->map_names[i] : "",
 				 (unsigned long long)(address - m->direct_value));
 			return true;
 		}
@@ -140,14 +154,15 @@ static bool explain(const struct shown_prog *p, const struct compiled *c, u64 ad
 }
 
 /* The first operand whose address is known to us. */
-static void explain_operands(const struct shown_prog *p, const struct compiled *c, const ZydisDisassembledInstruction *in,
-			     char *ret, size_t size)
+static void explain_operands(const struct shown_prog *p, const struct compiled *c,
+			     const ZydisDisassembledInstruction *in, char *ret, size_t size)
 {
 	ret[0] = 0;
 	for (u32 i = 0; i < in->info.operand_count_visible && !ret[0]; i++) {
 		ZyanU64 address = 0;
 
-		if (ZYAN_FAILED(ZydisCalcAbsoluteAddress(&in->info, &in->operands[i], in->runtime_address, &address)) &&
+		if (ZYAN_FAILED(ZydisCalcAbsoluteAddress(&in->info, &in->operands[i],
+							 in->runtime_address, &address)) &&
 		    in->operands[i].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 			address = in->operands[i].imm.value.u;
 		if (address && explain(p, c, address, ret, size))
@@ -156,7 +171,8 @@ static void explain_operands(const struct shown_prog *p, const struct compiled *
 	}
 }
 
-static struct json_object *line_json(u64 offset, const u8 *bytes, u32 length, const char *text, const char *note_text)
+static struct json_object *line_json(u64 offset, const u8 *bytes, u32 length, const char *text,
+				     const char *note_text)
 {
 	struct json_object *o = json_object_new_object();
 	char hex[64];
@@ -180,21 +196,24 @@ static void print_code(const struct shown_prog *p, const struct compiled *c, boo
 		char means[128] = "";
 		u32 length = 1;
 
-		if (ZYAN_SUCCESS(ZydisDisassembleATT(ZYDIS_MACHINE_MODE_LONG_64, (u64)c->code + at, c->code + at,
-						     (u64)c->size - at, &in))) {
+		if (ZYAN_SUCCESS(ZydisDisassembleATT(ZYDIS_MACHINE_MODE_LONG_64, (u64)c->code + at,
+						     c->code + at, (u64)c->size - at, &in))) {
 			length = in.info.length;
 			explain_operands(p, c, &in, means, sizeof(means));
 		} else {
 			snprintf(in.text, sizeof(in.text), ".byte 0x%02x", c->code[at]);
 		}
 		if (json)
-			json_object_array_add(all, line_json(at, c->code + at, length, in.text, means));
+			json_object_array_add(all,
+					      line_json(at, c->code + at, length, in.text, means));
 		else
-			printf("%4llx: %s%s%s\n", (unsigned long long)at, in.text, means[0] ? "\t; " : "", means);
+			printf("%4llx: %s%s%s\n", (unsigned long long)at, in.text,
+			       means[0] ? "\t; " : "", means);
 		at += length;
 	}
 	if (json)
-		puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+		puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY |
+								 JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(all);
 }
 
@@ -211,11 +230,17 @@ int prog_print_jited(const struct shown_prog *p, bool json)
 		print_code(p, &c, json);
 	compiled_free(p, &c);
 	if (err == -EOPNOTSUPP)
-		return fail(EXIT_FAILED, T("program %u cannot be compiled: limpet has no compiler for this processor; targets interpret it",
-					   "无法编译程序 %u：limpet 没有用于此处理器的编译器；目标进程解释执行"), p->head->head.id);
+		return fail(EXIT_FAILED,
+			    T("program %u cannot be compiled: limpet has no compiler for this "
+			      "processor; targets interpret it",
+			      "无法编译程序 %u：limpet 没有用于此处理器的编译器；目标进程解释执行"),
+			    p->head->head.id);
 	if (err)
-		return fail(EXIT_FAILED, T("program %u cannot be compiled: %s; its file or a map of it is damaged or gone",
-					   "无法编译程序 %u：%s；其文件或某个 map 已损坏或消失"), p->head->head.id, strerror(-err));
+		return fail(EXIT_FAILED,
+			    T("program %u cannot be compiled: %s; its file or a map of it is "
+			      "damaged or gone",
+			      "无法编译程序 %u：%s；其文件或某个 map 已损坏或消失"),
+			    p->head->head.id, strerror(-err));
 	return EXIT_OK;
 }
 
@@ -223,8 +248,11 @@ int prog_print_jited(const struct shown_prog *p, bool json)
 
 int prog_print_jited(const struct shown_prog *p, bool json)
 {
-	return fail(EXIT_FAILED, T("--jited cannot be shown: this limpet was built without Zydis; install libzydis-dev and build again",
-				   "无法显示 --jited：此 limpet 构建时没有 Zydis；请安装 libzydis-dev 后重新构建"));
+	return fail(
+		EXIT_FAILED,
+		T("--jited cannot be shown: this limpet was built without Zydis; install "
+		  "libzydis-dev and build again",
+		  "无法显示 --jited：此 limpet 构建时没有 Zydis；请安装 libzydis-dev 后重新构建"));
 }
 
 #endif

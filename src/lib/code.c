@@ -62,7 +62,8 @@ static long compile_at(const struct vm_program *prog, u8 *buf, size_t size, void
 static long compile_file(struct limpet_vm *vm, u8 *buf, size_t size)
 {
 	int fd = open_memory(size);
-	void *at = fd < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	void *at =
+		fd < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
 	long len = -EACCES;
 
 	if (at != MAP_FAILED) {

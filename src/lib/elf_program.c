@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See elf_program.h. Functions are copied one after another into the result: the program first, then, in the
- * order of first reference, what it calls or takes the address of. A relocation belongs to an
- * instruction of a section; it is looked up while that instruction is copied.
+ * See elf_program.h. Functions are copied one after another into the result: the program first,
+ * then, in the order of first reference, what it calls or takes the address of. A relocation
+ * belongs to an instruction of a section; it is looked up while that instruction is copied.
  */
 #include "lib/elf_program.h"
 
@@ -117,16 +117,19 @@ static int find_sections(struct loader *l)
 		} else if (!strcmp(name, "maps")) {
 			SAY(l, "maps without BTF (section \"maps\") are not supported\n");
 			return -EOPNOTSUPP;
-		} else if (!strcmp(name, ".BTF") && (data = elf_getdata(scn, NULL)) && data->d_buf) {
+		} else if (!strcmp(name, ".BTF") && (data = elf_getdata(scn, NULL)) &&
+			   data->d_buf) {
 			l->btf = quiet_btf(data);
 			if (!l->btf)
 				return -EINVAL;
-		} else if (!strcmp(name, ".BTF.ext") && (data = elf_getdata(scn, NULL)) && data->d_size >= 32) {
+		} else if (!strcmp(name, ".BTF.ext") && (data = elf_getdata(scn, NULL)) &&
+			   data->d_size >= 32) {
 			u32 head[8]; /* length is the second word, core_relo_len the last */
 
 			memcpy(head, data->d_buf, sizeof(head));
 			if (head[1] >= sizeof(head) && head[7]) {
-				SAY(l, "CO-RE relocations are not supported; load the object with `limpet load`\n");
+				SAY(l, "CO-RE relocations are not supported; load the object with "
+				       "`limpet load`\n");
 				return -EOPNOTSUPP;
 			}
 		}
@@ -185,14 +188,16 @@ static int map_member(struct loader *l, const struct btf_member *m, struct map_d
 	return -EOPNOTSUPP;
 }
 
-/* The definition of map variable `name`: a struct in BTF whose members' types are the attributes. */
+/* The definition of map variable `name`: a struct in BTF whose members' types are the attributes.
+ */
 static int map_definition(struct loader *l, const char *name, struct map_def *def)
 {
 	int id = l->btf ? btf__find_by_name_kind(l->btf, name, BTF_KIND_VAR) : -ENOENT, err;
 	const struct btf_type *t = id > 0 ? btf__type_by_id(l->btf, (u32)id) : NULL;
 	const struct btf_member *m;
 
-	for (t = t ? btf__type_by_id(l->btf, t->type) : NULL; t && (btf_is_typedef(t) || btf_is_mod(t));)
+	for (t = t ? btf__type_by_id(l->btf, t->type) : NULL;
+	     t && (btf_is_typedef(t) || btf_is_mod(t));)
 		t = btf__type_by_id(l->btf, t->type);
 	if (!t || !btf_is_struct(t)) {
 		SAY(l, "map %s has no definition in BTF\n", name);
@@ -219,7 +224,9 @@ static int data_definition(struct loader *l, size_t section, const char *name, s
 			SAY(l, "pointers in initialised data (%s) are not supported\n", name);
 			return -EOPNOTSUPP;
 		}
-	m->def = (struct map_def){.type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = (u32)h.sh_size,
+	m->def = (struct map_def){.type = BPF_MAP_TYPE_ARRAY,
+				  .key_size = 4,
+				  .value_size = (u32)h.sh_size,
 				  .max_entries = 1};
 	if (starts(name, ".rodata"))
 		m->def.flags = BPF_F_RDONLY_PROG;
@@ -266,8 +273,9 @@ static int func_index(struct loader *l, size_t section, u64 start)
 		if (l->funcs[i].section == section && l->funcs[i].start == start)
 			return (int)i;
 	for (size_t i = 0; i < l->symbol_count; i++) {
-		if (!gelf_getsym(l->symbols, (int)i, &sym) || sym.st_shndx != section || sym.st_value != start ||
-		    GELF_ST_TYPE(sym.st_info) != STT_FUNC || !sym.st_size || sym.st_size % 8)
+		if (!gelf_getsym(l->symbols, (int)i, &sym) || sym.st_shndx != section ||
+		    sym.st_value != start || GELF_ST_TYPE(sym.st_info) != STT_FUNC ||
+		    !sym.st_size || sym.st_size % 8)
 			continue;
 		more = realloc(l->funcs, (l->func_count + 1) * sizeof(*more));
 		if (!more)
@@ -290,15 +298,19 @@ static int relocation_at(struct loader *l, size_t section, u64 offset, GElf_Sym 
 	while ((scn = elf_nextscn(l->elf, scn))) {
 		Elf_Data *data;
 
-		if (!gelf_getshdr(scn, &h) || h.sh_type != SHT_REL || h.sh_info != section || !h.sh_entsize)
+		if (!gelf_getshdr(scn, &h) || h.sh_type != SHT_REL || h.sh_info != section ||
+		    !h.sh_entsize)
 			continue;
 		data = elf_getdata(scn, NULL);
 		for (size_t i = 0; data && i < h.sh_size / h.sh_entsize; i++) {
 			if (!gelf_getrel(data, (int)i, &rel) || rel.r_offset != offset)
 				continue;
-			if (GELF_R_TYPE(rel.r_info) != R_BPF_64_64 && GELF_R_TYPE(rel.r_info) != R_BPF_64_32)
+			if (GELF_R_TYPE(rel.r_info) != R_BPF_64_64 &&
+			    GELF_R_TYPE(rel.r_info) != R_BPF_64_32)
 				return -EINVAL;
-			return gelf_getsym(l->symbols, (int)GELF_R_SYM(rel.r_info), ret_sym) ? 1 : -EINVAL;
+			return gelf_getsym(l->symbols, (int)GELF_R_SYM(rel.r_info), ret_sym)
+				       ? 1
+				       : -EINVAL;
 		}
 	}
 	return 0;
@@ -336,7 +348,8 @@ static int resolve_wide(struct loader *l, struct bpf_insn *in, const GElf_Sym *s
 	return index < 0 ? index : 0;
 }
 
-/* One instruction of `f`: function references become indexes of the list, made relative at the end. */
+/* One instruction of `f`: function references become indexes of the list, made relative at the end.
+ */
 static int resolve(struct loader *l, const struct func *f, u32 nth, struct bpf_insn *in)
 {
 	bool wide = in->code == (BPF_LD | BPF_IMM | BPF_DW);
@@ -415,8 +428,9 @@ static int find_program(struct loader *l, const char *name)
 	for (size_t i = 0; i < l->symbol_count; i++) {
 		const char *section;
 
-		if (!gelf_getsym(l->symbols, (int)i, &sym) || GELF_ST_TYPE(sym.st_info) != STT_FUNC ||
-		    !sym.st_shndx || sym.st_shndx >= SHN_LORESERVE)
+		if (!gelf_getsym(l->symbols, (int)i, &sym) ||
+		    GELF_ST_TYPE(sym.st_info) != STT_FUNC || !sym.st_shndx ||
+		    sym.st_shndx >= SHN_LORESERVE)
 			continue;
 		section = section_name(l, sym.st_shndx, &h);
 		if (name ? strcmp(symbol_name(l, &sym), name) : !strcmp(section, ".text"))

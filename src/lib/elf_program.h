@@ -32,8 +32,8 @@ struct elf_program {
 
 /*
  * Loads function `name` (NULL: the first function outside .text) of the object in memory. 0, or
- * -EINVAL (malformed), -ENOENT (no such function), -EOPNOTSUPP (see above), -ENOMEM, with the reason
- * in `log`. elf_program_free() ends it.
+ * -EINVAL (malformed), -ENOENT (no such function), -EOPNOTSUPP (see above), -ENOMEM, with the
+ * reason in `log`. elf_program_free() ends it.
  */
 int elf_program_load(const void *image, size_t size, const char *name, struct elf_program *ret,
 		     struct bpf_log *log);

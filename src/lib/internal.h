@@ -38,7 +38,8 @@ struct lib_hit {
 };
 
 /* vm.c: notes why something failed and answers `err`. */
-int lib_fail(struct limpet_vm *vm, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int lib_fail(struct limpet_vm *vm, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* map.c: creates a map and binds it; its index, or -errno. */
 int lib_create_map(struct limpet_vm *vm, const struct map_def *def, const char *name);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The VM's maps: limpet's own types, each in shared anonymous memory instead of a session's file. */
+/* The VM's maps: limpet's own types, each in shared anonymous memory instead of a session's file.
+ */
 #include "lib/internal.h"
 
 #include <errno.h>
@@ -24,15 +25,18 @@ int lib_create_map(struct limpet_vm *vm, const struct map_def *def, const char *
 	pthread_once(&owner_once, map_owner_make);
 	err = map_layout(&m->map, def);
 	if (!err) {
-		m->base = mmap(NULL, m->map.file_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		m->base = mmap(NULL, m->map.file_size, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		err = m->base == MAP_FAILED ? -ENOMEM : map_create(&m->map, m->base, index + 1);
 		if (err && m->base != MAP_FAILED)
 			munmap(m->base, m->map.file_size);
 	}
 	if (err) {
 		free(m);
-		return lib_fail(vm, err, "map %s: %s (type %u, key %u, value %u, entries %u, flags %#x)", name,
-			       strerror(-err), def->type, def->key_size, def->value_size, def->max_entries, def->flags);
+		return lib_fail(vm, err,
+				"map %s: %s (type %u, key %u, value %u, entries %u, flags %#x)",
+				name, strerror(-err), def->type, def->key_size, def->value_size,
+				def->max_entries, def->flags);
 	}
 	strncpy(m->name, name, sizeof(m->name) - 1);
 	helper_bind_map(&m->map, &vm->vm_maps[index], &vm->regions[index]);
@@ -76,9 +80,12 @@ LIMPET_API struct limpet_map *limpet_map_find(const struct limpet_vm *vm, const 
 
 LIMPET_API void limpet_map_describe(const struct limpet_map *m, struct limpet_map_definition *ret)
 {
-	*ret = (struct limpet_map_definition){.name = m->name, .type = m->map.def.type,
-					      .key_size = m->map.def.key_size, .value_size = m->map.def.value_size,
-					      .max_entries = m->map.def.max_entries, .flags = m->map.def.flags};
+	*ret = (struct limpet_map_definition){.name = m->name,
+					      .type = m->map.def.type,
+					      .key_size = m->map.def.key_size,
+					      .value_size = m->map.def.value_size,
+					      .max_entries = m->map.def.max_entries,
+					      .flags = m->map.def.flags};
 }
 
 LIMPET_API int limpet_map_lookup(struct limpet_map *m, const void *key, void *ret_value)
@@ -86,7 +93,8 @@ LIMPET_API int limpet_map_lookup(struct limpet_map *m, const void *key, void *re
 	return map_user_lookup(&m->map, key, ret_value, 0);
 }
 
-LIMPET_API int limpet_map_update(struct limpet_map *m, const void *key, const void *value, uint64_t flags)
+LIMPET_API int limpet_map_update(struct limpet_map *m, const void *key, const void *value,
+				 uint64_t flags)
 {
 	return map_user_update(&m->map, key, value, flags);
 }

@@ -61,7 +61,8 @@ static int grow_helpers(struct limpet_vm *vm, u32 count)
 		return lib_fail(vm, -ENOMEM, "no memory for helpers");
 	vm->descs = descs;
 	for (u32 i = vm->helper_count; i < count; i++) {
-		const struct bpf_helper_desc *d = i < helper_table_size() ? bpf_helper_desc(i) : NULL;
+		const struct bpf_helper_desc *d =
+			i < helper_table_size() ? bpf_helper_desc(i) : NULL;
 
 		helpers[i] = d && !d->why_not ? helper_table[i] : NULL;
 		descs[i] = NULL;
@@ -75,8 +76,10 @@ LIMPET_API int limpet_vm_create(const struct limpet_vm_options *options, struct 
 	const struct limpet_vm_options none = {0}, *o = options ? options : &none;
 	struct limpet_vm *vm;
 
-	if (o->engine > LIMPET_ENGINE_JIT || o->flags & ~(LIMPET_VM_TRUSTED | LIMPET_VM_BOUNDED | LIMPET_VM_RFC) ||
-	    o->context_writable > o->context_size || memcmp(o->reserved, none.reserved, sizeof(none.reserved)))
+	if (o->engine > LIMPET_ENGINE_JIT ||
+	    o->flags & ~(LIMPET_VM_TRUSTED | LIMPET_VM_BOUNDED | LIMPET_VM_RFC) ||
+	    o->context_writable > o->context_size ||
+	    memcmp(o->reserved, none.reserved, sizeof(none.reserved)))
 		return -EINVAL;
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)
@@ -124,10 +127,13 @@ static bool arguments_known(const struct limpet_helper *h)
 static bool prototype_ok(const struct limpet_helper *h)
 {
 	for (u32 i = 0; i < 5; i++) {
-		bool memory = h->arg[i] >= LIMPET_ARG_MEM && h->arg[i] <= LIMPET_ARG_MEM_OUT_OR_NULL;
-		bool of_map = h->arg[i] >= LIMPET_ARG_MAP_KEY && h->arg[i] <= LIMPET_ARG_MAP_VALUE_OUT;
+		bool memory =
+			h->arg[i] >= LIMPET_ARG_MEM && h->arg[i] <= LIMPET_ARG_MEM_OUT_OR_NULL;
+		bool of_map =
+			h->arg[i] >= LIMPET_ARG_MAP_KEY && h->arg[i] <= LIMPET_ARG_MAP_VALUE_OUT;
 
-		if (memory && (i == 4 || (h->arg[i + 1] != LIMPET_ARG_SIZE && h->arg[i + 1] != LIMPET_ARG_SIZE_OR_ZERO)))
+		if (memory && (i == 4 || (h->arg[i + 1] != LIMPET_ARG_SIZE &&
+					  h->arg[i + 1] != LIMPET_ARG_SIZE_OR_ZERO)))
 			return false;
 		if (of_map && h->arg[0] != LIMPET_ARG_MAP)
 			return false;
@@ -135,14 +141,16 @@ static bool prototype_ok(const struct limpet_helper *h)
 	return true;
 }
 
-LIMPET_API int limpet_vm_add_helper(struct limpet_vm *vm, uint32_t number, const struct limpet_helper *h)
+LIMPET_API int limpet_vm_add_helper(struct limpet_vm *vm, uint32_t number,
+				    const struct limpet_helper *h)
 {
 	struct bpf_helper_desc *d;
 	int err;
 
 	if (vm->loaded)
 		return lib_fail(vm, -EBUSY, "helpers cannot be added after the load");
-	if (number >= MAX_HELPERS || !h->call || !h->name || !arguments_known(h) || !prototype_ok(h))
+	if (number >= MAX_HELPERS || !h->call || !h->name || !arguments_known(h) ||
+	    !prototype_ok(h))
 		return lib_fail(vm, -EINVAL, "helper %u: bad number or prototype", number);
 	err = grow_helpers(vm, number + 1);
 	if (err)
@@ -184,8 +192,11 @@ static int check(struct limpet_vm *vm)
 {
 	u32 sizes[ELF_MAX_MAPS];
 	struct bpf_log log = {vm->message, sizeof(vm->message), 0};
-	struct bpf_check_env env = {.map_count = vm->map_count, .map_value_size = sizes, .helper_known = any_helper,
-				    .log = &log, .rfc_only = vm->options.flags & LIMPET_VM_RFC};
+	struct bpf_check_env env = {.map_count = vm->map_count,
+				    .map_value_size = sizes,
+				    .helper_known = any_helper,
+				    .log = &log,
+				    .rfc_only = vm->options.flags & LIMPET_VM_RFC};
 	int err;
 
 	for (u32 i = 0; i < vm->map_count; i++)
@@ -203,11 +214,21 @@ static int finish_load(struct limpet_vm *vm, u32 count)
 	int err;
 
 	vm->prog = (struct vm_program){
-		.insns = vm->insns, .insn_count = count, .maps = vm->vm_maps, .map_count = vm->map_count,
-		.regions = vm->regions, .region_count = vm->map_count, .ctx_size = o->context_size,
-		.ctx_writable = o->context_writable, .helpers = vm->helpers, .helper_count = vm->helper_count,
-		.helper_descs = vm->descs, .helper_desc = bpf_helper_desc, .budget = o->budget,
-		.trusted = o->flags & LIMPET_VM_TRUSTED, .bounded = o->flags & LIMPET_VM_BOUNDED,
+		.insns = vm->insns,
+		.insn_count = count,
+		.maps = vm->vm_maps,
+		.map_count = vm->map_count,
+		.regions = vm->regions,
+		.region_count = vm->map_count,
+		.ctx_size = o->context_size,
+		.ctx_writable = o->context_writable,
+		.helpers = vm->helpers,
+		.helper_count = vm->helper_count,
+		.helper_descs = vm->descs,
+		.helper_desc = bpf_helper_desc,
+		.budget = o->budget,
+		.trusted = o->flags & LIMPET_VM_TRUSTED,
+		.bounded = o->flags & LIMPET_VM_BOUNDED,
 	};
 	err = check(vm);
 	if (!err && o->engine != LIMPET_ENGINE_INTERPRETER) {
@@ -273,7 +294,8 @@ static int take_maps(struct limpet_vm *vm, struct elf_program *elf)
 	return 0;
 }
 
-LIMPET_API int limpet_vm_load_elf(struct limpet_vm *vm, const void *image, size_t size, const char *program)
+LIMPET_API int limpet_vm_load_elf(struct limpet_vm *vm, const void *image, size_t size,
+				  const char *program)
 {
 	struct bpf_log log = {vm->message, sizeof(vm->message), 0};
 	struct elf_program elf;
@@ -325,7 +347,8 @@ LIMPET_API enum limpet_engine limpet_vm_engine(const struct limpet_vm *vm)
 	return vm->entry ? LIMPET_ENGINE_JIT : LIMPET_ENGINE_INTERPRETER;
 }
 
-LIMPET_API int limpet_vm_run(const struct limpet_vm *vm, void *context, void *user, struct limpet_result *ret)
+LIMPET_API int limpet_vm_run(const struct limpet_vm *vm, void *context, void *user,
+			     struct limpet_result *ret)
 {
 	static const struct {
 		enum limpet_status status;
@@ -338,16 +361,18 @@ LIMPET_API int limpet_vm_run(const struct limpet_vm *vm, void *context, void *us
 		[VM_BAD_PROG] = {LIMPET_INVALID, -EINVAL},
 	};
 	struct lib_hit hit = {.user = user};
-	struct vm_run run = {.prog = &vm->prog, .ctx = context, .env = (void *)&vm->env, .hit = &hit};
+	struct vm_run run = {
+		.prog = &vm->prog, .ctx = context, .env = (void *)&vm->env, .hit = &hit};
 	u64 value;
 
 	if (!vm->loaded || (!context && vm->options.context_size))
 		return -EINVAL;
-	value = vm->entry ? vm->entry(&run, (u64)context, vm->options.context_size) :
-			    vm_interpret(&run, (u64)context, vm->options.context_size);
+	value = vm->entry ? vm->entry(&run, (u64)context, vm->options.context_size)
+			  : vm_interpret(&run, (u64)context, vm->options.context_size);
 	if (ret)
 		*ret = (struct limpet_result){run.status ? 0 : value, ends[run.status].status,
-					      run.status ? run.fault_insn : 0, run.status ? run.fault_addr : 0};
+					      run.status ? run.fault_insn : 0,
+					      run.status ? run.fault_addr : 0};
 	return ends[run.status].err;
 }
 
@@ -371,8 +396,8 @@ LIMPET_API struct limpet_map *limpet_run_map(const struct limpet_run *run, uint6
 	return CONTAINER_OF((struct map *)argument, struct limpet_map, map);
 }
 
-LIMPET_API int limpet_run_call(struct limpet_run *run, uint64_t callback, uint64_t r1, uint64_t r2, uint64_t r3,
-			       uint64_t *ret_value)
+LIMPET_API int limpet_run_call(struct limpet_run *run, uint64_t callback, uint64_t r1, uint64_t r2,
+			       uint64_t r3, uint64_t *ret_value)
 {
 	u64 value = vm_callback(inner(run), callback, r1, r2, r3);
 

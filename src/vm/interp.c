@@ -4,14 +4,14 @@
  * 9669 sections 4 and 5; long because it is an opcode table. What arithmetic and conditions mean is
  * vm/alu.h's; each handler gives it a constant opcode, so that the compiler keeps only that case.
  *
- * Every handler jumps to the next instruction's by itself: a shared switch takes three times as long
- * (in bench/vm 55 times native code instead of 17). Instructions are not translated first: a run in a
- * target must not need memory of its own.
+ * Every handler jumps to the next instruction's by itself: a shared switch takes three times as
+ * long (in bench/vm 55 times native code instead of 17). Instructions are not translated first: a
+ * run in a target must not need memory of its own.
  *
- * Run-time tests. The last region beside the stack that an access was found in is kept, one for loads
- * and one for stores; an access inside needs one comparison, one to the stack two, any other goes to
- * vm_find_region(). Where the program is trusted that region is all memory. Backward jumps and calls
- * take `step` from the budget, which is 0 where termination is proven.
+ * Run-time tests. The last region beside the stack that an access was found in is kept, one for
+ * loads and one for stores; an access inside needs one comparison, one to the stack two, any other
+ * goes to vm_find_region(). Where the program is trusted that region is all memory. Backward jumps
+ * and calls take `step` from the budget, which is 0 where termination is proven.
  *
  * A frame of the BPF stack is 512 bytes; all frames of a run lie in one array below one another, so
  * one range test covers them.
@@ -104,7 +104,8 @@ static NOINLINE void atomic_op(u64 *reg, const struct bpf_insn *in, u64 addr, u3
 		ordered_op(reg, in, addr, size);
 		return;
 	}
-	old = size == 4 ? ATOMIC(u32, addr, in->imm, *src, reg[0]) : ATOMIC(u64, addr, in->imm, *src, reg[0]);
+	old = size == 4 ? ATOMIC(u32, addr, in->imm, *src, reg[0])
+			: ATOMIC(u64, addr, in->imm, *src, reg[0]);
 	if (in->imm == BPF_CMPXCHG)
 		reg[0] = old;
 	else if (in->imm & BPF_FETCH)
@@ -122,7 +123,8 @@ static struct hot stack_of(const struct vm_run *run)
 }
 
 /* An access outside what is kept: true when it is allowed; then its region is kept. */
-static NOINLINE bool may_access(const struct vm_run *run, u64 addr, u64 size, bool write, struct hot *hot)
+static NOINLINE bool may_access(const struct vm_run *run, u64 addr, u64 size, bool write,
+				struct hot *hot)
 {
 	struct vm_region r;
 
@@ -162,6 +164,9 @@ static const struct bpf_insn *pop_frame(struct interp *vm, struct vm_run *run)
 	run->stack_limit += BPF_FRAME_SIZE;
 	return f->back;
 }
+
+/* A table of rows and the shapes of their handlers: laid out by hand. */
+/* clang-format off */
 
 /* Handlers as offsets from the first, so that the table needs no relocation; 0: no such opcode. */
 #define AT(label) ((s32)(&&label - &&unknown))
@@ -227,7 +232,7 @@ static const struct bpf_insn *pop_frame(struct interp *vm, struct vm_run *run)
 #define TEST(base, size, hot, write)                                                               \
 	addr = (base) + (u64)(s64)in->off;                                                         \
 	if (unlikely(addr - (hot).start > (hot).room) &&                                           \
-	    addr - stack.start > stack.room &&                                                         \
+	    addr - stack.start > stack.room &&                                                     \
 	    unlikely(!may_access(run, addr, size, write, &(hot))))                                 \
 		goto fault
 
@@ -272,9 +277,11 @@ static u64 run_from(struct interp *vm, struct vm_run *run, const struct bpf_insn
 		[BPF_JMP | BPF_JA] = AT(jump), [BPF_JMP32 | BPF_JA] = AT(jump_long), [BPF_JMP | BPF_JCOND] = AT(may_goto),
 		[BPF_JMP | BPF_CALL] = AT(call), [BPF_JMP | BPF_EXIT] = AT(leave),
 	};
+	/* clang-format on */
 	const struct vm_program *prog = run->prog;
 	const u32 step = !prog->bounded;
-	struct hot stack = stack_of(run), loads = prog->trusted ? (struct hot){0, ~0ULL - 8} : stack, stores = loads;
+	struct hot stack = stack_of(run);
+	struct hot loads = prog->trusted ? (struct hot){0, ~0ULL - 8} : stack, stores = loads;
 	u64 *const reg = vm->reg, addr;
 	u32 left = run->budget, size;
 

@@ -40,10 +40,13 @@ static inline bool case_next(FILE *f, struct data_case *c)
 static inline u32 case_form(const struct bpf_insn *in)
 {
 	bool alu = BPF_CLASS_OF(in) == BPF_ALU64 || BPF_CLASS_OF(in) == BPF_ALU;
-	bool named = (in->code >= 0xc0 && BPF_CLASS_OF(in) == BPF_STX) || (alu && BPF_OP_OF(in) == BPF_END);
+	bool named = (in->code >= 0xc0 && BPF_CLASS_OF(in) == BPF_STX) ||
+		     (alu && BPF_OP_OF(in) == BPF_END);
 
-	return (in->code | (named ? (u32)in->imm : 0) << 8 | (u32)(in->off < 0) << 20 | (u32)(in->off > 0) << 21 |
-		(u32)(in->imm < 0) << 22 | (alu ? (u32)in->off << 23 : 0)) % 7919;
+	return (in->code | (named ? (u32)in->imm : 0) << 8 | (u32)(in->off < 0) << 20 |
+		(u32)(in->off > 0) << 21 | (u32)(in->imm < 0) << 22 |
+		(alu ? (u32)in->off << 23 : 0)) %
+	       7919;
 }
 
 /* True when the program has a form of instruction that no program before had. */

@@ -2,7 +2,8 @@
 /*
  * limpet-conformance: runs one program as the bpf_conformance suite's plugins do. The program comes
  * on standard input as hex bytes, memory as the first argument; r0 is printed in hex.
- * Options: --jit (the default where this processor has a JIT), --interpret, --trusted (no run-time tests).
+ * Options: --jit (the default where this processor has a JIT), --interpret, --trusted (no run-time
+ * tests).
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -13,7 +14,8 @@
 
 static u64 gather_bytes(u64 a, u64 b, u64 c, u64 d, u64 e, struct vm_run *run)
 {
-	return (a & 0xff) << 32 | (b & 0xff) << 24 | (c & 0xff) << 16 | (d & 0xff) << 8 | (e & 0xff);
+	return (a & 0xff) << 32 | (b & 0xff) << 24 | (c & 0xff) << 16 | (d & 0xff) << 8 |
+	       (e & 0xff);
 }
 
 static u64 frob(u64 a, u64 b, u64 c, u64 d, u64 e, struct vm_run *run)
@@ -102,7 +104,9 @@ static int execute(struct vm_program *prog, u8 *memory, enum engine engine)
 	r0 = engine_run(&code, &run, prog->ctx_size ? (u64)memory : 0, prog->ctx_size);
 	engine_free(&code);
 	if (run.status) {
-		fprintf(stderr, "limpet-conformance: run ended at instruction %u, status %u, address 0x%llx\n",
+		fprintf(stderr,
+			"limpet-conformance: run ended at instruction %u, status %u, address "
+			"0x%llx\n",
 			run.fault_insn, run.status, (unsigned long long)run.fault_addr);
 		return 1;
 	}
@@ -117,8 +121,10 @@ int main(int argc, char **argv)
 	static char log_text[256];
 	struct bpf_log log = {log_text, sizeof(log_text), 0};
 	struct bpf_check_env env = {.helper_known = known, .log = &log, .rfc_only = true};
-	struct vm_program prog = {.insns = (struct bpf_insn *)code, .helper_count = ARRAY_SIZE(helpers),
-				  .helpers = helpers, .helper_desc = any_arguments};
+	struct vm_program prog = {.insns = (struct bpf_insn *)code,
+				  .helper_count = ARRAY_SIZE(helpers),
+				  .helpers = helpers,
+				  .helper_desc = any_arguments};
 	long memory_len = 0, len;
 	enum engine engine = ANY;
 

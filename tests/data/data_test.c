@@ -4,10 +4,11 @@
  *
  *   data_test CASES interpreter|jit|kernel
  *
- * interpreter and jit run every case twice: with run-time tests, and trusted (unless it is to fault).
- * Both also hold the structural check against the flags: what kernels refuse must be refused unless
- * rfc_only is set. The kernel runs a case as a subprogram of a socket filter, which gets a map
- * value's address as r1 and stores r0 in that map, since a filter's own result has 32 bits.
+ * interpreter and jit run every case twice: with run-time tests, and trusted (unless it is to
+ * fault). Both also hold the structural check against the flags: what kernels refuse must be
+ * refused unless rfc_only is set. The kernel runs a case as a subprogram of a socket filter, which
+ * gets a map value's address as r1 and stores r0 in that map, since a filter's own result has 32
+ * bits.
  */
 #include <bpf/bpf.h>
 #include <ctype.h>
@@ -71,8 +72,8 @@ static void verdict(const struct test *t, const char *how, bool faulted, u64 got
 		return;
 	}
 	if (g->failed++ < 10)
-		printf("# %s %s: wanted %s, got %s0x%llx\n", t->name, how, t->want, faulted ? "a fault, " : "",
-		       (unsigned long long)got);
+		printf("# %s %s: wanted %s, got %s0x%llx\n", t->name, how, t->want,
+		       faulted ? "a fault, " : "", (unsigned long long)got);
 }
 
 static void complain(const struct test *t, const char *how, const char *what)
@@ -84,8 +85,12 @@ static void complain(const struct test *t, const char *how, const char *what)
 static void run_once(const struct test *t, bool jit, bool trusted)
 {
 	_Alignas(16) u8 memory[MAX_MEMORY];
-	struct vm_program prog = {.insns = t->insns, .insn_count = t->insn_count, .ctx_size = t->memory_len,
-				  .ctx_writable = t->memory_len, .trusted = trusted, .bounded = trusted,
+	struct vm_program prog = {.insns = t->insns,
+				  .insn_count = t->insn_count,
+				  .ctx_size = t->memory_len,
+				  .ctx_writable = t->memory_len,
+				  .trusted = trusted,
+				  .bounded = trusted,
 				  .budget = 100000};
 	struct vm_run run = {.prog = &prog, .ctx = memory};
 	const char *how = trusted ? "trusted" : "held";
@@ -111,7 +116,8 @@ static void run_limpet(const struct test *t, bool jit)
 	if (err)
 		return complain(t, "check", strerror(-err));
 	if (!bpf_check(t->insns, t->insn_count, &strict) == !!strstr(t->flags, "rfc"))
-		complain(t, "check", strstr(t->flags, "rfc") ? "should be refused" : "should be accepted");
+		complain(t, "check",
+			 strstr(t->flags, "rfc") ? "should be refused" : "should be accepted");
 	run_once(t, jit, false);
 	if (!strstr(t->flags, "held"))
 		run_once(t, jit, true);
@@ -127,18 +133,22 @@ static void run_jit(const struct test *t)
 	run_limpet(t, true);
 }
 
-#define INSN(c, d, s, o, i) ((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
+#define INSN(c, d, s, o, i)                                                                        \
+	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
 
 /* A map value's layout: r0, then the memory. */
 static u32 kernel_frame(struct bpf_insn *out, const struct test *t)
 {
 	const struct bpf_insn head[] = {
-		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_VALUE, 0, kernel_map), INSN(0, 0, 0, 0, 8),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_VALUE, 0, kernel_map),
+		INSN(0, 0, 0, 0, 8),
 		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, (s32)t->memory_len),
 		INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 5),
-		INSN(BPF_LD | BPF_IMM | BPF_DW, 6, BPF_PSEUDO_MAP_VALUE, 0, kernel_map), INSN(0, 0, 0, 0, 0),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 6, BPF_PSEUDO_MAP_VALUE, 0, kernel_map),
+		INSN(0, 0, 0, 0, 0),
 		INSN(BPF_STX | BPF_MEM | BPF_DW, 6, 0, 0, 0),
-		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0),
+		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
 	};
 
 	memcpy(out, head, sizeof(head));
@@ -152,7 +162,8 @@ static void run_kernel(const struct test *t)
 	static char log[65536];
 	u8 value[8 + MAX_MEMORY] = {0}, packet[64] = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = sizeof(packet));
-	LIBBPF_OPTS(bpf_prog_load_opts, load, .log_buf = log, .log_size = sizeof(log), .log_level = 0);
+	LIBBPF_OPTS(bpf_prog_load_opts, load, .log_buf = log, .log_size = sizeof(log),
+		    .log_level = 0);
 	u32 zero = 0;
 	u64 r0;
 	int fd;
@@ -161,14 +172,16 @@ static void run_kernel(const struct test *t)
 		group_of(t->name)->skipped++;
 		return;
 	}
-	fd = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, NULL, "GPL", insns, kernel_frame(insns, t), &load);
+	fd = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, NULL, "GPL", insns, kernel_frame(insns, t),
+			   &load);
 	memcpy(value + 8, t->memory, t->memory_len);
-	if (fd < 0 || bpf_map_update_elem(kernel_map, &zero, value, 0) || bpf_prog_test_run_opts(fd, &opts) ||
-	    bpf_map_lookup_elem(kernel_map, &zero, value)) {
+	if (fd < 0 || bpf_map_update_elem(kernel_map, &zero, value, 0) ||
+	    bpf_prog_test_run_opts(fd, &opts) || bpf_map_lookup_elem(kernel_map, &zero, value)) {
 		load.log_level = 1;
 		log[0] = 0;
 		if (fd < 0)
-			bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, NULL, "GPL", insns, kernel_frame(insns, t), &load);
+			bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, NULL, "GPL", insns,
+				      kernel_frame(insns, t), &load);
 		complain(t, "kernel", log[0] ? log : strerror(errno));
 	} else {
 		memcpy(&r0, value, sizeof(r0));
@@ -187,7 +200,8 @@ static bool kernel_there(const char **ret_why)
 
 static bool jit_there(const char **ret_why)
 {
-	struct bpf_insn insns[] = {INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)};
+	struct bpf_insn insns[] = {INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0),
+				   INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)};
 	struct vm_program prog = {.insns = insns, .insn_count = 2};
 	struct engine_code code = {0};
 	bool there = engine_compile(&prog, &code) != -EOPNOTSUPP;
@@ -207,7 +221,9 @@ static const struct engine {
 	bool (*there)(const char **ret_why);
 	void (*run)(const struct test *t);
 } engines[] = {
-	{"interpreter", always, run_interpreter}, {"jit", jit_there, run_jit}, {"kernel", kernel_there, run_kernel},
+	{"interpreter", always, run_interpreter},
+	{"jit", jit_there, run_jit},
+	{"kernel", kernel_there, run_kernel},
 };
 
 static int run_file(FILE *f, const struct engine *e)
@@ -257,8 +273,8 @@ int main(int argc, char **argv)
 	fclose(f);
 	for (u32 i = 0; i < MAX_GROUPS && groups[i].name[0]; i++) {
 		if (groups[i].failed)
-			printf("not ok %s: %u of %u runs failed\n", groups[i].name, groups[i].failed,
-			       groups[i].failed + groups[i].passed);
+			printf("not ok %s: %u of %u runs failed\n", groups[i].name,
+			       groups[i].failed, groups[i].failed + groups[i].passed);
 		else if (groups[i].passed)
 			printf("ok %s (%u runs)\n", groups[i].name, groups[i].passed);
 		failed += groups[i].failed;

@@ -36,16 +36,20 @@ static void print_all(FILE *f)
 	}
 }
 
-#define INSN(c, d, s, o, i) ((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
+#define INSN(c, d, s, o, i)                                                                        \
+	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
 
 /* As data_test.c does it: the program is a subprogram that gets a map value. */
 static u32 frame(struct bpf_insn *out, int map)
 {
 	const struct bpf_insn head[] = {
-		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_VALUE, 0, map), INSN(0, 0, 0, 0, 8),
-		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, 256), INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 3),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_VALUE, 0, map),
+		INSN(0, 0, 0, 0, 8),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, 256),
+		INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 3),
 		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_ktime_get_ns),
-		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0),
+		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
 	};
 
 	memcpy(out, head, sizeof(head));
@@ -104,7 +108,9 @@ static int against_kernel(FILE *f)
 	}
 	free(log);
 	if (failed || compared < 1000)
-		return printf("not ok disasm against the kernel: %u of %u lines differ\n", failed, compared), 1;
+		return printf("not ok disasm against the kernel: %u of %u lines differ\n", failed,
+			      compared),
+		       1;
 	printf("ok disasm against the kernel (%u lines of %u programs)\n", compared, programs);
 	return 0;
 }

@@ -33,7 +33,9 @@ static vm_helper_fn *const helpers[] = {[1] = echo, [2] = fill};
 
 static const struct bpf_helper_desc *desc(u32 id)
 {
-	static const struct bpf_helper_desc any = {.name = "echo"}, memory = {.name = "fill", .arg = {ARG_MEM_OUT, ARG_SIZE, ARG_CALLBACK}};
+	static const struct bpf_helper_desc any = {.name = "echo"},
+					    memory = {.name = "fill",
+						      .arg = {ARG_MEM_OUT, ARG_SIZE, ARG_CALLBACK}};
 
 	return id == 1 ? &any : id == 2 ? &memory : NULL;
 }
@@ -45,8 +47,9 @@ static bool known(u32 id)
 
 static bool intact(void)
 {
-	return world.before == CANARY && world.between == CANARY && world.after == CANARY && world.read_only[0] == CANARY &&
-	       world.read_only[3] == CANARY && world.context[4] == CANARY && world.context[7] == CANARY;
+	return world.before == CANARY && world.between == CANARY && world.after == CANARY &&
+	       world.read_only[0] == CANARY && world.read_only[3] == CANARY &&
+	       world.context[4] == CANARY && world.context[7] == CANARY;
 }
 
 /* The disassembler must survive what the check refuses, too. */
@@ -63,15 +66,38 @@ enum contained contain_run(const struct bpf_insn *insns, u32 count)
 {
 	const u32 value_sizes[] = {sizeof(world.value), sizeof(world.read_only)};
 	const struct vm_map maps[] = {
-		{.handle = &world, .direct_value = (u64)world.value, .direct_size = sizeof(world.value), .key_size = 4,
-		 .value_size = 8, .array = true, .writable = true, .elems = (u64)world.value, .value_stride = 8, .max_entries = 4},
-		{.handle = &world.read_only, .direct_value = (u64)world.read_only, .direct_size = sizeof(world.read_only), .key_size = 4,
-		 .value_size = 8, .array = true, .elems = (u64)world.read_only, .value_stride = 8, .max_entries = 4},
+		{.handle = &world,
+		 .direct_value = (u64)world.value,
+		 .direct_size = sizeof(world.value),
+		 .key_size = 4,
+		 .value_size = 8,
+		 .array = true,
+		 .writable = true,
+		 .elems = (u64)world.value,
+		 .value_stride = 8,
+		 .max_entries = 4},
+		{.handle = &world.read_only,
+		 .direct_value = (u64)world.read_only,
+		 .direct_size = sizeof(world.read_only),
+		 .key_size = 4,
+		 .value_size = 8,
+		 .array = true,
+		 .elems = (u64)world.read_only,
+		 .value_stride = 8,
+		 .max_entries = 4},
 	};
-	struct bpf_check_env env = {.map_count = 2, .map_value_size = value_sizes, .helper_known = known};
-	struct vm_program prog = {.insns = insns, .insn_count = count, .maps = maps, .map_count = 2,
-				  .ctx_size = sizeof(world.context), .ctx_writable = 32, .helpers = helpers,
-				  .helper_count = ARRAY_SIZE(helpers), .helper_desc = desc, .budget = 2000};
+	struct bpf_check_env env = {
+		.map_count = 2, .map_value_size = value_sizes, .helper_known = known};
+	struct vm_program prog = {.insns = insns,
+				  .insn_count = count,
+				  .maps = maps,
+				  .map_count = 2,
+				  .ctx_size = sizeof(world.context),
+				  .ctx_writable = 32,
+				  .helpers = helpers,
+				  .helper_count = ARRAY_SIZE(helpers),
+				  .helper_desc = desc,
+				  .budget = 2000};
 	struct vm_run run = {.prog = &prog, .ctx = world.context};
 
 	print_nothing(insns, count);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whatever bytes are called a program: the check refuses them, or they run in the interpreter without
- * touching anything but what is theirs. Shared by the test over damaged programs and by the fuzzer.
+ * Whatever bytes are called a program: the check refuses them, or they run in the interpreter
+ * without touching anything but what is theirs. Shared by the test over damaged programs and by the
+ * fuzzer.
  */
 #ifndef LIMPET_TESTS_CONTAIN_H
 #define LIMPET_TESTS_CONTAIN_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * damaged_test CASES: every truncation and every single-bit flip of a corpus is refused, or runs
- * contained (contain.h). The corpus are the data tests' programs, one for every form of instruction;
- * with LIMPET_LONG set also flips of two bits. Built with the sanitizers where they are there.
+ * contained (contain.h). The corpus are the data tests' programs, one for every form of
+ * instruction; with LIMPET_LONG set also flips of two bits. Built with the sanitizers where they
+ * are there.
  */
 #include "../data/cases.h"
 #include "contain.h"
@@ -57,7 +58,8 @@ int main(int argc, char **argv)
 		programs++;
 	}
 	fclose(f);
-	printf("%s damaged programs (of %u: %u refused, %u ran, %u ended)\n", programs > 50 && counts[0] && counts[1] && counts[2] ? "ok" : "not ok",
-	       programs, counts[CONTAINED_REFUSED], counts[CONTAINED_RAN], counts[CONTAINED_ENDED]);
+	printf("%s damaged programs (of %u: %u refused, %u ran, %u ended)\n",
+	       programs > 50 && counts[0] && counts[1] && counts[2] ? "ok" : "not ok", programs,
+	       counts[CONTAINED_REFUSED], counts[CONTAINED_RAN], counts[CONTAINED_ENDED]);
 	return programs > 50 && counts[0] && counts[1] && counts[2] ? 0 : 1;
 }

@@ -25,22 +25,56 @@ PROGRAM(branches)
 		u32 a = branches_a, b = branches_b;
 
 		switch (branches_ops[i]) {
-		case 0: a += b; break;
-		case 1: a ^= b; break;
-		case 2: a -= i; break;
-		case 3: b += a << 1; break;
-		case 4: b ^= a >> 3; break;
-		case 5: a = a * 3; break;
-		case 6: b = b * 5 + 1; break;
-		case 7: a = ~a; break;
-		case 8: b -= a; break;
-		case 9: a |= 1; break;
-		case 10: b &= 0xffffff; break;
-		case 11: a += i * b; break;
-		case 12: if (a > b) a = b; break;
-		case 13: if (b & 1) b = a; break;
-		case 14: a = (a << 7) | (a >> 25); break;
-		default: b = a ^ i; break;
+		case 0:
+			a += b;
+			break;
+		case 1:
+			a ^= b;
+			break;
+		case 2:
+			a -= i;
+			break;
+		case 3:
+			b += a << 1;
+			break;
+		case 4:
+			b ^= a >> 3;
+			break;
+		case 5:
+			a = a * 3;
+			break;
+		case 6:
+			b = b * 5 + 1;
+			break;
+		case 7:
+			a = ~a;
+			break;
+		case 8:
+			b -= a;
+			break;
+		case 9:
+			a |= 1;
+			break;
+		case 10:
+			b &= 0xffffff;
+			break;
+		case 11:
+			a += i * b;
+			break;
+		case 12:
+			if (a > b)
+				a = b;
+			break;
+		case 13:
+			if (b & 1)
+				b = a;
+			break;
+		case 14:
+			a = (a << 7) | (a >> 25);
+			break;
+		default:
+			b = a ^ i;
+			break;
 		}
 		branches_a = a;
 		branches_b = b;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The public VM: loading, running, errors, maps, threads, by either engine. argv: objects' folder. */
+/* The public VM: loading, running, errors, maps, threads, by either engine. argv: objects' folder.
+ */
 #include <errno.h>
 #include <linux/bpf.h>
 #include <pthread.h>
@@ -8,17 +9,23 @@
 #include <limpet/vm.h>
 #include "../check.h"
 
-#define INSN(c, d, s, o, i) {.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)}
-#define MOV(d, i)           INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define EXIT                INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define LENGTH(a)           (sizeof(a) / sizeof((a)[0]))
+#define INSN(c, d, s, o, i)                                                                        \
+	{                                                                                          \
+		.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)                \
+	}
+#define MOV(d, i) INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define EXIT      INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 
 static const enum limpet_engine engines[] = {LIMPET_ENGINE_INTERPRETER, LIMPET_ENGINE_BEST};
 #define EACH(e) (unsigned int e = 0; e < LENGTH(engines); e++)
 
 static struct limpet_vm *make(unsigned int e, uint32_t flags)
 {
-	struct limpet_vm_options o = {.engine = engines[e], .flags = flags, .context_size = 16, .context_writable = 8,
+	struct limpet_vm_options o = {.engine = engines[e],
+				      .flags = flags,
+				      .context_size = 16,
+				      .context_writable = 8,
 				      .budget = 1000};
 	struct limpet_vm *vm = NULL;
 
@@ -36,22 +43,25 @@ static const char *object(const char *name)
 
 TEST(instructions_run)
 {
-	struct bpf_insn sum[] = {INSN(BPF_LDX | BPF_MEM | BPF_DW, 0, 1, 0, 0), INSN(BPF_LDX | BPF_MEM | BPF_DW, 3, 1, 8, 0),
+	struct bpf_insn sum[] = {INSN(BPF_LDX | BPF_MEM | BPF_DW, 0, 1, 0, 0),
+				 INSN(BPF_LDX | BPF_MEM | BPF_DW, 3, 1, 8, 0),
 				 INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 3, 0, 0),
 				 INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 2, 0, 0), EXIT};
 	uint64_t ctx[] = {1000, 200};
 	struct limpet_result r;
 
-	for EACH(e) {
-		struct limpet_vm *vm = make(e, 0);
+	for
+		EACH(e)
+		{
+			struct limpet_vm *vm = make(e, 0);
 
-		REQUIRE(!limpet_vm_load(vm, sum, LENGTH(sum)));
-		CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), 0);
-		CHECK_EQ(r.value, 1216); /* r2 is the context's size */
-		CHECK_EQ(r.status, LIMPET_OK);
-		CHECK_EQ(limpet_vm_load(vm, sum, LENGTH(sum)), -EBUSY);
-		limpet_vm_free(vm);
-	}
+			REQUIRE(!limpet_vm_load(vm, sum, LENGTH(sum)));
+			CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), 0);
+			CHECK_EQ(r.value, 1216); /* r2 is the context's size */
+			CHECK_EQ(r.status, LIMPET_OK);
+			CHECK_EQ(limpet_vm_load(vm, sum, LENGTH(sum)), -EBUSY);
+			limpet_vm_free(vm);
+		}
 }
 
 TEST(a_fault_is_told)
@@ -60,19 +70,22 @@ TEST(a_fault_is_told)
 	uint64_t ctx[2] = {1, 2};
 	struct limpet_result r;
 
-	for EACH(e) {
-		struct limpet_vm *vm = make(e, 0);
+	for
+		EACH(e)
+		{
+			struct limpet_vm *vm = make(e, 0);
 
-		REQUIRE(!limpet_vm_load(vm, store, LENGTH(store)));
-		CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), -EFAULT); /* only 8 bytes are writable */
-		CHECK_EQ(r.status, LIMPET_FAULT);
-		CHECK_EQ(r.insn, 1);
-		CHECK_EQ(r.address, (uint64_t)&ctx[1]);
-		CHECK_EQ(r.value, 0);
-		CHECK_EQ(ctx[1], 2);
-		CHECK_EQ(limpet_vm_run(vm, NULL, NULL, &r), -EINVAL);
-		limpet_vm_free(vm);
-	}
+			REQUIRE(!limpet_vm_load(vm, store, LENGTH(store)));
+			CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r),
+				 -EFAULT); /* only 8 bytes are writable */
+			CHECK_EQ(r.status, LIMPET_FAULT);
+			CHECK_EQ(r.insn, 1);
+			CHECK_EQ(r.address, (uint64_t)&ctx[1]);
+			CHECK_EQ(r.value, 0);
+			CHECK_EQ(ctx[1], 2);
+			CHECK_EQ(limpet_vm_run(vm, NULL, NULL, &r), -EINVAL);
+			limpet_vm_free(vm);
+		}
 }
 
 TEST(an_endless_loop_ends)
@@ -81,17 +94,20 @@ TEST(an_endless_loop_ends)
 	uint64_t ctx[2] = {0};
 	struct limpet_result r;
 
-	for EACH(e) {
-		struct limpet_vm *vm = make(e, 0);
+	for
+		EACH(e)
+		{
+			struct limpet_vm *vm = make(e, 0);
 
-		REQUIRE(!limpet_vm_load(vm, loop, LENGTH(loop)));
-		CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), -ETIME);
-		CHECK_EQ(r.status, LIMPET_BUDGET);
-		limpet_vm_free(vm);
-	}
+			REQUIRE(!limpet_vm_load(vm, loop, LENGTH(loop)));
+			CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), -ETIME);
+			CHECK_EQ(r.status, LIMPET_BUDGET);
+			limpet_vm_free(vm);
+		}
 }
 
-static uint64_t checksum(uint64_t p, uint64_t n, uint64_t r3, uint64_t r4, uint64_t r5, struct limpet_run *run)
+static uint64_t checksum(uint64_t p, uint64_t n, uint64_t r3, uint64_t r4, uint64_t r5,
+			 struct limpet_run *run)
 {
 	uint64_t sum = *(uint64_t *)limpet_run_user(run);
 
@@ -103,60 +119,72 @@ static uint64_t checksum(uint64_t p, uint64_t n, uint64_t r3, uint64_t r4, uint6
 
 TEST(helpers_get_tested_arguments)
 {
-	struct limpet_helper h = {.name = "checksum", .call = checksum, .arg = {LIMPET_ARG_MEM, LIMPET_ARG_SIZE}};
-	struct limpet_helper bad = {.name = "bad", .call = checksum, .arg = {LIMPET_ARG_MEM, LIMPET_ARG_SCALAR}};
+	struct limpet_helper h = {
+		.name = "checksum", .call = checksum, .arg = {LIMPET_ARG_MEM, LIMPET_ARG_SIZE}};
+	struct limpet_helper bad = {
+		.name = "bad", .call = checksum, .arg = {LIMPET_ARG_MEM, LIMPET_ARG_SCALAR}};
 	uint64_t ctx[2] = {0x010203, 0x04}, user = 100;
 	struct limpet_result r;
 
-	for EACH(e)
-		for (int size = 16; size <= 17; size++) {
-			struct bpf_insn call[] = {MOV(2, size), INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 30000), EXIT};
-			struct limpet_vm *vm = make(e, 0);
+	for
+		EACH(e)
+	for (int size = 16; size <= 17; size++) {
+		struct bpf_insn call[] = {MOV(2, size), INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 30000),
+					  EXIT};
+		struct limpet_vm *vm = make(e, 0);
 
-			CHECK_EQ(limpet_vm_add_helper(vm, 30001, &bad), -EINVAL);
-			CHECK_EQ(limpet_vm_add_helper(vm, 65536, &h), -EINVAL);
-			CHECK_EQ(limpet_vm_add_helper(vm, 30000, &h), 0);
-			REQUIRE(!limpet_vm_load(vm, call, LENGTH(call)));
-			CHECK_EQ(limpet_vm_run(vm, ctx, &user, &r), size == 16 ? 0 : -EINVAL);
-			CHECK_EQ(r.status, size == 16 ? LIMPET_OK : LIMPET_ARGUMENT);
-			CHECK_EQ(r.value, size == 16 ? 110 : 0);
-			limpet_vm_free(vm);
-		}
+		CHECK_EQ(limpet_vm_add_helper(vm, 30001, &bad), -EINVAL);
+		CHECK_EQ(limpet_vm_add_helper(vm, 65536, &h), -EINVAL);
+		CHECK_EQ(limpet_vm_add_helper(vm, 30000, &h), 0);
+		REQUIRE(!limpet_vm_load(vm, call, LENGTH(call)));
+		CHECK_EQ(limpet_vm_run(vm, ctx, &user, &r), size == 16 ? 0 : -EINVAL);
+		CHECK_EQ(r.status, size == 16 ? LIMPET_OK : LIMPET_ARGUMENT);
+		CHECK_EQ(r.value, size == 16 ? 110 : 0);
+		limpet_vm_free(vm);
+	}
 }
 
-static uint64_t forty_two(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, struct limpet_run *run)
+static uint64_t forty_two(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
+			  struct limpet_run *run)
 {
 	return 42;
 }
 
-/* Two VMs may have different helpers of one number, and one of the kernel's numbers may be replaced. */
+/* Two VMs may have different helpers of one number, and one of the kernel's numbers may be
+ * replaced. */
 TEST(helpers_belong_to_their_vm)
 {
 	struct limpet_helper h = {.name = "forty_two", .call = forty_two};
-	struct bpf_insn call[] = {INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_get_smp_processor_id), EXIT};
+	struct bpf_insn call[] = {INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_get_smp_processor_id),
+				  EXIT};
 	uint64_t ctx[2] = {0};
 	struct limpet_result r;
 
-	for EACH(e) {
-		struct limpet_vm *own = make(e, 0), *standard = make(e, 0);
+	for
+		EACH(e)
+		{
+			struct limpet_vm *own = make(e, 0), *standard = make(e, 0);
 
-		CHECK_EQ(limpet_vm_add_helper(own, BPF_FUNC_get_smp_processor_id, &h), 0);
-		REQUIRE(!limpet_vm_load(own, call, LENGTH(call)) && !limpet_vm_load(standard, call, LENGTH(call)));
-		CHECK_EQ(limpet_vm_run(own, ctx, NULL, &r), 0);
-		CHECK_EQ(r.value, 42);
-		CHECK_EQ(limpet_vm_run(standard, ctx, NULL, &r), 0);
-		CHECK(r.value < (uint64_t)sysconf(_SC_NPROCESSORS_CONF));
-		limpet_vm_free(own);
-		limpet_vm_free(standard);
-	}
+			CHECK_EQ(limpet_vm_add_helper(own, BPF_FUNC_get_smp_processor_id, &h), 0);
+			REQUIRE(!limpet_vm_load(own, call, LENGTH(call)) &&
+				!limpet_vm_load(standard, call, LENGTH(call)));
+			CHECK_EQ(limpet_vm_run(own, ctx, NULL, &r), 0);
+			CHECK_EQ(r.value, 42);
+			CHECK_EQ(limpet_vm_run(standard, ctx, NULL, &r), 0);
+			CHECK(r.value < (uint64_t)sysconf(_SC_NPROCESSORS_CONF));
+			limpet_vm_free(own);
+			limpet_vm_free(standard);
+		}
 }
 
 TEST(refusals_say_why)
 {
 	struct bpf_insn helper[] = {INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 4711), EXIT};
-	struct bpf_insn open[] = {MOV(0, 0)}, zero[] = {MOV(0, 1), INSN(BPF_ALU64 | BPF_DIV, 0, 0, 0, 0), EXIT};
+	struct bpf_insn open[] = {MOV(0, 0)},
+			zero[] = {MOV(0, 1), INSN(BPF_ALU64 | BPF_DIV, 0, 0, 0, 0), EXIT};
 	struct limpet_vm *vm = make(0, 0), *rfc = make(0, LIMPET_VM_RFC);
-	struct limpet_vm_options wrong = {.context_size = 8, .context_writable = 9}, newer = {.reserved = {1}};
+	struct limpet_vm_options wrong = {.context_size = 8, .context_writable = 9},
+				 newer = {.reserved = {1}};
 	struct limpet_vm *none = NULL;
 
 	CHECK_EQ(limpet_vm_load(vm, helper, 2), -EINVAL);
@@ -177,34 +205,45 @@ TEST(refusals_say_why)
 
 TEST(maps_of_instructions)
 {
-	struct limpet_map_definition d = {.name = "cells", .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 8,
-					  .max_entries = 3}, bad = {.type = BPF_MAP_TYPE_ARRAY, .key_size = 5}, found;
+	struct limpet_map_definition d = {.name = "cells",
+					  .type = BPF_MAP_TYPE_ARRAY,
+					  .key_size = 4,
+					  .value_size = 8,
+					  .max_entries = 3},
+				     bad = {.type = BPF_MAP_TYPE_ARRAY, .key_size = 5}, found;
 	uint64_t ctx[2] = {0}, v = 0;
 	uint32_t key = 0;
 
-	for EACH(e) {
-		struct limpet_vm *vm = make(e, 0);
-		int index = limpet_vm_add_map(vm, &d);
-		struct bpf_insn add[] = {INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_VALUE, 0, index), INSN(0, 0, 0, 0, 0),
-					 MOV(2, 7), INSN(BPF_STX | BPF_ATOMIC | BPF_DW, 1, 2, 0, BPF_ADD), MOV(0, 0), EXIT};
-		struct limpet_map *map = limpet_map_find(vm, "cells");
+	for
+		EACH(e)
+		{
+			struct limpet_vm *vm = make(e, 0);
+			int index = limpet_vm_add_map(vm, &d);
+			struct bpf_insn add[] = {
+				INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_VALUE, 0, index),
+				INSN(0, 0, 0, 0, 0),
+				MOV(2, 7),
+				INSN(BPF_STX | BPF_ATOMIC | BPF_DW, 1, 2, 0, BPF_ADD),
+				MOV(0, 0),
+				EXIT};
+			struct limpet_map *map = limpet_map_find(vm, "cells");
 
-		CHECK_EQ(index, 0);
-		CHECK_EQ(limpet_vm_add_map(vm, &bad), -EINVAL);
-		REQUIRE(map && !limpet_vm_load(vm, add, LENGTH(add)));
-		limpet_map_describe(map, &found);
-		CHECK_EQ(found.max_entries, 3);
-		CHECK_STR(found.name, "cells");
-		CHECK_EQ(limpet_vm_run(vm, ctx, NULL, NULL), 0);
-		CHECK_EQ(limpet_vm_run(vm, ctx, NULL, NULL), 0);
-		CHECK_EQ(limpet_map_lookup(map, &key, &v), 0);
-		CHECK_EQ(v, 14);
-		CHECK_EQ(*(uint64_t *)limpet_map_memory(map), 14);
-		CHECK_EQ(limpet_map_next_key(map, NULL, &key), 0);
-		CHECK_EQ(limpet_map_delete(map, &key), -EINVAL);
-		CHECK(!limpet_map_find(vm, "other"));
-		limpet_vm_free(vm);
-	}
+			CHECK_EQ(index, 0);
+			CHECK_EQ(limpet_vm_add_map(vm, &bad), -EINVAL);
+			REQUIRE(map && !limpet_vm_load(vm, add, LENGTH(add)));
+			limpet_map_describe(map, &found);
+			CHECK_EQ(found.max_entries, 3);
+			CHECK_STR(found.name, "cells");
+			CHECK_EQ(limpet_vm_run(vm, ctx, NULL, NULL), 0);
+			CHECK_EQ(limpet_vm_run(vm, ctx, NULL, NULL), 0);
+			CHECK_EQ(limpet_map_lookup(map, &key, &v), 0);
+			CHECK_EQ(v, 14);
+			CHECK_EQ(*(uint64_t *)limpet_map_memory(map), 14);
+			CHECK_EQ(limpet_map_next_key(map, NULL, &key), 0);
+			CHECK_EQ(limpet_map_delete(map, &key), -EINVAL);
+			CHECK(!limpet_map_find(vm, "other"));
+			limpet_vm_free(vm);
+		}
 }
 
 TEST(objects_with_data_and_subprograms)
@@ -212,19 +251,21 @@ TEST(objects_with_data_and_subprograms)
 	uint64_t ctx[2] = {3, 4}, *calls;
 	struct limpet_result r;
 
-	for EACH(e) {
-		struct limpet_vm *vm = make(e, 0);
+	for
+		EACH(e)
+		{
+			struct limpet_vm *vm = make(e, 0);
 
-		CHECK_EQ(limpet_vm_load_file(vm, object("sample.bpf.o"), "sums"), 0);
-		CHECK_STR(limpet_vm_message(vm), "");
-		CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), 0);
-		CHECK_EQ(r.value, 23); /* 3 + 4 * step */
-		CHECK_EQ(limpet_vm_run(vm, (uint64_t[]){7, 0}, NULL, &r), 0);
-		CHECK_EQ(r.value, 0); /* not above limit */
-		calls = limpet_map_memory(limpet_map_find(vm, ".bss"));
-		CHECK_EQ(*calls, 2);
-		limpet_vm_free(vm);
-	}
+			CHECK_EQ(limpet_vm_load_file(vm, object("sample.bpf.o"), "sums"), 0);
+			CHECK_STR(limpet_vm_message(vm), "");
+			CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), 0);
+			CHECK_EQ(r.value, 23); /* 3 + 4 * step */
+			CHECK_EQ(limpet_vm_run(vm, (uint64_t[]){7, 0}, NULL, &r), 0);
+			CHECK_EQ(r.value, 0); /* not above limit */
+			calls = limpet_map_memory(limpet_map_find(vm, ".bss"));
+			CHECK_EQ(*calls, 2);
+			limpet_vm_free(vm);
+		}
 }
 
 TEST(objects_with_maps)
@@ -233,24 +274,29 @@ TEST(objects_with_maps)
 	struct limpet_result r;
 	uint32_t one = 1;
 
-	for EACH(e) {
-		struct limpet_vm *vm = make(e, 0);
+	for
+		EACH(e)
+		{
+			struct limpet_vm *vm = make(e, 0);
 
-		REQUIRE(!limpet_vm_load_file(vm, object("sample.bpf.o"), "pushes"));
-		for (int i = 0; i < 5; i++, ctx[0]++) {
-			CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), 0);
-			CHECK_EQ((int)r.value, i < 4 ? 0 : -E2BIG);
+			REQUIRE(!limpet_vm_load_file(vm, object("sample.bpf.o"), "pushes"));
+			for (int i = 0; i < 5; i++, ctx[0]++) {
+				CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), 0);
+				CHECK_EQ((int)r.value, i < 4 ? 0 : -E2BIG);
+			}
+			CHECK_EQ(limpet_map_lookup(limpet_map_find(vm, "counts"), &one, &v), 0);
+			CHECK_EQ(v, 5);
+			CHECK_EQ(limpet_map_lookup_and_delete(limpet_map_find(vm, "events"), NULL,
+							      &v),
+				 0);
+			CHECK_EQ(v, 11 + e * 5);
+			CHECK_EQ(limpet_map_update(limpet_map_find(vm, "events"), NULL, &v, 0), 0);
+			limpet_vm_free(vm);
 		}
-		CHECK_EQ(limpet_map_lookup(limpet_map_find(vm, "counts"), &one, &v), 0);
-		CHECK_EQ(v, 5);
-		CHECK_EQ(limpet_map_lookup_and_delete(limpet_map_find(vm, "events"), NULL, &v), 0);
-		CHECK_EQ(v, 11 + e * 5);
-		CHECK_EQ(limpet_map_update(limpet_map_find(vm, "events"), NULL, &v, 0), 0);
-		limpet_vm_free(vm);
-	}
 }
 
-static uint64_t visit(uint64_t fn, uint64_t n, uint64_t r3, uint64_t r4, uint64_t r5, struct limpet_run *run)
+static uint64_t visit(uint64_t fn, uint64_t n, uint64_t r3, uint64_t r4, uint64_t r5,
+		      struct limpet_run *run)
 {
 	uint64_t sum = 0, one;
 
@@ -264,19 +310,22 @@ static uint64_t visit(uint64_t fn, uint64_t n, uint64_t r3, uint64_t r4, uint64_
 
 TEST(helpers_call_back)
 {
-	struct limpet_helper h = {.name = "visit", .call = visit, .arg = {LIMPET_ARG_CALLBACK, LIMPET_ARG_SCALAR}};
+	struct limpet_helper h = {
+		.name = "visit", .call = visit, .arg = {LIMPET_ARG_CALLBACK, LIMPET_ARG_SCALAR}};
 	uint64_t ctx[2] = {0};
 	struct limpet_result r;
 
-	for EACH(e) {
-		struct limpet_vm *vm = make(e, 0);
+	for
+		EACH(e)
+		{
+			struct limpet_vm *vm = make(e, 0);
 
-		REQUIRE(!limpet_vm_add_helper(vm, 2000, &h));
-		CHECK_EQ(limpet_vm_load_file(vm, object("sample.bpf.o"), "calls_back"), 0);
-		CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), 0);
-		CHECK_EQ(r.value, 0 + 1 + 4 + 9 + 16);
-		limpet_vm_free(vm);
-	}
+			REQUIRE(!limpet_vm_add_helper(vm, 2000, &h));
+			CHECK_EQ(limpet_vm_load_file(vm, object("sample.bpf.o"), "calls_back"), 0);
+			CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), 0);
+			CHECK_EQ(r.value, 0 + 1 + 4 + 9 + 16);
+			limpet_vm_free(vm);
+		}
 }
 
 TEST(objects_that_are_refused)
@@ -291,7 +340,8 @@ TEST(objects_that_are_refused)
 	CHECK_EQ(limpet_vm_load_file(vm, object("core.bpf.o"), NULL), -EOPNOTSUPP);
 	CHECK(strstr(limpet_vm_message(vm), "CO-RE"));
 	CHECK_EQ(limpet_vm_load_file(vm, "/proc/self/exe", NULL), -EINVAL);
-	CHECK_EQ(limpet_vm_load_file(vm, object("sample.bpf.o"), "sums"), 0); /* a failure does not spoil the VM */
+	CHECK_EQ(limpet_vm_load_file(vm, object("sample.bpf.o"), "sums"),
+		 0); /* a failure does not spoil the VM */
 	limpet_vm_free(vm);
 }
 
@@ -334,24 +384,26 @@ static void *run_many(void *vm)
 
 TEST(many_threads_run_one_vm)
 {
-	for EACH(e) {
-		struct limpet_vm *vm = make(e, 0);
-		pthread_t threads[8];
-		uint32_t one = 1;
-		uint64_t v = 0;
-		void *bad;
+	for
+		EACH(e)
+		{
+			struct limpet_vm *vm = make(e, 0);
+			pthread_t threads[8];
+			uint32_t one = 1;
+			uint64_t v = 0;
+			void *bad;
 
-		REQUIRE(!limpet_vm_load_file(vm, object("sample.bpf.o"), "pushes"));
-		for (unsigned int i = 0; i < LENGTH(threads); i++)
-			pthread_create(&threads[i], NULL, run_many, vm);
-		for (unsigned int i = 0; i < LENGTH(threads); i++) {
-			pthread_join(threads[i], &bad);
-			CHECK(!bad);
+			REQUIRE(!limpet_vm_load_file(vm, object("sample.bpf.o"), "pushes"));
+			for (unsigned int i = 0; i < LENGTH(threads); i++)
+				pthread_create(&threads[i], NULL, run_many, vm);
+			for (unsigned int i = 0; i < LENGTH(threads); i++) {
+				pthread_join(threads[i], &bad);
+				CHECK(!bad);
+			}
+			limpet_map_lookup(limpet_map_find(vm, "counts"), &one, &v);
+			CHECK_EQ(v, 20000 * LENGTH(threads));
+			limpet_vm_free(vm);
 		}
-		limpet_map_lookup(limpet_map_find(vm, "counts"), &one, &v);
-		CHECK_EQ(v, 20000 * LENGTH(threads));
-		limpet_vm_free(vm);
-	}
 }
 
 TEST(maps_are_shared_with_children)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What lib_test.c loads: maps, global data, subprograms, a callback, a CO-RE access in another section. */
+/* What lib_test.c loads: maps, global data, subprograms, a callback, a CO-RE access in another
+ * section. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
