@@ -68,9 +68,7 @@ static double time_jit(const struct bpf_insn *insns, u32 n)
 	long len = scratch ? 1 : 0;
 
 	for (u32 i = 0; i < REPEAT && len > 0; i++) {
-		memset(scratch, 0, room);
 		len = vm_jit(&prog, NULL, 0, 0, scratch);
-		memset(scratch, 0, room);
 		if (len > 0)
 			len = vm_jit(&prog, code, sizeof(code), (u64)code, scratch);
 	}

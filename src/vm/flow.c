@@ -34,8 +34,10 @@ static void mark_target(struct flow *f, u32 at, u8 marks)
 	struct flow_insn *fi = &f->insn[at];
 
 	fi->mark |= (u8)(FLOW_TARGET | marks);
-	if (!fi->state && f->state_count < f->state_max)
-		fi->state = ++f->state_count;
+	if (fi->state || f->state_count == f->state_max)
+		return;
+	f->state[f->state_count].known = false;
+	fi->state = ++f->state_count;
 }
 
 static int add_start(struct flow *f, u32 at)
@@ -426,6 +428,7 @@ int flow_analyse(struct flow *f, const struct vm_program *prog, void *scratch)
 	f->insn = scratch;
 	f->state = (struct flow_state *)((u8 *)scratch + ALIGN_UP((size_t)prog->insn_count * sizeof(*f->insn), 16));
 	f->state_max = count_states(prog);
+	memset(f->insn, 0, prog->insn_count * sizeof(*f->insn));
 	err = mark(f);
 	if (!err)
 		err = check_bounds(f);

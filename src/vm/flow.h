@@ -103,7 +103,7 @@ struct flow {
 
 size_t flow_scratch(const struct vm_program *prog);
 
-/* Fills *f, whose tables lie in scratch (zeroed). 0, or -EINVAL for what bpf_check() refuses. */
+/* Fills *f, whose tables lie in scratch. 0, or -EINVAL for what bpf_check() refuses. */
 int flow_analyse(struct flow *f, const struct vm_program *prog, void *scratch);
 
 /* live.c */

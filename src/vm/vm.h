@@ -145,8 +145,8 @@ typedef u64 vm_entry(struct vm_run *run, u64 ctx, u64 arg2);
  * Compiles for execution at address `at` (rel32 calls are used where helpers are in reach). With
  * buf NULL nothing is compiled: an upper bound of the bytes needed is returned, for any `at`.
  * Returns the bytes of code, or -ENOSPC (does not fit cap), -EINVAL (bpf_check() would refuse it),
- * -EOPNOTSUPP (no JIT for this CPU: interpret). scratch: at least vm_jit_scratch(prog) bytes of
- * zeroed memory for the compiler's tables, 16-byte aligned, free to reuse afterwards.
+ * -EOPNOTSUPP (no JIT for this CPU: interpret). scratch: at least vm_jit_scratch(prog) bytes of memory
+ * for the compiler's tables, 16-byte aligned, of any contents, free to reuse afterwards.
  */
 long vm_jit(const struct vm_program *prog, u8 *buf, size_t cap, u64 at, void *scratch);
 size_t vm_jit_scratch(const struct vm_program *prog);

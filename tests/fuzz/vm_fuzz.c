@@ -53,7 +53,7 @@ static vm_entry *compile(const struct vm_program *prog)
 		scratch = malloc(need);
 		scratch_size = need;
 	}
-	memset(scratch, 0, need);
+	memset(scratch, (int)current_seed, need); /* its contents must not matter */
 	if (mprotect(code_area, CODE_SIZE, PROT_READ | PROT_WRITE))
 		return NULL;
 	len = vm_jit(prog, code_area, (size_t)bound, (u64)code_area, scratch);

@@ -219,6 +219,7 @@ long vm_jit(const struct vm_program *prog, u8 *buf, size_t cap, u64 at, void *sc
 	if (!buf)
 		return bound(prog);
 	s = sizes_of(prog);
+	memset(j, 0, sizeof(*j));
 	j->prog = prog;
 	j->e.buf = buf;
 	j->e.cap = cap;
