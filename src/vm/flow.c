@@ -106,7 +106,7 @@ static int mark(struct flow *f)
 
 		if (in->dst_reg > 10 || in->src_reg > 10)
 			return -FLOW_EINVAL;
-		f->stack |= in->dst_reg == 10 || in->src_reg == 10;
+		f->named |= (u16)(1u << in->dst_reg | 1u << in->src_reg);
 		if (flow_is_wide(in)) {
 			err = mark_wide(f, at++);
 		} else if (flow_is_call(in)) {
@@ -176,7 +176,7 @@ static bool join(struct flow_state *into, const struct flow_state *from, bool wi
 	bool changed = false;
 
 	if (!into->known) {
-		*into = *from;
+		flow_copy(into, from);
 		return true;
 	}
 	for (u32 r = 0; r < 10; r++) {
@@ -246,13 +246,20 @@ static void arrive(struct flow_pass *p, u32 at)
 		forget_all(&p->now);
 		return;
 	}
+	if (!(fi->mark & (FLOW_ENTRY | FLOW_LOOP))) { /* nobody looks at *s again but to join it once more */
+		if (!p->now.known)
+			flow_copy(&p->now, s);
+		else if (s->known)
+			join(&p->now, s, false);
+		return;
+	}
 	if (fi->mark & FLOW_ENTRY)
 		forget_all(s);
 	else if (p->now.known)
 		join(s, &p->now, false);
 	if (s->known && fi->loop_end)
 		guess_loop(p->f, at, s);
-	p->now = *s;
+	flow_copy(&p->now, s);
 }
 
 /* A path from `at` to `target`. False when the pass has to resume at the target. */
@@ -265,10 +272,18 @@ static bool leave(struct flow_pass *p, u32 at, u32 target, const struct flow_sta
 	return !join(&p->f->state[state - 1], s, target <= at) || target > at;
 }
 
+/* The state of a target ahead that no path has reached yet; NULL otherwise. */
+static struct flow_state *fresh_state(struct flow_pass *p, u32 at, u32 target)
+{
+	u32 state = p->f->insn[target].state;
+
+	return target > at && state && !p->blind && !p->f->state[state - 1].known ? &p->f->state[state - 1] : NULL;
+}
+
 static bool step_jump(struct flow_pass *p, u32 at)
 {
 	const struct bpf_insn *in = &p->f->prog->insns[at];
-	struct flow_state *taken = &p->taken;
+	struct flow_state *taken = &p->taken, *first;
 	bool ok;
 
 	if (flow_is_ja(in)) {
@@ -276,9 +291,12 @@ static bool step_jump(struct flow_pass *p, u32 at)
 		p->now.known = false;
 		return ok;
 	}
-	*taken = p->now;
+	first = fresh_state(p, at, (u32)flow_target(at, in));
+	if (first)
+		taken = first;
+	flow_copy(taken, &p->now);
 	flow_branch(p, at, taken);
-	return leave(p, at, (u32)flow_target(at, in), taken);
+	return first || leave(p, at, (u32)flow_target(at, in), taken);
 }
 
 /* One instruction. False when the pass has to resume at its target. */
@@ -405,29 +423,32 @@ static void count_frames(struct flow *f)
 
 static void count_tests(struct flow *f)
 {
+	bool trusted = f->prog->trusted;
+
 	for (u32 at = 0; at < f->prog->insn_count; at++) {
 		const struct bpf_insn *in = &f->prog->insns[at];
-		u8 class = BPF_CLASS_OF(in);
-		u8 marks = f->insn[at].mark;
+		u8 class = BPF_CLASS_OF(in), marks = f->insn[at].mark;
 
-		if (marks & FLOW_HALF)
-			continue;
-		if (class == BPF_LDX || class == BPF_ST || class == BPF_STX)
-			f->tests[f->insn[at].test]++;
-		f->args_open += flow_is_call(in) && !in->src_reg && !(marks & FLOW_ARGS_OK);
+		if (class >= BPF_LDX && class <= BPF_STX) {
+			f->tests[trusted ? FLOW_PROVEN : f->insn[at].test]++;
+			f->unaligned |= (in->code & 0xe7) == (BPF_STX | BPF_ATOMIC) && !(marks & FLOW_ALIGNED);
+		} else if (flow_is_call(in)) {
+			f->args_open += !in->src_reg && !(marks & FLOW_ARGS_OK);
+		}
 	}
 }
 
-int flow_analyse(struct flow *f, const struct vm_program *prog, void *scratch)
+int flow_analyse(struct flow *f, const struct vm_program *prog, void *scratch, size_t size)
 {
+	size_t insns = ALIGN_UP((size_t)prog->insn_count * sizeof(*f->insn), 16);
 	struct flow_pass pass;
 	int err;
 
 	memset(f, 0, sizeof(*f));
 	f->prog = prog;
 	f->insn = scratch;
-	f->state = (struct flow_state *)((u8 *)scratch + ALIGN_UP((size_t)prog->insn_count * sizeof(*f->insn), 16));
-	f->state_max = count_states(prog);
+	f->state = (struct flow_state *)((u8 *)scratch + insns);
+	f->state_max = (u32)((size - insns) / sizeof(*f->state));
 	memset(f->insn, 0, prog->insn_count * sizeof(*f->insn));
 	err = mark(f);
 	if (!err)
@@ -439,7 +460,6 @@ int flow_analyse(struct flow *f, const struct vm_program *prog, void *scratch)
 	forward(&pass);
 	flow_liveness(f);
 	count_frames(f);
-	if (!prog->trusted)
-		count_tests(f);
+	count_tests(f);
 	return 0;
 }

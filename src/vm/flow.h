@@ -69,7 +69,7 @@ struct flow_insn {
 	u32 state;     /* 1 + index of what is known here, for targets */
 };
 
-#define FLOW_SLOTS 6 /* stack slots whose contents are followed */
+#define FLOW_SLOTS 4 /* stack slots whose contents are followed */
 
 struct flow_slot {
 	s16 off;
@@ -96,15 +96,16 @@ struct flow {
 	bool callbacks;  /* subprograms taken as pointers */
 	bool helpers;
 	bool may_goto;
-	bool stack;      /* r10 is used */
-	u32 tests[FLOW_TEST_RECENT + 1]; /* accesses by kind of test */
+	bool unaligned;  /* atomics that may be misaligned */
+	u16 named;       /* registers that instructions name */
+	u32 tests[FLOW_TEST_RECENT + 1]; /* accesses by kind of test; a trusted program's are all proven */
 	u32 args_open;   /* helper calls whose arguments must be tested */
 };
 
 size_t flow_scratch(const struct vm_program *prog);
 
-/* Fills *f, whose tables lie in scratch. 0, or -EINVAL for what bpf_check() refuses. */
-int flow_analyse(struct flow *f, const struct vm_program *prog, void *scratch);
+/* Fills *f, whose tables lie in `size` bytes of scratch, as flow_scratch() asks for. 0, or -EINVAL for what bpf_check() refuses. */
+int flow_analyse(struct flow *f, const struct vm_program *prog, void *scratch, size_t size);
 
 /* live.c */
 void flow_liveness(struct flow *f);

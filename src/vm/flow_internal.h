@@ -41,6 +41,18 @@ static inline void flow_clear_slots(struct flow_state *s)
 		s->slot[i].size = 0;
 }
 
+/* *dst = *src, which compilers without vector registers do by a slow `rep movs`. */
+static inline void flow_copy(struct flow_state *dst, const struct flow_state *src)
+{
+	typedef u64 __attribute__((may_alias)) word;
+	word *to = (word *)dst;
+	const word *from = (const word *)src;
+
+	_Static_assert(sizeof(*dst) % 8 == 0, "whole words");
+	for (u32 i = 0; i < sizeof(*dst) / 8; i++)
+		to[i] = from[i];
+}
+
 static inline const struct flow_slot *flow_find_slot(const struct flow_state *s, s32 off, u32 size)
 {
 	for (u32 i = 0; i < FLOW_SLOTS; i++)

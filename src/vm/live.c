@@ -22,65 +22,93 @@ static u16 helper_reads(const struct vm_program *prog, u32 id)
 	return mask;
 }
 
-static u16 memory_reads(const struct bpf_insn *in)
-{
-	u16 mask = (u16)REG(in->dst_reg);
+/* What instructions do with the registers they name, by opcode; atomics and calls aside. */
+enum { READ_DST = 1, READ_SRC = 2, WRITE_DST = 4, SPECIAL = 8 };
 
-	if (BPF_CLASS_OF(in) == BPF_ST)
-		return mask;
-	if ((in->code & 0xe0) != BPF_ATOMIC)
-		return mask | (u16)REG(in->src_reg);
+#define ALU_ROWS(op, k, x)                                                                         \
+	[BPF_ALU | (op) | BPF_K] = (k), [BPF_ALU64 | (op) | BPF_K] = (k),                          \
+	[BPF_ALU | (op) | BPF_X] = (x), [BPF_ALU64 | (op) | BPF_X] = (x)
+#define BINARY_ROWS(op) ALU_ROWS(op, READ_DST | WRITE_DST, READ_DST | READ_SRC | WRITE_DST)
+#define JUMP_ROWS(op)                                                                              \
+	[BPF_JMP | (op) | BPF_K] = READ_DST, [BPF_JMP32 | (op) | BPF_K] = READ_DST,                \
+	[BPF_JMP | (op) | BPF_X] = READ_DST | READ_SRC, [BPF_JMP32 | (op) | BPF_X] = READ_DST | READ_SRC
+#define SIZE_ROWS(code, what)                                                                      \
+	[(code) | BPF_B] = (what), [(code) | BPF_H] = (what), [(code) | BPF_W] = (what), [(code) | BPF_DW] = (what)
+
+static const u8 uses[256] = {
+	BINARY_ROWS(BPF_ADD),
+	BINARY_ROWS(BPF_SUB),
+	BINARY_ROWS(BPF_MUL),
+	BINARY_ROWS(BPF_DIV),
+	BINARY_ROWS(BPF_MOD),
+	BINARY_ROWS(BPF_OR),
+	BINARY_ROWS(BPF_AND),
+	BINARY_ROWS(BPF_XOR),
+	BINARY_ROWS(BPF_LSH),
+	BINARY_ROWS(BPF_RSH),
+	BINARY_ROWS(BPF_ARSH),
+	ALU_ROWS(BPF_MOV, WRITE_DST, READ_SRC | WRITE_DST),
+	ALU_ROWS(BPF_NEG, READ_DST | WRITE_DST, 0),
+	ALU_ROWS(BPF_END, READ_DST | WRITE_DST, READ_DST | WRITE_DST),
+	[BPF_LD | BPF_IMM | BPF_DW] = WRITE_DST,
+	SIZE_ROWS(BPF_LDX | BPF_MEM, READ_SRC | WRITE_DST),
+	SIZE_ROWS(BPF_LDX | BPF_MEMSX, READ_SRC | WRITE_DST),
+	SIZE_ROWS(BPF_ST | BPF_MEM, READ_DST),
+	SIZE_ROWS(BPF_STX | BPF_MEM, READ_DST | READ_SRC),
+	SIZE_ROWS(BPF_STX | BPF_ATOMIC, SPECIAL),
+	JUMP_ROWS(BPF_JEQ),
+	JUMP_ROWS(BPF_JNE),
+	JUMP_ROWS(BPF_JGT),
+	JUMP_ROWS(BPF_JGE),
+	JUMP_ROWS(BPF_JLT),
+	JUMP_ROWS(BPF_JLE),
+	JUMP_ROWS(BPF_JSET),
+	JUMP_ROWS(BPF_JSGT),
+	JUMP_ROWS(BPF_JSGE),
+	JUMP_ROWS(BPF_JSLT),
+	JUMP_ROWS(BPF_JSLE),
+	[BPF_JMP | BPF_CALL] = SPECIAL,
+	[BPF_JMP | BPF_EXIT] = SPECIAL,
+};
+
+static u16 atomic_reads(const struct bpf_insn *in)
+{
 	if (in->imm == BPF_LOAD_ACQ)
 		return (u16)REG(in->src_reg);
-	return mask | (u16)REG(in->src_reg) | (in->imm == BPF_CMPXCHG ? REG(0) : 0);
+	return (u16)(REG(in->dst_reg) | REG(in->src_reg) | (in->imm == BPF_CMPXCHG ? REG(0) : 0));
+}
+
+static u16 atomic_writes(const struct bpf_insn *in)
+{
+	if (in->imm == BPF_LOAD_ACQ)
+		return (u16)REG(in->dst_reg);
+	if (in->imm == BPF_CMPXCHG)
+		return REG(0);
+	return in->imm & BPF_FETCH && in->imm != BPF_STORE_REL ? (u16)REG(in->src_reg) : 0;
 }
 
 u16 flow_reads(const struct vm_program *prog, const struct bpf_insn *in)
 {
-	u16 src = in->code & BPF_X ? (u16)REG(in->src_reg) : 0;
-	u8 op = BPF_OP_OF(in);
+	u32 use = uses[in->code];
 
-	switch (BPF_CLASS_OF(in)) {
-	case BPF_ALU:
-	case BPF_ALU64:
-		return op == BPF_MOV ? src : op == BPF_END ? (u16)REG(in->dst_reg) : src | (u16)REG(in->dst_reg);
-	case BPF_LD:
-		return 0;
-	case BPF_LDX:
-		return (u16)REG(in->src_reg);
-	case BPF_ST:
-	case BPF_STX:
-		return memory_reads(in);
-	default:
-		if (flow_is_call(in))
-			return in->src_reg ? 0 : helper_reads(prog, (u32)in->imm);
-		if (flow_is_exit(in))
-			return REG(0);
-		return op == BPF_JA || op == BPF_JCOND ? 0 : src | (u16)REG(in->dst_reg);
-	}
+	if (likely(!(use & SPECIAL)))
+		return (u16)((use & READ_DST) << in->dst_reg | (use & READ_SRC) >> 1 << in->src_reg);
+	if (BPF_CLASS_OF(in) == BPF_STX)
+		return atomic_reads(in);
+	if (flow_is_exit(in))
+		return REG(0);
+	return in->src_reg ? 0 : helper_reads(prog, (u32)in->imm);
 }
 
 u16 flow_writes(const struct bpf_insn *in)
 {
-	switch (BPF_CLASS_OF(in)) {
-	case BPF_ALU:
-	case BPF_ALU64:
-	case BPF_LD:
-	case BPF_LDX:
-		return (u16)REG(in->dst_reg);
-	case BPF_STX:
-		if ((in->code & 0xe0) != BPF_ATOMIC)
-			return 0;
-		if (in->imm == BPF_LOAD_ACQ)
-			return (u16)REG(in->dst_reg);
-		if (in->imm == BPF_CMPXCHG)
-			return REG(0);
-		return in->imm & BPF_FETCH && in->imm != BPF_STORE_REL ? (u16)REG(in->src_reg) : 0;
-	case BPF_JMP:
-		return flow_is_call(in) ? (u16)(REG(0) | ARGS) : 0;
-	default:
-		return 0;
-	}
+	u32 use = uses[in->code];
+
+	if (likely(!(use & SPECIAL)))
+		return (u16)((use & WRITE_DST) >> 2 << in->dst_reg);
+	if (BPF_CLASS_OF(in) == BPF_STX)
+		return atomic_writes(in);
+	return flow_is_call(in) ? (u16)(REG(0) | ARGS) : 0;
 }
 
 /* What is live after instruction `at`; *stale when an earlier pass's answer was used. */

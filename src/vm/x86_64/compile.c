@@ -225,7 +225,7 @@ long vm_jit(const struct vm_program *prog, u8 *buf, size_t cap, u64 at, void *sc
 	j->e.cap = cap;
 	j->e.at = at;
 	lay_out(j, scratch, &s);
-	len = flow_analyse(&j->flow, prog, (u8 *)scratch + sizeof(*j));
+	len = flow_analyse(&j->flow, prog, (u8 *)scratch + sizeof(*j), s.flow);
 	if (!len)
 		len = compile(j);
 	if (!len)

@@ -31,15 +31,6 @@ static u32 count_bits(u16 mask)
 	return (u32)__builtin_popcount(mask);
 }
 
-/* Faults that need no test to be possible: misaligned atomics. */
-static bool has_unaligned(const struct jit *j)
-{
-	for (u32 at = 0; at < j->prog->insn_count; at++)
-		if ((j->prog->insns[at].code & 0xe7) == (BPF_STX | BPF_ATOMIC) && !(j->flow.insn[at].mark & FLOW_ALIGNED))
-			return true;
-	return false;
-}
-
 /* What of a run the program needs, once it is analysed. */
 void jit_plan(struct jit *j)
 {
@@ -50,7 +41,7 @@ void jit_plan(struct jit *j)
 		tests |= f->tests[i] != 0;
 	j->uses_budget = !j->prog->bounded && (f->back_edges || f->calls || f->callbacks);
 	j->unwinds = f->calls || f->callbacks;
-	j->uses_run = tests || f->helpers || f->may_goto || j->unwinds || j->uses_budget || has_unaligned(j);
+	j->uses_run = tests || f->helpers || f->may_goto || j->unwinds || j->uses_budget || f->unaligned;
 	j->tracks_stack = tests || f->helpers || (j->unwinds && !f->frames);
 }
 
@@ -74,7 +65,7 @@ static void set_registers(struct jit *j)
 	u16 live = j->flow.insn[0].live_in;
 
 	if (j->flow.insn[0].mark & FLOW_ENTRY)
-		live = j->named & 0x3ff;
+		live = j->flow.named & 0x3ff;
 	if (j->uses_run)
 		x86_mov(&j->e, true, REG_RUN, RDI);
 	if (live & 1u << 1)
@@ -134,10 +125,9 @@ void jit_enter_program(struct jit *j)
 {
 	struct emit *e = &j->e;
 	u32 frames = j->flow.frames ? j->flow.frames : BPF_MAX_FRAMES, area, pad;
-	bool framed = j->flow.stack || j->unwinds;
+	bool framed = j->flow.named & 1u << 10 || j->unwinds;
 
-	j->named = named_between(j, 0, j->prog->insn_count);
-	j->pushed = saved_of(j->named);
+	j->pushed = saved_of(j->flow.named);
 	if (framed)
 		j->pushed |= 1u << RBP;
 	if (j->uses_run)

@@ -63,7 +63,6 @@ struct jit {
 	label exit;
 
 	/* the program */
-	u16 named; /* BPF registers in its instructions */
 	bool uses_run, uses_budget, tracks_stack, unwinds;
 	label outer_exit, fail, slow, args, budget, fault, bad_prog, engine, callback, callback_out;
 	struct stub *stubs;
