@@ -37,13 +37,23 @@ static bool and_by_move(struct jit *j, enum reg dst, s32 imm)
 	return true;
 }
 
+void jit_note_flags(struct jit *j, enum reg dst, bool wide)
+{
+	j->flags.pos = j->e.pos;
+	j->flags.reg = (u8)dst;
+	j->flags.wide = wide;
+}
+
 u32 jit_alu(struct jit *j)
 {
 	const struct bpf_insn *in = j->in;
 	enum reg dst = jit_reg(in->dst_reg);
 	bool wide = is_wide_op(in);
 	enum x86_alu op = x86_op_of(in);
+	u32 fused = op == ALU_ADD && wide ? jit_fuse_address(j) : 0;
 
+	if (fused)
+		return fused;
 	if (in->code & BPF_X)
 		x86_alu(&j->e, wide, op, dst, jit_reg(in->src_reg));
 	else if (op == ALU_AND && and_by_move(j, dst, in->imm))
@@ -52,24 +62,8 @@ u32 jit_alu(struct jit *j)
 		return 1;
 	else /* with a mask that fits 31 bits the narrow form clears the upper half too */
 		x86_alu_imm(&j->e, wide && (op != ALU_AND || in->imm < 0), op, dst, in->imm);
+	jit_note_flags(j, dst, wide && (in->code & BPF_X || op != ALU_AND || in->imm < 0));
 	return 1;
-}
-
-/* mov d, s; add d, x: one lea. */
-static bool move_and_add(struct jit *j, enum reg dst, enum reg src, bool wide)
-{
-	const struct bpf_insn *next = jit_peek(j, 1);
-	u8 class = BPF_CLASS_OF(j->in);
-
-	if (!next || next->dst_reg != j->in->dst_reg || dst == src)
-		return false;
-	if (next->code == (class | BPF_ADD | BPF_K))
-		x86_lea(&j->e, wide, dst, mem_at(src, next->imm));
-	else if (next->code == (class | BPF_ADD | BPF_X) && next->src_reg != next->dst_reg)
-		x86_lea(&j->e, wide, dst, (struct mem){(u8)src, (u8)jit_reg(next->src_reg), 0, 0});
-	else
-		return false;
-	return true;
 }
 
 static void sign_extend(struct jit *j, bool wide, enum reg dst, enum reg src, u32 bits)
@@ -89,6 +83,7 @@ u32 jit_mov(struct jit *j)
 	const struct bpf_insn *in = j->in;
 	enum reg dst = jit_reg(in->dst_reg), src = jit_reg(in->src_reg);
 	bool wide = is_wide_op(in);
+	u32 fused = 0;
 
 	if (!(in->code & BPF_X)) {
 		x86_mov_imm(&j->e, dst, wide ? (u64)(s64)in->imm : (u32)in->imm);
@@ -98,8 +93,11 @@ u32 jit_mov(struct jit *j)
 		sign_extend(j, wide, dst, src, (u32)in->off);
 		return 1;
 	}
-	if (move_and_add(j, dst, src, wide))
-		return 2;
+	fused = jit_fuse_rotate(j);
+	if (!fused)
+		fused = jit_fuse_address(j);
+	if (fused)
+		return fused;
 	if (!wide || dst != src)
 		x86_mov(&j->e, wide, dst, src);
 	return 1;
@@ -141,7 +139,7 @@ u32 jit_shift(struct jit *j)
 	const struct bpf_insn *in = j->in;
 	enum reg dst = jit_reg(in->dst_reg);
 	bool wide = is_wide_op(in);
-	u32 by = (u32)in->imm & (wide ? 63 : 31);
+	u32 by = (u32)in->imm & (wide ? 63 : 31), fused;
 
 	if (clears_upper_half(j)) {
 		if (in[1].code == (BPF_ALU64 | BPF_RSH | BPF_K))
@@ -150,6 +148,9 @@ u32 jit_shift(struct jit *j)
 			sign_extend(j, true, dst, dst, 32);
 		return 2;
 	}
+	fused = jit_fuse_address(j);
+	if (fused)
+		return fused;
 	if (in->code & BPF_X) {
 		if (cpu_has_bmi2())
 			x86_shift_bmi2(&j->e, wide, shift_of(in), dst, dst, jit_reg(in->src_reg));
@@ -157,6 +158,7 @@ u32 jit_shift(struct jit *j)
 			shift_by_cl(j, wide, dst, jit_reg(in->src_reg));
 	} else if (by) {
 		x86_shift_imm(&j->e, wide, shift_of(in), dst, by);
+		jit_note_flags(j, dst, wide);
 	} else if (!wide) {
 		x86_mov(&j->e, false, dst, dst);
 	}
@@ -166,6 +168,7 @@ u32 jit_shift(struct jit *j)
 u32 jit_neg(struct jit *j)
 {
 	x86_unary(&j->e, is_wide_op(j->in), UN_NEG, jit_reg(j->in->dst_reg));
+	jit_note_flags(j, jit_reg(j->in->dst_reg), is_wide_op(j->in));
 	return 1;
 }
 
@@ -210,6 +213,14 @@ u32 jit_mul(struct jit *j)
 
 u32 jit_wide(struct jit *j)
 {
-	x86_mov_imm(&j->e, jit_reg(j->in->dst_reg), vm_wide_immediate(j->prog, j->at));
+	enum reg dst = jit_reg(j->in->dst_reg);
+	u32 fused = jit_fuse_address(j);
+
+	if (fused)
+		return fused;
+	if (j->data_reg != RSP && j->in->src_reg == BPF_PSEUDO_MAP_VALUE && (u32)j->in->imm == j->data_map && j->in[1].imm >= 0)
+		x86_lea(&j->e, true, dst, mem_at((enum reg)j->data_reg, j->in[1].imm));
+	else
+		x86_mov_imm(&j->e, dst, vm_wide_immediate(j->prog, j->at));
 	return 2;
 }

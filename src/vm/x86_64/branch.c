@@ -34,7 +34,16 @@ u32 jit_jump(struct jit *j)
 	return 1;
 }
 
-static void compare(struct jit *j)
+/* True when the instruction before has left the answer in the flags. */
+static bool flags_are_set(const struct jit *j, enum reg dst, bool wide)
+{
+	u8 op = BPF_OP_OF(j->in);
+
+	return (op == BPF_JEQ || op == BPF_JNE) && !(j->fi->mark & FLOW_TARGET) && j->flags.pos == j->e.pos &&
+	       j->flags.reg == dst && (wide || !j->flags.wide);
+}
+
+void jit_compare(struct jit *j)
 {
 	const struct bpf_insn *in = j->in;
 	enum reg dst = jit_reg(in->dst_reg), src = jit_reg(in->src_reg);
@@ -44,6 +53,8 @@ static void compare(struct jit *j)
 		set ? x86_test(&j->e, wide, dst, src) : x86_alu(&j->e, wide, ALU_CMP, dst, src);
 	else if (set)
 		x86_test_imm(&j->e, wide, dst, in->imm);
+	else if (!in->imm && flags_are_set(j, dst, wide))
+		return;
 	else if (!in->imm)
 		x86_test(&j->e, wide, dst, dst);
 	else
@@ -54,12 +65,16 @@ u32 jit_branch(struct jit *j)
 {
 	enum cond cond = (enum cond)conditions[BPF_OP_OF(j->in) >> 4];
 	label over;
+	u32 fused;
 
 	if (j->fi->taken == 2)
 		return 1;
 	if (j->fi->taken == 1)
 		return jit_jump(j);
-	compare(j);
+	fused = jit_fuse_select(j, cond);
+	if (fused)
+		return fused;
+	jit_compare(j);
 	if (!is_counted(j)) {
 		emit_jump(&j->e, cond, target_of(j));
 		return 1;

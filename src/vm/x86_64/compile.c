@@ -153,17 +153,16 @@ static bool is_dead(const struct jit *j)
 static int compile_subprogram(struct jit *j, u32 start, u32 end)
 {
 	j->end = end;
-	for (j->at = start; j->at < end;) {
+	for (u32 at = start; at < end;) {
 		handler *h;
 
-		j->in = &j->prog->insns[j->at];
-		j->fi = &j->flow.insn[j->at];
+		jit_select(j, at);
 		h = jit_handlers[j->in->code];
 		if (!h)
 			return -JIT_EINVAL;
-		if (j->fi->mark & FLOW_TARGET && j->at != start)
-			emit_bind(&j->e, j->at);
-		j->at += is_dead(j) ? 1u + flow_is_wide(j->in) : h(j);
+		if (j->fi->mark & FLOW_TARGET && at != start)
+			emit_bind(&j->e, at);
+		at += is_dead(j) ? 1u + flow_is_wide(j->in) : h(j);
 	}
 	jit_leave_subprogram(j);
 	return j->e.err;

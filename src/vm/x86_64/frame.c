@@ -31,6 +31,45 @@ static u32 count_bits(u16 mask)
 	return (u32)__builtin_popcount(mask);
 }
 
+/* The map whose direct value the program names most; false: none. */
+static bool busiest_map(const struct jit *j, u32 *ret_map)
+{
+	u32 counts[64] = {0}, most = 0;
+
+	for (u32 at = 0; at < j->prog->insn_count; at++) {
+		const struct bpf_insn *in = &j->prog->insns[at];
+
+		if (flow_is_wide(in) && in->src_reg == BPF_PSEUDO_MAP_VALUE && (u32)in->imm < ARRAY_SIZE(counts))
+			counts[in->imm]++;
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(counts); i++) {
+		if (counts[i] <= most)
+			continue;
+		most = counts[i];
+		*ret_map = i;
+	}
+	return most;
+}
+
+/* A register that the program leaves unused to hold the address of its global data. */
+static void choose_data_reg(struct jit *j)
+{
+	const struct flow *f = &j->flow;
+
+	j->data_reg = RSP;
+	if (!f->back_edges || !busiest_map(j, &j->data_map))
+		return;
+	j->data_base = j->prog->maps[j->data_map].direct_value;
+	if (!j->uses_budget && !f->helpers)
+		j->data_reg = REG_BUDGET;
+	else if (!j->uses_run)
+		j->data_reg = REG_RUN;
+	else
+		for (u32 r = 9; r > 5 && j->data_reg == RSP; r--)
+			if (!(f->named & 1u << r))
+				j->data_reg = (u8)jit_reg(r);
+}
+
 /* What of a run the program needs, once it is analysed. */
 void jit_plan(struct jit *j)
 {
@@ -43,6 +82,7 @@ void jit_plan(struct jit *j)
 	j->unwinds = f->calls || f->callbacks;
 	j->uses_run = tests || f->helpers || f->may_goto || j->unwinds || j->uses_budget || f->unaligned;
 	j->tracks_stack = tests || f->helpers || (j->unwinds && !f->frames);
+	choose_data_reg(j);
 }
 
 static void push_saved(struct jit *j)
@@ -113,6 +153,8 @@ static void set_run(struct jit *j)
 	}
 	if (j->unwinds)
 		x86_store(e, true, RUN_FIELD(unwind_sp), RSP);
+	if (j->data_reg != RSP)
+		x86_mov_imm(e, (enum reg)j->data_reg, j->data_base);
 }
 
 /* Where the fail thunk finds the way out, when that may also be a callback's. */
@@ -132,6 +174,8 @@ void jit_enter_program(struct jit *j)
 		j->pushed |= 1u << RBP;
 	if (j->uses_run)
 		j->pushed |= 1u << REG_RUN;
+	if (j->data_reg != RSP && j->data_reg != REG_BUDGET)
+		j->pushed |= (u16)(1u << j->data_reg);
 	push_saved(j);
 	area = framed ? frames * BPF_FRAME_SIZE : 0;
 	pad = count_bits(j->pushed) % 2 ? 0 : 8;

@@ -43,6 +43,8 @@ struct stub {
 	u8 kind;
 	u8 size_log2;
 	bool write;
+	bool has_mem; /* STUB_ACCESS: TMP does not hold the address yet, it is this operand's */
+	struct mem mem;
 };
 
 struct jit {
@@ -61,12 +63,20 @@ struct jit {
 	u32 locals;     /* bytes below them */
 	u32 end;        /* the instruction after it */
 	label exit;
+	struct {
+		u32 pos; /* flags tell here whether `reg` is zero; 0: nowhere */
+		u8 reg;
+		bool wide;
+	} flags;
 
 	/* the program */
 	bool uses_run, uses_budget, tracks_stack, unwinds;
 	label outer_exit, fail, slow, args, budget, fault, bad_prog, engine, callback, callback_out;
 	struct stub *stubs;
 	u32 stub_count, stub_max;
+	u8 data_reg;   /* holds data_base throughout, for loops over global data; RSP: none */
+	u32 data_map;
+	u64 data_base; /* direct value of data_map */
 };
 
 /* A handler compiles one instruction, or some in a row: how many slots it consumed. */
@@ -78,6 +88,14 @@ static inline enum reg jit_reg(u32 bpf_reg)
 	static const u8 host[11] = {RAX, RDI, RSI, RDX, RCX, R8, RBX, R14, R15, R13, RBP};
 
 	return (enum reg)host[bpf_reg];
+}
+
+/* Makes `at` the instruction being compiled. */
+static inline void jit_select(struct jit *j, u32 at)
+{
+	j->at = at;
+	j->in = &j->prog->insns[at];
+	j->fi = &j->flow.insn[at];
 }
 
 static inline bool jit_is_live(const struct jit *j, u32 bpf_reg)
@@ -114,8 +132,9 @@ void jit_emit_stubs(struct jit *j);
 void jit_engine_table(struct jit *j);
 void jit_fill_engine(struct jit *j);
 
-/* memory.c: the operand of an access at [reg + off], tested when it has to be */
-struct mem jit_hold(struct jit *j, u32 bpf_reg, s32 off, u32 size, bool write);
+/* memory.c */
+struct mem jit_hold(struct jit *j, struct mem m, u32 size, bool write); /* tests m when it has to be */
+void jit_access(struct jit *j, struct mem m);                          /* the load or store, at m */
 u32 jit_load(struct jit *j);
 u32 jit_store(struct jit *j);
 u32 jit_atomic(struct jit *j);
@@ -130,7 +149,16 @@ u32 jit_mul(struct jit *j);
 u32 jit_divide(struct jit *j);
 u32 jit_wide(struct jit *j);
 
+/* fuse.c: several instructions as one; 0 when they do not match, else how many slots were consumed */
+u32 jit_fuse_address(struct jit *j);
+u32 jit_fuse_rotate(struct jit *j);
+u32 jit_fuse_select(struct jit *j, enum cond cond);
+
+/* alu.c: notes that flags tell whether `dst` is zero */
+void jit_note_flags(struct jit *j, enum reg dst, bool wide);
+
 /* branch.c */
+void jit_compare(struct jit *j);
 u32 jit_jump(struct jit *j);
 u32 jit_branch(struct jit *j);
 u32 jit_may_goto(struct jit *j);

@@ -86,17 +86,37 @@ static void test(struct jit *j, u32 size, bool write, label slow)
 	emit_jump(&j->e, CC_ALWAYS, slow);
 }
 
-struct mem jit_hold(struct jit *j, u32 bpf_reg, s32 off, u32 size, bool write)
+/* Global data at data_reg + index + disp: a comparison of the index will do. */
+static bool test_index(struct jit *j, struct mem m, u32 size, bool write, struct stub *s)
+{
+	const struct vm_map *map = &j->prog->maps[j->data_map];
+	u64 end = (u64)m.disp + size;
+
+	if (m.base != j->data_reg || m.index == RSP || m.scale || m.disp < 0 || (write && !map->writable) ||
+	    end > map->direct_size || map->direct_size > 0x7fffffff)
+		return false;
+	s->has_mem = true;
+	s->mem = m;
+	x86_alu_imm(&j->e, true, ALU_CMP, (enum reg)m.index, (s32)(map->direct_size - end));
+	emit_jump(&j->e, CC_A, jit_stub(j, *s));
+	return true;
+}
+
+struct mem jit_hold(struct jit *j, struct mem m, u32 size, bool write)
 {
 	struct stub s = {.kind = STUB_ACCESS, .size_log2 = (u8)log2_of(size), .write = write};
 
 	if (j->prog->trusted || j->fi->test == FLOW_PROVEN)
-		return mem_at(jit_reg(bpf_reg), off);
-	if (off)
-		x86_lea(&j->e, true, TMP, mem_at(jit_reg(bpf_reg), off));
-	else
-		x86_mov(&j->e, true, TMP, jit_reg(bpf_reg));
+		return m;
 	s.back = emit_label(&j->e);
+	if (test_index(j, m, size, write, &s)) {
+		emit_bind(&j->e, s.back);
+		return m;
+	}
+	if (m.disp || m.index != RSP)
+		x86_lea(&j->e, true, TMP, m);
+	else
+		x86_mov(&j->e, true, TMP, (enum reg)m.base);
 	test(j, size, write, jit_stub(j, s));
 	emit_bind(&j->e, s.back);
 	return mem_at(TMP, 0);
@@ -108,15 +128,6 @@ static void load(struct jit *j, struct mem m, u32 size, bool sign)
 	u32 log2 = log2_of(size), op = sign ? sign_op[log2] : zero_op[log2];
 
 	x86_rm(&j->e, sign || size == 8, op, op > 0xff ? 2 : 1, jit_reg(j->in->dst_reg), m);
-}
-
-u32 jit_load(struct jit *j)
-{
-	const struct bpf_insn *in = j->in;
-	u32 size = vm_size_of(in->code);
-
-	load(j, jit_hold(j, in->src_reg, in->off, size, false), size, (in->code & 0xe0) == BPF_MEMSX);
-	return 1;
 }
 
 static void store_reg(struct jit *j, struct mem m, enum reg src, u32 size)
@@ -134,23 +145,37 @@ static void store_imm(struct jit *j, struct mem m, s32 imm, u32 size)
 	emit_bytes(&j->e, (u32)imm, size < 4 ? size : 4);
 }
 
-u32 jit_store(struct jit *j)
+void jit_access(struct jit *j, struct mem m)
 {
 	const struct bpf_insn *in = j->in;
 	u32 size = vm_size_of(in->code);
-	struct mem m = jit_hold(j, in->dst_reg, in->off, size, true);
+	u8 class = BPF_CLASS_OF(in);
 
-	if (BPF_CLASS_OF(in) == BPF_ST)
+	m = jit_hold(j, m, size, class != BPF_LDX);
+	if (class == BPF_LDX)
+		load(j, m, size, (in->code & 0xe0) == BPF_MEMSX);
+	else if (class == BPF_ST)
 		store_imm(j, m, in->imm, size);
 	else
 		store_reg(j, m, jit_reg(in->src_reg), size);
+}
+
+u32 jit_load(struct jit *j)
+{
+	jit_access(j, mem_at(jit_reg(j->in->src_reg), j->in->off));
+	return 1;
+}
+
+u32 jit_store(struct jit *j)
+{
+	jit_access(j, mem_at(jit_reg(j->in->dst_reg), j->in->off));
 	return 1;
 }
 
 /* Atomics on addresses that are not multiples of their size end the run, trusted or not. */
 static struct mem hold_aligned(struct jit *j, u32 bpf_reg, s32 off, u32 size, bool write)
 {
-	struct mem m = jit_hold(j, bpf_reg, off, size, write);
+	struct mem m = jit_hold(j, mem_at(jit_reg(bpf_reg), off), size, write);
 
 	if (size == 1 || j->fi->mark & FLOW_ALIGNED)
 		return m;

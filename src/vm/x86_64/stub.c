@@ -22,6 +22,8 @@ static void emit_stub(struct jit *j, const struct stub *s)
 	emit_bind(e, s->here);
 	switch (s->kind) {
 	case STUB_ACCESS:
+		if (s->has_mem)
+			x86_lea(e, true, TMP, s->mem);
 		x86_mov_imm(e, TMP2, s->insn | (u64)s->size_log2 << SLOW_SIZE_SHIFT | (s->write ? SLOW_WRITE : 0));
 		emit_call_label(e, j->slow);
 		emit_jump(e, CC_ALWAYS, s->back);
@@ -155,6 +157,8 @@ static void callback_thunk(struct jit *j)
 	x86_mov(e, true, RDX, R8);
 	for (u32 i = 0; i < ARRAY_SIZE(cleared); i++)
 		x86_zero(e, (enum reg)cleared[i]);
+	if (j->data_reg != RSP)
+		x86_mov_imm(e, (enum reg)j->data_reg, j->data_base);
 	x86_rr(e, false, 0xff, 1, 2, TMP); /* call r10 */
 	emit_bind(e, j->callback_out);
 	if (j->uses_budget)

@@ -207,6 +207,21 @@ static inline void x86_shift_bmi2(struct emit *e, bool w, enum x86_shift op, enu
 			      0xf7000000ULL | (u64)(0xc0 | (dst & 7) << 3 | (src & 7)) << 32, 5);
 }
 
+/* rorx dst, src, by (BMI2): rotates right. */
+static inline void x86_rorx(struct emit *e, bool w, enum reg dst, enum reg src, u32 by)
+{
+	u32 r = dst & 8 ? 0 : 0x80, b = src & 8 ? 0 : 0x20;
+
+	emit_bytes(e, 0xc4 | (u64)(r | 0x40 | b | 3) << 8 | (u64)((w ? 0x80u : 0) | 0x7b) << 16 | 0xf0000000ULL |
+			      (u64)(0xc0 | (dst & 7) << 3 | (src & 7)) << 32 | (u64)by << 40, 6);
+}
+
+/* Moves all 64 bits when the condition holds. */
+static inline void x86_cmov(struct emit *e, enum cond cond, enum reg dst, enum reg src)
+{
+	x86_rr(e, true, 0x400f | (u32)cond << 8, 2, dst, src);
+}
+
 static inline void x86_push(struct emit *e, enum reg r)
 {
 	x86_op(e, false, 0, 0, r, 0x50u | (r & 7), 1, false);
