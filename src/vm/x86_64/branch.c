@@ -18,6 +18,14 @@ static bool is_counted(const struct jit *j)
 	return j->uses_budget && target_of(j) <= j->at;
 }
 
+/* jcc over a goto: the opposite condition takes it. */
+static bool skips_jump(const struct jit *j)
+{
+	const struct bpf_insn *next = jit_peek(j, 1);
+
+	return j->in->off == 1 && next && flow_is_ja(next);
+}
+
 static void counted_jump(struct jit *j)
 {
 	x86_alu_imm(&j->e, false, ALU_SUB, REG_BUDGET, 1);
@@ -64,8 +72,8 @@ void jit_compare(struct jit *j)
 u32 jit_branch(struct jit *j)
 {
 	enum cond cond = (enum cond)conditions[BPF_OP_OF(j->in) >> 4];
+	u32 fused, slots = 1;
 	label over;
-	u32 fused;
 
 	if (j->fi->taken == 2)
 		return 1;
@@ -75,15 +83,20 @@ u32 jit_branch(struct jit *j)
 	if (fused)
 		return fused;
 	jit_compare(j);
+	if (skips_jump(j)) {
+		jit_select(j, j->at + 1);
+		cond = (enum cond)(cond ^ 1);
+		slots = 2;
+	}
 	if (!is_counted(j)) {
 		emit_jump(&j->e, cond, target_of(j));
-		return 1;
+		return slots;
 	}
 	over = emit_label(&j->e);
 	emit_jump(&j->e, (enum cond)(cond ^ 1), over);
 	counted_jump(j);
 	emit_bind(&j->e, over);
-	return 1;
+	return slots;
 }
 
 /* Falls through while run->may_goto lasts. */

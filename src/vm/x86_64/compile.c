@@ -150,6 +150,34 @@ static bool is_dead(const struct jit *j)
 	return (class == BPF_ALU || class == BPF_ALU64 || class == BPF_LD) && !jit_is_live(j, j->in->dst_reg);
 }
 
+/* Moves, loads and stores leave the flags as they are, but for tests of an access. */
+static bool keeps_flags(const struct jit *j)
+{
+	const struct bpf_insn *in = j->in;
+	u8 class = BPF_CLASS_OF(in);
+	bool move = BPF_OP_OF(in) == BPF_MOV && (class == BPF_ALU64 || class == BPF_ALU) && in->code & BPF_X;
+	bool memory = class >= BPF_LDX && class <= BPF_STX && (in->code & 0xe0) != BPF_ATOMIC;
+
+	if (j->flags.pos != j->e.pos)
+		return false;
+	return (move || (memory && (j->prog->trusted || j->fi->test == FLOW_PROVEN))) &&
+	       (class == BPF_ST || class == BPF_STX || jit_reg(in->dst_reg) != j->flags.reg);
+}
+
+/* One instruction, or some as one; the next one's index. */
+static u32 compile_insn(struct jit *j, handler *h)
+{
+	bool keep = keeps_flags(j);
+	u32 at = j->at, n;
+
+	if (is_dead(j))
+		return at + 1 + flow_is_wide(j->in);
+	n = h(j);
+	if (keep && n == 1)
+		j->flags.pos = j->e.pos;
+	return at + n;
+}
+
 static int compile_subprogram(struct jit *j, u32 start, u32 end)
 {
 	j->end = end;
@@ -162,7 +190,7 @@ static int compile_subprogram(struct jit *j, u32 start, u32 end)
 			return -JIT_EINVAL;
 		if (j->fi->mark & FLOW_TARGET && at != start)
 			emit_bind(&j->e, at);
-		at += is_dead(j) ? 1u + flow_is_wide(j->in) : h(j);
+		at = compile_insn(j, h);
 	}
 	jit_leave_subprogram(j);
 	return j->e.err;

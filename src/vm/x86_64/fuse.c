@@ -210,13 +210,23 @@ u32 jit_fuse_rotate(struct jit *j)
 	return last + 1;
 }
 
+/* Where a conditional jump over the move before a goto leads: the same place. */
+static bool joins_after(const struct jit *j)
+{
+	const struct bpf_insn *ja = jit_peek(j, 2);
+
+	return j->in->off == 1 || (ja && flow_is_ja(ja) && flow_target(j->at + 2, ja) == flow_target(j->at, j->in));
+}
+
 /* A conditional jump over one move is a conditional move. */
 u32 jit_fuse_select(struct jit *j, enum cond cond)
 {
 	const struct bpf_insn *mov = jit_peek(j, 1);
 	bool wide, reg;
 
-	if (j->in->off != 1 || !mov || mov->off || BPF_OP_OF(mov) != BPF_MOV ||
+	if (j->uses_budget && j->in->off != 1)
+		return 0; /* the two ways count at different instructions */
+	if (!mov || mov->off || !joins_after(j) || BPF_OP_OF(mov) != BPF_MOV ||
 	    (BPF_CLASS_OF(mov) != BPF_ALU64 && BPF_CLASS_OF(mov) != BPF_ALU))
 		return 0;
 	wide = BPF_CLASS_OF(mov) == BPF_ALU64;
