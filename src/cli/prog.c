@@ -397,6 +397,14 @@ static int dump_prog(struct store *s, const char *text, const struct options *o)
 	return status;
 }
 
+/* A list of nothing is empty, and no error. */
+static bool no_session(const struct options *o)
+{
+	char path[SESSION_PATH_MAX];
+
+	return !store_path(o->session, path, sizeof(path)) && access(path, F_OK) && errno == ENOENT;
+}
+
 /* Options may stand before and after the verb. */
 static int run_prog(const struct command *c, int argc, char **argv)
 {
@@ -432,6 +440,11 @@ static int run_prog(const struct command *c, int argc, char **argv)
 		return usage_error(c, T("too many arguments", "参数过多"));
 	if (!dump && o.jited)
 		return usage_error(c, T("--jited goes with dump", "--jited 用于 dump"));
+	if (!dump && no_session(&o)) {
+		if (o.json)
+			puts("[]");
+		return EXIT_OK;
+	}
 	status = session_open(&s, &o, 0);
 	if (status)
 		return status;
@@ -446,22 +459,21 @@ const struct command cmd_prog = {
 	{"list programs, show their code", "列出程序，显示其代码"},
 	{"usage: limpet prog list [-s NAME] [--json]\n"
 	 "       limpet prog dump [-s NAME] [--json] [--jited] PROGRAM\n\n"
-	 "PROGRAM is an id or a name from the list. dump shows its instructions, in bpftool's "
-	 "form, with the\n"
-	 "source lines its BTF has; --jited shows what the compiler makes of them on this machine. "
-	 "That is\n"
-	 "compiled here, to be looked at: in a target, addresses differ.\n"
+	 "list shows the session's programs; nothing where there is no session. PROGRAM is an\n"
+	 "id or a name from it. dump shows instructions in bpftool's form, with the source lines\n"
+	 "its BTF has; --jited what the compiler makes of them on this machine. That is compiled\n"
+	 "here, to be looked at: in a target, addresses differ.\n"
 	 "  -s, --session NAME  the session to use (default: default)\n"
 	 "  -x, --jited         the machine code instead of the instructions\n"
 	 "  -j, --json          as JSON\n\n"
-	 "Exit status: 0 done, 1 failed (no session, no such program, damaged, no compiler), 2 "
-	 "wrong usage.\n",
+	 "Exit status: 0 done, 1 failed (no such program, damaged, no compiler), 2 wrong usage.\n",
 	 "用法：limpet prog list [-s 名称] [--json]\n"
 	 "      limpet prog dump [-s 名称] [--json] [--jited] 程序\n\n"
-	 "“程序”是列表中的编号或名称。dump 以 bpftool 的格式显示指令，并附上 BTF 中的源代码行；\n"
-	 "--jited 显示编译器在本机生成的机器代码。代码在此处编译仅供查看：在目标进程中地址不同。\n"
+	 "list 列出会话中的程序；没有会话时不显示任何内容。“程序”是其中的编号或名称。\n"
+	 "dump 以 bpftool 的格式显示指令，并附上 BTF 中的源代码行；--jited 显示编译器在本机\n"
+	 "生成的机器代码。代码在此处编译仅供查看：在目标进程中地址不同。\n"
 	 "  -s, --session 名称  使用的会话（缺省：default）\n"
 	 "  -x, --jited         显示机器代码而不是指令\n"
 	 "  -j, --json          以 JSON 显示\n\n"
-	 "退出状态：0 成功，1 失败（没有会话、没有该程序、已损坏、没有编译器），2 用法错误。\n"},
+	 "退出状态：0 成功，1 失败（没有该程序、已损坏、没有编译器），2 用法错误。\n"},
 };

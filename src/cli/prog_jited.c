@@ -142,15 +142,34 @@ static bool explain(const struct shown_prog *p, const struct compiled *c, u64 ad
 				 p->map_names ? p->map_names[i] : "");
 			return true;
 		}
-		if (m->direct_size && address >= m->direct_value &&
-		    address < m->direct_value + m->direct_size) {
-			snprintf(ret, size, "map[id:%u](%s)[0]+%llu", p->map_ids[i],
+		if (m->array && address >= m->elems &&
+		    address < m->elems + (u64)m->value_stride * m->max_entries) {
+			snprintf(ret, size, "map[id:%u](%s)[%llu]+%llu", p->map_ids[i],
 				 p->map_names ? p->map_names[i] : "",
-				 (unsigned long long)(address - m->direct_value));
+				 (unsigned long long)((address - m->elems) / m->value_stride),
+				 (unsigned long long)((address - m->elems) % m->value_stride));
 			return true;
 		}
 	}
 	return false;
+}
+
+/* Disassembles at an offset; where it goes inside the code, that is an offset too. */
+static bool decode(const struct compiled *c, u64 at, ZydisDisassembledInstruction *ret)
+{
+	const u8 *code = c->code + at;
+	u64 left = (u64)c->size - at;
+	ZyanU64 target;
+
+	if (ZYAN_FAILED(
+		    ZydisDisassembleATT(ZYDIS_MACHINE_MODE_LONG_64, (u64)code, code, left, ret)))
+		return false;
+	if (ret->info.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE &&
+	    ZYAN_SUCCESS(
+		    ZydisCalcAbsoluteAddress(&ret->info, &ret->operands[0], (u64)code, &target)) &&
+	    target - (u64)c->code < (u64)c->size)
+		ZydisDisassembleATT(ZYDIS_MACHINE_MODE_LONG_64, at, code, left, ret);
+	return true;
 }
 
 /* The first operand whose address is known to us. */
@@ -196,8 +215,7 @@ static void print_code(const struct shown_prog *p, const struct compiled *c, boo
 		char means[128] = "";
 		u32 length = 1;
 
-		if (ZYAN_SUCCESS(ZydisDisassembleATT(ZYDIS_MACHINE_MODE_LONG_64, (u64)c->code + at,
-						     c->code + at, (u64)c->size - at, &in))) {
+		if (decode(c, at, &in)) {
 			length = in.info.length;
 			explain_operands(p, c, &in, means, sizeof(means));
 		} else {

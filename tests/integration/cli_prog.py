@@ -53,6 +53,8 @@ def jited(prog):
         return
     ok("--jited shows machine code", status == 0 and "ret" in text and len(text.splitlines()) > 30, text + err)
     ok("--jited explains what it calls", "bpf_map_push_elem" in text, text)
+    ok("--jited shows branches as offsets", bool(re.search(r": j\w+ 0x0{10}", text)) and
+       bool(re.search(r"; map\[id:\d+\]\(counters\)\[1\]\+0", text)), text)
     status, text, err = limpet("prog", "dump", "-x", "-j", prog["id"])
     table = json.loads(text)
     end = table[-1]["offset"] + len(table[-1]["bytes"]) // 2
@@ -68,9 +70,10 @@ def errors():
             ("unknown id", ["prog", "dump", "4711"], 1, "no program 4711"),
             ("unknown name", ["prog", "dump", "nobody"], 1, "no program nobody"),
             ("list with --jited", ["prog", "list", "--jited"], 2, "--jited goes with dump"),
-            ("no session", ["prog", "list", "-s", "absent"], 1, "no session")]:
+            ("no session", ["prog", "dump", "-s", "absent", "1"], 1, "no session")]:
         got, out, err = limpet(*args)
         ok(f"error: {name}", got == status and say in err and err.count("\n") == 1 and not out, (got, err, out))
+    ok("list without a session is empty", limpet("prog", "list", "-s", "absent", "--json") == (0, "[]\n", ""))
     got, out, _ = limpet("prog", "--help", LIMPET_LANG="zh")
     ok("help in Chinese", got == 0 and "用法：limpet prog list" in out, out)
 
