@@ -34,6 +34,14 @@ static const struct {
 	[BPF_LINK_GET_NEXT_ID] = {loader_next_id, ATTR_END(next_id)},
 	[BPF_OBJ_PIN] = {loader_obj_pin, MORE_END(pin.path_fd)},
 	[BPF_OBJ_GET] = {loader_obj_get, MORE_END(pin.path_fd)},
+	[BPF_PROG_BIND_MAP] = {loader_prog_bind_map, ATTR_END(prog_bind_map.flags)},
+	[BPF_TASK_FD_QUERY] = {loader_task_fd_query, ATTR_END(task_fd_query.probe_addr)},
+	[BPF_ENABLE_STATS] = {loader_enable_stats, ATTR_END(enable_stats.type)},
+	[BPF_RAW_TRACEPOINT_OPEN] = {loader_raw_tracepoint_open, MORE_END(raw_tracepoint.cookie)},
+	[BPF_ITER_CREATE] = {loader_iter_create, ATTR_END(iter_create.flags)},
+	[BPF_PROG_ATTACH] = {loader_refuse, ATTR_SIZE},
+	[BPF_PROG_DETACH] = {loader_refuse, ATTR_SIZE},
+	[BPF_PROG_QUERY] = {loader_refuse, ATTR_SIZE},
 };
 
 /* Where an attr of a map operation ends, 0 for other commands. */

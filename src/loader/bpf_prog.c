@@ -270,6 +270,8 @@ static long check_and_store(const struct loader_call *c, struct prog_load *l, co
 	if (!ret)
 		ret = prog_check(l);
 	ret = log_finish(&l->log, c, offsetof(union attr_more, prog_load.log_true_size), ret);
+	if (!ret && l->traces)
+		ret = store_trace(c->store, true, NULL);
 	return ret ? ret : store_prog(c->store, l, k);
 }
 
@@ -293,12 +295,4 @@ long loader_prog_load(const struct loader_call *c, union bpf_attr *attr)
 	free(l->insns);
 	free(l);
 	return ret;
-}
-
-long loader_prog_test_run(const struct loader_call *c, union bpf_attr *a)
-{
-	u32 id;
-	int err = loader_fd_object((int)a->test.prog_fd, OBJ_PROG, &id);
-
-	return err ? err : -LOADER_ENOTSUPP;
 }

@@ -61,7 +61,9 @@ struct loader_call {
 typedef long loader_cmd(const struct loader_call *c, union bpf_attr *attr);
 HIDDEN loader_cmd loader_map_create, loader_map_elem, loader_map_batch, loader_map_freeze, loader_map_fd_by_id,
 	loader_prog_load, loader_prog_test_run, loader_btf_load, loader_link_create, loader_link_update,
-	loader_link_detach, loader_obj_info, loader_fd_by_id, loader_next_id, loader_obj_pin, loader_obj_get;
+	loader_link_detach, loader_obj_info, loader_fd_by_id, loader_next_id, loader_obj_pin, loader_obj_get,
+	loader_prog_bind_map, loader_task_fd_query, loader_enable_stats, loader_raw_tracepoint_open,
+	loader_iter_create, loader_refuse;
 
 /* O_RDONLY, O_WRONLY or O_RDWR for BPF_F_RDONLY, BPF_F_WRONLY or none; -EINVAL for both */
 HIDDEN int loader_open_mode(u32 flags);

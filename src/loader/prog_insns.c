@@ -167,14 +167,15 @@ int prog_check(struct prog_load *l)
 					  .log = &l->log.text};
 	int err = bpf_check(l->insns, l->count, &env);
 
-	for (u32 i = 0; !err && !l->gpl && i < l->count; i++) {
+	for (u32 i = 0; !err && i < l->count; i++) {
 		const struct bpf_insn *in = &l->insns[i];
 		const struct bpf_helper_desc *d;
 
 		if (in->code != (BPF_JMP | BPF_CALL) || in->src_reg)
 			continue;
 		d = bpf_helper_desc((u32)in->imm);
-		if (d && (d->flags & HELPER_GPL_ONLY)) {
+		l->traces |= in->imm == BPF_FUNC_trace_printk || in->imm == BPF_FUNC_trace_vprintk;
+		if (d && (d->flags & HELPER_GPL_ONLY) && !l->gpl) {
 			bpf_log(&l->log.text, "cannot call GPL-restricted function from non-GPL compatible program\n");
 			err = -EINVAL;
 		}

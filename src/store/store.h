@@ -106,6 +106,10 @@ int store_pin_object(struct store *s, const char *path, enum object_kind *ret_ki
 int store_unpin(struct store *s, const char *path);
 int store_pins(struct store *s, store_pin_fn *fn, void *arg);
 
+/* The trace log, mapped for good (ret NULL: only made sure of). -ENOENT without `create`. */
+struct trace_log;
+int store_trace(struct store *s, bool create, struct trace_log **ret);
+
 void store_changed(struct store *s); /* generation + 1, wakes all keepers */
 /* Waits until the generation is not `seen`; timeout_ms < 0: for ever. -ETIMEDOUT, -EINTR. */
 int store_wait(struct store *s, u32 seen, int timeout_ms);

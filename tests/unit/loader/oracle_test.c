@@ -315,6 +315,11 @@ TEST(ids_and_info_answer_as_the_kernels)
 	compare(oracle_info_rows);
 }
 
+TEST(runs_batches_and_queries_answer_as_the_kernels)
+{
+	compare(oracle_run_rows);
+}
+
 TEST(mappings_answer_as_the_kernels)
 {
 	compare(oracle_mmap_rows);

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bpf(2): binding a map to a program, what a task's descriptor is, and the commands that have nothing to
+ * do in user space, refused as a kernel without the feature refuses them.
+ */
+#include "loader/loader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "loader/attr.h"
+#include "loader/prog.h"
+#include "loader/say.h"
+
+#define FD_TYPE_UPROBE    4
+#define FD_TYPE_URETPROBE 5
+#define STATS_RUN_TIME    0
+
+/* The program's list of maps has room for PROG_MAX_MAPS (bpf_prog.c); a slot is claimed, then counted. */
+static int add_map(struct prog_file *p, u64 size, u32 map)
+{
+	_Atomic u32 *ids = (_Atomic u32 *)((u8 *)p + p->map_ids_off);
+	u32 n = p->map_count, none;
+
+	if (p->map_ids_off > size || PROG_MAX_MAPS > (size - p->map_ids_off) / sizeof(u32))
+		return -EINVAL;
+	for (u32 i = 0; i < n && i < PROG_MAX_MAPS; i++)
+		if (atomic_load(&ids[i]) == map)
+			return 0;
+	for (; n < PROG_MAX_MAPS; n++) {
+		none = 0;
+		if (!atomic_compare_exchange_strong(&ids[n], &none, map))
+			continue;
+		__atomic_add_fetch(&p->map_count, 1, __ATOMIC_SEQ_CST);
+		return 0;
+	}
+	return -E2BIG;
+}
+
+long loader_prog_bind_map(const struct loader_call *c, union bpf_attr *a)
+{
+	struct prog_file *p;
+	u32 prog, map;
+	u64 size;
+	int err;
+
+	if (a->prog_bind_map.flags)
+		return -EINVAL;
+	err = loader_fd_object((int)a->prog_bind_map.prog_fd, OBJ_PROG, &prog);
+	if (!err)
+		err = loader_fd_object((int)a->prog_bind_map.map_fd, OBJ_MAP, &map);
+	if (err)
+		return err;
+	p = store_map_object(c->store, OBJ_PROG, prog, &size, &err);
+	if (!p)
+		return err;
+	err = add_map(p, size, map);
+	if (!err)
+		err = store_ref(c->store, OBJ_PROG, prog, OBJ_MAP, map);
+	munmap(p, size);
+	return err;
+}
+
+/* The event or link behind another process's descriptor, by its name in /proc. */
+static int task_object(struct store *s, u32 pid, u32 fd, enum object_kind *ret_kind, u32 *ret_id)
+{
+	char path[64];
+	int own, err;
+
+	snprintf(path, sizeof(path), "/proc/%u", pid);
+	if (access(path, F_OK))
+		return -ENOENT;
+	snprintf(path, sizeof(path), "/proc/%u/fd/%u", pid, fd);
+	own = open(path, O_PATH | O_CLOEXEC);
+	if (own < 0)
+		return errno == ENOENT ? -EBADF : -errno;
+	err = store_identify(s, own, ret_kind, ret_id);
+	close(own);
+	return err == -EINVAL ? -LOADER_ENOTSUPP : err;
+}
+
+static u32 event_prog(struct store *s, u32 event)
+{
+	int n = store_list(s, OBJ_LINK, NULL, 0), err;
+	u32 ids[1024], prog = 0;
+	u64 size;
+
+	n = n > 0 ? store_list(s, OBJ_LINK, ids, ARRAY_SIZE(ids)) : 0;
+	for (int i = 0; !prog && i < n && i < (int)ARRAY_SIZE(ids); i++) {
+		struct link_file *l = store_map_object(s, OBJ_LINK, ids[i], &size, &err);
+
+		if (l && l->event_id == event)
+			prog = l->prog_id;
+		if (l)
+			munmap(l, size);
+	}
+	return prog;
+}
+
+static int put(const struct loader_call *c, size_t off, const void *p, u64 n)
+{
+	return user_write((u64)c->u + off, p, n);
+}
+
+static long give_path(const struct loader_call *c, const union bpf_attr *a, const char *path)
+{
+	const u32 len = (u32)strlen(path), room = a->task_fd_query.buf_len;
+	long err = 0;
+
+	if (put(c, offsetof(union bpf_attr, task_fd_query.buf_len), &len, sizeof(len)))
+		return -EFAULT;
+	if (!a->task_fd_query.buf || !room)
+		return 0;
+	if (room > len)
+		return user_write(a->task_fd_query.buf, path, len + 1);
+	err = user_write(a->task_fd_query.buf, path, room - 1);
+	if (!err)
+		err = user_write(a->task_fd_query.buf + room - 1, "", 1);
+	return err ? err : -ENOSPC;
+}
+
+long loader_task_fd_query(const struct loader_call *c, union bpf_attr *a)
+{
+	u32 id, prog, type;
+	enum object_kind kind;
+	struct event_file *e;
+	u64 size, addr = 0;
+	int err = 0;
+	long ret;
+
+	if (a->task_fd_query.flags)
+		return -EINVAL;
+	err = task_object(c->store, a->task_fd_query.pid, a->task_fd_query.fd, &kind, &id);
+	if (!err && kind != OBJ_EVENT)
+		err = -LOADER_ENOTSUPP;
+	if (err)
+		return err;
+	prog = event_prog(c->store, id);
+	if (!prog)
+		return -ENOENT;
+	e = store_map_object(c->store, OBJ_EVENT, id, &size, &err);
+	if (!e)
+		return err;
+	type = e->flags & PROBE_F_RETURN ? FD_TYPE_URETPROBE : FD_TYPE_UPROBE;
+	ret = give_path(c, a, e->path);
+	if (put(c, offsetof(union bpf_attr, task_fd_query.prog_id), &prog, sizeof(prog)) ||
+	    put(c, offsetof(union bpf_attr, task_fd_query.fd_type), &type, sizeof(type)) ||
+	    put(c, offsetof(union bpf_attr, task_fd_query.probe_offset), &e->offset, sizeof(u64)) ||
+	    put(c, offsetof(union bpf_attr, task_fd_query.probe_addr), &addr, sizeof(addr)))
+		ret = -EFAULT;
+	munmap(e, size);
+	return ret;
+}
+
+/* Runs are counted always (bpf_info.c): there is nothing to turn on, but a descriptor to hold. */
+long loader_enable_stats(const struct loader_call *c, union bpf_attr *a)
+{
+	int fd;
+
+	if (a->enable_stats.type != STATS_RUN_TIME)
+		return -EINVAL;
+	fd = (int)syscall(SYS_memfd_create, "bpf-stats", MFD_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+long loader_raw_tracepoint_open(const struct loader_call *c, union bpf_attr *a)
+{
+	struct prog_file *p;
+	char name[128];
+	int err = 0;
+	u32 prog, type;
+	u64 size;
+
+	err = loader_fd_object((int)a->raw_tracepoint.prog_fd, OBJ_PROG, &prog);
+	if (err)
+		return err;
+	p = store_map_object(c->store, OBJ_PROG, prog, &size, &err);
+	if (!p)
+		return err;
+	type = p->type;
+	munmap(p, size);
+	if (type != BPF_PROG_TYPE_RAW_TRACEPOINT)
+		return -EINVAL;
+	if (user_string(name, a->raw_tracepoint.name, sizeof(name) - 1) < 0)
+		return -EFAULT;
+	name[sizeof(name) - 1] = 0;
+	loader_say("limpet: the raw tracepoint %s is in the kernel, which limpet does not observe\n", name);
+	return -ENOENT;
+}
+
+long loader_refuse(const struct loader_call *c, union bpf_attr *a)
+{
+	return -EINVAL;
+}
+
+long loader_iter_create(const struct loader_call *c, union bpf_attr *a)
+{
+	u32 id;
+	int err;
+
+	if (a->iter_create.flags)
+		return -EINVAL;
+	err = loader_fd_object((int)a->iter_create.link_fd, OBJ_LINK, &id);
+	return err ? err : -EINVAL; /* no link is an iterator's */
+}
