@@ -47,9 +47,12 @@ extern const struct row oracle_map_rows[], oracle_prog_rows[], oracle_link_rows[
 #define BAD_CANON  ((u64)0x0123456789abcdefULL)
 extern u64 bad_page;      /* mapped PROT_NONE */
 extern u64 readonly_page; /* mapped PROT_READ */
-extern u64 edge;          /* the last 8 bytes before an unmapped page start here */
+extern u64 edge;          /* the last 8 bytes before an inaccessible page start here */
 
 #define ATTR(attr, field) ((unsigned int)(offsetof(union bpf_attr, field) + sizeof((attr)->field)))
+
+/* `count` random calls from number `first` on. 0, or the command (plus 1) that only ours accepted. */
+int oracle_fuzz(struct side *ours, struct side *kernel, u64 first, u32 count, u64 *ret_seed);
 
 /* Appends bytes to compare. */
 void oracle_out(struct side *s, const void *p, u32 n);

@@ -222,7 +222,7 @@ static void make_pages(void)
 
 	mprotect(p, PAGE_SIZE, PROT_READ);
 	mprotect(p + PAGE_SIZE, PAGE_SIZE, PROT_NONE);
-	munmap(p + 3 * PAGE_SIZE, PAGE_SIZE);
+	mprotect(p + 3 * PAGE_SIZE, PAGE_SIZE, PROT_NONE); /* not unmapped: something else would be put there */
 	readonly_page = (u64)p;
 	bad_page = (u64)p + PAGE_SIZE;
 	edge = (u64)p + 3 * PAGE_SIZE - 8;
@@ -230,20 +230,31 @@ static void make_pages(void)
 
 static bool have_kernel, have_bpffs, ready;
 
+static char session_dir[64];
+
+static void remove_session(void)
+{
+	char cmd[128];
+
+	snprintf(cmd, sizeof(cmd), "exec rm -r '%s'", session_dir);
+	if (system(cmd))
+		printf("# could not remove %s\n", session_dir);
+}
+
 static void fresh(void)
 {
 	struct rlimit many = {2048, 2048};
-	static char dir[64];
 	FILE *f;
 
 	if (ready)
 		return;
 	ready = true;
 	setrlimit(RLIMIT_NOFILE, &many);
-	strcpy(dir, "/dev/shm/limpet-test-XXXXXX");
-	if (!mkdtemp(dir))
+	strcpy(session_dir, "/dev/shm/limpet-test-XXXXXX");
+	if (!mkdtemp(session_dir))
 		abort();
-	setenv("LIMPET_SESSION_DIR", dir, 1);
+	setenv("LIMPET_SESSION_DIR", session_dir, 1);
+	atexit(remove_session);
 	make_pages();
 	f = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
 	have_bpffs = !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
@@ -333,15 +344,33 @@ TEST(pins_answer_as_the_kernels)
 	compare(oracle_pin_rows);
 }
 
-TEST(the_session_is_removed)
+TEST(random_attributes_crash_nothing_and_get_no_more_than_from_the_kernel)
 {
-	char cmd[128];
+	const u32 count = getenv("LIMPET_LONG") ? 1000000 : 20000;
+	const char *from = getenv("ORACLE_SEED");
+	u64 seed = 0;
+	int cmd;
+
+	fresh();
+	cmd = oracle_fuzz(&ours, have_kernel ? &kernel : NULL, from ? strtoull(from, NULL, 0) : 1, count, &seed);
+	if (cmd) {
+		printf("# command %d succeeds here and not with the kernel; ORACLE_SEED=%llu\n", cmd - 1,
+		       (unsigned long long)seed);
+		check_failed = 1;
+	}
+}
+
+TEST(closing_everything_leaves_nothing)
+{
+	union bpf_attr a = {0};
 
 	fresh();
 	for (const int *fd = &ours.array; fd <= &ours.pipe; fd++)
 		our_close(*fd);
-	snprintf(cmd, sizeof(cmd), "exec rm -r '%s'", getenv("LIMPET_SESSION_DIR"));
-	CHECK_EQ(system(cmd), 0);
+	CHECK_EQ(our_bpf(BPF_MAP_GET_NEXT_ID, &a, sizeof(a)), -ENOENT);
+	CHECK_EQ(our_bpf(BPF_PROG_GET_NEXT_ID, &a, sizeof(a)), -ENOENT);
+	CHECK_EQ(our_bpf(BPF_LINK_GET_NEXT_ID, &a, sizeof(a)), -ENOENT);
+	CHECK_EQ(our_bpf(BPF_BTF_GET_NEXT_ID, &a, sizeof(a)), -ENOENT);
 }
 
 TEST_MAIN()
