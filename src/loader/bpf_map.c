@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "loader/attr.h"
 #include "loader/btf.h"
+#include "loader/say.h"
 
 static bool node_exists(u32 node)
 {
@@ -76,6 +77,12 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 	int fd, err = check_attr(a);
 	u32 id;
 
+	if (!err && !map_ops_find(def.type)) {
+		/* what probes for map types has no name */
+		if (*a->map_name)
+			loader_say("limpet: map %.15s is of type %u, which limpet does not have\n", a->map_name, def.type);
+		err = -EINVAL;
+	}
 	if (!err)
 		err = map_layout(&m, &def);
 	if (!err && a->map_ifindex)

@@ -249,6 +249,17 @@ static int take_btf_info(struct prog_load *l, const union bpf_attr *a)
 	return err;
 }
 
+/* What the verifier says before it looks at the program. */
+static int check_kind(struct prog_load *l, const union bpf_attr *a)
+{
+	if (a->core_relo_cnt)
+		return -EINVAL; /* libraries relocate themselves, as for kernels before 5.17 */
+	if (!(a->prog_flags & BPF_F_SLEEPABLE) || a->prog_type == BPF_PROG_TYPE_KPROBE)
+		return 0;
+	bpf_log(&l->log.text, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n");
+	return -EINVAL;
+}
+
 static long check_and_store(const struct loader_call *c, struct prog_load *l, const union attr_more *a)
 {
 	const union bpf_attr *k = &a->attr;
@@ -260,7 +271,9 @@ static long check_and_store(const struct loader_call *c, struct prog_load *l, co
 	ret = log_init(&l->log, k->log_level, k->log_buf, k->log_size);
 	if (ret)
 		return ret;
-	ret = k->core_relo_cnt ? -EINVAL : prog_tag(l);
+	ret = check_kind(l, k);
+	if (!ret)
+		ret = prog_tag(l);
 	if (!ret)
 		ret = take_btf_info(l, k);
 	if (!ret && (l->funcs || l->lines))
