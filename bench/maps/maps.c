@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <time.h>
 #include "helpers/helpers.h"
@@ -27,6 +28,8 @@ struct item {
 
 struct map maps[32]; /* by map type */
 static struct item out;
+static struct helper_env env;
+static struct vm_run run = {.env = &env};
 static u64 sink;
 
 static u64 now_ns(void)
@@ -39,7 +42,7 @@ static u64 now_ns(void)
 
 static inline u64 help(u32 id, u32 type, const void *key, const void *value, u64 flags)
 {
-	return helper_table[id]((u64)&maps[type], (u64)key, (u64)value, flags, 0, NULL);
+	return helper_table[id]((u64)&maps[type], (u64)key, (u64)value, flags, 0, &run);
 }
 
 /* One function per row and side; each performs n operations. */
@@ -59,11 +62,11 @@ static inline u64 help(u32 id, u32 type, const void *key, const void *value, u64
 	}
 
 OPS(array_add, { key &= 7; p = (u64 *)help(1, BPF_MAP_TYPE_ARRAY, &key, NULL, 0); if (p) *p += 1; })
-OPS(percpu_array_add, { key &= 7; p = (u64 *)help(1, BPF_MAP_TYPE_PERCPU_ARRAY, &key, NULL, 0); if (p) *p += 1; })
+OPS(percpu_array_add, { key &= 7; p = (u64 *)help(1, BPF_MAP_TYPE_PERCPU_ARRAY, &key, NULL, 0); if (p) *p += 1; helper_run_end(&run); })
 OPS(hash_lookup, { p = (u64 *)help(1, BPF_MAP_TYPE_HASH, &key, NULL, 0); if (p) v += *p; })
 OPS(hash_update, help(2, BPF_MAP_TYPE_HASH, &key, &v, BPF_ANY))
 OPS(hash_insert_delete, { key += 10000; help(2, BPF_MAP_TYPE_HASH, &key, &v, BPF_ANY); help(3, BPF_MAP_TYPE_HASH, &key, NULL, 0); })
-OPS(percpu_hash_add, { p = (u64 *)help(1, BPF_MAP_TYPE_PERCPU_HASH, &key, NULL, 0); if (p) *p += 1; })
+OPS(percpu_hash_add, { p = (u64 *)help(1, BPF_MAP_TYPE_PERCPU_HASH, &key, NULL, 0); if (p) *p += 1; helper_run_end(&run); })
 OPS(lru_update, help(2, BPF_MAP_TYPE_LRU_HASH, &key, &v, BPF_ANY))
 OPS(queue_overwrite, help(87, BPF_MAP_TYPE_QUEUE, &it, (void *)BPF_EXIST, 0))
 OPS(queue_push_pop, { help(87, BPF_MAP_TYPE_QUEUE, &it, NULL, 0); help(88, BPF_MAP_TYPE_QUEUE, &out, NULL, 0); })
@@ -150,6 +153,7 @@ static const struct {
 static void make_maps(struct bpf_object *obj)
 {
 	map_owner_make();
+	helper_env_init(&env, getauxval(AT_SYSINFO_EHDR), NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
 		struct map_def def = {.type = wanted[i].type, .key_size = wanted[i].key,
 				      .value_size = wanted[i].value, .max_entries = wanted[i].entries};

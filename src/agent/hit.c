@@ -53,11 +53,13 @@ static ALWAYS_INLINE void run_one(const struct site_prog *sp, struct vm_run *run
 	run->prog = sp->vm;
 	run->status = VM_OK;
 	run->tail_calls = 0;
+	run->held_count = 0;
 	run->engine = NULL;
 	if (sp->entry)
 		sp->entry(run, (u64)regs, 0);
 	else
 		vm_interpret(run, (u64)regs, 0);
+	helper_run_end(run);
 	count_hit(sp->stats, regs);
 	if (unlikely(run->status != VM_OK))
 		count_failure(sp->stats, run);

@@ -13,7 +13,7 @@
 #define HELPER_ERANGE     34
 #define HELPER_EOPNOTSUPP 95
 
-vm_helper_fn help_map_lookup, help_map_update, help_map_delete, help_map_push, help_map_pop,
+vm_helper_fn help_map_lookup, help_map_lookup_percpu, help_map_update, help_map_delete, help_map_push, help_map_pop,
 	help_map_peek;
 vm_helper_fn help_probe_read, help_probe_read_str, help_probe_write_user;
 vm_helper_fn help_ktime, help_ktime_boot, help_ktime_coarse, help_ktime_tai, help_jiffies64;

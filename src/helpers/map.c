@@ -3,19 +3,59 @@
 #include "helpers/internal.h"
 
 #define NOT_SUPPORTED ((u64)-95)
+#define BUSY          ((u64)-16)
+
+/* The run's execution slot of a per-CPU map, leased when it is first asked for; -1: none is free. */
+static int slot_of(struct vm_run *run, struct map *m)
+{
+	struct vm_held *h = run->held;
+	int slot = -1;
+
+	for (u32 i = 0; i < run->held_count; i++)
+		if (h[i].map == m)
+			return (int)h[i].slot;
+	h += run->held_count;
+	if (likely(run->held_count < VM_HELD))
+		slot = m->ops->lease(m, (u32)help_cpu(0, 0, 0, 0, 0, run), &h->word);
+	if (unlikely(slot < 0)) {
+		map_count(m, MAP_STAT_BUSY);
+		return -1;
+	}
+	h->map = m;
+	h->slot = (u32)slot;
+	run->held_count++;
+	return slot;
+}
+
+u64 help_map_lookup_percpu(u64 map, u64 key, u64 cpu, u64 r4, u64 r5, struct vm_run *run)
+{
+	struct map *m = (struct map *)map;
+
+	return m->ops->lookup_cpu ? (u64)m->ops->lookup_cpu(m, (const void *)key, (u32)cpu) : 0;
+}
 
 u64 help_map_lookup(u64 map, u64 key, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	struct map *m = (struct map *)map;
+	int slot;
 
-	return m->ops->lookup ? (u64)m->ops->lookup(m, (const void *)key) : 0;
+	if (likely(m->ops->lookup))
+		return (u64)m->ops->lookup(m, (const void *)key);
+	slot = m->ops->lookup_cpu ? slot_of(run, m) : -1;
+	return slot < 0 ? 0 : (u64)m->ops->lookup_cpu(m, (const void *)key, (u32)slot);
 }
 
 u64 help_map_update(u64 map, u64 key, u64 value, u64 flags, u64 r5, struct vm_run *run)
 {
 	struct map *m = (struct map *)map;
+	int slot;
 
-	return m->ops->update ? (u64)m->ops->update(m, (const void *)key, (const void *)value, flags) : NOT_SUPPORTED;
+	if (likely(m->ops->update))
+		return (u64)m->ops->update(m, (const void *)key, (const void *)value, flags);
+	if (!m->ops->update_cpu)
+		return NOT_SUPPORTED;
+	slot = slot_of(run, m);
+	return slot < 0 ? BUSY : (u64)m->ops->update_cpu(m, (const void *)key, (const void *)value, flags, (u32)slot);
 }
 
 u64 help_map_delete(u64 map, u64 key, u64 r3, u64 r4, u64 r5, struct vm_run *run)

@@ -43,6 +43,7 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[183] = help_func_arg,
 	[184] = help_func_ret,
 	[185] = help_func_arg_cnt,
+	[195] = help_map_lookup_percpu,
 	[208] = help_ktime_tai,
 };
 

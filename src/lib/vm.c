@@ -369,6 +369,7 @@ LIMPET_API int limpet_vm_run(const struct limpet_vm *vm, void *context, void *us
 		return -EINVAL;
 	value = vm->entry ? vm->entry(&run, (u64)context, vm->options.context_size)
 			  : vm_interpret(&run, (u64)context, vm->options.context_size);
+	helper_run_end(&run);
 	if (ret)
 		*ret = (struct limpet_result){run.status ? 0 : value, ends[run.status].status,
 					      run.status ? run.fault_insn : 0,

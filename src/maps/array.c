@@ -97,7 +97,7 @@ static int array_user_delete(struct map *m, const void *key)
 	return key ? -ARRAY_EINVAL : -ARRAY_EFAULT;
 }
 
-static int array_next_key(struct map *m, const void *key, void *ret_key)
+int array_next_key(struct map *m, const void *key, void *ret_key)
 {
 	u32 index = 0, next;
 

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "maps/types.h"
+#include "shm/slot.h"
 
 #define MAP_EPERM   1
 #define MAP_EFAULT  14
@@ -17,6 +18,8 @@
 static const struct map_ops *const map_types[] = {
 	[BPF_MAP_TYPE_HASH] = &hash_ops,
 	[BPF_MAP_TYPE_ARRAY] = &array_ops,
+	[BPF_MAP_TYPE_PERCPU_ARRAY] = &percpu_array_ops,
+	[BPF_MAP_TYPE_PERCPU_HASH] = &percpu_hash_ops,
 	[BPF_MAP_TYPE_QUEUE] = &queue_ops,
 	[BPF_MAP_TYPE_STACK] = &stack_ops,
 };
@@ -125,7 +128,7 @@ void map_owner_make(void)
 void map_region(const struct map *m, u64 *ret_start, u64 *ret_end)
 {
 	*ret_start = (u64)m->base + m->elems_off;
-	*ret_end = *ret_start + (u64)m->elem_count * m->elem_size;
+	*ret_end = *ret_start + (m->region_size ? m->region_size : (u64)m->elem_count * m->elem_size);
 }
 
 void *map_direct_value(const struct map *m)
@@ -135,7 +138,12 @@ void *map_direct_value(const struct map *m)
 
 u64 map_user_value_size(const struct map *m)
 {
-	return m->def.value_size;
+	return m->cpus ? (u64)m->cpus * m->value_stride : m->def.value_size;
+}
+
+void map_slot_release(_Atomic u32 *word)
+{
+	slot_release(word);
 }
 
 static bool map_is_frozen(const struct map *m)

@@ -42,7 +42,7 @@ struct map_def {
 	u32 btf_id; /* session id of the BTF object, 0: none */
 	u32 btf_key_type_id;
 	u32 btf_value_type_id;
-	u32 pad;
+	u32 cpus; /* per-CPU types: how many are possible; 0: map_layout() asks the system */
 	char name[MAP_NAME_LEN];
 };
 
@@ -94,6 +94,16 @@ struct map_ops {
 	long (*pop)(struct map *m, void *value);
 	long (*peek)(struct map *m, void *value);
 
+	/*
+	 * Per-CPU types, from programs, instead of lookup and update. lease() takes the execution slot
+	 * of `cpu`, or another, for a run (shm/slot.h): its number, or -1 when there is none; *ret_word
+	 * is to be given back by map_slot_release() when the run ends. The others work on that slot's
+	 * value; lookup_cpu answers NULL for a CPU that is not possible.
+	 */
+	int (*lease)(struct map *m, u32 cpu, _Atomic u32 **ret_word);
+	void *(*lookup_cpu)(struct map *m, const void *key, u32 cpu);
+	long (*update_cpu)(struct map *m, const void *key, const void *value, u64 flags, u32 cpu);
+
 	/* From user space; key is NULL where the caller passed NULL. Values are whole (per-CPU
 	 * types: one value, padded to 8, per possible CPU). */
 	int (*user_lookup)(struct map *m, const void *key, void *ret_value, u64 flags);
@@ -121,7 +131,9 @@ struct map {
 	u32 elem_size;         /* bytes per element, header included */
 	u32 elem_count;        /* elements in the file, spares included */
 	u32 mask;              /* ring or bucket count - 1 */
+	u32 cpus;              /* per-CPU types: values an entry has; 0 else */
 	u64 elems_off;         /* file offset of the elements */
+	u64 region_size;       /* bytes there that programs may reach; 0: elem_count * elem_size */
 	u64 index_off;         /* file offset of the ring or the buckets */
 	u64 marks_off;         /* file offset of the collector's marks (shm/pool.h), one an element */
 	u64 extra[4];          /* the type's own */
@@ -161,6 +173,9 @@ void map_region(const struct map *m, u64 *ret_start, u64 *ret_end);
 
 /* Value of element 0 of an array (global data): where BPF_PSEUDO_MAP_VALUE points. NULL else. */
 void *map_direct_value(const struct map *m);
+
+/* Gives back what ops->lease() took. */
+void map_slot_release(_Atomic u32 *word);
 
 static inline void map_count(struct map *m, enum map_stat s)
 {

@@ -9,6 +9,8 @@
 
 extern HIDDEN const struct map_ops array_ops;
 extern HIDDEN const struct map_ops hash_ops;
+extern HIDDEN const struct map_ops percpu_array_ops;
+extern HIDDEN const struct map_ops percpu_hash_ops;
 extern HIDDEN const struct map_ops queue_ops;
 extern HIDDEN const struct map_ops stack_ops;
 
@@ -44,6 +46,21 @@ static ALWAYS_INLINE void map_copy(void *dst, const void *src, u32 size)
 	for (size &= 7; size; size--)
 		*d++ = *s++;
 }
+
+#define MAP_MAX_CPUS         8192u
+#define MAP_PERCPU_VALUE_MAX 32768u /* PCPU_MIN_UNIT_SIZE */
+
+u32 map_possible_cpus(void);
+
+/* For layouts: the number of CPUs becomes part of the definition, so that every opener has the same. */
+static inline void map_take_cpus(struct map *m)
+{
+	if (!m->def.cpus || m->def.cpus > MAP_MAX_CPUS)
+		m->def.cpus = map_possible_cpus();
+	m->cpus = m->def.cpus;
+}
+
+int array_next_key(struct map *m, const void *key, void *ret_key);
 
 /* The element pool of a map. */
 static inline struct pool map_pool(const struct map *m)

@@ -103,8 +103,17 @@ struct vm_recent {
 	u64 room[4];
 };
 
+/* A map whose execution slot (shm/slot.h) the run has until it ends. */
+struct vm_held {
+	const void *map;
+	_Atomic u32 *word;
+	u32 slot;
+};
+
+#define VM_HELD 8 /* per-CPU maps that one run may touch */
+
 /*
- * One run. The caller sets prog, ctx, env, hit and zeroes status; the rest is the engine's.
+ * One run. The caller sets prog, ctx, env, hit and zeroes status and held_count; the rest is the engine's.
  * Kept small: it is built on the target's stack for every hit.
  */
 struct vm_run {
@@ -123,6 +132,8 @@ struct vm_run {
 	u64 stack_top;     /* end of the outermost frame */
 	u32 may_goto;      /* times may_goto will still fall through */
 	struct vm_recent recent[2]; /* JIT: for reads, for writes */
+	u32 held_count;    /* execution slots taken by helpers, of `held`; 0 at the start */
+	struct vm_held held[VM_HELD];
 };
 
 /*

@@ -10,12 +10,10 @@
 #include "maps/map.h"
 #include "../check.h"
 
-static inline int test_map_make(struct map *m, u32 type, u32 key, u32 value, u32 entries, u32 flags)
+static inline int test_map_define(struct map *m, const struct map_def *def)
 {
-	struct map_def def = {.type = type, .key_size = key, .value_size = value, .max_entries = entries,
-			      .flags = flags};
 	void *base;
-	int err = map_layout(m, &def);
+	int err = map_layout(m, def);
 
 	if (err)
 		return err;
@@ -28,6 +26,14 @@ static inline int test_map_make(struct map *m, u32 type, u32 key, u32 value, u32
 		return -errno;
 	map_owner_make();
 	return map_create(m, base, 1);
+}
+
+static inline int test_map_make(struct map *m, u32 type, u32 key, u32 value, u32 entries, u32 flags)
+{
+	struct map_def def = {.type = type, .key_size = key, .value_size = value, .max_entries = entries,
+			      .flags = flags};
+
+	return test_map_define(m, &def);
 }
 
 static inline void test_map_free(struct map *m)

@@ -6,6 +6,8 @@
  */
 #include "common.h"
 
+#define MAX_VALUE (64u << 10) /* all CPUs' */
+
 struct twin {
 	struct map m;
 	int fd;
@@ -44,7 +46,7 @@ static const char *const cmd_names[] = {[BPF_MAP_LOOKUP_ELEM] = "lookup", [BPF_M
 
 static bool has_own_order(const struct twin *t)
 {
-	return t->m.def.type == BPF_MAP_TYPE_HASH;
+	return t->m.def.type == BPF_MAP_TYPE_HASH || t->m.def.type == BPF_MAP_TYPE_PERCPU_HASH;
 }
 
 /* One random operation on both; false when they differ. */
@@ -54,7 +56,7 @@ static bool step(struct twin *t, long n)
 				   BPF_MAP_DELETE_ELEM, BPF_MAP_GET_NEXT_KEY,
 				   BPF_MAP_LOOKUP_AND_DELETE_ELEM};
 	static const u64 flag_set[] = {0, 0, 0, 0, BPF_NOEXIST, BPF_EXIST, BPF_EXIST, BPF_F_LOCK, 3, 1ULL << 40};
-	static u8 key[4096], va[8192], vb[8192];
+	static u8 key[4096], va[MAX_VALUE], vb[MAX_VALUE];
 	int cmd = cmds[test_random(&t->seed) % ARRAY_SIZE(cmds)], a, b;
 	u64 flags = flag_set[test_random(&t->seed) % ARRAY_SIZE(flag_set)];
 	u32 number = test_random(&t->seed) % t->keys, key_size = t->m.def.key_size;
@@ -66,11 +68,11 @@ static bool step(struct twin *t, long n)
 		cmd = BPF_MAP_LOOKUP_ELEM;
 	memset(key, 0, sizeof(key));
 	memcpy(key + (key_size > 8 ? key_size - 5 : 0), &number, key_size == 1 ? 1 : key_size == 2 ? 2 : 4);
-	for (u32 i = 0; i < 64; i++)
+	for (u64 i = 0; i < 64 || (i < map_user_value_size(&t->m) && t->m.cpus); i++)
 		va[i] = vb[i] = (u8)test_random(&t->seed);
 	a = op_kernel(t->fd, cmd, null_key ? NULL : key, va, flags);
 	b = op_limpet(&t->m, cmd, null_key ? NULL : key, vb, flags);
-	if (a == b && (a || !memcmp(va, vb, cmd == BPF_MAP_GET_NEXT_KEY ? key_size : t->m.def.value_size)))
+	if (a == b && (a || !memcmp(va, vb, cmd == BPF_MAP_GET_NEXT_KEY ? key_size : map_user_value_size(&t->m))))
 		return true;
 	printf("# operation %ld: %s key %s%u flags 0x%llx: kernel %d, limpet %d%s\n", n, cmd_names[cmd],
 	       null_key ? "NULL " : "", number, (unsigned long long)flags, a, b, a == b ? ", output differs" : "");
@@ -80,13 +82,13 @@ static bool step(struct twin *t, long n)
 /* All entries of limpet's, by its own iteration, are the kernel's, and as many. */
 static bool same_entries(struct twin *t)
 {
-	static u8 key[4096], next[4096], va[8192], vb[8192];
+	static u8 key[4096], next[4096], va[MAX_VALUE], vb[MAX_VALUE];
 	u32 ours = 0, kernels = 0;
 
 	for (void *k = NULL; !map_user_next_key(&t->m, k, next) && ours <= t->m.def.max_entries; ours++) {
 		k = memcpy(key, next, sizeof(key));
 		if (map_user_lookup(&t->m, key, va, 0) || op_kernel(t->fd, BPF_MAP_LOOKUP_ELEM, key, vb, 0) ||
-		    memcmp(va, vb, t->m.def.value_size))
+		    memcmp(va, vb, map_user_value_size(&t->m)))
 			return false;
 	}
 	for (void *k = NULL; !op_kernel(t->fd, BPF_MAP_GET_NEXT_KEY, k, next, 0); kernels++)
@@ -102,7 +104,7 @@ static bool same_entries(struct twin *t)
 static void compare_flags(u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags)
 {
 	long count = getenv("LIMPET_LONG") ? 1000000 : 10000;
-	struct twin t = {.keys = max_entries + (type == BPF_MAP_TYPE_HASH ? max_entries / 4 + 1 : 2),
+	struct twin t = {.keys = max_entries + max_entries / 4 + 1,
 			 .seed = type * 1000 + max_entries + key_size};
 
 	t.fd = kernel_map(type, key_size, value_size, max_entries, flags);
@@ -139,6 +141,19 @@ TEST(hash_as_the_kernel)
 	compare_flags(BPF_MAP_TYPE_HASH, 3000, 4096, 16, 0);
 }
 
+TEST(percpu_array_as_the_kernel)
+{
+	compare(BPF_MAP_TYPE_PERCPU_ARRAY, 4, 1);
+	compare_flags(BPF_MAP_TYPE_PERCPU_ARRAY, 4, 5, 7, 0);
+}
+
+TEST(percpu_hash_as_the_kernel)
+{
+	compare(BPF_MAP_TYPE_PERCPU_HASH, 4, 1);
+	compare_flags(BPF_MAP_TYPE_PERCPU_HASH, 8, 5, 100, 0);
+	compare_flags(BPF_MAP_TYPE_PERCPU_HASH, 16, 48, 20, BPF_F_NO_PREALLOC);
+}
+
 TEST(queue_as_the_kernel)
 {
 	compare(BPF_MAP_TYPE_QUEUE, 0, 1);
@@ -155,8 +170,8 @@ TEST(stack_as_the_kernel)
 TEST(definitions_as_the_kernel)
 {
 	static const u32 types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK,
-				    BPF_MAP_TYPE_HASH};
-	static const u32 sizes[] = {0, 1, 4, 8, 12, 512, 4096, 40000, (1u << 22) - 53, (1u << 22) - 52};
+				    BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH};
+	static const u32 sizes[] = {0, 1, 4, 8, 12, 512, 4096, 32768, 40000, (1u << 22) - 53, (1u << 22) - 52};
 	static const u32 flag_set[] = {0, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG,
 				       BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG, BPF_F_RDONLY, BPF_F_WRONLY,
 				       BPF_F_ZERO_SEED, BPF_F_MMAPABLE, 1u << 30, BPF_F_NUMA_NODE,

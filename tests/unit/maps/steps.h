@@ -15,7 +15,7 @@
 
 enum steps_end { STEPS_KILL, STEPS_STOP, STEPS_FORK, STEPS_FORK_PARENT_DIES, STEPS_FORK_CHILD_DIES, STEPS_ENDS };
 
-static const char *const steps_end_names[] = {"kill", "stop", "fork", "fork, parent dies", "fork, child dies"};
+static const char *const __attribute__((unused)) steps_end_names[] = {"kill", "stop", "fork", "fork, parent dies", "fork, child dies"};
 static enum steps_end steps_end;
 
 static void steps_fork(int sig)
@@ -60,7 +60,7 @@ static bool steps_start(struct map *m, void (*act)(struct map *m), int n, enum s
 }
 
 /* What happens to it there. A stopped one is still stopped afterwards; of the others nothing is left. */
-static void steps_interrupt(pid_t pid, enum steps_end end)
+static inline void steps_interrupt(pid_t pid, enum steps_end end)
 {
 	int status;
 
@@ -75,7 +75,7 @@ static void steps_interrupt(pid_t pid, enum steps_end end)
 }
 
 /* Lets a stopped one go on to its end. */
-static void steps_finish(pid_t pid, enum steps_end end)
+static inline void steps_finish(pid_t pid, enum steps_end end)
 {
 	int status;
 
@@ -88,7 +88,7 @@ static void steps_finish(pid_t pid, enum steps_end end)
 
 static pid_t steps_pid;
 
-static bool steps_alive(u32 pid)
+static inline bool steps_alive(u32 pid)
 {
 	return pid != (u32)steps_pid;
 }
@@ -97,7 +97,7 @@ static bool steps_alive(u32 pid)
  * Death at every instruction: what a child killed at instruction n leaves is what the shared memory
  * holds there, so one child is stepped through and after(copy, n) sees a copy of it at each.
  */
-static void steps_kill_each(struct map *m, void (*act)(struct map *m), void (*after)(struct map *copy, int n))
+static inline void steps_kill_each(struct map *m, void (*act)(struct map *m), void (*after)(struct map *copy, int n))
 {
 	struct map copy = *m;
 	int status, n = 0;
@@ -123,13 +123,13 @@ static void steps_kill_each(struct map *m, void (*act)(struct map *m), void (*af
 }
 
 /* Instructions to step over between two interruptions: these take long. */
-static int steps_stride(enum steps_end end)
+static inline int steps_stride(enum steps_end end)
 {
 	return getenv("LIMPET_LONG") ? 1 : end == STEPS_STOP ? 7 : 17;
 }
 
 /* Elements on a free list; more than there are when it runs in circles. */
-static u32 steps_free(const struct map *m, _Atomic u64 *list)
+static inline u32 steps_free(const struct map *m, _Atomic u64 *list)
 {
 	u32 link = (u32)*list, n = 0;
 

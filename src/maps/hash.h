@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table behind the hash types: a list of elements per bucket, in the order of (hash, key), so that two inserts of one key
+ * meet at the same link, and an iteration neither skips nor repeats an entry that is there throughout.
+ *
+ *     file:     | buckets: a link word each | elements | marks | metadata page |
+ *     element:  | owner, next (shm/pool.h) | chain | hash 32, 0 | key, 8-padded | value, 8-padded |
+ *     link:     | version 34 | SPARE | MARK | index + 1 28 |       a bucket, or an element's chain
+ *
+ * Every change of a link adds 1 to its version, so a CAS never mistakes a recycled element. An element
+ * is in the map when it is linked and its chain has no MARK.
+ *
+ *   walk:    a step is good when the last unmarked link still has the value that led here, seen after
+ *            the element's words were read; else from the bucket again. Who may write unlinks marked
+ *            elements on the way; lookups pass over them.
+ *   insert:  fill an element, CAS the link before its place                this publishes
+ *   update:  fill another, chain = the old one's; CAS the old one's chain to (new, MARK): publishes
+ *            the new and withdraws the old one at once; then unlink the old one
+ *   delete:  CAS chain to (same, MARK): this withdraws; then unlink: CAS the link before it
+ *   unlink:  whoever's CAS does it claims the element and puts it back
+ *
+ * A program that holds a value's address through an update has the old value, as with the kernel's
+ * preallocated hash; between updates, and until the deletion, every store through it hits the entry.
+ *
+ * Capacity. Exactly max_entries elements may carry entries; MAP_SPARES more make updates of a full map
+ * possible. Each kind has its lists, striped by stack address against contention. An update gives the
+ * old element the kind of the new one: SPARE in the chain of an unpublished element tells it. So no
+ * death makes the map larger or smaller. `count` is raised after an insert and lowered before a delete,
+ * so a death can only leave it low: when nothing is free and it says less than full, the dead are
+ * looked for. A death or stop leaves: before the publishing CAS, an element in hand; after a
+ * withdrawing one, a marked element that the next to pass unlinks; after that, one to collect.
+ */
+#ifndef LIMPET_MAPS_HASH_H
+#define LIMPET_MAPS_HASH_H
+
+#include "maps/types.h"
+
+#define HASH_EPERM   1
+#define HASH_ENOENT  2
+#define HASH_E2BIG   7
+#define HASH_EFAULT  14
+#define HASH_EBUSY   16
+#define HASH_EEXIST  17
+#define HASH_EINVAL  22
+#define HASH_FLAGS                                                                                 \
+	(BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_ZERO_SEED |     \
+	 BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)
+#define HASH_MAX_ENTRIES (1u << 27)
+#define HASH_ENTRY_MAX   ((1u << 22) - 48) /* KMALLOC_MAX_SIZE less the kernel's own header */
+#define HASH_STEPS       (1u << 20)        /* of one operation, restarts included */
+#define HASH_STRIPES     8
+#define HASH_SMALL_KEY   64
+
+#define LINK_MARK     BIT(28)
+#define LINK_SPARE    BIT(29)
+#define LINK_VERSION  30
+#define LINK_INDEX(w) ((u32)((w) & POOL_LINK_MASK))
+
+struct hash_elem {
+	_Atomic u64 chain;
+	u32 hash;
+	u32 pad;
+	u8 key[];
+};
+
+struct hash_stripe {
+	_Alignas(64) _Atomic u64 free;
+	_Atomic u64 spare;
+	_Atomic s64 count;
+};
+
+struct hash_area {
+	struct hash_stripe stripe[HASH_STRIPES];
+	_Alignas(64) _Atomic u64 fresh; /* elements from here on were never used */
+	_Atomic u32 collections;
+	_Atomic u32 patience; /* failed inserts until dead processes are looked for again */
+	_Atomic u32 trust;    /* the same while `count` says that the map is full */
+	u64 seed[2];
+};
+_Static_assert(sizeof(struct hash_area) <= 2048, "hash_area must fit the type area");
+
+/* An entry as one moment showed it, and the words to change it or to put a new one before it. */
+struct hash_pos {
+	_Atomic u64 *prev;      /* the link that leads here */
+	u64 seen;               /* its value */
+	struct pool_elem *elem; /* NULL: nothing further in this bucket */
+	u32 index;
+	u32 tag;                /* elem's: a copy is whole while it stays */
+	u64 chain;              /* elem's own link */
+};
+
+static inline struct hash_area *hash_area(const struct map *m)
+{
+	return (struct hash_area *)m->meta->type_area;
+}
+
+static ALWAYS_INLINE struct hash_elem *hash_entry(struct pool_elem *e)
+{
+	return (struct hash_elem *)e->payload;
+}
+
+static ALWAYS_INLINE u8 *hash_value(const struct map *m, struct pool_elem *e)
+{
+	return (u8 *)e + m->extra[2];
+}
+
+static inline _Atomic u64 *hash_bucket(const struct map *m, u32 n)
+{
+	return (_Atomic u64 *)(m->base + m->index_off) + n;
+}
+
+/* The link that replaces `old`. */
+static inline u64 hash_link(u64 old, u64 link)
+{
+	return ((old >> LINK_VERSION) + 1) << LINK_VERSION | link;
+}
+
+static inline struct hash_stripe *hash_stripe(struct hash_area *a)
+{
+	u64 sp = (u64)__builtin_frame_address(0) >> 16;
+
+	return &a->stripe[sp * 0x9e3779b97f4a7c15ULL >> 61];
+}
+_Static_assert(HASH_STRIPES == 8, "as shifted above");
+
+/* hash function: multiply and fold, keyed by the map's seed */
+
+static ALWAYS_INLINE u64 hash_fold(u64 a, u64 b)
+{
+	unsigned __int128 p = (unsigned __int128)a * b;
+
+	return (u64)p ^ (u64)(p >> 64);
+}
+
+u32 hash_long(const struct map *m, const u8 *key);
+
+static ALWAYS_INLINE u32 hash_of(const struct map *m, const void *key)
+{
+	u32 half;
+	u64 word;
+
+	if (m->def.key_size == 4) {
+		memcpy(&half, key, 4);
+		return (u32)hash_fold(half ^ m->extra[0], m->extra[1]);
+	}
+	if (m->def.key_size == 8) {
+		memcpy(&word, key, 8);
+		return (u32)hash_fold(word ^ m->extra[0], m->extra[1]);
+	}
+	return hash_long(m, key);
+}
+
+/* < 0, 0, > 0: the element comes before the key, has it, comes behind it. */
+static ALWAYS_INLINE int hash_compare(const struct map *m, const struct hash_elem *he, u32 hash, const void *key)
+{
+	u64 a, b;
+
+	if (he->hash != hash)
+		return he->hash < hash ? -1 : 1;
+	if (m->def.key_size != 8 && m->def.key_size != 4)
+		return memcmp(he->key, key, m->def.key_size);
+	a = b = 0;
+	if (m->def.key_size == 4) {
+		memcpy(&a, he->key, 4);
+		memcpy(&b, key, 4);
+	} else {
+		memcpy(&a, he->key, 8);
+		memcpy(&b, key, 8);
+	}
+	return a < b ? -1 : a > b;
+}
+
+/* Takes charge of an element just unlinked; chain is its own link. */
+void hash_release(struct map *m, const struct pool *pool, u32 index, u32 tag, u64 chain);
+
+enum step { STEP_LIVE, STEP_PASSED, STEP_END, STEP_RESTART };
+
+/*
+ * From the link pos->prev, whose value is pos->seen, by way of `at` (seen, or the chain of a marked
+ * element) to the next element. STEP_LIVE: pos has it. STEP_PASSED: it was marked; *at leads on.
+ */
+static ALWAYS_INLINE enum step hash_step(struct map *m, const struct pool *pool, struct hash_pos *pos, u64 *at, bool help)
+{
+	struct pool_elem *e = pool_elem(pool, LINK_INDEX(*at) - 1);
+
+	pos->elem = e;
+	if (!e) {
+		if (unlikely(LINK_INDEX(*at)))
+			map_count(m, MAP_STAT_CORRUPT);
+		return STEP_END;
+	}
+	pos->index = LINK_INDEX(*at) - 1;
+	pos->chain = atomic_load_explicit(&hash_entry(e)->chain, memory_order_acquire);
+	pos->tag = pool_tag(e);
+	if (likely(!(pos->chain & LINK_MARK)))
+		return STEP_LIVE;
+	if (help) {
+		u64 new = hash_link(pos->seen, LINK_INDEX(pos->chain));
+
+		if (!atomic_compare_exchange_strong_explicit(pos->prev, &pos->seen, new, memory_order_acq_rel,
+							     memory_order_relaxed))
+			return STEP_RESTART;
+		hash_release(m, pool, pos->index, pos->tag, pos->chain);
+		*at = pos->seen = new;
+	} else {
+		*at = pos->chain;
+	}
+	return STEP_PASSED;
+}
+
+/* Every word of pos->elem read so far was read while it was linked. */
+static ALWAYS_INLINE bool hash_step_good(const struct hash_pos *pos)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return likely(atomic_load_explicit(pos->prev, memory_order_relaxed) == pos->seen);
+}
+
+static ALWAYS_INLINE void hash_start(const struct map *m, struct hash_pos *pos, u32 bucket, u64 *at)
+{
+	pos->prev = hash_bucket(m, bucket);
+	*at = pos->seen = atomic_load_explicit(pos->prev, memory_order_acquire);
+}
+
+/*
+ * 0: pos is the key's entry. -ENOENT: pos is the place where it would be. -EBUSY: steps are used up.
+ */
+static ALWAYS_INLINE int hash_find(struct map *m, const struct pool *pool, u32 hash, const void *key,
+			      struct hash_pos *pos, u32 *steps, bool help)
+{
+	u64 at;
+
+	hash_start(m, pos, hash & m->mask, &at);
+	while (likely((*steps)--)) {
+		enum step s = hash_step(m, pool, pos, &at, help);
+		int order;
+
+		if (s == STEP_END)
+			return -HASH_ENOENT;
+		order = s == STEP_LIVE ? hash_compare(m, hash_entry(pos->elem), hash, key) : 0;
+		if (unlikely(s == STEP_RESTART || !hash_step_good(pos))) {
+			hash_start(m, pos, hash & m->mask, &at);
+			continue;
+		}
+		if (s == STEP_PASSED)
+			continue;
+		if (order >= 0)
+			return order ? -HASH_ENOENT : 0;
+		pos->prev = &hash_entry(pos->elem)->chain;
+		at = pos->seen = pos->chain;
+	}
+	*steps = 0;
+	map_count(m, MAP_STAT_BUSY);
+	return -HASH_EBUSY;
+}
+
+/*
+ * hash_table.c. A type's layout: what is fixed (flags it accepts, bytes before the buckets, bytes of an
+ * entry's value); the rest is the same for all.
+ */
+int hash_layout_for(struct map *m, u32 flags, u64 front, u64 value_bytes);
+int hash_init(struct map *m);
+void hash_bind(struct map *m);
+u32 hash_collect(struct map *m, bool (*alive)(u32));
+bool hash_is_full(const struct map *m);
+
+/* An element with the key in it; one that may carry a new entry, or any for an update. */
+struct pool_hand hash_fill(struct map *m, const struct pool *pool, u32 hash, const void *key, bool update);
+void hash_put_back(struct map *m, const struct pool *pool, struct pool_hand h);
+
+static ALWAYS_INLINE u64 hash_chain(const struct pool *pool, struct pool_hand h)
+{
+	return atomic_load_explicit(&hash_entry(pool_elem(pool, h.index))->chain, memory_order_relaxed);
+}
+
+/* Links the element in hand before what `link` names; stores as pool_link() does. */
+static ALWAYS_INLINE void hash_set_chain(struct pool_elem *e, u64 seen, u64 link)
+{
+	pool_store(&hash_entry(e)->chain, seen, hash_link(seen, (seen & LINK_SPARE) | link));
+}
+
+/* Withdraws the entry at pos with a CAS of its chain: true when it was there. Then hash_unlink(). */
+bool hash_withdraw(struct map *m, struct hash_pos *pos, u64 *ret_chain);
+
+/* The withdrawn entry at pos, whose link is `chain` now: out of its bucket, back to the pool. */
+void hash_unlink(struct map *m, const struct pool *pool, u32 hash, const void *key, struct hash_pos *pos, u64 chain);
+
+/* Publishes h, which hash_set_chain() has linked, at pos, where the key is not. */
+bool hash_insert(struct map *m, struct hash_pos *pos, struct pool_hand h);
+
+/* hash_find() for those outside the hot path. */
+int hash_seek(struct map *m, const struct pool *pool, u32 hash, const void *key, struct hash_pos *pos, u32 *steps,
+	      bool help);
+
+int hash_next_key(struct map *m, const void *key, void *ret_key);
+/* Withdraws the key's entry; -ENOENT. */
+int hash_delete(struct map *m, const void *key);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Execution slots: which of a map's per-CPU values a run of a program has to itself.
+ *
+ * A map has one slot per possible CPU, each with a word in shared memory: 0, or the pid of the process
+ * that a run holding it belongs to. A run leases the slot of the CPU it is on when it first touches
+ * the map, else the next free one, and gives it back when it ends; so two runs never share a value,
+ * wherever they are moved, and user space sees the kernel's layout.
+ *
+ *   lease:    CAS word 0 -> pid
+ *   release:  store 0, if the word still has this process's pid (a forked child's run ends too)
+ *
+ * When all are taken: sched_yield, SLOT_YIELDS times at most, then the access fails and is counted, and
+ * the next ones try SLOT_YIELDS_TIRED times only, until one has got a slot so. A process that was killed in a run keeps its slot until somebody finds none free and asks the kernel
+ * for the holders; one that is stopped keeps it until it goes on. So does a run that a signal handler
+ * left by longjmp, until its process ends.
+ */
+#ifndef LIMPET_SHM_SLOT_H
+#define LIMPET_SHM_SLOT_H
+
+#include <stdatomic.h>
+#include "base/types.h"
+
+#define SLOT_YIELDS       20000
+#define SLOT_YIELDS_TIRED 20
+#define SLOT_STRIDE       64u /* bytes from word to word */
+
+/* A slot for this run, `hint` first; -1: none. */
+int slot_lease(u8 *words, u32 count, u32 hint);
+void slot_release(_Atomic u32 *word);
+
+static inline _Atomic u32 *slot_word(u8 *words, u32 index)
+{
+	return (_Atomic u32 *)(words + (u64)index * SLOT_STRIDE);
+}
+
+#endif

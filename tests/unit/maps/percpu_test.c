@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* Per-CPU types: exact without atomic operations, whoever is moved, killed, stopped or spoils the memory. */
+#include <pthread.h>
+#include <sched.h>
+#include "steps.h"
+
+#define CPUS 2
+
+static int make(struct map *m, u32 type, u32 entries)
+{
+	struct map_def def = {.type = type, .key_size = 4, .value_size = 8, .max_entries = entries, .cpus = CPUS};
+
+	return test_map_define(m, &def);
+}
+
+/* What a run does: leases, adds to its own value of key 1, and gives back. False: no slot to be had. */
+static bool add_once(struct map *m, u32 cpu, bool linger)
+{
+	const u32 key = 1;
+	_Atomic u32 *word;
+	int slot = m->ops->lease(m, cpu, &word);
+	volatile u64 *p = slot < 0 ? NULL : m->ops->lookup_cpu(m, &key, (u32)slot);
+	u64 v;
+
+	if (!p)
+		return false;
+	v = *p;
+	if (linger)
+		sched_yield();
+	*p = v + 1;
+	map_slot_release(word);
+	return true;
+}
+
+static u64 sum(struct map *m)
+{
+	const u32 key = 1;
+	u64 v[CPUS] = {0}, total = 0;
+
+	CHECK_EQ(map_user_lookup(m, &key, v, 0), 0);
+	for (u32 i = 0; i < CPUS; i++)
+		total += v[i];
+	return total;
+}
+
+static void zero(struct map *m)
+{
+	const u32 key = 1;
+	u64 v[CPUS] = {0};
+
+	CHECK_EQ(map_user_update(m, &key, v, 0), 0);
+}
+
+struct adder {
+	struct map *m;
+	u32 number, each;
+	_Atomic u32 *refused;
+};
+
+static void *adder(void *arg)
+{
+	struct adder *a = arg;
+
+	for (u32 i = 0; i < a->each; i++)
+		if (!add_once(a->m, (a->number + i / 7) % CPUS, i % 64 == a->number))
+			(*a->refused)++;
+	return NULL;
+}
+
+static void exact(u32 type)
+{
+	u32 each = getenv("LIMPET_LONG") ? 1000000 : 20000;
+	_Atomic u32 *refused = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct map m;
+
+	REQUIRE(!make(&m, type, 8));
+	zero(&m);
+	for (u32 p = 0; p < 4; p++) {
+		struct adder a[4];
+		pthread_t id[4];
+
+		if (fork())
+			continue;
+		for (u32 i = 0; i < 4; i++) {
+			a[i] = (struct adder){&m, p * 4 + i, each, refused};
+			pthread_create(&id[i], NULL, adder, &a[i]);
+		}
+		for (u32 i = 0; i < 4; i++)
+			pthread_join(id[i], NULL);
+		_exit(0);
+	}
+	while (wait(NULL) > 0)
+		;
+	CHECK_EQ(*refused, 0);
+	CHECK_EQ(sum(&m), 16 * each);
+	munmap(refused, PAGE_SIZE);
+	test_map_free(&m);
+}
+
+TEST(additions_are_exact)
+{
+	exact(BPF_MAP_TYPE_PERCPU_ARRAY);
+	exact(BPF_MAP_TYPE_PERCPU_HASH);
+}
+
+/* Children that hold all slots: stopped, nobody gets one, and nobody waits for ever; killed, all do. */
+TEST(slots_of_the_dead_are_taken_over)
+{
+	struct map m;
+	pid_t pid[CPUS];
+	int status;
+
+	REQUIRE(!make(&m, BPF_MAP_TYPE_PERCPU_ARRAY, 8));
+	for (u32 i = 0; i < CPUS; i++) {
+		pid[i] = fork();
+		if (!pid[i]) {
+			_Atomic u32 *word;
+
+			raise(m.ops->lease(&m, i, &word) == (int)i ? SIGSTOP : SIGKILL);
+		}
+		waitpid(pid[i], &status, WUNTRACED);
+		CHECK(WIFSTOPPED(status));
+	}
+	CHECK(!add_once(&m, 0, false));
+	for (u32 i = 0; i < CPUS; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], &status, 0);
+	}
+	for (u32 i = 0; i < CPUS; i++)
+		CHECK(add_once(&m, i, false));
+	CHECK_EQ(sum(&m), CPUS);
+	test_map_free(&m);
+}
+
+static void operations(struct map *m)
+{
+	const u32 other = 5;
+	u64 v = 3;
+
+	add_once(m, 0, false);
+	m->ops->update_cpu(m, &other, &v, BPF_NOEXIST, 1);
+	m->ops->remove(m, &other);
+	add_once(m, 1, false);
+}
+
+static void is_usable(struct map *m, int n)
+{
+	const u32 key = 5;
+	u64 v[CPUS] = {7, 8}, before = sum(m);
+
+	CHECK(before <= 2);
+	if (m->ops->collect)
+		m->ops->collect(m, steps_alive);
+	for (u32 i = 0; i < 4 && steps_end != STEPS_KILL; i++)
+		CHECK(add_once(m, i % CPUS, false));
+	if (steps_end != STEPS_KILL)
+		CHECK_EQ(sum(m), before + 4);
+	CHECK_EQ(map_user_update(m, &key, v, 0), 0);
+	CHECK_EQ(map_user_lookup(m, &key, v, 0), 0);
+	CHECK(v[0] == 7 && v[1] == 8);
+}
+
+static bool at_instruction(u32 type, int n, enum steps_end end)
+{
+	struct map m;
+	bool more;
+
+	if (make(&m, type, 8))
+		return false;
+	zero(&m);
+	more = steps_start(&m, operations, n, end, &steps_pid);
+	if (more) {
+		steps_interrupt(steps_pid, end);
+		if (end == STEPS_FORK)
+			CHECK(sum(&m) <= 4);
+		else
+			is_usable(&m, n);
+		steps_finish(steps_pid, end);
+		for (u32 i = 0; i < CPUS; i++)
+			CHECK(add_once(&m, i, false));
+	}
+	test_map_free(&m);
+	return more && !check_failed;
+}
+
+static void at_every_instruction(u32 type)
+{
+	struct map m;
+
+	REQUIRE(!make(&m, type, 8));
+	zero(&m);
+	steps_kill_each(&m, operations, is_usable);
+	test_map_free(&m);
+	for (enum steps_end end = STEPS_STOP; end <= STEPS_FORK && !check_failed && !check_skipped; end++) {
+		int n = 0;
+
+		while (at_instruction(type, n, end))
+			n += 2 * steps_stride(end);
+		if (check_failed)
+			printf("# %s at instruction %d\n", steps_end_names[end], n);
+	}
+}
+
+TEST(interrupted_at_every_instruction)
+{
+	at_every_instruction(BPF_MAP_TYPE_PERCPU_ARRAY);
+	at_every_instruction(BPF_MAP_TYPE_PERCPU_HASH);
+}
+
+TEST(spoilt_memory_neither_crashes_nor_hangs)
+{
+	u64 seed = 31;
+
+	for (int r = 0; r < (getenv("LIMPET_LONG") ? 3000 : 60) && !check_failed; r++) {
+		struct map m;
+
+		REQUIRE(!make(&m, r % 2 ? BPF_MAP_TYPE_PERCPU_HASH : BPF_MAP_TYPE_PERCPU_ARRAY, 8));
+		for (int i = 0; i < 50; i++) {
+			u32 key = test_random(&seed) % 10, next;
+			u64 v[CPUS] = {1, 2};
+			u8 *p;
+
+			m.base[i % 2 ? test_random(&seed) % m.file_size : m.elems_off + test_random(&seed) % 900] ^=
+				(u8)(1 + test_random(&seed) % 255);
+			memset(m.base, 0, CPUS * 64); /* the words: a pid nobody has costs all the yields */
+			map_user_update(&m, &key, v, 0);
+			m.ops->update_cpu(&m, &key, v, 0, test_random(&seed) % CPUS);
+			p = m.ops->lookup_cpu(&m, &key, test_random(&seed) % (CPUS + 1));
+			CHECK(!p || (p >= m.base && p + 8 <= m.base + m.file_size));
+			map_user_lookup(&m, &key, v, 0);
+			map_user_next_key(&m, &key, &next);
+			if (i % 3 == 0)
+				m.ops->remove(&m, &key);
+		}
+		test_map_free(&m);
+	}
+}
+
+TEST_MAIN()
