@@ -209,9 +209,18 @@ static bool look_at(struct walk *w, const struct part *p, const u8 *code, const 
 	return in->flow == X86_FLOW_CALL || (addr >= p->start && addr < p->end) || add_part(w, p, addr);
 }
 
-/* Decodes a part from beginning to end: branches, or (again, when all parts are known) tables. */
+static bool is_nop(const struct x86_insn *in)
+{
+	return (in->map == 1 && in->opcode == 0x1f) || (!in->map && in->opcode == 0x90 && !in->rex);
+}
+
+/*
+ * Decodes a part from beginning to end: branches, or (again, when all parts are known) tables. What follows the end of a
+ * flow and is no padding must be led to by something: a branch, or what we do not know (the next entry of a linkage table).
+ */
 static bool sweep(struct walk *w, const struct part *p, bool tables)
 {
+	bool ended = false;
 	struct x86_insn in;
 
 	for (u64 pc = p->start; pc < p->end; pc += in.len) {
@@ -224,6 +233,12 @@ static bool sweep(struct walk *w, const struct part *p, bool tables)
 			memcpy(w->why->insn, code, n);
 			return false;
 		}
+		if (ended && !is_nop(&in)) {
+			if (!add(w, pc, PLACE_TARGET))
+				return false;
+			ended = false;
+		}
+		ended |= in.flow == X86_FLOW_JMP || in.flow == X86_FLOW_JMP_IND || in.flow == X86_FLOW_RET;
 		if (!tables) {
 			if (!look_at(w, p, code, &in, pc))
 				return false;
