@@ -10,7 +10,7 @@ packages=(
     meson ninja-build
     clang llvm
     libbpf-dev libelf-dev zlib1g-dev libjson-c-dev
-    bpftool binutils procps
+    bpftool binutils procps patch
     libzydis-dev
 )
 

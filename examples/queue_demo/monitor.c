@@ -16,9 +16,11 @@
 #include <libgen.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <bpf/bpf.h>
@@ -157,6 +159,8 @@ static int parse_option(struct monitor *monitor, int option, char **argv)
 		return -1;
 	case 'h':
 		return usage(monitor);
+	case ':':
+		return fail(text->missing_value, program_name, argv[optind - 1]);
 	default:
 		return fail(text->extra_argument, program_name, argv[optind - 1]);
 	}
@@ -172,7 +176,7 @@ int monitor_parse(struct monitor *monitor, int argc, char **argv)
 	if (choose_language(argc, argv))
 		return 2;
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "p:h", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":p:h", options, NULL)) != -1) {
 		status = parse_option(monitor, option, argv);
 		if (status >= 0)
 			return status ? 2 : 0;
@@ -344,6 +348,30 @@ static void show_losses(struct monitor *monitor, uint64_t calls)
 }
 
 /*
+ * The map operations are plain bpf(2) calls. A queue or stack has no keys: looking up gives its next
+ * element, and looking up with deletion takes it.
+ */
+static int map_elem_syscall(enum bpf_cmd command, int fd, void *value)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.map_fd = fd;
+	attr.value = (uintptr_t)value;
+	return (int)syscall(SYS_bpf, command, &attr, offsetof(union bpf_attr, flags) + sizeof(attr.flags));
+}
+
+static int map_peek_elem_syscall(int fd, void *value)
+{
+	return map_elem_syscall(BPF_MAP_LOOKUP_ELEM, fd, value);
+}
+
+static int map_pop_elem_syscall(int fd, void *value)
+{
+	return map_elem_syscall(BPF_MAP_LOOKUP_AND_DELETE_ELEM, fd, value);
+}
+
+/*
  * Drains the map once. A map that is filled faster than it is read would make a round without end,
  * so a round stops after as many events as the map holds.
  */
@@ -352,7 +380,7 @@ static int drain(struct monitor *monitor, uint64_t *ret_count)
 	struct event_data event;
 	uint64_t count = 0;
 
-	if (bpf_map_lookup_elem(monitor->events_fd, NULL, &event)) {
+	if (map_peek_elem_syscall(monitor->events_fd, &event)) {
 		if (errno != ENOENT)
 			return -errno;
 		if (!monitor->said_empty && !monitor->json && !stopping)
@@ -364,7 +392,7 @@ static int drain(struct monitor *monitor, uint64_t *ret_count)
 	if (!monitor->json)
 		printf(text->not_empty[monitor->kind], event.function_id, event.counter);
 	while (count < EVENT_CAPACITY) {
-		if (bpf_map_lookup_and_delete_elem(monitor->events_fd, NULL, &event)) {
+		if (map_pop_elem_syscall(monitor->events_fd, &event)) {
 			if (errno == ENOENT)
 				break;
 			return -errno;

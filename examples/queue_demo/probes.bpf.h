@@ -18,7 +18,7 @@ struct {
 	__uint(type, EVENT_MAP_TYPE);
 	__uint(max_entries, EVENT_CAPACITY);
 	__uint(key_size, 0);
-	__uint(value_size, sizeof(struct event_data));
+	__type(value, struct event_data);
 } events SEC(".maps");
 
 struct {

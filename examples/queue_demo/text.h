@@ -22,6 +22,7 @@ struct text {
 	const char *options;
 	const char *bad_number;
 	const char *bad_language;
+	const char *missing_value;
 	const char *extra_argument;
 	const char *no_binary;
 	const char *no_process;
