@@ -160,7 +160,8 @@ def attach_words():
     wait_for(lambda: listed(where)["targets"])
     view = spawn([LIMPET, "attach", monitor], where)
     pid = listed(where)["targets"][0]["pid"]
-    ok("no pid, one target: that is taken", wait_for(lambda: f"PID:{pid}" in output(view)), output(view))
+    ok("no pid, one target: that is taken", wait_for(lambda: f"PID:{pid}" in output(view)),
+       (pid, target.poll(), output(target), output(view), run([LIMPET, "list"], where)))
     ok("the keeper's name is not the tool's", wait_for(lambda: run(["pgrep", "-f", "limpet: keeper of " + where["LIMPET_DIR"]],
                                                                    where)[0] == 0))
     for p in (view, target, sleeper):
