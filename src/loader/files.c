@@ -141,8 +141,9 @@ static const char *in_session(const char *path, int i, char *buf)
 		if (files[k].which != files[i].which || (files[k].which == IF_MISSING && (int)k != i))
 			continue;
 		snprintf(one, sizeof(one), "%s%s%s", s->path, tree, files[k].path);
+		/* Not the kernel's instead: a tool that reads its uprobe type would probe through the kernel. */
 		if (make_file(s, k, one))
-			return path;
+			break;
 	}
 	return buf;
 }

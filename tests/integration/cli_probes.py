@@ -137,11 +137,21 @@ def no_room():
     if os.geteuid():
         print("skip a full /dev/shm: needs root")
         return
+    where = env("bystander", "en")
+    tool = spawn([LIMPET, "load", os.path.join(DEMO, "uprobe_queue")], where)
+    wait_for(lambda: "Ctrl" in output(tool))
+    target = spawn([LIMPET, "start", os.path.join(DEMO, "target"), "-q", "-i", "10"], where)
+    wait_for(lambda: "PID:" in output(tool))
     for lang, word in (("en", "no room"), ("zh", "空间不足")):
         got, text = run(["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"', "sh",
                          LIMPET, "load", os.path.join(DEMO, "uprobe_queue")],
                         environment(None, lang))
         ok(f"load without room for maps, in {lang}", got != 0 and word in text and "LIMPET_DIR" in text, text)
+    seen = output(tool).count("PID:")
+    ok("it does not go to the kernel's uprobes, which would spoil other targets", wait_for(
+        lambda: output(tool).count("PID:") > seen + 50) and target.poll() is None, target.poll())
+    for p in (target, tool):
+        stop(p)
     for lang, word in (("en", "cannot open session"), ("zh", "无法打开会话")):
         got, text = run([LIMPET, "load", "true"], environment("/proc/nothing", lang))
         ok(f"load where no session can be made, in {lang}", got == 1 and text.count("\n") == 1 and word in text, text)
