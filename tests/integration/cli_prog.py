@@ -7,6 +7,7 @@ usage: cli_prog.py BUILD_DIR
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -30,10 +31,13 @@ def opcodes_by_clang():
     return re.findall(r"^\s*\d+:\s+([0-9a-f]{2}) ", body[1], re.M) if body else []
 
 
+def insn_lines(text):
+    return [line for line in text.splitlines() if re.match(r" *\d+: \([0-9a-f]{2}\) ", line)]
+
+
 def dumps(prog):
     status, text, err = limpet("prog", "dump", prog["id"])
-    lines = text.splitlines()
-    insns = [line for line in lines if re.match(r" *\d+: \([0-9a-f]{2}\) ", line)]
+    lines, insns = text.splitlines(), insn_lines(text)
     ok("dump shows every instruction", status == 0 and [i.split("(")[1][:2] for i in insns] == opcodes_by_clang(), text + err)
     ok("dump begins with the function's name", bool(lines) and lines[0] == "target_function_entry:", lines[:2])
     ok("dump shows source lines", sum(line.startswith("; ") for line in lines) > 5, text)
@@ -44,6 +48,17 @@ def dumps(prog):
     table = json.loads(text)
     ok("dump by name, as JSON", status == 0 and [i["text"] for i in table] == [i.split(": ", 1)[1] for i in insns], text + err)
     ok("JSON has source, file and line", any("source" in i and i["line"] > 0 and i["file"].endswith(".h") for i in table), text)
+
+
+def against_bpftool(prog):
+    """bpftool, run as a tool of the session, prints the same but for the names of maps."""
+    bpftool = shutil.which("bpftool", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if not bpftool:
+        print("skip dump against bpftool: it is not installed")
+        return
+    theirs = insn_lines(limpet("load", bpftool, "prog", "dump", "xlated", "id", prog["id"])[1])
+    ours = insn_lines(re.sub(r"(map\[id:\d+\])\([^)]*\)", r"\1", limpet("prog", "dump", prog["id"])[1]))
+    ok("dump is what bpftool prints", len(ours) > 40 and ours == theirs, "\n".join(ours + ["---"] + theirs))
 
 
 def jited(prog):
@@ -111,6 +126,7 @@ def prog_commands():
     ok("list in bpftool's form", status == 0 and f"{prog['id']}: kprobe  name target_function  tag {prog['tag']}  gpl" in text,
        text)
     dumps(prog)
+    against_bpftool(prog)
     jited(prog)
     errors()
     spoilt(prog)
