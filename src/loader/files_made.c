@@ -4,16 +4,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "loader/loader.h"
+#include "session/trace.h"
 
 static void map_facts(FILE *f, const struct loader_obj *o)
 {
@@ -105,16 +107,88 @@ static int open_fdinfo(int of, int flags)
 	return fd;
 }
 
+/* As the kernel's trace_pipe prints a message: one line, cut where the reader went away. */
+static bool print_message(int fd, const struct trace_message *m)
+{
+	u32 len = m->len;
+
+	while (len && m->text[len - 1] == '\n')
+		len--;
+	return dprintf(fd, "%16.16s-%-7u [%03u] ..... %llu.%06llu: bpf_trace_printk: %.*s\n", m->comm, m->tid, m->cpu,
+		       (unsigned long long)(m->time_ns / 1000000000), (unsigned long long)(m->time_ns / 1000 % 1000000),
+		       (int)len, m->text) > 0;
+}
+
+/*
+ * Feeds a reader of trace_pipe for as long as it reads. Writers of the log wake nobody (they must not make
+ * system calls), so it is looked at again after a while.
+ */
+static void *feed_trace(void *arg)
+{
+	const struct timespec nap = {.tv_nsec = 20000000};
+	struct pollfd end = {.fd = (int)(long)arg}; /* POLLERR: the reader is gone */
+	struct trace_log *log = NULL;
+	struct trace_message m;
+	u64 cursor = 0, lost = 0;
+	bool open = true;
+	int err = 0;
+
+	loader_inside++;
+	while (open) {
+		if (!log && store_trace(loader_session(&err), false, &log))
+			log = NULL;
+		while (open && log && trace_read(log, &cursor, &m, &lost) > 0)
+			open = print_message(end.fd, &m);
+		if (open && !poll(&end, 1, 0))
+			nanosleep(&nap, NULL);
+		else
+			open = false;
+	}
+	close(end.fd);
+	loader_inside--;
+	return NULL;
+}
+
+static int open_trace_pipe(int flags)
+{
+	sigset_t all, old;
+	pthread_t thread;
+	int ends[2], err = 0;
+
+	if (!loader_session(&err) || pipe2(ends, O_CLOEXEC))
+		return -1;
+	sigfillset(&all); /* the tool's signals, and SIGPIPE, are not for this thread */
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&thread, NULL, feed_trace, (void *)(long)ends[1]);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err) {
+		close(ends[0]);
+		close(ends[1]);
+		return -1;
+	}
+	pthread_detach(thread);
+	if (!(flags & O_CLOEXEC))
+		fcntl(ends[0], F_SETFD, 0);
+	if (flags & O_NONBLOCK)
+		fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	return ends[0];
+}
+
 int files_open(const char *path, int flags)
 {
 	const int saved = errno;
 	int ret = -1, fd, end = 0;
 
-	if (!path || loader_inside || strncmp(path, "/proc/self/fdinfo/", 18))
+	if (!path || loader_inside)
 		return -1;
 	loader_inside++;
-	if (sscanf(path + 18, "%d%n", &fd, &end) == 1 && !path[18 + end])
-		ret = open_fdinfo(fd, flags);
+	if (!strncmp(path, "/proc/self/fdinfo/", 18)) {
+		if (sscanf(path + 18, "%d%n", &fd, &end) == 1 && !path[18 + end])
+			ret = open_fdinfo(fd, flags);
+	} else if (!strcmp(path, "/sys/kernel/tracing/trace_pipe") ||
+		   !strcmp(path, "/sys/kernel/debug/tracing/trace_pipe")) {
+		ret = open_trace_pipe(flags);
+	}
 	loader_inside--;
 	errno = saved;
 	return ret;

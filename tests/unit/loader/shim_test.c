@@ -15,7 +15,12 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -480,11 +485,83 @@ TEST(fdinfo_shows_the_maps_facts)
 	fclose(f);
 }
 
+/* r1 = "hi %d\n" on the stack; r2 = 7; r3 = 42; call trace_printk; r0 = 3 */
+static int load_printing(void)
+{
+	struct bpf_insn p[] = {
+		{BPF_LD | BPF_IMM | BPF_DW, 3, 0, 0, 'h' | 'i' << 8 | ' ' << 16 | '%' << 24},
+		{0, 0, 0, 0, 'd' | '\n' << 8},
+		{BPF_STX | BPF_MEM | BPF_DW, 10, 3, -8, 0},
+		{BPF_ALU64 | BPF_MOV | BPF_X, 1, 10, 0, 0},
+		{BPF_ALU64 | BPF_ADD | BPF_K, 1, 0, 0, -8},
+		{BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, 7},
+		{BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, 42},
+		{BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_trace_printk},
+		{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 3},
+		{BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
+	};
+	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT, .insn_cnt = 10};
+
+	a.insns = (unsigned long)p;
+	a.license = (unsigned long)"GPL";
+	return (int)bpf(BPF_PROG_LOAD, &a);
+}
+
+TEST(trace_pipe_has_what_programs_print)
+{
+	union bpf_attr a = {0};
+	int fd = load_printing(), trace;
+	char line[256] = "", own[32];
+	FILE *f;
+
+	REQUIRE(fd >= 0);
+	a.test.prog_fd = (unsigned)fd;
+	CHECK_EQ(bpf(BPF_PROG_TEST_RUN, &a), 0);
+	CHECK_EQ(a.test.retval, 3);
+	f = fopen("/sys/kernel/tracing/trace_pipe", "r");
+	REQUIRE(f && fgets(line, sizeof(line), f));
+	CHECK(strstr(line, "bpf_trace_printk: hi 42\n"));
+	snprintf(own, sizeof(own), "-%d ", getpid());
+	CHECK(strstr(line, own));
+	fclose(f);
+	trace = open("/sys/kernel/debug/tracing/trace_pipe", O_RDONLY | O_NONBLOCK);
+	CHECK(trace >= 0);
+	CHECK_EQ(read(trace, line, 0), 0);
+	close(trace);
+	close(fd);
+}
+
 TEST(memlock_may_be_raised)
 {
 	struct rlimit r = {RLIM_INFINITY, RLIM_INFINITY};
 
 	CHECK_EQ(setrlimit(RLIMIT_MEMLOCK, &r), 0);
+}
+
+TEST(the_kernels_bpf_is_denied)
+{
+	union bpf_attr a = {.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 4};
+	long ret;
+
+	__asm__ volatile("syscall" : "=a"(ret) : "a"(SYS_bpf), "D"(BPF_MAP_CREATE), "S"(&a), "d"(sizeof(a)) :
+			 "rcx", "r11", "memory");
+	CHECK_EQ(ret, -EPERM);
+}
+
+/* libbpf counts the processors for per-CPU maps, and reads the kernel's types. */
+TEST(processors_and_types_are_there_without_sys)
+{
+	char text[64] = "";
+	unsigned char magic[2] = {0};
+	FILE *f = fopen("/sys/devices/system/cpu/possible", "re");
+
+	REQUIRE(f && fgets(text, sizeof(text), f));
+	CHECK_EQ(text[0], '0');
+	fclose(f);
+	f = fopen("/sys/kernel/btf/vmlinux", "re");
+	REQUIRE(f && fread(magic, 1, 2, f) == 2);
+	CHECK(magic[0] == 0x9f && magic[1] == 0xeb);
+	fclose(f);
 }
 
 /* The last: nothing of the above is left. */
@@ -497,6 +574,28 @@ TEST(nothing_is_left_in_the_session)
 }
 
 int run_tests(int argc, char **argv);
+
+/*
+ * From here on bpf(2) and perf_event_open(2) are EPERM to this process and its children, and where the test
+ * may, /sys is empty: whatever works is limpet's.
+ */
+static void deny_the_kernels(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_bpf, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_perf_event_open, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {sizeof(filter) / sizeof(*filter), filter};
+
+	if (!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	    mount("none", "/sys", "tmpfs", 0, NULL))
+		printf("# /sys is left as it is\n");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+		printf("# no filter: the kernel's calls are not denied\n");
+}
 
 /* Starts itself again with the shim, a session of its own, and removes that. */
 static int outer(char **argv)
@@ -511,6 +610,7 @@ static int outer(char **argv)
 	setenv("LIMPET_SESSION_DIR", dir, 1);
 	pid = fork();
 	if (!pid) {
+		deny_the_kernels();
 		setenv("LD_PRELOAD", shim, 1);
 		setenv("TEST_INNER", "1", 1);
 		execv("/proc/self/exe", argv);
