@@ -53,8 +53,17 @@ static const u8 elem_last[] = {
 	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = ATTR_END(flags),
 };
 
-static bool all_zero(const u8 *p, size_t from, size_t to)
+static ALWAYS_INLINE bool all_zero(const u8 *p, size_t from, size_t to)
 {
+	u64 word, any = 0;
+
+	/* libraries pass the whole attr for every map operation: a word at a time */
+	for (; from + sizeof(word) <= to; from += sizeof(word)) {
+		memcpy(&word, p + from, sizeof(word));
+		any |= word;
+	}
+	if (any)
+		return false;
 	while (from < to)
 		if (p[from++])
 			return false;
