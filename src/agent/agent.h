@@ -44,6 +44,11 @@
 #define AGENT_DONE_NR    39             /* getpid: harmless should nobody watch */
 #define AGENT_DONE_MAGIC 0x6c696d7065740000ULL
 #define AGENT_ENV        "LIMPET_SESSION_DIR" /* the constructor's way to the session */
+/*
+ * Under how many seccomp filters `limpet start` ran, and which calls of enum helper_call they forbid
+ * ("2:1f", hexadecimal): the constructor cannot ask. With another number of filters it forbids all.
+ */
+#define AGENT_SECCOMP    "LIMPET_SECCOMP"
 #define AGENT_HEADER_GAP PAGE_SIZE
 #define AGENT_WINDOW     (4 * PAGE_SIZE) /* room for the session file behind the header */
 #define AGENT_REQUEST_SIZE PAGE_SIZE
@@ -131,6 +136,7 @@ struct agent_request {
 	u32 generation;  /* SYNC: the session generation this brings the target to */
 	u32 tp_is_thread; /* INIT: every thread's fs base points to itself */
 	u64 vdso;        /* INIT: AT_SYSINFO_EHDR */
+	u64 denied;      /* INIT, SYNC: enum helper_call, what seccomp filters forbid */
 	u64 regions, region_count; /* SYNC: address in the target of struct agent_region[] */
 	u64 busy, busy_count;      /* SYNC, COMMIT: u64[], sorted: addresses inside limpet's
 	                              memory found in program counters and on stacks */

@@ -252,6 +252,7 @@ static int do_sync(struct agent_request *r, bool none)
 	agent.region_count = (u32)r->region_count;
 	agent.threads = (const void *)r->threads;
 	agent.thread_count = (u32)r->thread_count;
+	atomic_fetch_or(&agent.env.denied, r->denied);
 	agent_init(r->pid, 0, agent.env.tp_is_thread);
 	err = sync_probes(none);
 	agent.regions = NULL;
@@ -295,6 +296,7 @@ HIDDEN void agent_command(struct agent_request *r)
 	switch (r->command) {
 	case AGENT_CMD_INIT:
 		r->result = agent_init(r->pid, r->vdso, r->tp_is_thread);
+		atomic_fetch_or(&agent.env.denied, r->denied);
 		break;
 	case AGENT_CMD_CHANNEL:
 		r->result = make_channel(r);

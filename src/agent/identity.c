@@ -27,11 +27,14 @@
 #include "base/mem.h"
 #include "base/sys.h"
 
-#define CALLS       8
-#define STACKS_SIZE (HELPER_STACKS * sizeof(struct helper_stack))
-#define REACH       24 /* bytes before a patch from where a probe's window may reach it */
-#define NR_CLONE    56
-#define NR_VFORK    58
+#define CALLS          8
+#define STACKS_SIZE    (HELPER_STACKS * sizeof(struct helper_stack))
+#define REACH          24 /* bytes before a patch from where a probe's window may reach it */
+#define NR_CLONE       56
+#define NR_VFORK       58
+#define NR_PRCTL       157
+#define NR_SECCOMP     317
+#define PR_SET_SECCOMP 22
 
 /* The registers a stub saves, in its order. */
 struct call_regs {
@@ -58,6 +61,16 @@ bool identity_used(const struct bpf_insn *insns, u32 count)
 		if (insns[i].code != (BPF_JMP | BPF_CALL) || insns[i].src_reg)
 			continue;
 		switch (insns[i].imm) {
+		case BPF_FUNC_get_current_uid_gid: /* these make system calls: filters are watched
+						      for */
+		case BPF_FUNC_get_prandom_u32:
+		case BPF_FUNC_probe_write_user:
+		case BPF_FUNC_send_signal:
+		case BPF_FUNC_send_signal_thread:
+		case BPF_FUNC_jiffies64:
+		case BPF_FUNC_probe_read_kernel:
+		case BPF_FUNC_probe_read_kernel_str:
+		case BPF_FUNC_snprintf:
 		case BPF_FUNC_probe_read: /* these ask how far the stack goes */
 		case BPF_FUNC_probe_read_str:
 		case BPF_FUNC_probe_read_user:
@@ -117,6 +130,13 @@ static bool identity_call(const struct call_regs *r, u32 nr, bool any)
 	u64 flags = CLONE_VM | CLONE_VFORK, tls = 0, tid_at = 0, ident;
 
 	nr &= ~0x40000000u; /* x32 */
+	if (nr == NR_SECCOMP || nr == NR_PRCTL) {
+		/* seccomp(op, flags, fprog) with op 0 strict, 1 filter; prctl(PR_SET_SECCOMP, mode,
+		 * fprog) with 1, 2 */
+		if (nr == NR_SECCOMP ? r->rdi < 2 : r->rdi == PR_SET_SECCOMP)
+			seccomp_begins(nr == NR_SECCOMP ? r->rdi == 1 : r->rsi == 2, r->rdx);
+		return false;
+	}
 	if (any && nr != NR_CLONE && nr != NR_VFORK) {
 		if (r->rdi && r->rsi >= 64)
 			never();
@@ -179,9 +199,13 @@ static void emit_filter(struct emit *e, u64 stub, const struct patch *p)
 {
 	CODE(e, 0x41, 0x89, 0xc3,                      /* mov %eax, %r11d */
 	     0x41, 0x81, 0xe3, 0xff, 0xff, 0xff, 0xbf, /* and $~0x40000000, %r11d */
-	     0x41, 0x83, 0xfb, 0x38, 0x74, 0x19,       /* cmp $56, %r11d; je over */
-	     0x41, 0x83, 0xfb, 0x3a, 0x74, 0x13,       /* cmp $58, %r11d; je over */
+	     0x41, 0x83, 0xfb, 0x38, 0x74, 0x2b,       /* cmp $56, %r11d; je over */
+	     0x41, 0x83, 0xfb, 0x3a, 0x74, 0x25,       /* cmp $58, %r11d; je over */
 	     0x41, 0x81, 0xfb, 0xb3, 0x01, 0x00, 0x00, /* cmp $435, %r11d */
+	     0x74, 0x1c,                               /* je over */
+	     0x41, 0x81, 0xfb, 0x3d, 0x01, 0x00, 0x00, /* cmp $317, %r11d */
+	     0x74, 0x13,                               /* je over */
+	     0x41, 0x81, 0xfb, 0x9d, 0x00, 0x00, 0x00, /* cmp $157, %r11d */
 	     0x74, 0x0a);                              /* je over */
 	bytes(e, p->orig, sizeof(p->orig));
 	jump(e, stub, p->at + ATTACH_JMP_LEN);
@@ -273,8 +297,7 @@ static int add_patch(const struct libc_call *call)
 	p->len = emit_stub(code, p->stub, p, call->nr);
 	jump_of(p, jmp);
 	m = vec_push(&agent.moves, sizeof(*m));
-	if (!m || code_write(p->stub, code, p->len) ||
-	    code_patch(p->at, p->orig, jmp, sizeof(jmp)))
+	if (!m || code_write(p->stub, code, p->len) || code_patch(p->at, p->orig, jmp, sizeof(jmp)))
 		return -ENOMEM;
 	*m = (struct agent_move){.from = p->at + ATTACH_JMP_LEN, .to = p->stub};
 	code_room_taken(p->area, p->len);
@@ -461,6 +484,8 @@ static void establish(void)
 			 : calls.call[i].nr == NR_CLONE ? 2
 			 : calls.call[i].nr == NR_VFORK ? 4
 							: 8;
+	if (calls.own_seccomp)
+		atomic_store_explicit(&agent.env.denied, ~0ULL, memory_order_relaxed);
 	if ((kinds & 7) != 7) /* clone3 came with glibc 2.34 */
 		return;
 	note_found_stacks();

@@ -8,7 +8,7 @@
  * struct pthread, which the thread pointer points to, the id is (nptl_db/structs.def). The system
  * calls are found by their bytes:
  *
- *     b8 NR NR 00 00  0f 05       mov $NR, %eax; syscall           clone, vfork, clone3
+ *     b8 NR NR 00 00  0f 05       mov $NR, %eax; syscall           clone, vfork, clone3, prctl, seccomp
  *     4c 8b 4c 24 08  0f 05       mov 8(%rsp), %r9; syscall        syscall()
  *
  * Both are a five-byte instruction, the room a jump needs, and two bytes of syscall.
@@ -194,7 +194,7 @@ static s32 call_at(const u8 *p)
 	if (!memcmp(p, load_r9, sizeof(load_r9)))
 		return 0;
 	memcpy(&nr, p + 1, 4);
-	return p[0] == 0xb8 && (nr == 56 || nr == 58 || nr == 435) ? (s32)nr : -1;
+	return p[0] == 0xb8 && (nr == 56 || nr == 58 || nr == 435 || nr == 157 || nr == 317) ? (s32)nr : -1;
 }
 
 /* A high bit in every byte of w that is `byte`, and in few others. */

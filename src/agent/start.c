@@ -39,10 +39,10 @@ static bool open_reader(struct reader *r, const char *path)
 	return r->fd >= 0;
 }
 
-/* Value of the environment variable AGENT_ENV; false when it is not set or too long. */
-static bool session_dir(struct reader *r, char *ret, size_t size)
+/* Value of an environment variable, `name` with its '='; false when it is not set or too long. */
+static bool environment(struct reader *r, const char *name, char *ret, size_t size)
 {
-	static const char name[] = AGENT_ENV "=";
+	size_t len = strlen(name);
 	bool found = false;
 	int c;
 
@@ -51,9 +51,9 @@ static bool session_dir(struct reader *r, char *ret, size_t size)
 	do {
 		size_t n = 0;
 
-		while ((c = next_byte(r)) > 0 && n < sizeof(name) - 1 && c == name[n])
+		while ((c = next_byte(r)) > 0 && n < len && c == name[n])
 			n++;
-		if (n == sizeof(name) - 1) {
+		if (n == len) {
 			for (n = 0; c > 0 && n < size - 1; c = next_byte(r))
 				ret[n++] = (char)c;
 			ret[n] = 0;
@@ -253,6 +253,46 @@ static int write_all(void)
 	return err;
 }
 
+/* A number of /proc/self/status, 0 where it is not there. */
+static u64 status_field(struct reader *r, const char *name)
+{
+	u64 ret = 0;
+	int c = '\n';
+
+	if (!open_reader(r, "/proc/self/status"))
+		return 0;
+	for (size_t n; c >= 0 && !ret;) {
+		for (n = 0; name[n] && (c = next_byte(r)) == name[n]; n++)
+			;
+		if (!name[n] && next_byte(r) == '\t')
+			ret = number(r, 10, &c);
+		while (c >= 0 && c != '\n')
+			c = next_byte(r);
+	}
+	sys_close(r->fd);
+	return ret;
+}
+
+/* What seccomp filters we were born with forbid (AGENT_SECCOMP). */
+static u64 inherited_denials(struct reader *r, char *text)
+{
+	u64 filters, denied = 0;
+
+	if (!status_field(r, "Seccomp:"))
+		return 0;
+	filters = status_field(r, "Seccomp_filters:");
+	if (!environment(r, AGENT_SECCOMP "=", text, 64) || !filters)
+		return ~0ULL;
+	for (; *text >= '0' && *text <= '9'; text++)
+		denied = denied * 10 + (u64)(*text - '0');
+	if (denied != filters || *text != ':')
+		return ~0ULL;
+	denied = 0;
+	for (text++; *text; text++)
+		denied = denied << 4 | (u64)(*text <= '9' ? *text - '0' : *text - 'a' + 10);
+	return denied;
+}
+
 static bool tp_is_thread(void)
 {
 	u64 tp = 0, self;
@@ -267,7 +307,7 @@ static void start(struct reader *r, char *path)
 {
 	int dir, fd;
 
-	if (!session_dir(r, path, 4000))
+	if (!environment(r, AGENT_ENV "=", path, 4000))
 		return;
 	dir = (int)sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (dir < 0)
@@ -284,6 +324,8 @@ static void start(struct reader *r, char *path)
 		}
 		if (read_regions(r)) {
 			take_links(dir, path, 4096);
+			if (agent.links)
+				atomic_store(&agent.env.denied, inherited_denials(r, path));
 			if (!sync_probes(false) && !write_all())
 				atomic_store(&limpet_agent.header.generation, generation);
 		}

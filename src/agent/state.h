@@ -187,10 +187,14 @@ struct libc_call {
 struct libc_calls {
 	u64 tid_off; /* of the thread id, from the thread pointer */
 	u32 count;
-	struct libc_call call[8];
+	bool own_seccomp; /* some other object makes seccomp filters by itself */
+	struct libc_call call[12];
 };
 int libc_find(struct libc_calls *ret); /* 0, or -errno: there can be no fast identity here */
 bool libc_calls_in(const u8 *text, u64 len);
+
+/* seccomp.c */
+void seccomp_begins(bool filter, u64 fprog); /* the target is about to install one (or strict mode) */
 
 /* identity.c */
 void identity_begin(bool none);   /* SYNC, when the wants are known */

@@ -90,7 +90,7 @@ int program_check(const char *verb, const char *name, char *ret_path, size_t siz
 static void child_run(struct run *r, int report)
 {
 	const char *before = getenv("LD_PRELOAD");
-	char *both = NULL;
+	char *both = NULL, filters[64];
 	int err;
 
 	if (r->output >= 0) {
@@ -110,6 +110,8 @@ static void child_run(struct run *r, int report)
 	if (r->preload)
 		setenv("LD_PRELOAD", both ? both : r->preload, 1);
 	setenv("LIMPET_SESSION_DIR", r->session_dir, 1);
+	if (keeper_seccomp_note(filters, sizeof(filters)))
+		setenv(AGENT_SECCOMP, filters, 1);
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
 	execvp(r->argv[0], r->argv);
 	err = errno;

@@ -64,7 +64,8 @@ u64 help_clock(const struct helper_env *env, int clock)
 {
 	struct time_spec ts = {0, 0};
 
-	if (!env->clock_gettime || (int)env->clock_gettime((u64)clock, &ts))
+	if ((!env->clock_gettime || (int)env->clock_gettime((u64)clock, &ts)) &&
+	    helper_may(env, HELPER_CALL_CLOCK))
 		sys_call2(__NR_clock_gettime, clock, &ts);
 	return (u64)ts.sec * 1000000000ULL + (u64)ts.nsec;
 }
@@ -102,9 +103,9 @@ u64 help_jiffies64(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 	u64 late = atomic_load_explicit(&behind, memory_order_relaxed);
 
 	if (unlikely(!late)) {
-		u64 hundredths = (u64)sys_call1(__NR_times, 0);
-
-		late = ticks - (hundredths * hz + hz / 2) / 100 + 1;
+		late = 1;
+		if (helper_may(env, HELPER_CALL_TIMES))
+			late += ticks - ((u64)sys_call1(__NR_times, 0) * hz + hz / 2) / 100;
 		atomic_store_explicit(&behind, late, memory_order_relaxed);
 	}
 	return ticks - (late - 1);
@@ -112,6 +113,8 @@ u64 help_jiffies64(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 
 u64 help_uid_gid(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
+	if (!helper_may(run->env, HELPER_CALL_GETUID) || !helper_may(run->env, HELPER_CALL_GETGID))
+		return (u64)-HELPER_EPERM;
 	return (u64)sys_call0(__NR_getgid) << 32 | (u32)sys_call0(__NR_getuid);
 }
 
@@ -125,7 +128,7 @@ u64 help_cpu(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 		__asm__ volatile("rdpid %0" : "=r"(aux));
 		return aux & 0xfff; /* the node is above */
 	}
-	if (!env->getcpu || env->getcpu(&cpu, NULL, NULL))
+	if ((!env->getcpu || env->getcpu(&cpu, NULL, NULL)) && helper_may(env, HELPER_CALL_GETCPU))
 		sys_call2(__NR_getcpu, &cpu, NULL);
 	return cpu;
 }
@@ -140,7 +143,7 @@ u64 help_numa_node(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 		__asm__ volatile("rdpid %0" : "=r"(aux));
 		return aux >> 12;
 	}
-	if (!env->getcpu || env->getcpu(NULL, &node, NULL))
+	if ((!env->getcpu || env->getcpu(NULL, &node, NULL)) && helper_may(env, HELPER_CALL_GETCPU))
 		sys_call2(__NR_getcpu, NULL, &node);
 	return node;
 }
@@ -156,9 +159,10 @@ u64 help_ns_pid_tgid(u64 dev, u64 ino, u64 info, u64 size, u64 r5, struct vm_run
 	struct stat st;
 	u64 id;
 
-	if (size != sizeof(*ret) || (u32)dev != dev ||
+	if (size != sizeof(*ret) || !helper_may(run->env, HELPER_CALL_STAT) || (u32)dev != dev ||
 	    sys_call2(__NR_stat, "/proc/self/ns/pid", &st) || st.st_ino != ino ||
-	    ((st.st_dev >> 8 & 0xfff) << 20 | (st.st_dev & 0xff)) != dev) {
+	    ((st.st_dev >> 8 & 0xfff) << 20 | (st.st_dev & 0xff) | (st.st_dev >> 12 & 0xfff00)) !=
+		    dev) {
 		memset(ret, 0, size);
 		return (u64)-HELPER_EINVAL;
 	}
@@ -170,6 +174,8 @@ u64 help_ns_pid_tgid(u64 dev, u64 ino, u64 info, u64 size, u64 r5, struct vm_run
 
 u64 help_send_signal(u64 sig, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
+	if (!helper_may(run->env, HELPER_CALL_KILL))
+		return (u64)-HELPER_EPERM;
 	return (u64)sys_call2(__NR_kill, help_identity(run->env) >> 32, (u32)sig);
 }
 
@@ -177,6 +183,8 @@ u64 help_send_signal_thread(u64 sig, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_r
 {
 	u64 id = help_identity(run->env);
 
+	if (!helper_may(run->env, HELPER_CALL_TGKILL))
+		return (u64)-HELPER_EPERM;
 	return (u64)sys_call3(__NR_tgkill, (long)(id >> 32), (long)(u32)id, (long)(u32)sig);
 }
 
@@ -192,8 +200,9 @@ u64 help_prandom(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 	u64 x = atomic_fetch_add_explicit(state, 0x9e3779b97f4a7c15ULL, memory_order_relaxed);
 
 	if (unlikely(!x)) {
-		if (sys_call3(__NR_getrandom, (long)&x, sizeof(x), GRND_NONBLOCK) != sizeof(x))
-			x = help_clock(env, CLOCK_MONOTONIC) ^ (u64)sys_getpid() << 40;
+		if (!helper_may(env, HELPER_CALL_GETRANDOM) ||
+		    sys_call3(__NR_getrandom, (long)&x, sizeof(x), GRND_NONBLOCK) != sizeof(x))
+			x = help_clock(env, CLOCK_MONOTONIC) ^ help_identity(env) << 32;
 		atomic_fetch_add_explicit(state, x, memory_order_relaxed);
 	}
 	if (!env->process)

@@ -56,7 +56,7 @@ struct helper_name {
 };
 
 struct helper_process {
-	_Atomic u32 fork_gen; /* 1; 0 in a forked child until the agent says otherwise */
+	_Atomic u32 fork_gen;  /* 1; 0 in a forked child until the agent says otherwise */
 	_Atomic u32 owner_pid; /* the word of map_owner_at() */
 	_Atomic u64 ident;
 	_Atomic u64 random; /* state of get_prandom_u32, 0: not seeded */
@@ -65,10 +65,11 @@ struct helper_process {
 };
 
 /*
- * The stack of a thread, found by its thread pointer: what the thread's maker gave to clone3, or the
- * mapping it was found on. What lies between a frame of the thread and the end of its stack is there as
- * long as the thread runs, so it can be read directly. Not wiped: a forked child has the same stack.
- * An entry is written by whoever makes the thread, before it runs; seq as in struct helper_name.
+ * The stack of a thread, found by its thread pointer: what the thread's maker gave to clone3, or
+ * the mapping it was found on. What lies between a frame of the thread and the end of its stack is
+ * there as long as the thread runs, so it can be read directly. Not wiped: a forked child has the
+ * same stack. An entry is written by whoever makes the thread, before it runs; seq as in struct
+ * helper_name.
  */
 #define HELPER_STACKS 1024 /* a power of two */
 
@@ -76,6 +77,27 @@ struct helper_stack {
 	_Atomic u32 seq;
 	u32 pad;
 	_Atomic u64 tp, start, end;
+};
+
+/* System calls that helpers make in the target's name. */
+enum helper_call {
+	HELPER_CALL_GETPID,
+	HELPER_CALL_GETTID,
+	HELPER_CALL_GETUID,
+	HELPER_CALL_GETGID,
+	HELPER_CALL_GET_NAME,
+	HELPER_CALL_READ,
+	HELPER_CALL_WRITE,
+	HELPER_CALL_KILL,
+	HELPER_CALL_TGKILL,
+	HELPER_CALL_STAT,
+	HELPER_CALL_TIMES,
+	HELPER_CALL_GETRANDOM,
+	HELPER_CALL_CLOCK,
+	HELPER_CALL_GETCPU,
+	HELPER_CALL_FUTEX,
+	HELPER_CALL_YIELD,
+	HELPER_CALLS
 };
 
 struct helper_env {
@@ -87,6 +109,7 @@ struct helper_env {
 	u64 name_ns;                    /* how old by the coarse clock a name may be */
 	u64 tick_ns;                    /* of the coarse clock, and of jiffies; 0: unknown */
 	bool tp_is_thread;       /* %fs:0 holds the thread pointer here (checked by the keeper) */
+	_Atomic u64 denied;      /* bits of enum helper_call: a seccomp filter forbids it */
 	bool rdpid;              /* the processor has it */
 	struct trace_log *trace; /* NULL: bpf_printk is dropped, counted */
 	u32 vdso_ok;
@@ -115,6 +138,15 @@ u32 helper_table_size(void);
  */
 void helper_env_init(struct helper_env *env, u64 vdso, void *wiped);
 size_t helper_wiped_size(void);
+
+/* Which of the helpers' calls a seccomp filter (struct sock_filter[len]) does not simply allow. */
+u64 helper_filter_denies(const void *filter, u32 len);
+
+/* May this call be made? What a helper answers where not is in docs/helpers.md. */
+static inline bool helper_may(const struct helper_env *env, enum helper_call call)
+{
+	return !(atomic_load_explicit(&env->denied, memory_order_relaxed) >> call & 1);
+}
 
 /* Notes a thread's stack. */
 void helper_stack_note(struct helper_env *env, u64 tp, u64 start, u64 end);

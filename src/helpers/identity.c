@@ -18,9 +18,14 @@ static ALWAYS_INLINE u32 libc_tid(const struct helper_env *env)
 /* Both from the kernel. The first thread of a forked child notes its process id where it may. */
 static NOINLINE u64 ask_kernel(const struct helper_env *env)
 {
-	u32 tgid = (u32)sys_getpid(), tid = (u32)sys_gettid();
 	struct helper_process *p = env->process;
 	u64 none = 0;
+	u32 tgid, tid;
+
+	if (!helper_may(env, HELPER_CALL_GETPID) || !helper_may(env, HELPER_CALL_GETTID))
+		return (u64)-HELPER_EPERM;
+	tgid = (u32)sys_getpid();
+	tid = (u32)sys_gettid();
 
 	if (p && env->tid_off && tid == tgid &&
 	    !atomic_load_explicit(&p->ident, memory_order_relaxed) && libc_tid(env) == tid)
@@ -52,36 +57,40 @@ u64 help_pid_tgid(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 	return help_identity(run->env);
 }
 
-static void kernel_name(u64 ret[2])
+static int kernel_name(const struct helper_env *env, u64 ret[2])
 {
 	ret[0] = ret[1] = 0;
-	sys_call2(__NR_prctl, PR_GET_NAME, ret);
+	if (!helper_may(env, HELPER_CALL_GET_NAME))
+		return -HELPER_EPERM;
+	return (int)sys_call2(__NR_prctl, PR_GET_NAME, ret);
 }
 
-static NOINLINE void refill_name(struct helper_name *e, u32 seq, u32 tid, u64 now, u64 ret[2])
+static NOINLINE int refill_name(const struct helper_env *env, struct helper_name *e, u32 seq,
+				u32 tid, u64 now, u64 ret[2])
 {
-	kernel_name(ret);
-	if (seq & 1 || !atomic_compare_exchange_strong_explicit(
-			       &e->seq, &seq, seq + 1, memory_order_relaxed, memory_order_relaxed))
-		return;
+	int err = kernel_name(env, ret);
+
+	if (err || seq & 1 ||
+	    !atomic_compare_exchange_strong_explicit(&e->seq, &seq, seq + 1, memory_order_relaxed,
+						     memory_order_relaxed))
+		return err;
 	atomic_thread_fence(memory_order_release);
 	atomic_store_explicit(&e->tid, tid, memory_order_relaxed);
 	atomic_store_explicit(&e->time, now, memory_order_relaxed);
 	atomic_store_explicit(&e->name[0], ret[0], memory_order_relaxed);
 	atomic_store_explicit(&e->name[1], ret[1], memory_order_relaxed);
 	atomic_store_explicit(&e->seq, seq + 2, memory_order_release);
+	return 0;
 }
 
-void help_thread_name(const struct helper_env *env, u64 ret[2])
+int help_thread_name(const struct helper_env *env, u64 ret[2])
 {
 	struct helper_name *e;
 	u64 now;
 	u32 tid, seq;
 
-	if (unlikely(!vouched(ident_of(env)))) {
-		kernel_name(ret);
-		return;
-	}
+	if (unlikely(!vouched(ident_of(env))))
+		return kernel_name(env, ret);
 	tid = libc_tid(env);
 	e = &env->process->names[tid & (HELPER_THREADS - 1)];
 	now = help_clock(env, CLOCK_MONOTONIC_COARSE);
@@ -93,24 +102,23 @@ void help_thread_name(const struct helper_env *env, u64 ret[2])
 		atomic_thread_fence(memory_order_acquire);
 		if (likely(!(seq & 1) &&
 			   atomic_load_explicit(&e->seq, memory_order_relaxed) == seq))
-			return;
+			return 0;
 	}
-	refill_name(e, seq, tid, now, ret);
+	return refill_name(env, e, seq, tid, now, ret);
 }
 
 u64 help_comm(u64 buf, u64 size, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	u64 name[2];
+	int err = help_thread_name(run->env, name);
 
 	if (likely(size == sizeof(name))) {
-		help_thread_name(run->env, name);
 		memcpy((void *)buf, name, sizeof(name));
-		return 0;
+		return (u64)(s64)err;
 	}
-	help_thread_name(run->env, name);
 	if (size < sizeof(name))
 		((char *)name)[size - 1] = 0;
 	memset((void *)buf, 0, size);
 	memcpy((void *)buf, name, size < sizeof(name) ? size : sizeof(name));
-	return 0;
+	return (u64)(s64)err;
 }

@@ -5,6 +5,7 @@
 
 #include "helpers/helpers.h"
 
+#define HELPER_EPERM      1
 #define HELPER_ENOENT     2
 #define HELPER_E2BIG      7
 #define HELPER_EFAULT     14
@@ -32,8 +33,9 @@ u64 help_clock(const struct helper_env *env, int clock);
 /* tgid << 32 | tid of the calling thread. */
 u64 help_identity(const struct helper_env *env);
 
-/* The calling thread's name, padded with zeroes. */
-void help_thread_name(const struct helper_env *env, u64 ret[2]);
+/* The calling thread's name, padded with zeroes; -EPERM and no name where the kernel may not be
+ * asked. */
+int help_thread_name(const struct helper_env *env, u64 ret[2]);
 
 /* Copies from this process's memory; 0, or -EFAULT with nothing promised about dst. */
 int help_copy(const struct vm_run *run, void *dst, u64 src, u64 size);

@@ -23,8 +23,11 @@ struct io_vec {
 static u64 by_kernel(const struct helper_env *env, long call, void *here, u64 there, u64 size)
 {
 	struct io_vec local = {(u64)here, size}, remote = {there, size};
-	long n = sys_call6(call, (long)(help_identity(env) >> 32), (long)&local, 1, (long)&remote,
-			   1, 0);
+	long n;
+
+	if (!helper_may(env, call == __NR_process_vm_readv ? HELPER_CALL_READ : HELPER_CALL_WRITE))
+		return 0;
+	n = sys_call6(call, (long)(help_identity(env) >> 32), (long)&local, 1, (long)&remote, 1, 0);
 
 	return n > 0 ? (u64)n : 0;
 }

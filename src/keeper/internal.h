@@ -115,6 +115,9 @@ void needs_free(struct needs *n);
 /* threads.c: fills ret, which has room for t->count; how many are alive */
 size_t target_threads(const struct target *t, struct agent_thread *ret);
 
+/* filters.c: enum helper_call that seccomp forbids, to any thread or to the borrowed one */
+u64 target_denied(const struct target *t, bool all);
+
 /* image.c */
 int image_inject(struct target *t, const char *path);
 

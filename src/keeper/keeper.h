@@ -59,6 +59,9 @@ bool keeper_is_target(struct keeper *k, pid_t pid, struct agent_header *ret);
 /* Calls fn for every target of the session that we can see, until it returns non-zero. */
 int keeper_each_target(struct keeper *k, int (*fn)(pid_t pid, void *arg), void *arg);
 
+/* The value of AGENT_SECCOMP for what this process starts; false when it runs under no filter. */
+bool keeper_seccomp_note(char *ret, size_t size);
+
 /* What became of each probe in a target. Allocates *ret (free it). Returns the count or -errno. */
 long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret);
 

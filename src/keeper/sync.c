@@ -246,7 +246,8 @@ static int finish_pending(struct target *t)
 /* SYNC (or DETACH) and COMMIT in the present stop. */
 static int sync_stopped(struct target *t, u32 command, u32 generation, bool *ret_in_use)
 {
-	struct agent_request r = {.command = command, .generation = generation, .pid = (u32)t->pid};
+	struct agent_request r = {.command = command, .generation = generation, .pid = (u32)t->pid,
+				  .denied = target_denied(t, false)};
 	int err = scan(t);
 
 	if (!err)
@@ -284,7 +285,8 @@ static int init_agent(struct keeper *k, struct target *t)
 	static const struct agent_fd session[] = {{.kind = AGENT_FD_SESSION},
 						  {.kind = AGENT_FD_TRACE, .writable = 1}};
 	struct agent_request r = {.command = AGENT_CMD_INIT, .pid = (u32)t->pid,
-				  .vdso = target_vdso(t), .tp_is_thread = tp_is_thread(t)};
+				  .vdso = target_vdso(t), .tp_is_thread = tp_is_thread(t),
+				  .denied = target_denied(t, true)};
 	int err = target_command(t, &r);
 
 	return err ? err : send_some(k, t, session, 2);
