@@ -54,7 +54,7 @@ static void fill_prog(struct prog_file *f, const struct prog_load *l, const unio
 	f->gpl_compatible = l->gpl;
 	f->flags = a->prog_flags;
 	f->insns_off = put(f, &off, l->insns, (u64)l->count * sizeof(struct bpf_insn));
-	f->map_ids_off = put(f, &off, l->map_id, l->map_count * sizeof(u32));
+	f->map_ids_off = put(f, &off, l->map_id, sizeof(l->map_id)); /* with room for maps bound later */
 	f->func_info_cnt = l->funcs ? a->func_info_cnt : 0;
 	f->func_info_off = put(f, &off, l->funcs, (u64)f->func_info_cnt * sizeof(*l->funcs));
 	f->line_info_cnt = l->lines ? a->line_info_cnt : 0;
