@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 BUILD = os.path.abspath(sys.argv[1])
@@ -22,13 +23,16 @@ NOBODY = 65534
 failures = []
 processes = []
 folders = []
+printing = threading.Lock()
 
 
 def ok(name, good, seen=""):
+    lines = [("ok " if good else "not ok ") + name]
     if not good:
         failures.append(name)
-        print("\n".join("# " + line for line in str(seen).splitlines()[-25:]))
-    print(("ok " if good else "not ok ") + name, flush=True)
+        lines = ["# " + line for line in str(seen).splitlines()[-25:]] + lines
+    with printing:  # parts may run side by side
+        print("\n".join(lines), flush=True)
     return good
 
 
