@@ -133,8 +133,7 @@ static void print_typed(const struct open_map *m, const char *what, bool is_key,
 	char *text = typed_text(m->typed, is_key, data, size);
 
 	print_bytes(what, data, size);
-	if (text)
-		printf("  %s\n", text);
+	printf(text ? "  = %s\n" : "\n", text);
 	free(text);
 }
 

@@ -16,7 +16,7 @@ const char *map_type_text(u32 type, char buf[16]);
  * an exit status after saying why. A plain number is a byte, or all of it when it stands alone.
  */
 int value_parse(const char *what, const char *map, char **args, int *count, u8 *buf, u32 size);
-void print_bytes(const char *what, const u8 *p, size_t n);
+void print_bytes(const char *what, const u8 *p, size_t n); /* without the line's end */
 void add_hex(struct json_object *o, const char *key, const u8 *p, size_t n);
 
 /* Values by the map's BTF. typed_text() is for free(); NULL where there is no type that fits. */

@@ -97,7 +97,7 @@ void print_bytes(const char *what, const u8 *p, size_t n)
 	printf("  |");
 	for (size_t i = 0; i < n; i++)
 		putchar(isprint(p[i]) ? p[i] : '.');
-	puts("|");
+	putchar('|');
 }
 
 void add_hex(struct json_object *o, const char *key, const u8 *p, size_t n)

@@ -205,14 +205,17 @@ static bool holds_no_values(u32 type)
 /* The map type's own rule, the sizes being right. A key type may be missing for global data only. */
 static int check_key_kind(const struct btf *b, const struct map_def *d)
 {
+	const struct btf_type *key = btf_strip(b, d->btf_key_type_id); /* __u32 is a typedef */
+	u32 kind = key ? BTF_INFO_KIND(key->info) : 0;
+
 	if (holds_no_values(d->type))
 		return -BTF_ENOTSUPP;
 	if (!d->btf_key_type_id)
 		return d->type == BPF_MAP_TYPE_ARRAY && d->max_entries == 1 &&
 				       btf_kind(b, d->btf_value_type_id) == BTF_KIND_DATASEC ? 0 : -EINVAL;
-	if (is_array(d->type) && btf_kind(b, d->btf_key_type_id) != BTF_KIND_INT)
+	if (is_array(d->type) && kind != BTF_KIND_INT)
 		return -EINVAL;
-	if (d->type == BPF_MAP_TYPE_LPM_TRIE && btf_kind(b, d->btf_key_type_id) != BTF_KIND_STRUCT)
+	if (d->type == BPF_MAP_TYPE_LPM_TRIE && kind != BTF_KIND_STRUCT)
 		return -EINVAL;
 	return 0;
 }

@@ -149,9 +149,48 @@ def keyed():
         got, out, err = limpet("map", *args)
         ok(f"map {args[0]} {args[1:]} is refused", got == status and not out and err.count("\n") == 1 and word in err, err)
     ok("map dump shows values by their BTF", "push_flags = 0" in limpet("map", "dump", "uprobe_q.rodata")[1])
+    typed = json.loads(limpet("map", "lookup", "--json", "counters", 1)[1])
+    ok("map lookup --json has key and value by their BTF", (typed.get("typed_key"), typed.get("typed_value"))
+       == ("1", str(int.from_bytes(b"12345678", "little"))), typed)
     ok("map show names type and sizes", all(w in limpet("map", "show", "counters")[1] for w in ('"array"', "key_size: 4", "value_size: 8")))
     tool.send_signal(signal.SIGTERM)
     tool.wait(5)
+
+
+def kinds():
+    """Hash and per-CPU maps, made and pinned by bpftool as a tool."""
+    bpftool = shutil.which("bpftool", path="/usr/bin:/usr/sbin:/usr/local/sbin")
+    if not bpftool:
+        print("skip hash and per-CPU maps: no bpftool")
+        return
+    cpus = os.sysconf("SC_NPROCESSORS_CONF")
+    for kind in ("hash", "percpu_hash", "percpu_array"):
+        made = limpet("load", "--", bpftool, "map", "create", f"/sys/fs/bpf/{kind}", "type", kind, "key", "4", "value", "8",
+                      "entries", "2", "name", "m_" + kind)
+        if not any(m["name"] == "m_" + kind for m in listed()["maps"]):
+            ok(f"{kind}: bpftool makes one under limpet load", False, made)
+            continue
+        size = 8 * cpus if "percpu" in kind else 8
+
+        def values(*args):
+            found = json.loads(limpet("map", "--json", *args)[1])
+            return [[v["value"] for v in e["values"]] if "values" in e else [e["value"]] * (size // 8)
+                    for e in (found if isinstance(found, list) else [found])]
+
+        limpet("map", "update", "m_" + kind, 1, 5)
+        limpet("map", "update", "m_" + kind, 0, "u64:7")
+        want = [["0500000000000000"] * (size // 8)]
+        ok(f"{kind}: update, lookup and dump", values("lookup", "m_" + kind, 1) == want and len(values("dump", "m_" + kind)) == 2)
+        got, out, err = limpet("map", "update", "m_" + kind, 9, 1)
+        ok(f"{kind}: full", got == 1 and "full" in err and err.count("\n") == 1, err)
+        got, out, err = limpet("map", "delete", "m_" + kind, 1)
+        if kind == "percpu_array":
+            ok(f"{kind}: nothing can be deleted", got == 1 and "type of map" in err, err)
+        else:
+            ok(f"{kind}: delete", got == 0 and len(values("dump", "m_" + kind)) == 1
+               and "no such key" in limpet("map", "lookup", "m_" + kind, 1)[2], err)
+    got, out, err = limpet("trace", "--now")
+    ok("trace --now of a session without messages", (got, out, err) == (0, "", ""), (got, out, err))
 
 
 def main():
@@ -162,7 +201,7 @@ def main():
         print(f"skip cli_run: {missing[0]} is not built")
         return 0
     try:
-        for part in (passing_through, background, fifo, keyed):
+        for part in (passing_through, background, fifo, keyed, kinds):
             part()
     finally:
         for tool in listed()["tools"]:
