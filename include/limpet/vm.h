@@ -151,8 +151,9 @@ LIMPET_API int limpet_vm_load(struct limpet_vm *vm, const struct bpf_insn *insns
 /*
  * Loads function `program` (NULL: the first outside .text) of a BPF object file, with what it calls
  * and the maps it uses, which are created; global variables become maps named ".data", ".bss",
- * ".rodata". Maps are matched by name with those added before. -ENOENT (no such file or function),
- * -EINVAL (malformed or refused), -EOPNOTSUPP (CO-RE, externs, ...), -ENOMEM.
+ * ".rodata". A map that was added before under its name is used, if type and sizes agree. -ENOENT
+ * (no such file or function), -EINVAL (malformed or refused), -EOPNOTSUPP (CO-RE, externs, ...),
+ * -ENOMEM.
  */
 LIMPET_API int limpet_vm_load_elf(struct limpet_vm *vm, const void *image, size_t size,
 				  const char *program);

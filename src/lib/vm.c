@@ -264,9 +264,17 @@ static int take_map(struct limpet_vm *vm, const struct elf_map *m)
 {
 	int index;
 
-	for (u32 i = 0; i < vm->map_count; i++)
-		if (!strcmp(vm->maps[i]->name, m->name))
-			return (int)i;
+	for (u32 i = 0; i < vm->map_count; i++) {
+		const struct map_def *d = &vm->maps[i]->map.def;
+
+		if (strcmp(vm->maps[i]->name, m->name))
+			continue;
+		if (d->type != m->def.type || d->key_size != m->def.key_size ||
+		    d->value_size != m->def.value_size)
+			return lib_fail(vm, -EINVAL, "map %s was added with another type or size",
+					m->name);
+		return (int)i;
+	}
 	index = lib_create_map(vm, &m->def, m->name);
 	if (index >= 0 && m->data)
 		memcpy(map_direct_value(&vm->maps[index]->map), m->data, m->data_size);

@@ -3,7 +3,12 @@
  */
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <limpet/vm.h>
@@ -308,6 +313,28 @@ static uint64_t visit(uint64_t fn, uint64_t n, uint64_t r3, uint64_t r4, uint64_
 	return sum;
 }
 
+TEST(maps_added_before_are_used)
+{
+	struct limpet_map_definition d = {.name = "counts",
+					  .type = BPF_MAP_TYPE_ARRAY,
+					  .key_size = 4,
+					  .value_size = 8,
+					  .max_entries = 9};
+	struct limpet_vm *vm = make(1, 0), *other = make(1, 0);
+	uint64_t ctx[2] = {1, 0};
+
+	CHECK_EQ(limpet_vm_add_map(vm, &d), 0);
+	CHECK_EQ(limpet_vm_load_file(vm, object("sample.bpf.o"), "pushes"), 0);
+	CHECK_EQ(limpet_vm_run(vm, ctx, NULL, NULL), 0);
+	CHECK_EQ(((uint64_t *)limpet_map_memory(limpet_map_find(vm, "counts")))[1], 1);
+	d.value_size = 4;
+	CHECK_EQ(limpet_vm_add_map(other, &d), 0);
+	CHECK_EQ(limpet_vm_load_file(other, object("sample.bpf.o"), "pushes"), -EINVAL);
+	CHECK_STR(limpet_vm_message(other), "map counts was added with another type or size");
+	limpet_vm_free(vm);
+	limpet_vm_free(other);
+}
+
 TEST(helpers_call_back)
 {
 	struct limpet_helper h = {
@@ -423,6 +450,66 @@ TEST(maps_are_shared_with_children)
 	CHECK_EQ(limpet_map_lookup_and_delete(limpet_map_find(vm, "events"), NULL, &v), 0);
 	CHECK_EQ(v, 77);
 	limpet_vm_free(vm);
+}
+
+/* In a child: loads for the best engine and runs; its exit status: 0 done by the JIT, 1
+ * interpreted. */
+static int child_runs(void)
+{
+	uint64_t ctx[2] = {3, 4};
+	struct limpet_vm *vm = make(1, 0);
+	struct limpet_result r;
+
+	if (limpet_vm_load_file(vm, object("sample.bpf.o"), "sums") ||
+	    limpet_vm_run(vm, ctx, NULL, &r) || r.value != 23)
+		return 2;
+	return limpet_vm_engine(vm) != LIMPET_ENGINE_JIT;
+}
+
+static int status_of(pid_t child)
+{
+	int status;
+
+	if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+/* Both ways to memory for code: a process that may never make memory executable, and one without
+ * memfd. */
+TEST(code_gets_its_memory)
+{
+	struct sock_filter no_memfd[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_memfd_create, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = {LENGTH(no_memfd), no_memfd};
+	int normal, strict, without;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (!child)
+		_exit(child_runs());
+	normal = status_of(child);
+	child = fork();
+	if (!child)
+		_exit(prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0) ? 77 : child_runs());
+	strict = status_of(child);
+	child = fork();
+	if (!child)
+		_exit(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+				      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter)
+			      ? 77
+			      : child_runs());
+	without = status_of(child);
+	CHECK(normal == 0 || normal == 1);
+	if (strict != 77) /* Linux 6.3 and later */
+		CHECK_EQ(strict, normal);
+	if (without != 77)
+		CHECK_EQ(without, normal);
 }
 
 TEST(no_page_is_writable_and_executable)
