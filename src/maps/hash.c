@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* HASH: the operations on the table of maps/hash.h. */
+/* HASH and LRU_HASH (maps/lru.c): the operations on the table of maps/hash.h. */
 #include "maps/hash.h"
 
 static int hash_layout(struct map *m)
 {
 	return hash_layout_for(m, HASH_FLAGS, 0, m->value_stride);
+}
+
+static int lru_layout(struct map *m)
+{
+	int err = lru_layout_check(m);
+
+	return err ? err : hash_layout_for(m, HASH_FLAGS | BPF_F_NO_COMMON_LRU, 0, m->value_stride);
 }
 
 static struct pool_hand fill(struct map *m, const struct pool *pool, u32 hash, const void *key, const void *value,
@@ -28,7 +35,14 @@ static bool replace(struct map *m, const struct pool *pool, struct hash_pos *pos
 						       memory_order_acq_rel, memory_order_relaxed);
 }
 
-static long hash_update(struct map *m, const void *key, const void *value, u64 flags)
+/* What the kernel answers when no element is to be had. */
+static NOINLINE long refused(struct map *m, bool update)
+{
+	map_count(m, update || m->lru || !hash_is_full(m) ? MAP_STAT_NO_ELEM : MAP_STAT_FULL);
+	return m->lru ? -HASH_ENOMEM : -HASH_E2BIG;
+}
+
+static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const void *value, u64 flags, bool lru)
 {
 	struct pool pool = map_pool(m);
 	struct pool_hand h = {POOL_NONE, 0};
@@ -59,10 +73,10 @@ static long hash_update(struct map *m, const void *key, const void *value, u64 f
 		}
 		if (h.index == POOL_NONE)
 			h = fill(m, &pool, hash, key, value, update);
-		if (unlikely(h.index == POOL_NONE)) {
-			map_count(m, update || !hash_is_full(m) ? MAP_STAT_NO_ELEM : MAP_STAT_FULL);
-			return -HASH_E2BIG;
-		}
+		if (unlikely(h.index == POOL_NONE))
+			return refused(m, update);
+		if (lru)
+			atomic_store_explicit(&hash_entry(pool_elem(&pool, h.index))->used, update, memory_order_relaxed);
 		own = hash_chain(&pool, h);
 		if (unlikely(!pool_holds(&pool, h))) {
 			h.index = POOL_NONE;
@@ -80,6 +94,16 @@ static long hash_update(struct map *m, const void *key, const void *value, u64 f
 	return err;
 }
 
+static long hash_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	return update_entry(m, key, value, flags, false);
+}
+
+static long lru_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	return update_entry(m, key, value, flags, true);
+}
+
 static long hash_remove(struct map *m, const void *key)
 {
 	return hash_delete(m, key);
@@ -92,6 +116,19 @@ static void *hash_lookup(struct map *m, const void *key)
 	struct hash_pos pos;
 
 	return hash_find(m, &pool, hash_of(m, key), key, &pos, &steps, false) ? NULL : hash_value(m, pos.elem);
+}
+
+static void *lru_lookup(struct map *m, const void *key)
+{
+	struct pool pool = map_pool(m);
+	u32 steps = HASH_STEPS;
+	struct hash_pos pos;
+
+	if (hash_find(m, &pool, hash_of(m, key), key, &pos, &steps, false))
+		return NULL;
+	if (m->writable)
+		hash_touch(pos.elem);
+	return hash_value(m, pos.elem);
 }
 
 static int hash_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
@@ -118,7 +155,7 @@ static int hash_user_lookup(struct map *m, const void *key, void *ret_value, u64
 
 static int hash_user_update(struct map *m, const void *key, const void *value, u64 flags)
 {
-	return key ? (int)hash_update(m, key, value, flags) : -HASH_EFAULT;
+	return key ? (int)m->ops->update(m, key, value, flags) : -HASH_EFAULT;
 }
 
 static int hash_user_delete(struct map *m, const void *key)
@@ -156,6 +193,22 @@ const struct map_ops hash_ops = {
 	.bind = hash_bind,
 	.lookup = hash_lookup,
 	.update = hash_update,
+	.remove = hash_remove,
+	.user_lookup = hash_user_lookup,
+	.user_update = hash_user_update,
+	.user_delete = hash_user_delete,
+	.user_lookup_and_delete = hash_user_lookup_and_delete,
+	.user_next_key = hash_next_key,
+	.collect = hash_collect,
+};
+
+const struct map_ops lru_hash_ops = {
+	.name = "lru_hash",
+	.layout = lru_layout,
+	.init = hash_init,
+	.bind = hash_bind,
+	.lookup = lru_lookup,
+	.update = lru_update,
 	.remove = hash_remove,
 	.user_lookup = hash_user_lookup,
 	.user_update = hash_user_update,

@@ -4,7 +4,7 @@
  * meet at the same link, and an iteration neither skips nor repeats an entry that is there throughout.
  *
  *     file:     | buckets: a link word each | elements | marks | metadata page |
- *     element:  | owner, next (shm/pool.h) | chain | hash 32, 0 | key, 8-padded | value, 8-padded |
+ *     element:  | owner, next (shm/pool.h) | chain | hash 32, used 32 | key, 8-padded | value, 8-padded |
  *     link:     | version 34 | SPARE | MARK | index + 1 28 |       a bucket, or an element's chain
  *
  * Every change of a link adds 1 to its version, so a CAS never mistakes a recycled element. An element
@@ -42,6 +42,8 @@
 #define HASH_EBUSY   16
 #define HASH_EEXIST  17
 #define HASH_EINVAL  22
+#define HASH_ENOTSUPP 524 /* the kernel's internal one */
+#define HASH_ENOMEM  12
 #define HASH_FLAGS                                                                                 \
 	(BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_ZERO_SEED |     \
 	 BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)
@@ -59,7 +61,7 @@
 struct hash_elem {
 	_Atomic u64 chain;
 	u32 hash;
-	u32 pad;
+	_Atomic u32 used; /* LRU types: looked up or updated since the clock hand passed */
 	u8 key[];
 };
 
@@ -72,6 +74,7 @@ struct hash_stripe {
 struct hash_area {
 	struct hash_stripe stripe[HASH_STRIPES];
 	_Alignas(64) _Atomic u64 fresh; /* elements from here on were never used */
+	_Atomic u64 hand;               /* of the LRU types' clock */
 	_Atomic u32 collections;
 	_Atomic u32 patience; /* failed inserts until dead processes are looked for again */
 	_Atomic u32 trust;    /* the same while `count` says that the map is full */
@@ -290,6 +293,18 @@ bool hash_insert(struct map *m, struct hash_pos *pos, struct pool_hand h);
 /* hash_find() for those outside the hot path. */
 int hash_seek(struct map *m, const struct pool *pool, u32 hash, const void *key, struct hash_pos *pos, u32 *steps,
 	      bool help);
+
+static ALWAYS_INLINE void hash_touch(struct pool_elem *e)
+{
+	if (!atomic_load_explicit(&hash_entry(e)->used, memory_order_relaxed))
+		atomic_store_explicit(&hash_entry(e)->used, 1, memory_order_relaxed);
+}
+
+/* lru.c: deletes an entry that has not been used for long; false: found none in bounded time. */
+bool lru_evict(struct map *m);
+
+/* The kernel's rules for the definition of an LRU type. */
+int lru_layout_check(struct map *m);
 
 int hash_next_key(struct map *m, const void *key, void *ret_key);
 /* Withdraws the key's entry; -ENOENT. */

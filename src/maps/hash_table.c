@@ -195,6 +195,8 @@ static struct pool_hand take_capacity(struct map *m, const struct pool *pool)
 		full = hash_is_full(m);
 		h = take(m, pool, false);
 	}
+	for (int i = 0; i < 16 && h.index == POOL_NONE && m->lru; i++)
+		h = lru_evict(m) ? take(m, pool, false) : h;
 	if (h.index != POOL_NONE)
 		return h;
 	/* A fork in the middle can leave `count` too high: believed often, not for ever. */

@@ -20,6 +20,8 @@ static const struct map_ops *const map_types[] = {
 	[BPF_MAP_TYPE_ARRAY] = &array_ops,
 	[BPF_MAP_TYPE_PERCPU_ARRAY] = &percpu_array_ops,
 	[BPF_MAP_TYPE_PERCPU_HASH] = &percpu_hash_ops,
+	[BPF_MAP_TYPE_LRU_HASH] = &lru_hash_ops,
+	[BPF_MAP_TYPE_LRU_PERCPU_HASH] = &lru_percpu_hash_ops,
 	[BPF_MAP_TYPE_QUEUE] = &queue_ops,
 	[BPF_MAP_TYPE_STACK] = &stack_ops,
 };

@@ -54,6 +54,7 @@ enum map_stat {
 	MAP_STAT_BUSY,        /* gave up after the bounded number of retries */
 	MAP_STAT_COLLECTED,   /* elements taken back from dead processes */
 	MAP_STAT_CORRUPT,     /* shared state that failed its check */
+	MAP_STAT_EVICTED,     /* an LRU type gave up an old entry for a new one */
 	MAP_STAT_MAX = 16
 };
 
@@ -125,6 +126,7 @@ struct map {
 	u64 file_size;
 	u64 data_size;
 	bool mmapable;         /* BPF_F_MMAPABLE array */
+	bool lru;              /* a hash that gives up old entries */
 	bool writable;         /* false: base is mapped read-only (frozen or RDONLY_PROG) */
 	u32 id;
 	u32 value_stride;      /* value_size rounded up to 8 */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PERCPU_HASH: the table of maps/hash.h with a value per possible CPU in each entry; which of them a
+ * PERCPU_HASH and LRU_PERCPU_HASH (maps/lru.c): the table of maps/hash.h with a value per possible CPU in each entry; which of them a
  * run has to itself is leased as in PERCPU_ARRAY (shm/slot.h).
  *
  *     file:  | words, one a CPU | buckets | elements | marks | metadata page |
@@ -14,16 +14,28 @@
 
 #define PCPU_HASH_FLAGS ((u32)(HASH_FLAGS & ~BPF_F_NUMA_NODE))
 
-static int layout(struct map *m)
+static int layout_for(struct map *m, u32 flags)
 {
-	int err = hash_layout_for(m, PCPU_HASH_FLAGS, 0, 0);
+	int err = hash_layout_for(m, flags, 0, 0);
 
 	if (err)
 		return err;
 	if (m->def.value_size > MAP_PERCPU_VALUE_MAX)
 		return -HASH_E2BIG;
 	map_take_cpus(m);
-	return hash_layout_for(m, PCPU_HASH_FLAGS, (u64)m->cpus * SLOT_STRIDE, (u64)m->cpus * m->value_stride);
+	return hash_layout_for(m, flags, (u64)m->cpus * SLOT_STRIDE, (u64)m->cpus * m->value_stride);
+}
+
+static int layout(struct map *m)
+{
+	return layout_for(m, PCPU_HASH_FLAGS);
+}
+
+static int lru_layout(struct map *m)
+{
+	int err = lru_layout_check(m);
+
+	return err ? err : layout_for(m, PCPU_HASH_FLAGS | BPF_F_NO_COMMON_LRU);
 }
 
 static int lease(struct map *m, u32 cpu, _Atomic u32 **ret_word)
@@ -48,6 +60,8 @@ static void *lookup_cpu(struct map *m, const void *key, u32 cpu)
 
 	if (cpu >= m->cpus || hash_find(m, &pool, hash_of(m, key), key, &pos, &steps, false))
 		return NULL;
+	if (m->lru && m->writable)
+		hash_touch(pos.elem);
 	return value_at(m, pos.elem, cpu);
 }
 
@@ -85,10 +99,11 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 		if (h.index == POOL_NONE) {
 			h = hash_fill(m, &pool, hash, key, false);
 			if (h.index == POOL_NONE) {
-				map_count(m, hash_is_full(m) ? MAP_STAT_FULL : MAP_STAT_NO_ELEM);
-				return -HASH_E2BIG;
+				map_count(m, !m->lru && hash_is_full(m) ? MAP_STAT_FULL : MAP_STAT_NO_ELEM);
+				return m->lru ? -HASH_ENOMEM : -HASH_E2BIG;
 			}
 			store(m, pool_elem(&pool, h.index), value, cpu, true);
+			atomic_store_explicit(&hash_entry(pool_elem(&pool, h.index))->used, 0, memory_order_relaxed);
 		}
 		own = hash_chain(&pool, h);
 		if (unlikely(!pool_holds(&pool, h))) {
@@ -105,6 +120,8 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 		err = -HASH_EEXIST;
 	if (!err)
 		store(m, pos.elem, value, cpu, false);
+	if (!err && m->lru)
+		hash_touch(pos.elem);
 	if (!err && pos.index == h.index)
 		return 0; /* a fork's other half has inserted our very element */
 	hash_put_back(m, &pool, h);
@@ -177,6 +194,23 @@ static int user_lookup_and_delete(struct map *m, const void *key, void *ret_valu
 const struct map_ops percpu_hash_ops = {
 	.name = "percpu_hash",
 	.layout = layout,
+	.init = hash_init,
+	.bind = hash_bind,
+	.lease = lease,
+	.lookup_cpu = lookup_cpu,
+	.update_cpu = update,
+	.remove = remove,
+	.user_lookup = user_lookup,
+	.user_update = user_update,
+	.user_delete = user_delete,
+	.user_lookup_and_delete = user_lookup_and_delete,
+	.user_next_key = hash_next_key,
+	.collect = hash_collect,
+};
+
+const struct map_ops lru_percpu_hash_ops = {
+	.name = "lru_percpu_hash",
+	.layout = lru_layout,
 	.init = hash_init,
 	.bind = hash_bind,
 	.lease = lease,

@@ -10,6 +10,8 @@
 extern HIDDEN const struct map_ops array_ops;
 extern HIDDEN const struct map_ops hash_ops;
 extern HIDDEN const struct map_ops percpu_array_ops;
+extern HIDDEN const struct map_ops lru_hash_ops;
+extern HIDDEN const struct map_ops lru_percpu_hash_ops;
 extern HIDDEN const struct map_ops percpu_hash_ops;
 extern HIDDEN const struct map_ops queue_ops;
 extern HIDDEN const struct map_ops stack_ops;

@@ -46,7 +46,7 @@ static const char *const cmd_names[] = {[BPF_MAP_LOOKUP_ELEM] = "lookup", [BPF_M
 
 static bool has_own_order(const struct twin *t)
 {
-	return t->m.def.type == BPF_MAP_TYPE_HASH || t->m.def.type == BPF_MAP_TYPE_PERCPU_HASH;
+	return t->m.ops->collect && t->m.def.key_size;
 }
 
 /* One random operation on both; false when they differ. */
@@ -101,10 +101,10 @@ static bool same_entries(struct twin *t)
 	       !memcmp(va, vb, t->m.def.key_size);
 }
 
-static void compare_flags(u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags)
+static void compare_keys(u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags, u32 keys)
 {
 	long count = getenv("LIMPET_LONG") ? 1000000 : 10000;
-	struct twin t = {.keys = max_entries + max_entries / 4 + 1,
+	struct twin t = {.keys = keys,
 			 .seed = type * 1000 + max_entries + key_size};
 
 	t.fd = kernel_map(type, key_size, value_size, max_entries, flags);
@@ -118,6 +118,11 @@ static void compare_flags(u32 type, u32 key_size, u32 value_size, u32 max_entrie
 	}
 	close(t.fd);
 	test_map_free(&t.m);
+}
+
+static void compare_flags(u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags)
+{
+	compare_keys(type, key_size, value_size, max_entries, flags, max_entries + max_entries / 4 + 1);
 }
 
 static void compare(u32 type, u32 key_size, u32 max_entries)
@@ -154,6 +159,15 @@ TEST(percpu_hash_as_the_kernel)
 	compare_flags(BPF_MAP_TYPE_PERCPU_HASH, 16, 48, 20, BPF_F_NO_PREALLOC);
 }
 
+/* With room for all keys: what goes when it is full the kernel does not promise. */
+TEST(lru_as_the_kernel)
+{
+	compare_keys(BPF_MAP_TYPE_LRU_HASH, 4, 12, 2000, 0, 50);
+	compare_keys(BPF_MAP_TYPE_LRU_HASH, 8, 8, 2001, BPF_F_NO_COMMON_LRU, 50);
+	compare_keys(BPF_MAP_TYPE_LRU_PERCPU_HASH, 4, 5, 2000, 0, 50);
+	compare_keys(BPF_MAP_TYPE_LRU_PERCPU_HASH, 20, 48, 2000, BPF_F_NO_COMMON_LRU, 50);
+}
+
 TEST(queue_as_the_kernel)
 {
 	compare(BPF_MAP_TYPE_QUEUE, 0, 1);
@@ -170,12 +184,14 @@ TEST(stack_as_the_kernel)
 TEST(definitions_as_the_kernel)
 {
 	static const u32 types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK,
-				    BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH};
+				    BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH,
+				    BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH};
 	static const u32 sizes[] = {0, 1, 4, 8, 12, 512, 4096, 32768, 40000, (1u << 22) - 53, (1u << 22) - 52};
 	static const u32 flag_set[] = {0, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG,
 				       BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG, BPF_F_RDONLY, BPF_F_WRONLY,
 				       BPF_F_ZERO_SEED, BPF_F_MMAPABLE, 1u << 30, BPF_F_NUMA_NODE,
-				       BPF_F_NO_COMMON_LRU, BPF_F_RDONLY | BPF_F_WRONLY};
+				       BPF_F_NO_COMMON_LRU, BPF_F_RDONLY | BPF_F_WRONLY,
+				       BPF_F_NO_PREALLOC | BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC | BPF_F_MMAPABLE};
 	u64 seed = 1;
 
 	for (int i = 0; i < 2000; i++) {

@@ -90,7 +90,7 @@ static pid_t steps_pid;
 
 static inline bool steps_alive(u32 pid)
 {
-	return pid != (u32)steps_pid;
+	return pid != (u32)steps_pid || steps_end == STEPS_STOP;
 }
 
 /*
