@@ -23,7 +23,6 @@ struct state {
 	struct pending pending[MAX_SNIPPETS * 2];
 	u32 pending_count;
 	bool plain;
-	u32 value_size;
 };
 
 u32 gen_below(u64 *seed, u32 n)
@@ -96,15 +95,59 @@ static void alu(struct state *s)
 	}
 }
 
+static void rotate(struct state *s, u32 t, u32 d, u32 from)
+{
+	u8 class = below(s, 2) ? BPF_ALU64 : BPF_ALU, first = below(s, 2) ? BPF_LSH : BPF_RSH;
+	u32 width = class == BPF_ALU64 ? 64 : 32, by = 1 + below(s, width - 1), by2 = one_in(s, 8) ? by : width - by;
+	u8 other = one_in(s, 8) ? first : (u8)(BPF_LSH + BPF_RSH - first);
+	bool same = one_in(s, 2);
+
+	emit(s, class | BPF_MOV | BPF_X, t, same ? d : from, 0, 0);
+	emit(s, class | first | BPF_K, t, 0, 0, (s32)by);
+	if (!same)
+		emit(s, class | BPF_MOV | BPF_X, d, from, 0, 0);
+	emit(s, class | other | BPF_K, d, 0, 0, (s32)by2);
+	emit(s, class | (one_in(s, 3) ? BPF_ADD : BPF_OR) | BPF_X, below(s, 2) ? d : t, below(s, 2) ? t : d, 0, 0);
+	if (one_in(s, 2)) /* what is left over is not read */
+		emit(s, BPF_ALU64 | BPF_MOV | BPF_K, t, 0, 0, 1);
+}
+
+/* c ? x : y, as compilers spell it. */
+static void select_value(struct state *s, u32 d, u32 a)
+{
+	u8 class = below(s, 2) ? BPF_JMP : BPF_JMP32, mov = (below(s, 2) ? BPF_ALU64 : BPF_ALU) | BPF_MOV;
+
+	emit(s, BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, number(s));
+	emit(s, class | BPF_JGT | BPF_X, a, scalar(s), 1, 0);
+	if (one_in(s, 2))
+		emit(s, mov | BPF_K, d, 0, 0, number(s));
+	else if (one_in(s, 2))
+		emit(s, mov | BPF_X, d, scalar(s), 0, 0);
+	else
+		emit(s, BPF_JMP | BPF_JA, 0, 0, 1, 0);
+	emit(s, BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, 3);
+}
+
 /* What compilers emit in a row, and engines compile as one. */
 static void idiom(struct state *s)
 {
 	u32 d = scalar(s), a = scalar(s), b = scalar(s);
 
-	switch (below(s, 6)) {
+	switch (below(s, 9)) {
 	case 0:
 		emit(s, BPF_ALU64 | BPF_MOV | BPF_X, d, a, 0, 0);
 		emit(s, BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, number(s));
+		break;
+	case 6:
+		select_value(s, d, a);
+		break;
+	case 7: /* a result tested against zero, with a move between */
+		emit(s, (below(s, 2) ? BPF_ALU64 : BPF_ALU) | BPF_SUB | BPF_X, d, a, 0, 0);
+		if (one_in(s, 2))
+			emit(s, BPF_ALU64 | BPF_MOV | BPF_X, b, a, 0, 0);
+		emit(s, (below(s, 2) ? BPF_JMP : BPF_JMP32) | (below(s, 2) ? BPF_JEQ : BPF_JNE) | BPF_K, d, 0, 2, 0);
+		emit(s, BPF_ALU64 | BPF_ADD | BPF_K, a, 0, 0, 1);
+		emit(s, BPF_ALU64 | BPF_XOR | BPF_X, d, a, 0, 0);
 		break;
 	case 1:
 		emit(s, BPF_ALU64 | BPF_MOV | BPF_X, d, a, 0, 0);
@@ -123,11 +166,8 @@ static void idiom(struct state *s)
 		emit(s, BPF_ALU64 | BPF_LSH | BPF_K, d, 0, 0, (s32)below(s, 5));
 		emit(s, BPF_ALU64 | BPF_ADD | BPF_X, d, b, 0, 0);
 		break;
-	default: /* rotate */
-		emit(s, BPF_ALU64 | BPF_MOV | BPF_X, d, a, 0, 0);
-		emit(s, BPF_ALU64 | BPF_LSH | BPF_K, d, 0, 0, 13);
-		emit(s, BPF_ALU64 | BPF_RSH | BPF_K, a, 0, 0, 51);
-		emit(s, BPF_ALU64 | BPF_OR | BPF_X, d, a, 0, 0);
+	default:
+		rotate(s, d, a, b);
 	}
 }
 
@@ -180,6 +220,8 @@ static void touch(struct state *s, u32 base, s32 low, s32 size)
 		if (off + step > low + size)
 			off = low;
 	}
+	if (s->plain) /* verifiers want the stack aligned */
+		off &= -8;
 	if (one_in(s, 5))
 		atomic(s, base, off);
 	else
@@ -193,7 +235,7 @@ static void touch_ctx(struct state *s)
 
 static void touch_stack(struct state *s)
 {
-	touch(s, 10, one_in(s, 40) ? -BPF_FRAME_SIZE - 4 : -64, one_in(s, 30) ? 72 : 64);
+	touch(s, 10, !s->plain && one_in(s, 40) ? -BPF_FRAME_SIZE - 4 : -64, !s->plain && one_in(s, 30) ? 72 : 64);
 }
 
 /* r8 += something between 0 and a bound that an engine may or may not know. */
@@ -257,6 +299,33 @@ static void direct_value(struct state *s)
 	if (one_in(s, 2))
 		wander(s, 32);
 	touch(s, 8, 0, one_in(s, 4) ? 40 : 12);
+	emit(s, BPF_ALU64 | BPF_MOV | BPF_K, 8, 0, 0, 0);
+}
+
+/* base + (index << scale) + offset, and one access. */
+static void indexed(struct state *s)
+{
+	u32 i = scalar(s), kind = below(s, s->func ? 3 : 4);
+
+	if (!one_in(s, 8))
+		emit(s, BPF_ALU64 | BPF_AND | BPF_K, i, 0, 0, 15);
+	if (kind == 0) {
+		wide(s, 8, BPF_PSEUDO_MAP_VALUE, one_in(s, 4) ? MAP_CONST : MAP_ARRAY, below(s, 8));
+	} else if (kind == 1) {
+		wide(s, 8, BPF_PSEUDO_MAP_VALUE, MAP_ARRAY, 0);
+		emit(s, BPF_ALU64 | BPF_ADD | BPF_K, 8, 0, 0, (s32)below(s, 24) - 2);
+	} else if (kind == 2) {
+		emit(s, BPF_ALU64 | BPF_MOV | BPF_X, 8, 10, 0, 0);
+		emit(s, BPF_ALU64 | BPF_ADD | BPF_K, 8, 0, 0, -(s32)below(s, 72));
+	} else {
+		emit(s, BPF_ALU64 | BPF_MOV | BPF_X, 8, i, 0, 0);
+		emit(s, BPF_ALU64 | BPF_LSH | BPF_K, 8, 0, 0, (s32)below(s, 4));
+		i = 9;
+	}
+	emit(s, BPF_ALU64 | BPF_ADD | BPF_X, 8, i, 0, 0);
+	access_memory(s, 8, (s32)below(s, 4) * 4, below(s, 4));
+	if (one_in(s, 4))
+		access_memory(s, 8, (s32)below(s, 4), below(s, 4));
 	emit(s, BPF_ALU64 | BPF_MOV | BPF_K, 8, 0, 0, 0);
 }
 
@@ -446,8 +515,10 @@ static void snippet(struct state *s, u32 here)
 		s->func || one_in(s, 20) ? touch_stack(s) : touch_ctx(s);
 	else if (kind < 27)
 		stack_pointer(s);
-	else if (kind < 29)
+	else if (kind < 28)
 		direct_value(s);
+	else if (kind < 29)
+		indexed(s);
 	else if (kind < 31)
 		lookup(s);
 	else if (kind < 33)
@@ -544,9 +615,9 @@ void gen_program(struct gen *g)
 	resolve_calls(&s);
 }
 
-void gen_plain_program(struct gen *g, u32 value_size)
+void gen_plain_program(struct gen *g)
 {
-	struct state s = {.g = g, .plain = true, .funcs = 1, .value_size = value_size};
+	struct state s = {.g = g, .plain = true, .funcs = 1};
 
 	g->count = 0;
 	g->may_goto = false;
@@ -554,7 +625,7 @@ void gen_plain_program(struct gen *g, u32 value_size)
 	wide(&s, 8, BPF_PSEUDO_MAP_VALUE, 0, 0);
 	for (u32 r = 0; r < 8; r++)
 		emit(&s, BPF_STX | BPF_MEM | BPF_DW, 8, r, (s32)r * 8, 0);
-	for (u32 i = 0; i < 8; i++) {
+	for (u32 i = 0; i < GEN_PLAIN_VALUE / 8 - 8; i++) {
 		emit(&s, BPF_LDX | BPF_MEM | BPF_DW, 1, 10, -(s32)(i + 1) * 8, 0);
 		emit(&s, BPF_STX | BPF_MEM | BPF_DW, 8, 1, (s32)(i + 8) * 8, 0);
 	}

@@ -24,9 +24,13 @@ struct gen {
 /* A program from g->seed. */
 void gen_program(struct gen *g);
 
-/* The same, made of what the kernel's verifier accepts as a socket filter: arithmetic, forward jumps,
- * stack and one array (map 0, `value_size` bytes) at constant offsets; registers end up in the array. */
-void gen_plain_program(struct gen *g, u32 value_size);
+#define GEN_PLAIN_VALUE 128
+
+/*
+ * The same, made of what the kernel's verifier accepts as a socket filter: arithmetic, forward jumps,
+ * and the stack at constant offsets. Registers and stack end up in the value of map 0.
+ */
+void gen_plain_program(struct gen *g);
 
 /* The next pseudo-random number below n. */
 u32 gen_below(u64 *seed, u32 n);

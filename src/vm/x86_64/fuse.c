@@ -86,7 +86,7 @@ static bool accesses(const struct jit *j, const struct address *a, const struct 
 
 static bool in_data(const struct jit *j, u64 value, s64 *disp)
 {
-	s64 off = (s64)(value - j->data_base) + *disp;
+	s64 off = (s64)(value - j->data_base + (u64)*disp);
 
 	if (j->data_reg == RSP || !fits32(off))
 		return false;
