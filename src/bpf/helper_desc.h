@@ -11,7 +11,7 @@
 #include "base/types.h"
 
 enum bpf_arg_kind {
-	ARG_NONE,           /* unused */
+	ARG_NONE,           /* unused: the helper does not read it, compilers do not set it */
 	ARG_SCALAR,         /* any value */
 	ARG_MAP,            /* one of the program's maps (lddw BPF_PSEUDO_MAP_FD) */
 	ARG_MAP_KEY,        /* readable, key_size bytes of the map in r1 */

@@ -58,7 +58,8 @@ static bool known(u32 id)
 
 static const struct bpf_helper_desc *any_arguments(u32 id)
 {
-	static const struct bpf_helper_desc desc = {.name = "test"};
+	static const struct bpf_helper_desc desc = {
+		.name = "test", .arg = {ARG_SCALAR, ARG_SCALAR, ARG_SCALAR, ARG_SCALAR, ARG_SCALAR}};
 
 	return &desc;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What a program may not do: bad accesses, endless loops, bad helper arguments, malformed programs. */
+/* What a program may not do, by the interpreter or (COMPILED) by the JIT: bad accesses, endless loops, bad
+ * helper arguments, malformed programs. */
 #include "bpf/check.h"
 #include "vm/vm.h"
 #include "../check.h"
+#include "../../engine.h"
 
 #define INSN(c, d, s, o, i) ((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
 #define MOV(d, i)           INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
@@ -29,7 +31,7 @@ static vm_helper_fn *const helpers[] = {[16] = return_size, [17] = loop_back};
 
 static const struct bpf_helper_desc *desc(u32 id)
 {
-	static const struct bpf_helper_desc loop = {.name = "loop", .arg = {ARG_SCALAR, ARG_CALLBACK}};
+	static const struct bpf_helper_desc loop = {.name = "loop", .arg = {ARG_SCALAR, ARG_CALLBACK, ARG_SCALAR}};
 
 	return id == 17 ? &loop : bpf_helper_desc(id);
 }
@@ -42,6 +44,15 @@ static u64 run_it(const struct bpf_insn *insns, u32 n, struct vm_run *ret)
 	prog = (struct vm_program){.insns = insns, .insn_count = n, .ctx_size = sizeof(ctx), .helpers = helpers,
 				   .helper_count = ARRAY_SIZE(helpers), .helper_desc = desc, .budget = 1000};
 	*ret = (struct vm_run){.prog = &prog, .ctx = ctx};
+	if (COMPILED) {
+		struct engine_code code = {0};
+		int err = engine_compile(&prog, &code);
+		u64 r0 = err ? 0 : engine_run(&code, ret, (u64)ctx, 0);
+
+		CHECK_EQ(err, 0);
+		engine_free(&code);
+		return r0;
+	}
 	return vm_interpret(ret, (u64)ctx, 0);
 }
 
@@ -126,6 +137,43 @@ TEST(callbacks_run_in_the_run)
 	CHECK_EQ(run.status, VM_OK);
 }
 
+TEST(a_failure_in_a_callback_ends_the_run)
+{
+	struct vm_run run;
+
+	/* the callback stores through NULL; what follows the helper's call does not run */
+	CHECK_EQ(RUN(&run, MOV(1, 4), INSN(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_FUNC, 0, 4),
+		     INSN(0, 0, 0, 0, 0), INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 17), MOV(0, 9), EXIT,
+		     /* the callback */ MOV(3, 0), STDW(3, 8, 1), MOV(0, 0), EXIT),
+		 0);
+	CHECK_EQ(run.status, VM_FAULT);
+	CHECK_EQ(run.fault_insn, 7);
+	CHECK_EQ(run.fault_addr, 8);
+	/* a pointer that is no callback */
+	RUN(&run, MOV(1, 4), MOV(2, 4096), INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 17), EXIT);
+	CHECK_EQ(run.status, VM_BAD_ARG);
+}
+
+TEST(may_goto_leaves_a_loop)
+{
+	struct vm_run run;
+
+	/* counts until may_goto stops it, which is before the budget ends the run */
+	CHECK_EQ(RUN(&run, MOV(0, 0), INSN(BPF_JMP | BPF_JCOND, 0, 0, 2, 0), INSN(BPF_ALU64 | BPF_ADD, 0, 0, 0, 1),
+		     INSN(BPF_JMP | BPF_JA, 0, 0, -3, 0), EXIT), 500);
+	CHECK_EQ(run.status, VM_OK);
+}
+
+TEST(calls_leave_zeroes_in_argument_registers)
+{
+	struct vm_run run;
+
+	CHECK_EQ(RUN(&run, MOV(4, 5), MOV(1, 7), INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 3), MOVX(0, 1),
+		     INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 4, 0, 0), EXIT, MOV(0, 3), MOV(1, 9), EXIT), 0);
+	CHECK_EQ(RUN(&run, MOVX(0, 9), INSN(BPF_ALU64 | BPF_OR | BPF_X, 0, 3, 0, 0), EXIT), 0);
+	CHECK_EQ(run.status, VM_OK);
+}
+
 TEST(malformed_programs_are_refused)
 {
 	char text[128];
@@ -137,12 +185,19 @@ TEST(malformed_programs_are_refused)
 	struct bpf_insn into[] = {INSN(BPF_JMP | BPF_JA, 0, 0, 1, 0), INSN(BPF_LD | BPF_IMM | BPF_DW, 0, 0, 0, 0),
 				  INSN(0, 0, 0, 0, 0), EXIT};
 	struct bpf_insn map[] = {INSN(BPF_LD | BPF_IMM | BPF_DW, 0, BPF_PSEUDO_MAP_FD, 0, 3), INSN(0, 0, 0, 0, 0), EXIT};
+	struct bpf_insn across[] = {INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 1), EXIT, MOV(0, 0),
+				    INSN(BPF_JMP | BPF_JEQ, 0, 0, -3, 0), EXIT};
+	struct bpf_insn into_next[] = {INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 1), MOV(0, 0), MOV(0, 1), EXIT};
 	struct bpf_insn func[] = {INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 99999), EXIT};
 
 	CHECK_EQ(bpf_check(far, 2, &env), -22);
 	CHECK(strstr(text, "jump out of range from insn 0 to 6"));
 	CHECK_EQ(bpf_check(open, 1, &env), -22);
 	CHECK_EQ(bpf_check(half, 1, &env), -22);
+	log.len = 0;
+	CHECK_EQ(bpf_check(across, 5, &env), -22);
+	CHECK(strstr(text, "jump out of range from insn 3 to 1"));
+	CHECK_EQ(bpf_check(into_next, 4, &env), -22);
 	CHECK_EQ(bpf_check(into, 4, &env), -22);
 	CHECK_EQ(bpf_check(map, 3, &env), -22);
 	log.len = 0;
