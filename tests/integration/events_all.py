@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Every event arrives: from 1 to 16 threads into a large map, with what a small one rejects or drops
+counted; two monitors on one target, of which one is killed; targets killed or stopped for good while
+another goes on; a killed monitor's probes.
+
+usage: events_all.py BUILD_DIR [PART...]
+"""
+import json
+import os
+import random
+import re
+import signal
+import time
+from common import (BUILD, DEMO, LIMPET, environment, folder, listed, main, ok, output, run, spawn, stop,
+                    wait_for)
+
+LONG = bool(os.environ.get("LIMPET_LONG"))
+DRAIN, TARGET = os.path.join(BUILD, "tests/integration/drain"), os.path.join(DEMO, "target")
+CLEAN = {"twice": 0, "corrupt": 0, "disorder": 0}
+
+
+def session():
+    return environment(folder(place="/dev/shm"))
+
+
+def drain(env, kind="queue", capacity=1 << 20, flag="any"):
+    p = spawn([LIMPET, "load", "--", DRAIN, os.path.join(DEMO, f"uprobe_{kind}.bpf.o"), TARGET, capacity, flag],
+              env)
+    wait_for(lambda: "ready" in output(p) or p.poll() is not None)
+    return p
+
+
+def result(p):
+    stop(p)
+    lines = [line for line in output(p).splitlines() if line.startswith("{")]
+    return json.loads(lines[-1]) if lines else {"output": output(p)}
+
+
+def has(found, **want):
+    return all(found.get(k) == v for k, v in {**CLEAN, **want}.items())
+
+
+def calls_of(threads, iterations):
+    return threads * (iterations + iterations // 5)
+
+
+def all_threads():
+    """1 million calls in all (50,000 in the short form)."""
+    for threads in (1, 2, 4, 16):
+        env = session()
+        n = (250000 if LONG else 12500) * 5 // 6 // threads // 5 * 5
+        p = drain(env)
+        run([LIMPET, "start", "--", TARGET, "-q", "-i", "0", "-t", threads, "-n", n], env, 600)
+        calls = calls_of(threads, n)
+        found = result(p)
+        ok(f"{threads} threads, {calls} calls: all popped once, in each thread's order",
+           has(found, popped=calls, calls=calls, rejected=0, gaps=0), found)
+
+
+def small_map():
+    """What a map of 64 did not take is counted. With BPF_EXIST it drops the oldest."""
+    for kind in ("queue", "stack"):
+        for flag in ("any", "exist"):
+            env = session()
+            p = drain(env, kind, 64, flag)
+            run([LIMPET, "start", "--", TARGET, "-q", "-i", "0", "-t", "4", "-n", "5000"], env, 60)
+            facts = [m for m in listed(env)["maps"] if m["name"] == "events"][0]["counters"]
+            found, calls = result(p), calls_of(4, 5000)
+            lost = found.get("rejected", 0) + facts["overwritten"]
+            ok(f"capacity 64, {kind}, {flag}: calls = popped + rejected + overwritten",
+               has(found, calls=calls, popped=64) and lost == calls - 64 and
+               bool(facts["overwritten"]) == (flag == "exist"), (found, facts))
+
+
+def two_monitors():
+    env = session()
+    n = 40000 if LONG else 4000
+    queue, stack = drain(env), drain(env, "stack")
+    run([LIMPET, "start", "--", TARGET, "-q", "-i", "0", "-t", "3", "-n", n], env, 120)
+    calls = calls_of(3, n)
+    found = result(queue)
+    ok("two monitors: the queue's gets every event", has(found, popped=calls, calls=calls, gaps=0), found)
+    found = result(stack)
+    ok("two monitors: the stack's gets every event", has(found, popped=calls, calls=calls), found)
+
+    queue, stack = drain(env), drain(env, "stack")
+    target = spawn([LIMPET, "start", "--", TARGET, "-q", "-i", "1", "-t", "3", "-n", "600"], env)
+    time.sleep(0.3)
+    os.kill(only_child(stack.pid), signal.SIGKILL)
+    target.wait(120)
+    calls = calls_of(3, 600)
+    found = result(queue)
+    ok("one monitor killed: the other loses nothing", has(found, popped=calls, calls=calls, gaps=0), found)
+
+
+def only_child(pid):
+    """The process that `limpet start` or `limpet load` runs."""
+    path = f"/proc/{pid}/task/{pid}/children"
+    wait_for(lambda: open(path, encoding="utf-8").read().split(), 5)
+    return int(open(path, encoding="utf-8").read().split()[0])
+
+
+def killed_targets():
+    """SIGKILL at random moments while another target pushes and the monitor pops."""
+    env, kills = session(), 1000 if LONG else 25
+    p = drain(env)
+    survivor = spawn([LIMPET, "start", "--", TARGET, "-q", "-i", "1"], env)
+    frozen = spawn([LIMPET, "start", "--", TARGET, "-q", "-i", "0"], env)
+    wait_for(lambda: sum(link["hits"] for link in listed(env)["links"]) > 100)
+    os.kill(only_child(frozen.pid), signal.SIGSTOP)
+    for _ in range(kills):
+        one = spawn([LIMPET, "start", "--", TARGET, "-q", "-i", "0", "-t", "2"], env)
+        pid = only_child(one.pid)
+        time.sleep(random.random() * 0.03)
+        os.kill(pid, signal.SIGKILL)
+        one.wait(20)
+        one.out.close()
+    ok(f"{kills} targets killed: nothing hangs", one.returncode == 128 + signal.SIGKILL and p.poll() is None,
+       (one.returncode, output(p)))
+    before = sum(link["hits"] for link in listed(env)["links"])
+    ok("a target goes on", wait_for(lambda: sum(x["hits"] for x in listed(env)["links"]) > before), before)
+    stop(survivor)
+    stop(frozen, signal.SIGKILL)
+    found = result(p)
+    missing = found.get("calls", 0) - found.get("popped", 0) - found.get("rejected", 0)
+    ok("targets killed: no event is corrupt, double or missing but those in the hands of the dead",
+       has(found) and 0 <= missing <= 2 * kills + 3 and found["popped"] > kills, found)
+
+
+def killed_monitor():
+    """Its probes go within a second."""
+    env = session()
+    target = spawn([LIMPET, "start", "--", TARGET, "-i", "50"], env)
+    wait_for(lambda: "Main loop" in output(target))
+    address = int(re.search(r"target_function: (0x[0-9a-f]+)", output(target)).group(1), 16)
+    pid = only_child(target.pid)
+
+    def text():
+        with open(f"/proc/{pid}/mem", "rb") as f:
+            f.seek(address)
+            return f.read(5)
+
+    before = text()
+    for how in ("load after start", "again"):
+        p = drain(env)
+        ok(f"{how}: the probe is there within a second", wait_for(lambda: text() != before, 1), before)
+        os.kill(only_child(p.pid), signal.SIGKILL)
+        ok(f"{how}: monitor killed, the probe is gone within a second", wait_for(lambda: text() == before, 1),
+           text())
+        p.wait(5)
+    stop(target)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(all_threads, small_map, two_monitors, killed_targets, killed_monitor,
+                          need=("tests/integration/drain", "src/loader/liblimpet-shim.so",
+                                "src/agent/liblimpet-agent.so")))
