@@ -73,7 +73,7 @@ static void *keep_thread(void *arg)
 {
 	struct keeping *k = arg;
 
-	keeper_run(k->keeper, k->stop);
+	keeper_run(k->keeper, k->stop, false);
 	return NULL;
 }
 
@@ -114,12 +114,12 @@ static bool have_targets(struct store *s)
 /* In the process that stays. */
 static void keep_until_alone(struct store *s, int lock)
 {
+	struct keeper *k;
+
+	if (keep_open(&k, s))
+		return;
 	do {
-		if (keep_thread_start(s))
-			return;
-		while (have_targets(s))
-			sleep(2);
-		keep_thread_stop();
+		keeper_run(k, -1, true);
 		flock(lock, LOCK_UN);
 	} while (have_targets(s) && !flock(lock, LOCK_EX | LOCK_NB));
 }

@@ -66,7 +66,12 @@ int proc_check(pid_t pid, struct keeper_error *e);
 long proc_status(pid_t pid, pid_t tid, const char *field); /* a number; 0 when there is none */
 pid_t proc_live_tid(pid_t pid);
 char proc_state(pid_t pid, pid_t tid);
-u64 proc_start_time(pid_t pid);
+
+/* While it is the same, a process is still what it was found to be. */
+struct proc_key {
+	u64 start_time, stack, size;
+};
+bool proc_read_key(pid_t pid, struct proc_key *ret); /* false: gone, or without memory of its own */
 const struct region *region_at(const struct regions *r, u64 addr);
 int keeper_fail(struct keeper_error *e, enum keeper_reason reason, int error, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

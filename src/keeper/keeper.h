@@ -67,8 +67,9 @@ long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret);
 
 /*
  * Brings all targets that we may trace in line, now and whenever the session changes, until stop_fd
- * becomes readable. When a tool dies its objects are collected first, so its probes go.
+ * (-1: none) becomes readable or, with until_alone, there is no target left. When a tool dies its
+ * objects are collected first, so its probes go. Sleeps otherwise.
  */
-int keeper_run(struct keeper *k, int stop_fd);
+int keeper_run(struct keeper *k, int stop_fd, bool until_alone);
 
 #endif

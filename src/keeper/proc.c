@@ -105,17 +105,23 @@ char proc_state(pid_t pid, pid_t tid)
 	return stat_tail(path, buf, sizeof(buf)) ? buf[0] : 0;
 }
 
-/* Field 22 of /proc/PID/stat: tells a recycled pid. 0: gone. */
-u64 proc_start_time(pid_t pid)
+/* Field `n` (from 3) of a stat line's tail. */
+static u64 stat_field(const char *p, int n)
 {
-	char path[64], buf[1024], *p = buf;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (!stat_tail(path, buf, sizeof(buf)) || buf[0] == 'Z' || buf[0] == 'X')
-		return 0;
-	for (int field = 3; field < 22 && p; field++)
+	for (int field = 3; field < n && p; field++)
 		p = (p = strchr(p, ' ')) ? p + 1 : NULL;
 	return p ? strtoull(p, NULL, 10) : 0;
+}
+
+bool proc_read_key(pid_t pid, struct proc_key *ret)
+{
+	char path[64], buf[1024];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (!stat_tail(path, buf, sizeof(buf)) || buf[0] == 'X')
+		return false;
+	*ret = (struct proc_key){stat_field(buf, 22), stat_field(buf, 28), stat_field(buf, 23)};
+	return ret->size || buf[0] == 'Z'; /* a main thread that has ended shows none */
 }
 
 /* A thread that still has an address space: the leader if it lives. 0: none. */

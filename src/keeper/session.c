@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A session as a keeper sees it, its targets among all processes, and the keeper's loop. */
+/* A session as a keeper sees it, and its targets among all processes. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "keeper/internal.h"
@@ -164,103 +161,4 @@ long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret)
 	}
 	*ret = p;
 	return (long)h.probe_count;
-}
-
-struct loop {
-	struct keeper *k;
-	u32 failures;
-};
-
-static int sync_one(pid_t pid, void *arg)
-{
-	struct loop *l = arg;
-	struct keeper_error e;
-
-	if (keeper_sync(l->k, pid, &e) && e.reason != KEEPER_NO_PROCESS &&
-	    e.reason != KEEPER_NOT_TARGET)
-		l->failures++;
-	return 0;
-}
-
-/* Turns the session's futex into something poll() understands: a helper that writes to a pipe. */
-struct watcher {
-	struct keeper *k;
-	int fd;
-	_Atomic bool stop;
-	_Atomic u32 seen;
-};
-
-static void *watch(void *arg)
-{
-	struct watcher *w = arg;
-	while (!atomic_load(&w->stop)) {
-		u32 now = atomic_load(&w->k->store.file->generation);
-
-		if (now != atomic_exchange(&w->seen, now) && write(w->fd, "g", 1) < 0 &&
-		    errno != EAGAIN)
-			break;
-		store_wait(&w->k->store, now, 1000);
-	}
-	return NULL;
-}
-
-/* The pidfds of the session's tools, after the two fixed entries. */
-static nfds_t poll_set(struct keeper *k, struct pollfd *p)
-{
-	nfds_t n = 2;
-
-	for (int i = 0; i < SESSION_TOOLS; i++) {
-		u32 pid = atomic_load(&k->store.file->tools[i].pid);
-		int fd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-
-		if (fd < 0)
-			continue;
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-		p[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
-	}
-	return n;
-}
-
-int keeper_run(struct keeper *k, int stop_fd)
-{
-	struct pollfd set[2 + SESSION_TOOLS];
-	struct watcher w = {.k = k};
-	struct loop l = {.k = k};
-	pthread_t thread;
-	int pipe_fd[2];
-
-	if (pipe2(pipe_fd, O_CLOEXEC | O_NONBLOCK))
-		return -errno;
-	w.fd = pipe_fd[1];
-	w.seen = atomic_load(&k->store.file->generation);
-	if (pthread_create(&thread, NULL, watch, &w)) {
-		close(pipe_fd[0]);
-		close(pipe_fd[1]);
-		return -EAGAIN;
-	}
-	for (;;) {
-		char buf[256];
-		nfds_t n;
-
-		while (read(pipe_fd[0], buf, sizeof(buf)) > 0)
-			;
-		store_tools(&k->store, NULL, 0); /* forgets the dead */
-		store_collect(&k->store);
-		l.failures = 0;
-		keeper_each_target(k, sync_one, &l);
-		set[0] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
-		set[1] = (struct pollfd){.fd = pipe_fd[0], .events = POLLIN};
-		n = poll_set(k, set);
-		while (poll(set, n, l.failures ? 200 : -1) < 0 && errno == EINTR)
-			;
-		for (nfds_t i = 2; i < n; i++)
-			close(set[i].fd);
-		if (set[0].revents)
-			break;
-	}
-	atomic_store(&w.stop, true);
-	pthread_join(thread, NULL);
-	close(pipe_fd[0]);
-	close(pipe_fd[1]);
-	return 0;
 }

@@ -329,7 +329,7 @@ static int stop_pipe[2];
 
 static void *keeping(void *arg)
 {
-	keeper_run(k, stop_pipe[0]);
+	keeper_run(k, stop_pipe[0], false);
 	return NULL;
 }
 

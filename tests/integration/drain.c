@@ -16,7 +16,7 @@
 #include <bpf/libbpf.h>
 #include "../../examples/queue_demo/events.h"
 
-#define CALLS_MAX (1u << 22)
+#define CALLS_MAX (1u << 28)
 #define THREADS_MAX 8192
 
 static unsigned char seen[CALLS_MAX / 8];

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The keeper's loop. It sleeps until the session's generation changes, a tool ends or a target ends;
+ * then it collects what nobody holds any more and brings the targets in line, those it knows first.
+ *
+ * Looking for targets must be cheap where there are thousands of processes, so what a process was
+ * found to be is remembered with its start time, the address of its stack (another after execve)
+ * and the size of its memory (another after injection). Only where one of these has changed its
+ * mappings are read.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include "keeper/internal.h"
+
+#define RETRY_MIN_MS 20    /* after a target could not be brought in line; doubles up to the maximum */
+#define RETRY_MAX_MS 10000 /* while nothing changes */
+#define ECHOES       3     /* further looks after a tool's end, see tool_ended() */
+
+struct known {
+	pid_t pid;
+	struct proc_key key;
+	bool target;
+	int pidfd; /* of a target, to see its end; -1: none to be had */
+};
+
+struct knowns {
+	struct known *all; /* ascending pids */
+	size_t count, cap;
+};
+
+struct loop {
+	struct keeper *k;
+	struct knowns seen;
+	struct pollfd *set; /* the stop descriptor, the watcher's pipe, tools, targets */
+	size_t set_cap, tools, targets;
+	u32 failures, echoes;
+	int retry_ms;
+};
+
+static struct known *find_known(const struct knowns *n, pid_t pid)
+{
+	size_t lo = 0, hi = n->count;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (n->all[mid].pid < pid)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < n->count && n->all[lo].pid == pid ? &n->all[lo] : NULL;
+}
+
+static bool add_known(struct knowns *n, const struct known *one)
+{
+	if (n->count == n->cap) {
+		size_t cap = n->cap ? n->cap * 2 : 256;
+		struct known *all = realloc(n->all, cap * sizeof(*all));
+
+		if (!all)
+			return false;
+		n->all = all;
+		n->cap = cap;
+	}
+	n->all[n->count++] = *one;
+	return true;
+}
+
+static void sync_one(struct loop *l, pid_t pid)
+{
+	struct keeper_error e;
+
+	if (keeper_sync(l->k, pid, &e) && e.reason != KEEPER_NO_PROCESS &&
+	    e.reason != KEEPER_NOT_TARGET)
+		l->failures++;
+}
+
+/* What is known of the process, looked up or found out. */
+static struct known examine(struct loop *l, pid_t pid)
+{
+	struct known one = {.pid = pid, .pidfd = -1}, *old = find_known(&l->seen, pid);
+
+	if (!proc_read_key(pid, &one.key))
+		return one;
+	if (old && one.key.size && !memcmp(&old->key, &one.key, sizeof(one.key))) {
+		one.target = old->target;
+		one.pidfd = old->pidfd;
+		old->pidfd = -1;
+	} else if (keeper_is_target(l->k, pid, NULL)) {
+		one.target = true;
+		one.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (one.pidfd >= 0)
+			fcntl(one.pidfd, F_SETFD, FD_CLOEXEC);
+	}
+	return one;
+}
+
+static void forget(struct knowns *n)
+{
+	for (size_t i = 0; i < n->count; i++)
+		if (n->all[i].pidfd >= 0)
+			close(n->all[i].pidfd);
+	free(n->all);
+	*n = (struct knowns){0};
+}
+
+static void sync_all(struct loop *l)
+{
+	DIR *dir = opendir("/proc");
+	struct knowns now = {0};
+	struct dirent *d;
+
+	for (size_t i = 0; i < l->seen.count; i++)
+		if (l->seen.all[i].target)
+			sync_one(l, l->seen.all[i].pid);
+	l->targets = 0;
+	while (dir && (d = readdir(dir))) {
+		pid_t pid = atoi(d->d_name);
+		const struct known *old = find_known(&l->seen, pid);
+		struct known one;
+
+		if (pid <= 0 || pid == getpid())
+			continue;
+		one = examine(l, pid);
+		if (one.target && !(old && old->target))
+			sync_one(l, pid);
+		l->targets += one.target;
+		if (!add_known(&now, &one) && one.pidfd >= 0)
+			close(one.pidfd);
+	}
+	if (dir)
+		closedir(dir);
+	forget(&l->seen);
+	l->seen = now;
+}
+
+/*
+ * A tool's objects may outlive it for a moment: somebody who is reading its /proc files holds its
+ * memory, and that the mappings which hold the locks. So there are a few more looks.
+ */
+static void tool_ended(struct loop *l)
+{
+	l->echoes = ECHOES;
+}
+
+static int make_poll_set(struct loop *l, int stop_fd, int pipe_fd)
+{
+	size_t want = 2 + SESSION_TOOLS + l->targets, n = 2;
+
+	if (want > l->set_cap) {
+		struct pollfd *set = realloc(l->set, want * sizeof(*set));
+
+		if (!set)
+			return -ENOMEM;
+		l->set = set;
+		l->set_cap = want;
+	}
+	l->set[0] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
+	l->set[1] = (struct pollfd){.fd = pipe_fd, .events = POLLIN};
+	for (int i = 0; i < SESSION_TOOLS; i++) {
+		u32 pid = atomic_load(&l->k->store.file->tools[i].pid);
+		int fd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+
+		if (pid && fd < 0)
+			tool_ended(l);
+		if (fd < 0)
+			continue;
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		l->set[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
+	}
+	l->tools = n - 2;
+	for (size_t i = 0; i < l->seen.count && n < want; i++)
+		if (l->seen.all[i].pidfd >= 0)
+			l->set[n++] = (struct pollfd){.fd = l->seen.all[i].pidfd, .events = POLLIN};
+	return (int)n;
+}
+
+/* Sleeps. Returns false when it is time to stop. */
+static bool sleep_until_change(struct loop *l, int stop_fd, int pipe_fd)
+{
+	static const int echo_ms[ECHOES + 1] = {0, 500, 100, 20};
+	int n = make_poll_set(l, stop_fd, pipe_fd), timeout = -1;
+
+	if (n < 0)
+		return false;
+	if (l->failures) {
+		timeout = l->retry_ms;
+		l->retry_ms = timeout * 2 < RETRY_MAX_MS ? timeout * 2 : RETRY_MAX_MS;
+	}
+	if (l->echoes)
+		timeout = echo_ms[l->echoes--];
+	while (poll(l->set, (nfds_t)n, timeout) < 0 && errno == EINTR)
+		;
+	for (size_t i = 2; i < 2 + l->tools; i++) {
+		if (l->set[i].revents)
+			tool_ended(l);
+		close(l->set[i].fd);
+	}
+	if (l->set[1].revents)
+		l->retry_ms = RETRY_MIN_MS;
+	return !l->set[0].revents;
+}
+
+/* Turns the session's futex into something poll() understands: a helper that writes to a pipe. */
+struct watcher {
+	struct keeper *k;
+	pthread_t thread;
+	int pipe[2];
+	_Atomic bool stop;
+	u32 seen;
+};
+
+static void *watch(void *arg)
+{
+	struct watcher *w = arg;
+
+	while (!atomic_load(&w->stop)) {
+		u32 now = atomic_load(&w->k->store.file->generation);
+
+		if (now != w->seen && write(w->pipe[1], "g", 1) < 0 && errno != EAGAIN)
+			break;
+		w->seen = now;
+		store_wait(&w->k->store, now, -1);
+	}
+	return NULL;
+}
+
+static int watch_start(struct watcher *w, struct keeper *k)
+{
+	*w = (struct watcher){.k = k, .seen = atomic_load(&k->store.file->generation)};
+	if (pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK))
+		return -errno;
+	if (!pthread_create(&w->thread, NULL, watch, w))
+		return 0;
+	close(w->pipe[0]);
+	close(w->pipe[1]);
+	return -EAGAIN;
+}
+
+static void watch_stop(struct watcher *w)
+{
+	struct timespec until;
+
+	atomic_store(&w->stop, true);
+	do { /* it may be between its look at `stop` and its sleep */
+		syscall(SYS_futex, &w->k->store.file->generation, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += 1000000;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+	} while (pthread_timedjoin_np(w->thread, NULL, &until) == ETIMEDOUT);
+	close(w->pipe[0]);
+	close(w->pipe[1]);
+}
+
+int keeper_run(struct keeper *k, int stop_fd, bool until_alone)
+{
+	struct loop l = {.k = k, .retry_ms = RETRY_MIN_MS};
+	struct watcher w;
+	int err = watch_start(&w, k);
+	char buf[256];
+
+	if (err)
+		return err;
+	do {
+		while (read(w.pipe[0], buf, sizeof(buf)) > 0)
+			;
+		store_tools(&k->store, NULL, 0); /* forgets the dead */
+		store_collect(&k->store);
+		l.failures = 0;
+		sync_all(&l);
+	} while ((l.targets || !until_alone) && sleep_until_change(&l, stop_fd, w.pipe[0]));
+	watch_stop(&w);
+	forget(&l.seen);
+	free(l.set);
+	return 0;
+}
