@@ -6,10 +6,13 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 
-names=()
+names=() setup=()
 for arg in "$@"; do
     case $arg in
-    --long) export LIMPET_LONG=1 ;;
+    --long)
+        export LIMPET_LONG=1
+        setup=(--long)
+        ;;
     -h | --help)
         sed -n '2,5s/^# \?//p' "$0"
         exit 0
@@ -22,7 +25,7 @@ for arg in "$@"; do
     esac
 done
 
-./tools/setup.sh
+./tools/setup.sh ${setup[@]+"${setup[@]}"}
 [ -f build/build.ninja ] || meson setup build
 ninja -C build
 exec python3 tests/run.py build "${names[@]}"

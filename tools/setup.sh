@@ -2,6 +2,7 @@
 # Installs what limpet needs to be built and tested, from Debian's packages. Does nothing when
 # nothing is missing. As root, or through sudo; elsewhere says what it would install.
 #   tools/setup.sh            what building, the demo and the tests need
+#   tools/setup.sh --long     what the long tests need, too
 #   tools/setup.sh --check    only says what is missing (exit status 1 if anything is)
 set -euo pipefail
 
@@ -13,6 +14,7 @@ packages=(
     bpftool binutils procps patch
     libzydis-dev
 )
+[ "${1:-}" != --long ] || packages+=(debootstrap shellcheck)
 
 missing=()
 for p in "${packages[@]}"; do

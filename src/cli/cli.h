@@ -92,7 +92,7 @@ void symbol_text(const char *path, u64 offset, char *ret, size_t size);
 /* run.c */
 struct run {
 	char **argv;
-	const char *preload;     /* library to put in front, NULL: none */
+	const char *preload;     /* library to put in front */
 	const char *session_dir; /* LIMPET_SESSION_DIR */
 	int output;              /* >= 0: background, own session, both outputs there */
 	struct watch *watch;     /* gets its ticks while we wait; may be NULL */

@@ -18,6 +18,8 @@
 #include <unistd.h>
 #include "cli/cli.h"
 
+#define SEPARATORS " :" /* of LD_PRELOAD */
+
 static int path_search(const char *name, char *ret, size_t size)
 {
 	const char *path = getenv("PATH");
@@ -87,7 +89,26 @@ int program_check(const char *verb, const char *name, char *ret_path, size_t siz
 	return 0;
 }
 
-static void child_run(struct run *r, int report)
+/* A path with one of LD_PRELOAD's separators goes by a symbolic link in the session. */
+static int preload_path(const struct run *r, char *ret, size_t size)
+{
+	const char *slash = strrchr(r->preload, '/');
+
+	if (!strpbrk(r->preload, SEPARATORS)) {
+		snprintf(ret, size, "%s", r->preload);
+		return 0;
+	}
+	if (strpbrk(r->session_dir, SEPARATORS) ||
+	    snprintf(ret, size, "%s%s", r->session_dir, slash ? slash : "/") >= (int)size)
+		return fail(EXIT_FAILED, T("%s cannot be preloaded: its path and the session's have a space or colon; choose another place with LIMPET_DIR",
+					   "%s 无法预加载：它的路径和会话的路径都含空格或冒号；请用 LIMPET_DIR 另选目录"), r->preload);
+	if ((unlink(ret) && errno != ENOENT) || symlink(r->preload, ret))
+		return fail(EXIT_FAILED, T("cannot make %s: %s; check that directory", "无法创建 %s：%s；请检查该目录"),
+			    ret, error_text(errno));
+	return 0;
+}
+
+static void child_run(struct run *r, const char *preload, int report)
 {
 	const char *before = getenv("LD_PRELOAD");
 	char *both = NULL, filters[64];
@@ -103,12 +124,9 @@ static void child_run(struct run *r, int report)
 		if (null > 2)
 			close(null);
 	}
-	if (r->preload && before && *before) {
-		if (asprintf(&both, "%s:%s", r->preload, before) < 0)
-			both = NULL;
-	}
-	if (r->preload)
-		setenv("LD_PRELOAD", both ? both : r->preload, 1);
+	if (before && *before && asprintf(&both, "%s:%s", preload, before) < 0)
+		both = NULL;
+	setenv("LD_PRELOAD", both ? both : preload, 1);
 	setenv("LIMPET_SESSION_DIR", r->session_dir, 1);
 	if (keeper_seccomp_note(filters, sizeof(filters)))
 		setenv(AGENT_SECCOMP, filters, 1);
@@ -124,9 +142,12 @@ static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUS
 
 int run_start(struct run *r)
 {
-	int report[2], err = 0;
+	char preload[PATH_MAX + NAME_MAX];
+	int report[2], err = 0, status = preload_path(r, preload, sizeof(preload));
 	sigset_t set;
 
+	if (status)
+		return status;
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
@@ -137,7 +158,7 @@ int run_start(struct run *r)
 	sigprocmask(SIG_BLOCK, &set, &r->old_mask);
 	r->pid = fork();
 	if (!r->pid)
-		child_run(r, report[1]);
+		child_run(r, preload, report[1]);
 	close(report[1]);
 	if (r->pid < 0)
 		err = errno;

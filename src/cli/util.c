@@ -188,11 +188,6 @@ bool library_find(const char *folder, const char *file, const char *env, char *r
 		     file, exe, env);
 		return false;
 	}
-	if (strpbrk(ret, " :")) { /* LD_PRELOAD's separators */
-		fail(EXIT_FAILED, T("%s cannot be preloaded: its path has a space or colon; install limpet elsewhere",
-				    "%s 无法预加载：路径含空格或冒号；请把 limpet 安装到别处"), ret);
-		return false;
-	}
 	return true;
 }
 

@@ -20,8 +20,8 @@ class Tree:
     """The script, its programs and a session of its own: what it left is told by the path."""
 
     def __init__(self, name):
-        self.top = os.path.join(WORK, re.sub(r"\W+", "-", name))
-        self.temporary = self.top + "-tmp"
+        self.top = os.path.join(WORK, re.sub(r"[^\w ]+", "-", name))
+        self.temporary = self.top.replace(" ", "-") + "-tmp"
         os.mkdir(self.temporary)
         self.env = environment(os.path.join(self.temporary, "sessions"), PATH="/usr/bin:/bin", TMPDIR=self.temporary)
         self.script = os.path.join(self.top, "examples/queue_demo/run_demo.sh")
@@ -56,7 +56,7 @@ def way(name, options, words):
 WAYS = (("load", [], ["limpet load", "limpet start", "输入值:1 计数器:1 ", "总计: 调用"]),
         ("attach", ["--attach"], ["limpet attach", "已成为目标", "总计: 调用"]),
         ("background", ["--background"], ["load -b", "已在运行", "总计: 调用"]),
-        ("stack, json", ["--stack", "--json"], ['"function":"target_function"', '"type":"summary"']),
+        ("stack, json, in a folder with a space", ["--stack", "--json"], ['"function":"target_function"', '"type":"summary"']),
         ("english", ["--lang", "en"], ["Queue status: not empty", "Total: "]))
 
 
@@ -77,9 +77,9 @@ def ending(name, sig, victim):
 
 
 ENDINGS = (("SIGINT", signal.SIGINT, None), ("SIGTERM", signal.SIGTERM, None), ("SIGKILL", signal.SIGKILL, None),
-           ("SIGKILL of start", signal.SIGKILL, "limpet start"), ("SIGKILL of load", signal.SIGKILL, "limpet load"),
-           ("SIGKILL of the monitor", signal.SIGKILL, "queue_demo/uprobe_queue"),
-           ("SIGKILL of the target", signal.SIGKILL, "queue_demo/target"))
+           ("SIGKILL-of-start", signal.SIGKILL, "limpet start"), ("SIGKILL-of-load", signal.SIGKILL, "limpet load"),
+           ("SIGKILL-of-monitor", signal.SIGKILL, "queue_demo/uprobe_queue"),
+           ("SIGKILL-of-target", signal.SIGKILL, "queue_demo/target"))
 
 
 def ways_and_endings():
