@@ -31,6 +31,7 @@ other_bpftime() {
 }
 
 writable() {
+    umask 022 # for all users, whatever root's own is
     mkdir -p "$root/bin" "$root/lib/limpet" 2>/dev/null || true
     if [ ! -w "$root/bin" ] || [ ! -w "$root/lib/limpet" ]; then
         die "cannot write below $root; run it as root (sudo $0), or set PREFIX, e.g. PREFIX=\$HOME/.local"

@@ -15,6 +15,7 @@
 
 #define LINK_WAIT_MS  10000
 #define LINK_STEP_MS  20
+#define TOOL_DONE      -1
 #define FULL_BYTES     65536
 #define LINK_QUIET    5 /* steps without a further link */
 
@@ -72,7 +73,7 @@ int load_foreground(struct store *s, char **argv)
 	return status;
 }
 
-static void copy_log(const char *path, off_t from)
+static void copy_log(const char *path, off_t from, int to)
 {
 	char buf[4096];
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -82,13 +83,13 @@ static void copy_log(const char *path, off_t from)
 		return;
 	while ((n = pread(fd, buf, sizeof(buf), from)) > 0) {
 		from += n;
-		if (write(2, buf, (size_t)n) < 0)
+		if (write(to, buf, (size_t)n) < 0)
 			break;
 	}
 	close(fd);
 }
 
-/* Waits for the tool's links. An exit status: 0 once they are there, or the tool's own. */
+/* Waits for the tool's links. 0 once they are there, TOOL_DONE, or the exit status that it failed with. */
 static int wait_links(struct store *s, struct run *r, u32 before, const char *log, off_t log_from)
 {
 	u32 last = before;
@@ -99,10 +100,11 @@ static int wait_links(struct store *s, struct run *r, u32 before, const char *lo
 
 		if (waitpid(r->pid, &status, WNOHANG) == r->pid) {
 			status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-			copy_log(log, log_from);
+			copy_log(log, log_from, status ? 2 : 1);
+			if (!status) /* it had nothing to attach, as for --help */
+				return TOOL_DONE;
 			say_when_full(s);
-			return fail(status ? status : EXIT_FAILED,
-				    T("load: %s ended at once with status %d; its output is above and in %s",
+			return fail(status, T("load: %s ended at once with status %d; its output is above and in %s",
 				      "load：%s 立即结束，状态 %d；其输出见上文和 %s"), r->argv[0], status, log);
 		}
 		quiet = now != before && now == last ? quiet + 1 : 0;
@@ -139,7 +141,7 @@ static int load_background(struct store *s, char **argv)
 	sigprocmask(SIG_SETMASK, &r.old_mask, NULL);
 	status = wait_links(s, &r, before, log, from);
 	if (status)
-		return status;
+		return status == TOOL_DONE ? EXIT_OK : status;
 	printf(T("%s runs in the background (pid %d); output: %s\n", "%s 在后台运行（pid %d）；输出：%s\n"),
 	       argv[0], r.pid, log);
 	if (!targets_find(s, &(u32){0}, 1))

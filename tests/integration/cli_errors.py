@@ -171,6 +171,15 @@ def sessions():
     os.makedirs(open_dir)
     os.chmod(open_dir, 0o777)
     error("session others may write", ["list", "-s", "open"], 1, "LIMPET_DIR")
+    if os.geteuid() == 0:
+        locked = os.path.join(WORK, "sessions", "locked")
+        os.makedirs(locked)
+        os.chown(locked, 65534, 65534)
+        os.chmod(locked, 0)
+        error("unreadable session", ["list", "-s", "locked"], 1, "Permission denied", "LIMPET_DIR",
+              exe=os.path.join(WORK, "limpet"), user=65534)
+    else:
+        print("skip unreadable session: needs root to become another user")
     with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run([LIMPET, "version"], stdout=full, stderr=subprocess.PIPE, check=False)
     ok("output that cannot be written", done.returncode == 1, done)
@@ -199,8 +208,8 @@ def install():
     root = os.path.join(WORK, "root/usr")
 
     def run(*args):
-        return subprocess.run([INSTALL, *args], env=env, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, check=False)
+        return subprocess.run([INSTALL, *args], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              preexec_fn=lambda: os.umask(0o077), check=False)
 
     ok("install without a build", run().returncode == 1 and not os.path.exists(root))
     for name in ("src/cli/limpet", "src/agent/liblimpet-agent.so", "src/loader/liblimpet-shim.so"):
@@ -211,6 +220,9 @@ def install():
     installed = os.path.join(root, "bin/bpftime")
     ok("install, also as bpftime", done.returncode == 0 and os.readlink(installed) == "limpet"
        and os.path.exists(root + "/lib/limpet/liblimpet-shim.so"), done)
+    modes = [oct(os.stat(os.path.join(root, p)).st_mode & 0o777) for p in (
+        "bin", "lib/limpet", "bin/limpet", "lib/limpet/liblimpet-agent.so")]
+    ok("for all users, whatever the umask", modes == ["0o755", "0o755", "0o755", "0o644"], modes)
     ok("installing again", run().returncode == 0)
     ok("the installed command runs", limpet("version", exe=installed)[0] == 0)
     done = run("--remove")

@@ -69,6 +69,8 @@ def passing_through():
     got, out, err = limpet("load", "-b", "sh", "-c", "echo went wrong; exit 5")
     ok("load -b reports an early end with its output", got == 5 and "went wrong" in err and "status 5" in err,
        (got, out, err))
+    got, out, err = limpet("load", "-b", "./uprobe_queue", "--help")
+    ok("load -b of a tool that only prints", got == 0 and "--overwrite" in out and not err, (got, out, err))
     quick = start(LIMPET, "load", "sleep", "3")
     ok("load without a target says what to do", quick.wait(8) == 0
        and b"limpet start" in quick.stderr.read())
@@ -121,6 +123,20 @@ def fifo():
     values = [json.loads(limpet("map", verb, "--json", "events")[1])["value"][:2] for verb in ("peek", "pop", "pop")]
     ok("map peek and pop keep the order", values == ["01", "01", "02"], values)
     ok("map dump of a queue says what to use", "peek" in limpet("map", "dump", "events")[2])
+    events = [m["id"] for m in listed()["maps"] if m["name"] == "events"][0]
+    path = os.path.join(ENV["LIMPET_DIR"], f"default/bpf-map.{events}")
+    with open(path, "r+b") as f:
+        f.seek(-4096, os.SEEK_END)
+        kept = f.read(4096)
+        f.seek(-4096, os.SEEK_END)
+        f.write(b"\xa5" * 4096)
+    damaged = [m for m in listed()["maps"] if m["id"] == events]
+    ok("list of a damaged map", damaged and "damaged" in damaged[0].get("error", ""), damaged)
+    got, out, err = limpet("map", "pop", events)
+    ok("map pop of a damaged map", got == 1 and "damaged" in err and err.count("\n") == 1 and not out, err)
+    with open(path, "r+b") as f:
+        f.seek(-4096, os.SEEK_END)
+        f.write(kept)
     os.kill(pid, signal.SIGCONT)
     tool.send_signal(signal.SIGTERM)
     tool.wait(5)
