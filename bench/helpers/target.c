@@ -84,9 +84,13 @@ static double once(const struct row *r, double us, char *local)
 	return (end - start) / (double)calls;
 }
 
-/* Sixteen callers with frame pointers, for get_stack. */
-__attribute__((noinline, optimize("no-omit-frame-pointer", "no-optimize-sibling-calls"))) static double
-deep(int depth, const struct row *r, double us)
+/* Sixteen callers with frame pointers, for get_stack. clang keeps them by option only. */
+#ifdef __clang__
+#define WITH_FRAME __attribute__((noinline, disable_tail_calls))
+#else
+#define WITH_FRAME __attribute__((noinline, optimize("no-omit-frame-pointer", "no-optimize-sibling-calls")))
+#endif
+WITH_FRAME static double deep(int depth, const struct row *r, double us)
 {
 	char local[16] = "on the stack";
 	double ns = depth ? deep(depth - 1, r, us) : once(r, us, local);

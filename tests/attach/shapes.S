@@ -137,7 +137,7 @@ shape_split_back:
 	mov	%edi, %eax
 	ret
 	finish	shape_short
-	.nops	13, 11
+	.byte	0x66, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, 0x66, 0x90 /* nops of 11 and 2 bytes */
 	begin	shape_next
 	mov	%edi, %eax
 	nop

@@ -20,6 +20,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifdef __clang__ /* makes no clones, and knows no word for it */
+#define noclone noinline
+#endif
+
 __attribute__((noinline, noclone)) long boxed(const char *heap, const char *stack, long pid)
 {
 	__asm__ volatile("nop; nop; nop; nop; nop; nop" : "+r"(heap), "+r"(stack), "+r"(pid));

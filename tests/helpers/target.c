@@ -12,6 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef __clang__ /* makes no clones, and knows no word for it */
+#define noclone noinline
+#endif
+
 static volatile int signals, thread_signals;
 
 #define PROBED __attribute__((noinline, noclone))
