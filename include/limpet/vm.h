@@ -53,9 +53,9 @@ struct limpet_map; /* one of its maps; lives as long as the VM */
 struct limpet_run; /* one run, as a helper sees it; valid until the helper returns */
 
 enum limpet_engine {
-	LIMPET_ENGINE_BEST, /* compiled where there is a compiler for this processor */
+	LIMPET_ENGINE_BEST, /* compiled where that is possible, else interpreted */
 	LIMPET_ENGINE_INTERPRETER,
-	LIMPET_ENGINE_JIT, /* load fails with -EOPNOTSUPP where there is none */
+	LIMPET_ENGINE_JIT, /* load fails: -EOPNOTSUPP (this processor), -EACCES (this process) */
 };
 
 #define LIMPET_VM_TRUSTED (1u << 0) /* no tests of accesses and helper arguments */

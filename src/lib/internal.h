@@ -47,7 +47,7 @@ void lib_free_maps(struct limpet_vm *vm);
 
 /*
  * code.c: compiles vm->prog into memory that is written first and then only read and executed.
- * -EOPNOTSUPP: no compiler for this processor.
+ * -EOPNOTSUPP: no compiler for this processor; -EACCES: this process may not execute such memory.
  */
 int lib_compile(struct limpet_vm *vm);
 void lib_free_code(struct limpet_vm *vm);

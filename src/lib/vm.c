@@ -233,8 +233,8 @@ static int finish_load(struct limpet_vm *vm, u32 count)
 	err = check(vm);
 	if (!err && o->engine != LIMPET_ENGINE_INTERPRETER) {
 		err = lib_compile(vm);
-		if (err == -EOPNOTSUPP && o->engine == LIMPET_ENGINE_BEST)
-			err = 0;
+		if ((err == -EOPNOTSUPP || err == -EACCES) && o->engine == LIMPET_ENGINE_BEST)
+			err = 0; /* no compiler, or no memory that may be executed */
 		else if (err)
 			lib_fail(vm, err, "cannot compile: %s", strerror(-err));
 	}
