@@ -16,7 +16,8 @@ static struct {
 	struct attach_view view;
 	const struct agent_region *region; /* that view is of; NULL: none */
 	struct attach_function fn;         /* that targets are of; end 0: none */
-	struct vec targets;                /* u64[], sorted */
+	struct vec targets;                /* u64[], sorted: in [low, high) */
+	u64 low, high;
 	struct vec rseq;                   /* struct rseq_range[] */
 	struct attach_branches around;     /* of the piece of text that was asked for last */
 	bool around_known;
@@ -123,7 +124,9 @@ static bool add(struct attach_sink *s, u64 addr, enum attach_place kind)
 	struct rseq_range *r;
 	u64 *t;
 
-	if (kind == PLACE_TARGET) {
+	if (kind == PLACE_TARGET && (addr < place.low || addr >= place.high)) {
+		return true; /* no window is there */
+	} else if (kind == PLACE_TARGET) {
 		t = vec_push(&place.targets, sizeof(*t));
 		if (t)
 			*t = addr;
@@ -168,6 +171,8 @@ static void enter_function(u64 addr)
 	place.targets.count = place.rseq.count = 0;
 	attach_function_at(&place.view, addr, &place.fn);
 	place.insn = place.fn.start;
+	place.low = place.fn.end ? place.fn.start : addr;
+	place.high = (place.fn.end ? place.fn.end : addr) + ATTACH_WINDOW_MAX;
 	if (place.fn.end) {
 		place.err = attach_collect(&place.view, &place.fn, &sink, &place.why);
 	} else {

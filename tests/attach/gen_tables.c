@@ -287,6 +287,12 @@ static void print(void)
 	for (int key = 0; key < KEYS; key++)
 		if (class_of[key])
 			printf("%s0x%x,", n++ % 12 ? " " : "\n\t", (unsigned)key << 8 | (class_of[key] - 1u));
+	printf("\n};\n\nstatic const u16 opcode_index[] = {");
+	for (int key = 0, at = 0; key <= KEYS; key++) {
+		if (key % 64 == 0)
+			printf("%s%d,", key / 64 % 16 ? " " : "\n\t", at);
+		at += key < KEYS && class_of[key];
+	}
 	printf("\n};\n\nstatic const struct register_forms register_forms[] = {\n");
 	for (int map = 0; map < 4; map++)
 		for (int op = 0; op < 256; op++)

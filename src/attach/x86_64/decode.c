@@ -116,7 +116,7 @@ static bool vector_prefix(struct cursor *c, struct x86_insn *in)
 
 static const struct opcode_class *find(u32 space, u32 opcode, u32 pp)
 {
-	u32 key = opcode_key(space, opcode, pp), lo = 0, hi = ARRAY_SIZE(opcodes);
+	u32 key = opcode_key(space, opcode, pp), lo = opcode_index[key / 64], end = opcode_index[key / 64 + 1], hi = end;
 
 	while (lo < hi) {
 		u32 mid = (lo + hi) / 2;
@@ -126,7 +126,7 @@ static const struct opcode_class *find(u32 space, u32 opcode, u32 pp)
 		else
 			hi = mid;
 	}
-	return lo < ARRAY_SIZE(opcodes) && opcodes[lo] >> 8 == key ? &classes[opcodes[lo] & 0xff] : NULL;
+	return lo < end && opcodes[lo] >> 8 == key ? &classes[opcodes[lo] & 0xff] : NULL;
 }
 
 /* The opcode byte, behind its escapes, and its class. */

@@ -3,10 +3,10 @@
  * How tables.inc says which encodings exist. An opcode is found by a key of opcode space, opcode and
  * mandatory prefix (0: none, 1: 66, 2: f3, 3: f2); its class says which forms it has and what follows it.
  *
- *     opcodes[]  sorted, key << 8 | class
+ *     opcodes[]  sorted, key << 8 | class; opcode_index[key / 64] is where those of 16 opcodes begin
  *     forms      legacy: bit mod3 * 8 + reg; vector: bit vector_form()
  *
- * Three checks are stricter than the processor where a row lumps things together; then the
+ * Where a row lumps things together, a check may be stricter than the processor; then the
  * decoder refuses, which costs a probe, never a target.
  */
 #ifndef LIMPET_ATTACH_X86_64_TABLES_H
