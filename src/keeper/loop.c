@@ -114,7 +114,15 @@ static void forget(struct knowns *n)
 	*n = (struct knowns){0};
 }
 
-static void sync_all(struct loop *l)
+static bool readable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/* One round. Given up in the middle when it is time to stop. */
+static void sync_all(struct loop *l, int stop_fd)
 {
 	DIR *dir = opendir("/proc");
 	struct knowns now = {0};
@@ -124,7 +132,7 @@ static void sync_all(struct loop *l)
 		if (l->seen.all[i].target)
 			sync_one(l, l->seen.all[i].pid);
 	l->targets = 0;
-	while (dir && (d = readdir(dir))) {
+	while (dir && !readable(stop_fd) && (d = readdir(dir))) {
 		pid_t pid = atoi(d->d_name);
 		const struct known *old = find_known(&l->seen, pid);
 		struct known one;
@@ -278,7 +286,7 @@ int keeper_run(struct keeper *k, int stop_fd, bool until_alone)
 		store_tools(&k->store, NULL, 0); /* forgets the dead */
 		store_collect(&k->store);
 		l.failures = 0;
-		sync_all(&l);
+		sync_all(&l, stop_fd);
 	} while ((l.targets || !until_alone) && sleep_until_change(&l, stop_fd, w.pipe[0]));
 	watch_stop(&w);
 	forget(&l.seen);

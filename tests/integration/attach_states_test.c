@@ -69,7 +69,7 @@ static void report(int err, const struct keeper_error *e)
 }
 
 /* Inject, two links that come and go, detach, with the first state on the main thread. */
-static void go_through(const char *const *names, bool preload)
+static void go_through(const char *const *names, bool preload, int rounds)
 {
 	pid_t pid = start_states(names, preload);
 	struct keeper_error e;
@@ -77,7 +77,7 @@ static void go_through(const char *const *names, bool preload)
 
 	CHECK(all_go_on(names, 1));
 	report(preload ? 0 : keeper_inject(k, pid, &e), &e);
-	for (int round = 0; round < 3; round++) {
+	for (int round = 0; round < rounds; round++) {
 		link[0] = make_link(-1);
 		EVENTUALLY(keeper_sync(k, pid, &e) != -EAGAIN);
 		link[1] = make_link(-1);
@@ -113,8 +113,8 @@ TEST(states_hold_without_limpet)
 TEST(states_of_threads_see_nothing)
 {
 	REQUIRE(prepare());
-	go_through(calm, false);
-	go_through(calm, true);
+	go_through(calm, false, 3);
+	go_through(calm, true, 3);
 }
 
 /* The keeper borrows the main thread first, so each state gets its turn there. */
@@ -125,7 +125,7 @@ TEST(states_of_a_borrowed_thread_see_nothing)
 	REQUIRE(prepare());
 	for (int i = 0; calm[i]; i++) {
 		names[0] = calm[i];
-		go_through(names, false);
+		go_through(names, false, getenv("LIMPET_LONG") ? 20 : 1);
 		if (check_failed) {
 			printf("# main thread: %s\n", names[0]);
 			return;
@@ -141,7 +141,7 @@ TEST(children_and_short_threads_live_on)
 
 	REQUIRE(prepare());
 	for (size_t i = 0; i < ARRAY_SIZE(each) && !check_failed; i++) {
-		go_through(each[i], false);
+		go_through(each[i], false, 3);
 		if (check_failed)
 			printf("# states %s and %s\n", each[i][0], each[i][1]);
 	}
@@ -152,8 +152,8 @@ TEST(a_target_without_a_main_thread)
 	static const char *const names[] = {"gone", "call", "registers", "nanosleep", NULL};
 
 	REQUIRE(prepare());
-	go_through(names, false);
-	go_through(names, true);
+	go_through(names, false, 3);
+	go_through(names, true, 3);
 }
 
 TEST(a_thread_in_32_bit_code_is_refused)
@@ -321,7 +321,7 @@ static bool survives(enum work work, const char *const *names, long n)
 static void die_everywhere(const char *const *names)
 {
 	static const char *const what[] = {"inject", "add", "remove", "detach"};
-	long stride = getenv("LIMPET_LONG") ? 1 : 59;
+	long stride = getenv("LIMPET_LONG") ? 1 : 97;
 
 	for (int work = INJECT; work <= DETACH; work++) {
 		long n = (work * 5 + getpid()) % stride;

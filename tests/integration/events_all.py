@@ -103,7 +103,7 @@ def only_child(pid):
 
 def killed_targets():
     """SIGKILL at random moments while another target pushes and the monitor pops."""
-    env, kills = session(), 1000 if LONG else 25
+    env, kills = session(), 1000 if LONG else 20
     p = drain(env)
     survivor = spawn([LIMPET, "start", "--", TARGET, "-q", "-i", "1"], env)
     frozen = spawn([LIMPET, "start", "--", TARGET, "-q", "-i", "0"], env)
