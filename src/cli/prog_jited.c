@@ -78,8 +78,8 @@ static int check(const struct shown_prog *p, const struct compiled *c)
 
 static int compile(const struct shown_prog *p, struct compiled *c)
 {
-	size_t room;
 	void *scratch;
+	size_t cap;
 
 	c->prog = (struct vm_program){
 		.insns = p->insns,
@@ -96,19 +96,14 @@ static int compile(const struct shown_prog *p, struct compiled *c)
 		.bounded = p->head->verified,
 		.budget = p->head->budget,
 	};
-	room = ALIGN_UP(vm_jit_scratch(&c->prog) + 16, 16);
-	scratch = aligned_alloc(16, room);
-	if (!scratch)
-		return -ENOMEM;
-	memset(scratch, 0, room);
-	c->size = vm_jit(&c->prog, NULL, 0, 0, scratch);
-	if (c->size > 0) {
-		size_t cap = (size_t)c->size + 64;
-
-		c->code = malloc(cap);
-		memset(scratch, 0, room);
-		c->size = c->code ? vm_jit(&c->prog, c->code, cap, (u64)c->code, scratch) : -ENOMEM;
-	}
+	c->size = vm_jit(&c->prog, NULL, 0, 0, NULL);
+	if (c->size <= 0)
+		return c->size ? (int)c->size : -EINVAL;
+	cap = (size_t)c->size;
+	c->code = malloc(cap);
+	scratch = malloc(vm_jit_scratch(&c->prog));
+	c->size = c->code && scratch ? vm_jit(&c->prog, c->code, cap, (u64)c->code, scratch)
+				     : -ENOMEM;
 	free(scratch);
 	return c->size < 0 ? (int)c->size : 0;
 }

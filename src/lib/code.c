@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -47,14 +46,9 @@ static bool write_all(int fd, const u8 *p, size_t n)
 /* Compiles for `at` into `buf`; the bytes of code or -errno. */
 static long compile_at(const struct vm_program *prog, u8 *buf, size_t size, void *at)
 {
-	size_t room = ALIGN_UP(vm_jit_scratch(prog) + 16, 16);
-	void *scratch = aligned_alloc(16, room);
-	long len;
+	void *scratch = malloc(vm_jit_scratch(prog));
+	long len = scratch ? vm_jit(prog, buf, size, (u64)at, scratch) : -ENOMEM;
 
-	if (!scratch)
-		return -ENOMEM;
-	memset(scratch, 0, room);
-	len = vm_jit(prog, buf, size, (u64)at, scratch);
 	free(scratch);
 	return len;
 }
@@ -99,7 +93,7 @@ static long compile_anonymous(struct limpet_vm *vm, size_t size)
 
 int lib_compile(struct limpet_vm *vm)
 {
-	long len = compile_at(&vm->prog, NULL, 0, NULL);
+	long len = vm_jit(&vm->prog, NULL, 0, 0, NULL);
 	size_t size;
 	u8 *buf;
 
