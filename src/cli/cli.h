@@ -72,6 +72,7 @@ struct watch {
 	bool no_target; /* say when there is no target */
 	bool idle;      /* say when nothing probed is called */
 	bool quiet, dead;
+	bool refused; /* said that probes could not be made */
 	u32 generation;
 	long began, next, step; /* ms */
 	long attached;          /* when a probe was first seen attached */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a user should hear while a tool or a target runs, each thing once: that nothing is observed
- * yet, that a probe was refused and why, that nothing probed is called.
+ * yet, that a probe was refused and why, that the target may not be changed, that nothing probed is
+ * called.
  *
  * A look goes through /proc, so it is made only while there is something left to say: every second at
  * first, then ever more seldom; a change of the session's links starts that anew.
@@ -117,6 +118,20 @@ static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p,
 	}
 }
 
+/* Links, but no probe: is there one that should be here and cannot be made, as under a seccomp filter? */
+static void look_for_refusal(struct watch *w, u32 pid)
+{
+	struct keeper_error e = {0};
+
+	if (w->refused || now_ms() - w->began < TARGET_MS || !link_count(w->store))
+		return;
+	if (!keeper_sync(w->keeper, (pid_t)pid, &e) || e.reason == KEEPER_NO_PROCESS || e.reason == KEEPER_NOT_TARGET)
+		return;
+	e.pid = e.pid ? e.pid : (pid_t)pid;
+	keep_fail(T("probes", "探针"), &e);
+	w->refused = true;
+}
+
 /* Anything left to say about this process? */
 static bool look_at_target(struct watch *w, u32 pid)
 {
@@ -127,6 +142,8 @@ static bool look_at_target(struct watch *w, u32 pid)
 	for (long i = 0; i < n; i++)
 		look_at_probe(w, pid, &probes[i], &f);
 	free(probes);
+	if (!n)
+		look_for_refusal(w, pid);
 	w->idle = w->idle && !f.hits;
 	if (!f.attached || !w->idle)
 		return n <= 0 || w->idle;

@@ -157,6 +157,22 @@ def no_room():
         ok(f"load where no session can be made, in {lang}", got == 1 and text.count("\n") == 1 and word in text, text)
 
 
+def filtered():
+    """A target under a seccomp filter, and so its keeper: not to be changed once it runs, and that is said."""
+    for lang, word in (("en", "load the tool first"), ("zh", "请先加载工具")):
+        where = env("filtered-" + lang, lang)
+        target = spawn([LIMPET, "start", os.path.join(DEMO, "target"), "-q"], where, deny=True)
+        wait_for(lambda: listed(where)["targets"])
+        tool = spawn([LIMPET, "load", os.path.join(DEMO, "uprobe_queue")], where, deny=True)
+        for name, p in (("start", target), ("load", tool)):
+            ok(f"{name}: a target that may not be changed, in {lang}",
+               wait_for(lambda: word in output(p), 8) and output(p).count(word) == 1 and p.poll() is None, output(p))
+        got, text = run([LIMPET, "attach", listed(where)["targets"][0]["pid"]], where, deny=True)
+        ok(f"attach: a target that may not be changed, in {lang}", got == 1 and word in text and text.count("\n") == 1, text)
+        stop(tool)
+        stop(target)
+
+
 def attach_words():
     """What `$(pgrep ...)` can turn into."""
     where = env("words", "en")
@@ -179,4 +195,4 @@ def attach_words():
 
 
 if __name__ == "__main__":
-    sys.exit(main(probes, idle, yama, architecture, no_room, attach_words))
+    sys.exit(main(probes, idle, yama, architecture, no_room, filtered, attach_words))
