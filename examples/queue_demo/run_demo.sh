@@ -107,10 +107,11 @@ end_all() {
         done
         kill -KILL -- "-$group" || true
     done
-    rm -f "$1"
+    rm -rf "$1" "$1.d"
 } >/dev/null 2>&1
 
 log=$(mktemp)
+mkdir "$log.d"
 exec {shown}> >(trap '' INT TERM HUP; exec tee "$log")
 tee_pid=$!
 exec {guard}> >(exec {shown}>&-; end_all "$log")
@@ -149,10 +150,13 @@ wait_attached() { # PID of the monitor
 tool=("$programs/$monitor" ${options[@]+"${options[@]}"})
 case $way in
 kernel)
+    # The kernel's probes are in the file, for whoever runs it: not in one that limpet may be probing.
+    cp "$programs/target" "$programs/$monitor" "$log.d/"
+    tool[0]=$log.d/$monitor
     show "${tool[@]}"
     view=$last
     wait_attached "$view"
-    run "$programs/target" ;;
+    run "$log.d/target" ;;
 load)
     show "$limpet" load -- "${tool[@]}"
     view=$last

@@ -19,32 +19,37 @@
 #define TARGET_MS   2000 /* without any target */
 #define IDLE_MS     5000 /* attached, but no call */
 
-static const char *const reasons[][2] = {
-	[ATTACH_OK] = {"attached", "已挂接"},
-	[ATTACH_E_DECODE] = {"it has an instruction limpet does not know", "其中有 limpet 不认识的指令"},
-	[ATTACH_E_SHORT] = {"it is too short for a jump", "函数太短，放不下跳转指令"},
-	[ATTACH_E_BRANCH_IN] = {"something jumps into the bytes a jump would replace", "有跳转指向将被替换的字节"},
-	[ATTACH_E_RELOCATE] = {"an instruction there cannot be moved", "该处有无法搬移的指令"},
-	[ATTACH_E_RANGE] = {"there is no room for a trampoline within 2 GiB", "2 GiB 范围内没有放置跳板的空间"},
-	[ATTACH_E_RSEQ] = {"it lies inside a restartable sequence", "位于可重启序列之内"},
-	[ATTACH_E_NOT_CODE] = {"it is not in executable memory", "不在可执行内存中"},
-	[ATTACH_E_BREAKPOINT] = {"a breakpoint is set there", "该处已设有断点"},
-	[ATTACH_E_OVERLAP] = {"it is too close to another probe", "与另一个探针距离太近"},
-	[ATTACH_E_NOT_INSN] = {"it is not the beginning of an instruction", "不是一条指令的开头"},
-	[ATTACH_E_NO_MEMORY] = {"there is no memory", "内存不足"},
+static const char *const chinese_reasons[] = { /* attach_reason() has the English ones */
+	[ATTACH_OK] = "已挂接",
+	[ATTACH_E_DECODE] = "有 limpet 不认识的指令",
+	[ATTACH_E_SHORT] = "函数太短，放不下跳转指令",
+	[ATTACH_E_BRANCH_IN] = "有跳转指向要替换的字节",
+	[ATTACH_E_RELOCATE] = "有无法搬移的指令",
+	[ATTACH_E_RANGE] = "2 GiB 范围内没有放置跳板的空间",
+	[ATTACH_E_RSEQ] = "位于可重启序列之内",
+	[ATTACH_E_NOT_CODE] = "不在可执行内存中",
+	[ATTACH_E_BREAKPOINT] = "该处已设有断点",
+	[ATTACH_E_OVERLAP] = "离另一个探针太近",
+	[ATTACH_E_NOT_INSN] = "不是指令的开头",
+	[ATTACH_E_NO_MEMORY] = "内存不足",
 };
+
+static const char *refusal(enum attach_error e)
+{
+	if (cli_chinese && (size_t)e < sizeof(chinese_reasons) / sizeof(chinese_reasons[0]) && chinese_reasons[e])
+		return chinese_reasons[e];
+	return attach_reason(e);
+}
 
 const char *probe_reason(const struct agent_probe *p)
 {
 	switch (p->state) {
 	case PROBE_ATTACHED:
-		return reasons[ATTACH_OK][cli_chinese];
+		return refusal(ATTACH_OK);
 	case PROBE_NO_PROG:
 		return T("its program was not accepted in the target", "目标未接受其程序");
 	case PROBE_REFUSED:
-		return p->reason < sizeof(reasons) / sizeof(reasons[0]) && reasons[p->reason][0] ?
-			       reasons[p->reason][cli_chinese] :
-			       attach_reason((enum attach_error)p->reason);
+		return refusal((enum attach_error)p->reason);
 	default:
 		return error_text((int)p->reason);
 	}
