@@ -43,7 +43,7 @@ def probes():
         wait_for(lambda: listed(where)["targets"])
         pid = listed(where)["targets"][0]["pid"]
         for name, p in (("load", tool), ("start", target)):
-            seen = wait_for(lambda: word % pid in output(p), 6)
+            seen = wait_for(lambda: word % pid in output(p), 20)
             ok(f"{name}: a refused probe, in {lang}", seen and output(p).count(word % pid) == 1, output(p))
         states = {p["offset"]: (p["state"], p["reason"]) for p in listed(where)["targets"][0]["probes"]}
         ok(f"list --json: state and reason, in {lang}", sorted(s for s, _ in states.values()) == ["attached", "refused"]
@@ -69,7 +69,7 @@ def idle():
     silent, calling = runs
     words = "target_function, secondary_function: attached in process"
     ok("no calls for 5 s: said, with the functions' names", wait_for(
-        lambda: words in output(silent[0]) and "inlined" in output(silent[0]), 12), output(silent[0]))
+        lambda: words in output(silent[0]) and "inlined" in output(silent[0]), 25), output(silent[0]))
     stop(silent[1], signal.SIGTERM)
     ok("not said where functions are called", words not in output(calling[0]), output(calling[0]))
     stop(silent[0])
@@ -166,7 +166,7 @@ def filtered():
         tool = spawn([LIMPET, "load", os.path.join(DEMO, "uprobe_queue")], where, deny=True)
         for name, p in (("start", target), ("load", tool)):
             ok(f"{name}: a target that may not be changed, in {lang}",
-               wait_for(lambda: word in output(p), 8) and output(p).count(word) == 1 and p.poll() is None, output(p))
+               wait_for(lambda: word in output(p), 20) and output(p).count(word) == 1 and p.poll() is None, output(p))
         got, text = run([LIMPET, "attach", listed(where)["targets"][0]["pid"]], where, deny=True)
         ok(f"attach: a target that may not be changed, in {lang}", got == 1 and word in text and text.count("\n") == 1, text)
         stop(tool)

@@ -107,7 +107,7 @@ def addresses():
     tool = spawn([LIMPET, "load", MONITOR, "--binary", path], env("address"))
     wait_for(lambda: "Ctrl" in output(tool))
     target = spawn([LIMPET, "start", path], env("address"))
-    wait_for(lambda: "5 秒内" in output(tool), 12)
+    wait_for(lambda: "5 秒内" in output(tool), 25)
     documented("5: addresses", output(tool), "limpet: target_function, secondary_function")
     stop(target)
     stop(tool)
