@@ -159,6 +159,8 @@ static long run_elem(struct map *m, unsigned int cmd, const union bpf_attr *a, u
 		ret = map_user_next_key(m, k, value);
 		break;
 	case BPF_MAP_LOOKUP_ELEM:
+		if (m->def.type == BPF_MAP_TYPE_BLOOM_FILTER && user_read(value, a->value, size))
+			return -EFAULT; /* the value is what is looked for */
 		ret = map_user_lookup(m, k, value, a->flags);
 		break;
 	default:

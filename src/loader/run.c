@@ -111,6 +111,7 @@ int run_once(const struct loader_run *r, void *ctx, u32 *ret_value)
 	struct vm_run run = {.prog = &r->vm, .ctx = ctx, .env = &env, .hit = &hit};
 
 	*ret_value = (u32)vm_interpret(&run, (u64)ctx, 0);
+	helper_run_end(&run);
 	return run.status == VM_OK ? 0 : -EINVAL;
 }
 

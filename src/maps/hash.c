@@ -14,13 +14,22 @@ static int lru_layout(struct map *m)
 	return err ? err : hash_layout_for(m, HASH_FLAGS | BPF_F_NO_COMMON_LRU, 0, m->value_stride);
 }
 
-static struct pool_hand fill(struct map *m, const struct pool *pool, u32 hash, const void *key, const void *value,
-			     bool update)
+/* What goes into an entry: the value, and for types built on this one bytes behind it. */
+struct content {
+	const void *value, *more;
+	u32 more_size;
+};
+
+static ALWAYS_INLINE struct pool_hand fill(struct map *m, const struct pool *pool, u32 hash, const void *key,
+					   const struct content *c, bool update)
 {
 	struct pool_hand h = hash_fill(m, pool, hash, key, update);
 
-	if (likely(h.index != POOL_NONE))
-		map_copy(hash_value(m, pool_elem(pool, h.index)), value, m->def.value_size);
+	if (unlikely(h.index == POOL_NONE))
+		return h;
+	map_copy(hash_value(m, pool_elem(pool, h.index)), c->value, m->def.value_size);
+	if (c->more_size)
+		memcpy(hash_value(m, pool_elem(pool, h.index)) + m->value_stride, c->more, c->more_size);
 	return h;
 }
 
@@ -42,7 +51,7 @@ static NOINLINE long refused(struct map *m, bool update)
 	return m->lru ? -HASH_ENOMEM : -HASH_E2BIG;
 }
 
-static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const void *value, u64 flags, bool lru)
+static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const struct content *c, u64 flags, bool lru)
 {
 	struct pool pool = map_pool(m);
 	struct pool_hand h = {POOL_NONE, 0};
@@ -72,7 +81,7 @@ static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const voi
 			h.index = POOL_NONE;
 		}
 		if (h.index == POOL_NONE)
-			h = fill(m, &pool, hash, key, value, update);
+			h = fill(m, &pool, hash, key, c, update);
 		if (unlikely(h.index == POOL_NONE))
 			return refused(m, update);
 		if (lru)
@@ -96,12 +105,17 @@ static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const voi
 
 static long hash_update(struct map *m, const void *key, const void *value, u64 flags)
 {
-	return update_entry(m, key, value, flags, false);
+	return update_entry(m, key, &(struct content){value, NULL, 0}, flags, false);
+}
+
+long hash_store(struct map *m, const void *key, const void *value, const void *more, u32 more_size, u64 flags)
+{
+	return update_entry(m, key, &(struct content){value, more, more_size}, flags, false);
 }
 
 static long lru_update(struct map *m, const void *key, const void *value, u64 flags)
 {
-	return update_entry(m, key, value, flags, true);
+	return update_entry(m, key, &(struct content){value, NULL, 0}, flags, true);
 }
 
 static long hash_remove(struct map *m, const void *key)

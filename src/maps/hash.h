@@ -307,6 +307,26 @@ bool lru_evict(struct map *m);
 int lru_layout_check(struct map *m);
 
 int hash_next_key(struct map *m, const void *key, void *ret_key);
+
+/* HASH's update, with bytes that lie behind the value. */
+long hash_store(struct map *m, const void *key, const void *value, const void *more, u32 more_size, u64 flags);
+
+#define HASH_WALK_KEY 264u /* keys that a walk can remember */
+
+/* A walk over all entries; entries that are there throughout come exactly once. */
+struct hash_walk {
+	struct hash_pos pos;
+	u64 bucket;
+	u64 steps; /* left; 0: given up */
+	bool inside;
+	u32 hash; /* of the entry last seen */
+	u8 key[HASH_WALK_KEY];
+};
+
+void hash_walk_start(struct map *m, struct hash_walk *w);
+/* True: w->pos is the next one. */
+bool hash_walk_next(struct map *m, const struct pool *pool, struct hash_walk *w);
+
 /* Withdraws the key's entry; -ENOENT. */
 int hash_delete(struct map *m, const void *key);
 

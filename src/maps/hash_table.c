@@ -367,3 +367,59 @@ int hash_next_key(struct map *m, const void *key, void *ret_key)
 	} while (steps);
 	return -HASH_EBUSY;
 }
+
+void hash_walk_start(struct map *m, struct hash_walk *w)
+{
+	w->bucket = 0;
+	w->steps = 4ULL * m->elem_count + HASH_STEPS;
+	w->inside = false;
+}
+
+/* Back to the bucket's start, and on to what comes behind the key and hash of the entry last seen. */
+static int resume(struct map *m, const struct pool *pool, struct hash_walk *w, u32 *steps)
+{
+	u8 key[HASH_WALK_KEY];
+	u32 hash = w->hash;
+	int err;
+
+	memcpy(key, w->key, m->def.key_size);
+	err = hash_seek(m, pool, hash, key, &w->pos, steps, false);
+	if (err == -HASH_ENOENT) /* pos is the place behind it */
+		return w->pos.elem ? 0 : -HASH_ENOENT;
+	if (err)
+		return err;
+	w->pos.prev = &hash_entry(w->pos.elem)->chain;
+	w->pos.seen = w->pos.chain;
+	return next_live(m, pool, &w->pos, steps);
+}
+
+bool hash_walk_next(struct map *m, const struct pool *pool, struct hash_walk *w)
+{
+	while (w->bucket <= m->mask && w->steps) {
+		u32 steps = w->steps < HASH_STEPS ? (u32)w->steps : HASH_STEPS, had = steps;
+		int err;
+		u64 at;
+
+		if (w->inside) {
+			err = resume(m, pool, w, &steps);
+		} else {
+			hash_start(m, &w->pos, (u32)w->bucket, &at);
+			err = LINK_INDEX(at) ? next_live(m, pool, &w->pos, &steps) : -HASH_ENOENT;
+		}
+		w->steps -= had - steps;
+		if (!err) {
+			w->hash = hash_entry(w->pos.elem)->hash;
+			memcpy(w->key, hash_entry(w->pos.elem)->key, m->def.key_size);
+			atomic_thread_fence(memory_order_acquire);
+			if (pool_tag(w->pos.elem) != w->pos.tag)
+				continue;
+			w->inside = true;
+			return true;
+		}
+		if (err == -HASH_ENOENT) {
+			w->bucket++;
+			w->inside = false;
+		}
+	}
+	return false;
+}

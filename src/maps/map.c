@@ -22,6 +22,8 @@ static const struct map_ops *const map_types[] = {
 	[BPF_MAP_TYPE_PERCPU_HASH] = &percpu_hash_ops,
 	[BPF_MAP_TYPE_LRU_HASH] = &lru_hash_ops,
 	[BPF_MAP_TYPE_LRU_PERCPU_HASH] = &lru_percpu_hash_ops,
+	[BPF_MAP_TYPE_LPM_TRIE] = &lpm_ops,
+	[BPF_MAP_TYPE_BLOOM_FILTER] = &bloom_ops,
 	[BPF_MAP_TYPE_QUEUE] = &queue_ops,
 	[BPF_MAP_TYPE_STACK] = &stack_ops,
 };
@@ -184,6 +186,8 @@ int map_user_lookup_and_delete(struct map *m, const void *key, void *ret_value, 
 		return -MAP_EPERM;
 	if (!key && m->def.key_size)
 		return -MAP_EFAULT;
+	if (key && !m->def.key_size)
+		return -MAP_EINVAL;
 	return m->ops->user_lookup_and_delete ?
 		       m->ops->user_lookup_and_delete(m, key, ret_value, flags) :
 		       -MAP_ENOTSUP;

@@ -13,6 +13,8 @@ extern HIDDEN const struct map_ops percpu_array_ops;
 extern HIDDEN const struct map_ops lru_hash_ops;
 extern HIDDEN const struct map_ops lru_percpu_hash_ops;
 extern HIDDEN const struct map_ops percpu_hash_ops;
+extern HIDDEN const struct map_ops lpm_ops;
+extern HIDDEN const struct map_ops bloom_ops;
 extern HIDDEN const struct map_ops queue_ops;
 extern HIDDEN const struct map_ops stack_ops;
 

@@ -46,7 +46,17 @@ static const char *const cmd_names[] = {[BPF_MAP_LOOKUP_ELEM] = "lookup", [BPF_M
 
 static bool has_own_order(const struct twin *t)
 {
-	return t->m.ops->collect && t->m.def.key_size;
+	return t->m.ops->collect && t->m.def.key_size && t->m.def.type != BPF_MAP_TYPE_LPM_TRIE;
+}
+
+/* Prefixes that often contain each other, some with bits behind them, some too long. */
+static void prefix_key(struct twin *t, u8 *key)
+{
+	u32 length = test_random(&t->seed) % ((t->m.def.key_size - 4) * 8 + 2);
+
+	memcpy(key, &length, 4);
+	for (u32 i = 4; i < t->m.def.key_size; i++)
+		key[i] = test_random(&t->seed) % 4 ? 0xa5 : (u8)(0xa0 | test_random(&t->seed) % 8);
 }
 
 /* One random operation on both; false when they differ. */
@@ -70,6 +80,11 @@ static bool step(struct twin *t, long n)
 	memcpy(key + (key_size > 8 ? key_size - 5 : 0), &number, key_size == 1 ? 1 : key_size == 2 ? 2 : 4);
 	for (u64 i = 0; i < 64 || (i < map_user_value_size(&t->m) && t->m.cpus); i++)
 		va[i] = vb[i] = (u8)test_random(&t->seed);
+	if (t->m.def.type == BPF_MAP_TYPE_LPM_TRIE)
+		prefix_key(t, key);
+	if (t->m.def.type == BPF_MAP_TYPE_BLOOM_FILTER) /* values that come again */
+		for (u32 i = 0; i < t->m.def.value_size; i++)
+			va[i] = vb[i] = (u8)(number * 7 + i);
 	a = op_kernel(t->fd, cmd, null_key ? NULL : key, va, flags);
 	b = op_limpet(&t->m, cmd, null_key ? NULL : key, vb, flags);
 	if (a == b && (a || !memcmp(va, vb, cmd == BPF_MAP_GET_NEXT_KEY ? key_size : map_user_value_size(&t->m))))
@@ -168,6 +183,19 @@ TEST(lru_as_the_kernel)
 	compare_keys(BPF_MAP_TYPE_LRU_PERCPU_HASH, 20, 48, 2000, BPF_F_NO_COMMON_LRU, 50);
 }
 
+TEST(lpm_as_the_kernel)
+{
+	compare_flags(BPF_MAP_TYPE_LPM_TRIE, 5, 8, 3, BPF_F_NO_PREALLOC);
+	compare_flags(BPF_MAP_TYPE_LPM_TRIE, 8, 12, 50, BPF_F_NO_PREALLOC);
+	compare_flags(BPF_MAP_TYPE_LPM_TRIE, 20, 5, 200, BPF_F_NO_PREALLOC);
+}
+
+TEST(bloom_as_the_kernel)
+{
+	compare_keys(BPF_MAP_TYPE_BLOOM_FILTER, 0, 12, 1000, 0, 100);
+	compare_keys(BPF_MAP_TYPE_BLOOM_FILTER, 0, 3, 2000, BPF_F_ZERO_SEED, 100);
+}
+
 TEST(queue_as_the_kernel)
 {
 	compare(BPF_MAP_TYPE_QUEUE, 0, 1);
@@ -185,8 +213,9 @@ TEST(definitions_as_the_kernel)
 {
 	static const u32 types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK,
 				    BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH,
-				    BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH};
-	static const u32 sizes[] = {0, 1, 4, 8, 12, 512, 4096, 32768, 40000, (1u << 22) - 53, (1u << 22) - 52};
+				    BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_LPM_TRIE,
+				    BPF_MAP_TYPE_BLOOM_FILTER};
+	static const u32 sizes[] = {0, 1, 4, 5, 8, 12, 260, 261, 512, (1u << 22) - 280, (1u << 22) - 279, 4096, 32768, 40000, (1u << 22) - 53, (1u << 22) - 52};
 	static const u32 flag_set[] = {0, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG,
 				       BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG, BPF_F_RDONLY, BPF_F_WRONLY,
 				       BPF_F_ZERO_SEED, BPF_F_MMAPABLE, 1u << 30, BPF_F_NUMA_NODE,
