@@ -27,7 +27,7 @@
 #define QUEUE_E2BIG   7
 #define QUEUE_EBUSY   16
 #define QUEUE_EINVAL  22
-#define QUEUE_RETRIES 20000 /* each means that another operation went on, or spoilt memory */
+#define QUEUE_STEPS   20000 /* of one operation: each means that another one went on, or spoilt memory */
 #define CELL_SHIFT    24
 #define CELL_INDEX    (BIT(CELL_SHIFT) - 1)
 #define CELL_POSITION (BIT(64 - CELL_SHIFT) - 1)
@@ -83,9 +83,9 @@ static u64 load(_Atomic u64 *word)
 }
 
 /* True when the queue was full at one moment: everything before t was pushed, and h is still there. */
-static ALWAYS_INLINE bool is_full(const struct map *m, struct queue_area *a, u64 t)
+static ALWAYS_INLINE bool is_full(const struct map *m, struct queue_area *a, u64 t, u32 *steps)
 {
-	for (int i = 0; i < QUEUE_RETRIES; i++) {
+	for (; *steps; --*steps) {
 		u64 h = load(&a->head), cell;
 
 		if (likely((s64)(t - h) < (s64)m->def.max_entries))
@@ -99,13 +99,14 @@ static ALWAYS_INLINE bool is_full(const struct map *m, struct queue_area *a, u64
 }
 
 /* 0: published; -E2BIG: full; -ESRCH: the element is another process's. */
-static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const struct pool *pool, struct pool_hand h)
+static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const struct pool *pool, struct pool_hand h,
+				 u32 *steps)
 {
-	for (int i = 0; i < QUEUE_RETRIES; i++) {
+	for (; *steps; --*steps) {
 		u64 t = load(&a->tail), empty = t << CELL_SHIFT, cell;
 		_Atomic u64 *c = cell_of(m, t);
 
-		if (unlikely(is_full(m, a, t)))
+		if (unlikely(is_full(m, a, t, steps)))
 			return -QUEUE_E2BIG;
 		cell = load(c);
 		if (unlikely(!pool_holds(pool, h)) || cell == (empty | (h.index + 1)))
@@ -127,11 +128,12 @@ static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const stru
  * Copies the oldest value (unless ret_value is NULL); with ret_hand withdraws it, into these hands: index
  * POOL_NONE when a collector was faster.
  */
-static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret_value, struct pool_hand *ret_hand)
+static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret_value, struct pool_hand *ret_hand,
+				  u32 *steps)
 {
 	struct pool pool = map_pool(m);
 
-	for (int i = 0; i < QUEUE_RETRIES; i++) {
+	for (; *steps; --*steps) {
 		u64 h = load(&a->head), base = h << CELL_SHIFT;
 		_Atomic u64 *c = cell_of(m, h);
 		u64 cell = load(c);
@@ -208,11 +210,11 @@ static struct pool_hand take(struct map *m, const struct pool *pool)
 }
 
 /* The element of the oldest value, which is given up; index POOL_NONE when there is none to be had. */
-static struct pool_hand drop_oldest(struct map *m, struct queue_area *a)
+static struct pool_hand drop_oldest(struct map *m, struct queue_area *a, u32 *steps)
 {
 	struct pool_hand h = {POOL_NONE, 0};
 
-	if (!withdraw(m, a, NULL, &h))
+	if (!withdraw(m, a, NULL, &h, steps))
 		map_count(m, MAP_STAT_OVERWRITTEN);
 	return h;
 }
@@ -222,21 +224,23 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 	struct queue_area *a = area_of(m);
 	struct pool pool = map_pool(m);
 	struct pool_hand h = {POOL_NONE, 0};
+	u32 steps = QUEUE_STEPS;
+	int err = -QUEUE_EBUSY;
 	bool full;
-	int err = 0;
 
 	if (flags & BPF_NOEXIST || flags > BPF_EXIST)
 		return -QUEUE_EINVAL;
-	full = is_full(m, a, load(&a->tail));
-	for (int i = 0; i < QUEUE_RETRIES; i++) {
+	full = is_full(m, a, load(&a->tail), &steps);
+	while (steps) {
 		if (unlikely(full) && !(flags & BPF_EXIST)) {
 			err = -QUEUE_E2BIG;
 			map_count(m, MAP_STAT_FULL);
 			break;
 		}
 		if (unlikely(full)) {
-			struct pool_hand old = drop_oldest(m, a);
+			struct pool_hand old = drop_oldest(m, a, &steps);
 
+			steps -= steps != 0;
 			if (h.index == POOL_NONE)
 				h = old;
 			else if (old.index != POOL_NONE)
@@ -249,7 +253,7 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 			return -QUEUE_E2BIG;
 		}
 		map_copy(pool_elem(&pool, h.index)->payload, value, m->def.value_size);
-		err = publish(m, a, &pool, h);
+		err = publish(m, a, &pool, h, &steps);
 		if (likely(!err)) {
 			pool_shared(&pool, h);
 			return 0;
@@ -262,14 +266,15 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 	}
 	if (h.index != POOL_NONE)
 		pool_put(&pool, &a->free, h);
-	return err == -QUEUE_ESRCH ? -QUEUE_EBUSY : err;
+	return err == -QUEUE_ESRCH || (err == -QUEUE_E2BIG && flags & BPF_EXIST) ? -QUEUE_EBUSY : err;
 }
 
 static long queue_pop(struct map *m, void *value)
 {
 	struct queue_area *a = area_of(m);
 	struct pool_hand h = {POOL_NONE, 0};
-	int err = withdraw(m, a, value, &h);
+	u32 steps = QUEUE_STEPS;
+	int err = withdraw(m, a, value, &h, &steps);
 
 	if (likely(h.index != POOL_NONE)) {
 		struct pool pool = map_pool(m);
@@ -283,7 +288,8 @@ static long queue_pop(struct map *m, void *value)
 
 static long queue_peek(struct map *m, void *value)
 {
-	int err = withdraw(m, area_of(m), value, NULL);
+	u32 steps = QUEUE_STEPS;
+	int err = withdraw(m, area_of(m), value, NULL, &steps);
 
 	if (err)
 		memset(value, 0, m->def.value_size);

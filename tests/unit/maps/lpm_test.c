@@ -95,7 +95,7 @@ TEST(trie_interrupted_at_every_instruction)
 		int n = 0;
 
 		while (at_instruction(n, end))
-			n += 8 * steps_stride(end);
+			n += 3 * steps_stride(end);
 		if (check_failed)
 			printf("# %s at instruction %d\n", steps_end_names[end], n);
 	}

@@ -176,7 +176,7 @@ TEST(eviction_interrupted_at_every_instruction)
 		int n = 0;
 
 		while (at_instruction(n, end))
-			n += 16 * steps_stride(end);
+			n += 5 * steps_stride(end);
 		if (check_failed)
 			printf("# %s at instruction %d\n", steps_end_names[end], n);
 	}

@@ -125,7 +125,7 @@ static inline void steps_kill_each(struct map *m, void (*act)(struct map *m), vo
 /* Instructions to step over between two interruptions: these take long. */
 static inline int steps_stride(enum steps_end end)
 {
-	return getenv("LIMPET_LONG") ? 1 : end == STEPS_STOP ? 7 : 17;
+	return getenv("LIMPET_LONG") ? 1 : end == STEPS_STOP ? 23 : 59;
 }
 
 /* Elements on a free list; more than there are when it runs in circles. */
