@@ -95,6 +95,7 @@ struct flow {
 	bool calls;      /* bpf-to-bpf */
 	bool callbacks;  /* subprograms taken as pointers */
 	bool helpers;
+	bool atomics;
 	bool may_goto;
 	bool unaligned;  /* atomics that may be misaligned */
 	u16 named;       /* registers that instructions name */
@@ -110,8 +111,7 @@ int flow_analyse(struct flow *f, const struct vm_program *prog, void *scratch, s
 /* live.c */
 void flow_liveness(struct flow *f);
 
-/* Registers an instruction reads and writes, by bit; calls of subprograms not included. */
-u16 flow_reads(const struct vm_program *prog, const struct bpf_insn *in);
+/* Registers an instruction writes, by bit. */
 u16 flow_writes(const struct bpf_insn *in);
 
 static inline bool flow_is_wide(const struct bpf_insn *in)

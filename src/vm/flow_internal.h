@@ -49,6 +49,7 @@ static inline void flow_copy(struct flow_state *dst, const struct flow_state *sr
 	const word *from = (const word *)src;
 
 	_Static_assert(sizeof(*dst) % 8 == 0, "whole words");
+#pragma GCC unroll 11
 	for (u32 i = 0; i < sizeof(*dst) / 8; i++)
 		to[i] = from[i];
 }

@@ -87,7 +87,7 @@ static u16 atomic_writes(const struct bpf_insn *in)
 	return in->imm & BPF_FETCH && in->imm != BPF_STORE_REL ? (u16)REG(in->src_reg) : 0;
 }
 
-u16 flow_reads(const struct vm_program *prog, const struct bpf_insn *in)
+static ALWAYS_INLINE u16 reads(const struct vm_program *prog, const struct bpf_insn *in)
 {
 	u32 use = uses[in->code];
 
@@ -100,7 +100,7 @@ u16 flow_reads(const struct vm_program *prog, const struct bpf_insn *in)
 	return in->src_reg ? 0 : helper_reads(prog, (u32)in->imm);
 }
 
-u16 flow_writes(const struct bpf_insn *in)
+static ALWAYS_INLINE u16 writes(const struct bpf_insn *in)
 {
 	u32 use = uses[in->code];
 
@@ -109,6 +109,11 @@ u16 flow_writes(const struct bpf_insn *in)
 	if (BPF_CLASS_OF(in) == BPF_STX)
 		return atomic_writes(in);
 	return flow_is_call(in) ? (u16)(REG(0) | ARGS) : 0;
+}
+
+u16 flow_writes(const struct bpf_insn *in)
+{
+	return writes(in);
 }
 
 /* What is live after instruction `at`; *stale when an earlier pass's answer was used. */
@@ -132,7 +137,7 @@ static u16 live_after(struct flow *f, u32 at, bool *stale)
 static u16 live_before(struct flow *f, u32 at, u16 after, bool *stale)
 {
 	const struct bpf_insn *in = &f->prog->insns[at];
-	u16 mask = (u16)((after & ~flow_writes(in)) | flow_reads(f->prog, in));
+	u16 mask = (u16)((after & ~writes(in)) | reads(f->prog, in));
 
 	if (flow_is_call(in) && in->src_reg == BPF_PSEUDO_CALL) {
 		u32 target = (u32)flow_target(at, in);
