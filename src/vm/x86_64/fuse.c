@@ -18,7 +18,13 @@ struct address {
 	u32 length; /* slots */
 };
 
-static bool starts(struct jit *j, struct address *a)
+/* Displacements as an operand takes them, with room for what tests add. */
+static bool fits_disp(s64 disp)
+{
+	return disp >= -(1 << 30) && disp < 1 << 30;
+}
+
+static void start(const struct jit *j, struct address *a)
 {
 	const struct bpf_insn *in = j->in;
 
@@ -35,7 +41,6 @@ static bool starts(struct jit *j, struct address *a)
 		a->has_base = true;
 		a->base = in->dst_reg;
 	}
-	return true;
 }
 
 /* Takes one more instruction on d into the value, if it can. */
@@ -48,7 +53,7 @@ static bool extend(struct address *a, const struct bpf_insn *in)
 	switch (in->code) {
 	case BPF_ALU64 | BPF_ADD | BPF_K:
 		a->disp += in->imm;
-		return fits32(a->disp);
+		return fits_disp(a->disp);
 	case BPF_ALU64 | BPF_ADD | BPF_X:
 		if (in->src_reg == a->d || (a->has_base && a->has_index))
 			return false;
@@ -88,7 +93,7 @@ static bool in_data(const struct jit *j, u64 value, s64 *disp)
 {
 	s64 off = (s64)(value - j->data_base + (u64)*disp);
 
-	if (j->data_reg == RSP || !fits32(off))
+	if (j->data_reg == RSP || !fits_disp(off))
 		return false;
 	*disp = off;
 	return true;
@@ -99,7 +104,7 @@ static bool operand(struct jit *j, const struct address *a, s64 more, bool with_
 {
 	s64 disp = a->disp + more;
 
-	if (!a->has_base || !fits32(disp))
+	if (!a->has_base || !fits_disp(disp))
 		return false;
 	*ret = (struct mem){.base = (u8)jit_reg(a->base), .index = a->has_index ? (u8)jit_reg(a->index) : (u8)RSP, .scale = a->scale};
 	if (a->is_const) {
@@ -113,7 +118,7 @@ static bool operand(struct jit *j, const struct address *a, s64 more, bool with_
 			return false;
 		}
 	}
-	if (!fits32(disp))
+	if (!fits_disp(disp))
 		return false;
 	ret->disp = (s32)disp;
 	return true;
@@ -126,7 +131,7 @@ u32 jit_fuse_address(struct jit *j)
 	struct address a, next;
 	struct mem m;
 
-	starts(j, &a);
+	start(j, &a);
 	for (;;) {
 		in = a.length ? jit_peek(j, a.length) : j->in;
 		next = a;

@@ -25,7 +25,7 @@
 
 #define REG_RUN    R12
 #define REG_BUDGET R11
-#define TMP        R10 /* addresses under test */
+#define TMP        R10 /* addresses that failed a test */
 #define TMP2       R9
 
 enum stub_kind {
@@ -43,8 +43,7 @@ struct stub {
 	u8 kind;
 	u8 size_log2;
 	bool write;
-	bool has_mem; /* STUB_ACCESS: TMP does not hold the address yet, it is this operand's */
-	struct mem mem;
+	struct mem mem; /* STUB_ACCESS: what is accessed */
 };
 
 struct jit {

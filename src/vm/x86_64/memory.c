@@ -11,34 +11,51 @@ static u32 log2_of(u32 size)
 	return (u32)__builtin_ctz(size);
 }
 
-/* Goes on when TMP - start <= room. */
-static void test_range(struct jit *j, u64 start, u64 room, label slow)
+/* TMP2 = the address of m, `more` bytes on. */
+static void address(struct jit *j, struct mem m, s32 more)
 {
-	x86_mov_imm(&j->e, TMP2, 0 - start);
-	x86_alu(&j->e, true, ALU_ADD, TMP2, TMP);
+	m.disp += more;
+	if (m.disp || m.index != RSP)
+		x86_lea(&j->e, true, TMP2, m);
+	else
+		x86_mov(&j->e, true, TMP2, (enum reg)m.base);
+}
+
+/* Goes on when the address of m less `start` is at most `room`. */
+static void test_range(struct jit *j, struct mem m, u64 start, u64 room, label slow)
+{
+	if (j->data_reg != RSP && start == j->data_base) {
+		address(j, m, 0);
+		x86_alu(&j->e, true, ALU_SUB, TMP2, (enum reg)j->data_reg);
+	} else {
+		x86_mov_imm(&j->e, TMP2, (u64)m.disp - start);
+		x86_alu(&j->e, true, ALU_ADD, TMP2, (enum reg)m.base);
+		if (m.index != RSP)
+			x86_lea(&j->e, true, TMP2, (struct mem){TMP2, m.index, m.scale, 0});
+	}
 	x86_alu_imm(&j->e, true, ALU_CMP, TMP2, (s32)room);
 	emit_jump(&j->e, CC_A, slow);
 }
 
-static void test_stack(struct jit *j, u32 size, label slow)
+static void test_stack(struct jit *j, struct mem m, u32 size, label slow)
 {
-	x86_lea(&j->e, true, TMP2, mem_at(TMP, BPF_FRAME_SIZE));
+	address(j, m, BPF_FRAME_SIZE);
 	x86_alu(&j->e, true, ALU_SUB, TMP2, RBP);
 	x86_alu_imm(&j->e, true, ALU_CMP, TMP2, (s32)(BPF_FRAME_SIZE - size));
 	emit_jump(&j->e, CC_A, slow);
 }
 
-static void test_ctx(struct jit *j, u64 room, label slow)
+static void test_ctx(struct jit *j, struct mem m, u64 room, label slow)
 {
-	x86_mov(&j->e, true, TMP2, TMP);
+	address(j, m, 0);
 	x86_alu_load(&j->e, true, ALU_SUB, TMP2, RUN_FIELD(ctx));
 	x86_alu_imm(&j->e, true, ALU_CMP, TMP2, (s32)room);
 	emit_jump(&j->e, CC_A, slow);
 }
 
-static void test_recent(struct jit *j, u32 size, bool write, label slow)
+static void test_recent(struct jit *j, struct mem m, u32 size, bool write, label slow)
 {
-	x86_mov(&j->e, true, TMP2, TMP);
+	address(j, m, 0);
 	x86_alu_load(&j->e, true, ALU_SUB, TMP2, RUN_FIELD(recent[write].start));
 	x86_alu_load(&j->e, true, ALU_CMP, TMP2, RUN_FIELD(recent[write].room[log2_of(size)]));
 	emit_jump(&j->e, CC_AE, slow);
@@ -53,32 +70,32 @@ static bool elements(const struct jit *j, const struct vm_map *m, bool write, u6
 	return vm_find_region(j->prog, ~0ULL, m->elems, *ret_size, write, &where);
 }
 
-static void test(struct jit *j, u32 size, bool write, label slow)
+static void test(struct jit *j, struct mem m, u32 size, bool write, label slow)
 {
-	const struct vm_map *m = j->fi->test >= FLOW_TEST_DIRECT && j->prog->map_count ? &j->prog->maps[j->fi->map] : NULL;
+	const struct vm_map *map = j->fi->test >= FLOW_TEST_DIRECT && j->prog->map_count ? &j->prog->maps[j->fi->map] : NULL;
 	u64 ctx = write ? j->prog->ctx_writable : j->prog->ctx_size, room;
 
 	switch (j->fi->test) {
 	case FLOW_TEST_STACK:
-		test_stack(j, size, slow);
+		test_stack(j, m, size, slow);
 		return;
 	case FLOW_TEST_CTX:
-		if (ctx < size)
+		if (ctx < size || ctx > 0x7fffffff)
 			break;
-		test_ctx(j, ctx - size, slow);
+		test_ctx(j, m, ctx - size, slow);
 		return;
 	case FLOW_TEST_DIRECT:
-		if (m->direct_size < size || m->direct_size > 0x7fffffff)
+		if (map->direct_size < size || map->direct_size > 0x7fffffff)
 			break;
-		test_range(j, m->direct_value, m->direct_size - size, slow);
+		test_range(j, m, map->direct_value, map->direct_size - size, slow);
 		return;
 	case FLOW_TEST_ELEMS:
-		if (!elements(j, m, write, &room) || room < size || room > 0x7fffffff)
+		if (!elements(j, map, write, &room) || room < size || room > 0x7fffffff)
 			break;
-		test_range(j, m->elems, room - size, slow);
+		test_range(j, m, map->elems, room - size, slow);
 		return;
 	case FLOW_TEST_RECENT:
-		test_recent(j, size, write, slow);
+		test_recent(j, m, size, write, slow);
 		return;
 	default:
 		break;
@@ -87,7 +104,7 @@ static void test(struct jit *j, u32 size, bool write, label slow)
 }
 
 /* Global data at data_reg + index + disp: a comparison of the index will do. */
-static bool test_index(struct jit *j, struct mem m, u32 size, bool write, struct stub *s)
+static bool test_index(struct jit *j, struct mem m, u32 size, bool write, const struct stub *s)
 {
 	const struct vm_map *map = &j->prog->maps[j->data_map];
 	u64 end = (u64)m.disp + size;
@@ -95,31 +112,29 @@ static bool test_index(struct jit *j, struct mem m, u32 size, bool write, struct
 	if (m.base != j->data_reg || m.index == RSP || m.scale || m.disp < 0 || (write && !map->writable) ||
 	    end > map->direct_size || map->direct_size > 0x7fffffff)
 		return false;
-	s->has_mem = true;
-	s->mem = m;
 	x86_alu_imm(&j->e, true, ALU_CMP, (enum reg)m.index, (s32)(map->direct_size - end));
 	emit_jump(&j->e, CC_A, jit_stub(j, *s));
 	return true;
 }
 
+/* The stub works out the address from the operand, which stays in place for the access. */
 struct mem jit_hold(struct jit *j, struct mem m, u32 size, bool write)
 {
 	struct stub s = {.kind = STUB_ACCESS, .size_log2 = (u8)log2_of(size), .write = write};
 
 	if (j->prog->trusted || j->fi->test == FLOW_PROVEN)
 		return m;
-	s.back = emit_label(&j->e);
-	if (test_index(j, m, size, write, &s)) {
-		emit_bind(&j->e, s.back);
-		return m;
+	if (m.base == TMP) { /* which the stub uses */
+		if (m.disp || m.index != RSP)
+			x86_lea(&j->e, true, TMP, m);
+		m = mem_at(TMP, 0);
 	}
-	if (m.disp || m.index != RSP)
-		x86_lea(&j->e, true, TMP, m);
-	else
-		x86_mov(&j->e, true, TMP, (enum reg)m.base);
-	test(j, size, write, jit_stub(j, s));
+	s.mem = m;
+	s.back = emit_label(&j->e);
+	if (!test_index(j, m, size, write, &s))
+		test(j, m, size, write, jit_stub(j, s));
 	emit_bind(&j->e, s.back);
-	return mem_at(TMP, 0);
+	return m;
 }
 
 static void load(struct jit *j, struct mem m, u32 size, bool sign)

@@ -22,7 +22,7 @@ static void emit_stub(struct jit *j, const struct stub *s)
 	emit_bind(e, s->here);
 	switch (s->kind) {
 	case STUB_ACCESS:
-		if (s->has_mem)
+		if (s->mem.base != TMP)
 			x86_lea(e, true, TMP, s->mem);
 		x86_mov_imm(e, TMP2, s->insn | (u64)s->size_log2 << SLOW_SIZE_SHIFT | (s->write ? SLOW_WRITE : 0));
 		emit_call_label(e, j->slow);
