@@ -48,6 +48,13 @@ enum flow_test {
 	FLOW_TEST_RECENT, /* wherever the last such access was */
 };
 
+/* Map lookups that a compiler can do itself, in array `map`. */
+enum flow_lookup {
+	FLOW_LOOKUP_CALL,  /* it cannot */
+	FLOW_LOOKUP_KEY,   /* the key is where r2 points */
+	FLOW_LOOKUP_CONST, /* the key is `key`; arguments that are proven too are not read */
+};
+
 #define FLOW_TARGET   BIT(0) /* a jump goes here, or a subprogram starts here */
 #define FLOW_ENTRY    BIT(1) /* a subprogram starts here */
 #define FLOW_CALLBACK BIT(2) /* lddw BPF_PSEUDO_FUNC names it */
@@ -61,10 +68,10 @@ struct flow_insn {
 	u8 mark;
 	u8 test;       /* accesses: enum flow_test */
 	u8 taken;      /* conditional jumps: 1 always, 2 never, 0 depends */
-	u8 lookup;     /* lookups in an array: 1 key in memory, 2 constant key; 0: call the helper */
+	u8 lookup;     /* helper calls: enum flow_lookup */
 	u16 map;
 	u16 live_in, live_out; /* registers read later, by bit */
-	u32 key;       /* lookup 2: the key */
+	u32 key;       /* FLOW_LOOKUP_CONST: the key */
 	u32 loop_end;  /* last instruction that jumps back here; 0 once the loop's first guess is made */
 	u32 state;     /* 1 + index of what is known here, for targets */
 };

@@ -5,6 +5,7 @@
  * is left to the test at run time.
  */
 #include "vm/flow_internal.h"
+#include "base/mem.h"
 
 #define SIZE_MAX_ARG 0x7fffffffULL
 
@@ -118,12 +119,12 @@ static struct flow_val lookup_array(struct flow_pass *p, u32 at, const struct ca
 	const struct flow_slot *slot = NULL;
 	struct flow_val key = c->arg[1];
 
-	fi->lookup = 1;
+	fi->lookup = FLOW_LOOKUP_KEY;
 	if (key.kind == FLOW_STACK && !key.val)
 		slot = flow_find_slot(&p->now, key.off, 4);
 	if (!slot || slot->val.kind != FLOW_CONST)
 		return (struct flow_val){.kind = FLOW_VALUE_OR_NULL, .map = fi->map, .val = at};
-	fi->lookup = 2;
+	fi->lookup = FLOW_LOOKUP_CONST;
 	fi->key = (u32)slot->val.val;
 	return fi->key < c->map->max_entries ? (struct flow_val){.kind = FLOW_VALUE, .map = fi->map} : flow_const(0);
 }
@@ -134,8 +135,8 @@ static struct flow_val result(struct flow_pass *p, u32 at, const struct call *c)
 
 	if (c->desc->ret != RET_MAP_VALUE_OR_NULL || !c->map)
 		return flow_any(~0ULL);
-	if (c->map->array && c->map->elems && c->map->key_size == 4 && c->desc->arg[1] == ARG_MAP_KEY &&
-	    c->desc->arg[2] == ARG_NONE)
+	if (c->map->array && c->map->elems && c->map->value_stride && c->map->key_size == 4 &&
+	    p->f->prog->insns[at].imm == BPF_FUNC_map_lookup_elem && !strcmp(c->desc->name, "map_lookup_elem"))
 		return lookup_array(p, at, c);
 	return (struct flow_val){.kind = FLOW_VALUE_OR_NULL, .map = fi->map, .val = at};
 }
@@ -149,7 +150,7 @@ struct flow_val flow_helper(struct flow_pass *p, u32 at)
 	bool proven = true;
 	struct flow_val r0;
 
-	fi->lookup = 0;
+	fi->lookup = FLOW_LOOKUP_CALL;
 	fi->mark &= (u8)~FLOW_ARGS_OK;
 	c.desc = vm_helper_desc(prog, id);
 	if (!c.desc) {

@@ -137,7 +137,9 @@ static u16 live_after(struct flow *f, u32 at, bool *stale)
 static u16 live_before(struct flow *f, u32 at, u16 after, bool *stale)
 {
 	const struct bpf_insn *in = &f->prog->insns[at];
-	u16 mask = (u16)((after & ~writes(in)) | reads(f->prog, in));
+	const struct flow_insn *fi = &f->insn[at];
+	bool folded = fi->lookup == FLOW_LOOKUP_CONST && fi->mark & FLOW_ARGS_OK;
+	u16 mask = (u16)((after & ~writes(in)) | (folded ? 0 : reads(f->prog, in)));
 
 	if (flow_is_call(in) && in->src_reg == BPF_PSEUDO_CALL) {
 		u32 target = (u32)flow_target(at, in);

@@ -146,7 +146,11 @@ u32 jit_fuse_address(struct jit *j)
 		jit_access(j, m);
 		return a.length + 1;
 	}
-	if (a.length < 2 || !steps || !operand(j, &a, 0, false, &m))
+	if (a.length < 2 || !steps)
+		return 0;
+	if (!(j->flow.insn[at + a.length - 1].live_out & 1u << a.d))
+		return a.length; /* for a lookup that was done at compile time */
+	if (!operand(j, &a, 0, false, &m))
 		return 0;
 	x86_lea(&j->e, true, jit_reg(a.d), m);
 	return a.length;

@@ -34,12 +34,12 @@ static bool array_lookup(struct jit *j)
 	struct emit *e = &j->e;
 	u32 beyond, end;
 
-	if (!j->fi->lookup || !m->value_stride || m->value_stride > 0x7fffffff)
-		return false;
-	if (j->fi->lookup == 2) {
+	if (j->fi->lookup == FLOW_LOOKUP_CONST) {
 		x86_mov_imm(e, RAX, j->fi->key < m->max_entries ? m->elems + (u64)j->fi->key * m->value_stride : 0);
 		return true;
 	}
+	if (j->fi->lookup == FLOW_LOOKUP_CALL || m->value_stride > 0x7fffffff)
+		return false;
 	x86_load(e, false, RAX, mem_at(jit_reg(2), 0));
 	x86_alu_imm(e, false, ALU_CMP, RAX, (s32)m->max_entries);
 	beyond = emit_skip(e, CC_AE);

@@ -73,6 +73,7 @@ struct jit {
 	label outer_exit, fail, slow, args, budget, fault, bad_prog, engine, callback, callback_out;
 	struct stub *stubs;
 	u32 stub_count, stub_max;
+	u32 stub_kinds; /* that there are, by bit */
 	u8 data_reg;   /* holds data_base throughout, for loops over global data; RSP: none */
 	u32 data_map;
 	u64 data_base; /* direct value of data_map */

@@ -9,6 +9,7 @@ label jit_stub(struct jit *j, struct stub s)
 		j->e.err = j->e.err ? j->e.err : -EMIT_EINVAL;
 		return 0;
 	}
+	j->stub_kinds |= 1u << s.kind;
 	s.here = emit_label(&j->e);
 	s.insn = j->at;
 	j->stubs[j->stub_count++] = s;
@@ -177,11 +178,16 @@ void jit_emit_stubs(struct jit *j)
 		return;
 	for (u32 i = 0; i < j->stub_count; i++)
 		emit_stub(j, &j->stubs[i]);
-	slow_thunk(j);
-	args_thunk(j);
-	end_run(j, j->budget, VM_BUDGET);
-	end_run(j, j->bad_prog, VM_BAD_PROG);
-	end_run(j, j->fault, VM_FAULT);
+	if (j->stub_kinds & 1u << STUB_ACCESS)
+		slow_thunk(j);
+	if (j->flow.args_open)
+		args_thunk(j);
+	if (j->stub_kinds & 1u << STUB_BUDGET)
+		end_run(j, j->budget, VM_BUDGET);
+	if (j->stub_kinds & 1u << STUB_BAD_PROG)
+		end_run(j, j->bad_prog, VM_BAD_PROG);
+	if (j->stub_kinds & (1u << STUB_FAULT | 1u << STUB_DEPTH))
+		end_run(j, j->fault, VM_FAULT);
 	fail_thunk(j);
 	if (j->flow.callbacks)
 		callback_thunk(j);
