@@ -99,6 +99,7 @@ struct run {
 	struct watch *watch;     /* gets its ticks while we wait; may be NULL */
 	pid_t pid;
 	sigset_t old_mask;
+	struct sigaction old_chld; /* what the child is to inherit */
 };
 
 /*
@@ -123,6 +124,7 @@ int pid_check(pid_t pid); /* 0 when it can become a target, else an exit status 
 int keep_open(struct keeper **ret, const struct store *s);
 int keep_fail(const char *verb, const struct keeper_error *e);
 /* Leaves a process that keeps the session's targets until there are none; again: no error. */
+int keep_take_over(struct store *s);
 int keep_leave(struct store *s);
 /* Keeps the session on a thread of this process until keep_stop(). */
 int keep_thread_start(struct store *s);

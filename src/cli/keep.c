@@ -171,3 +171,16 @@ int keep_leave(struct store *s)
 	waitpid(pid, NULL, __WNOTHREAD);
 	return 0;
 }
+
+/* Before a tool starts: its targets may have lost their keeper. */
+int keep_take_over(struct store *s)
+{
+	struct keeper *k;
+	bool alone;
+
+	if (!have_targets(s) || keeper_open(&k, s->path, NULL))
+		return 0;
+	alone = !keeper_present(k);
+	keeper_close(k);
+	return alone ? keep_leave(s) : 0;
+}

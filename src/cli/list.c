@@ -250,6 +250,7 @@ static struct json_object *session_facts(struct store *s)
 	if (n && keeper_open(&k, s->path, NULL))
 		k = NULL;
 	json_object_object_add(o, "targets", processes(pids, n, k));
+	json_object_object_add(o, "keeper", json_object_new_boolean(k && keeper_present(k)));
 	if (k)
 		keeper_close(k);
 	return o;
@@ -305,6 +306,9 @@ static void print_table(struct json_object *all, const char *key, const char *ti
 		if (!strcmp(key, "targets"))
 			print_refused(json_object_object_get(row, "probes"));
 	}
+	if (!strcmp(key, "targets") && !json_object_get_boolean(json_object_object_get(all, "keeper")))
+		puts(T("  no keeper: their probes stay as they are until `limpet load`, or `limpet attach PID`, leaves one",
+		       "  没有维护进程：在 `limpet load` 或 `limpet attach PID` 留下一个之前，其探针保持不变"));
 }
 
 static void print_session(struct json_object *all)

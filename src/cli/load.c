@@ -165,6 +165,7 @@ static int run_load(const struct command *c, int argc, char **argv)
 		status = session_open(&s, &o, STORE_CREATE);
 	if (status)
 		return status;
+	keep_take_over(&s); /* says itself what fails; the tool can do without */
 	status = o.background || cli_as_bpftime ? load_background(&s, argv + i) :
 						  load_foreground(&s, argv + i);
 	store_close(&s);

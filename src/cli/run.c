@@ -130,6 +130,7 @@ static void child_run(struct run *r, const char *preload, int report)
 	setenv("LIMPET_SESSION_DIR", r->session_dir, 1);
 	if (keeper_seccomp_note(filters, sizeof(filters)))
 		setenv(AGENT_SECCOMP, filters, 1);
+	sigaction(SIGCHLD, &r->old_chld, NULL);
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
 	execvp(r->argv[0], r->argv);
 	err = errno;
@@ -156,6 +157,7 @@ int run_start(struct run *r)
 	if (pipe2(report, O_CLOEXEC))
 		return fail(EXIT_FAILED, T("cannot start %s: %s; try again", "无法启动 %s：%s；请重试"), r->argv[0], error_text(errno));
 	sigprocmask(SIG_BLOCK, &set, &r->old_mask);
+	sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, &r->old_chld); /* ignored: no end is seen */
 	r->pid = fork();
 	if (!r->pid)
 		child_run(r, preload, report[1]);

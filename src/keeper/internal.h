@@ -76,6 +76,10 @@ const struct region *region_at(const struct regions *r, u64 addr);
 int keeper_fail(struct keeper_error *e, enum keeper_reason reason, int error, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* lock.c: the session's file `targets.lock`; close() lets go */
+int lock_target(struct keeper *k, pid_t pid); /* -EAGAIN: another keeper is at it */
+int lock_presence(struct keeper *k);
+
 /* stop.c */
 int target_stop(struct target *t, pid_t pid, struct keeper_error *e);
 void target_resume(struct target *t);

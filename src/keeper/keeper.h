@@ -72,4 +72,7 @@ long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret);
  */
 int keeper_run(struct keeper *k, int stop_fd, bool until_alone);
 
+/* Is some process in keeper_run() on this session? */
+bool keeper_present(struct keeper *k);
+
 #endif

@@ -275,11 +275,12 @@ int keeper_run(struct keeper *k, int stop_fd, bool until_alone)
 {
 	struct loop l = {.k = k, .retry_ms = RETRY_MIN_MS};
 	struct watcher w;
-	int err = watch_start(&w, k);
+	int err = watch_start(&w, k), presence;
 	char buf[256];
 
 	if (err)
 		return err;
+	presence = lock_presence(k);
 	do {
 		while (read(w.pipe[0], buf, sizeof(buf)) > 0)
 			;
@@ -291,5 +292,7 @@ int keeper_run(struct keeper *k, int stop_fd, bool until_alone)
 	watch_stop(&w);
 	forget(&l.seen);
 	free(l.set);
+	if (presence >= 0)
+		close(presence);
 	return 0;
 }

@@ -522,23 +522,6 @@ static int on_a_thread(struct work *w)
 }
 
 /*
- * One keeper at a time works on a target: it holds an OFD lock on the byte of that number in the
- * session's file `targets.lock`. -EAGAIN: another is at it.
- */
-static int lock_target(struct keeper *k, pid_t pid)
-{
-	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = pid, .l_len = 1};
-	int fd = openat(k->store.dir_fd, "targets.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0)
-		return -errno;
-	if (!fcntl(fd, F_OFD_SETLK, &l))
-		return fd;
-	close(fd);
-	return -EAGAIN;
-}
-
-/*
  * Tries `tries` times, 2 ms and more apart, while the target cannot be stopped (a thread waits in
  * vfork), another keeper is at it, or the last one's threads are only just ending.
  */

@@ -11,6 +11,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import time
 from common import (BUILD, DEMO, LIMPET, environment, folder, listed, main, ok, output, run, spawn, stop,
                     wait_for)
@@ -152,7 +153,34 @@ def killed_monitor():
     stop(target)
 
 
+def killed_keeper():
+    """Its target goes on, `list` says so, and the next tool brings another keeper."""
+    env = session()
+    target = spawn([LIMPET, "start", "--", TARGET, "-q", "-i", "1"], env)
+    pid = only_child(target.pid)
+    ok("a keeper is there", wait_for(lambda: listed(env)["keeper"], 5), listed(env))
+    stop(target, signal.SIGKILL)
+    ok("keeper killed: list says so", not listed(env)["keeper"] and listed(env)["targets"], listed(env))
+    p = drain(env)
+    ok("keeper killed: the next tool finds its target", wait_for(lambda: listed(env)["keeper"] and listed(env)["links"]
+                                                               and listed(env)["links"][0]["hits"], 5), listed(env))
+    os.kill(pid, signal.SIGKILL)
+    ok("the last target gone, that keeper ends", wait_for(lambda: not listed(env)["keeper"], 5), listed(env))
+    stop(p)
+
+
+def ignored_sigchld():
+    """Whoever starts limpet may ignore the end of children."""
+    def ignore():
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    status = subprocess.run([LIMPET, "start", "--", "/bin/sh", "-c", "exit 5"], env=session(), timeout=30,
+                            preexec_fn=ignore, check=False).returncode
+    ok("start where SIGCHLD is ignored: the program's status", status == 5, status)
+
+
 if __name__ == "__main__":
     raise SystemExit(main(all_threads, small_map, two_monitors, killed_targets, killed_monitor,
+                          killed_keeper, ignored_sigchld,
                           need=("tests/integration/drain", "src/loader/liblimpet-shim.so",
                                 "src/agent/liblimpet-agent.so")))
