@@ -57,6 +57,7 @@ ROW(create_name_full) { memset(array_attr(a)->map_name, 'x', 16); return create(
 ROW(create_name_rest) { memcpy(array_attr(a)->map_name, "abc\0-!", 6); return create(s, a); }
 ROW(create_btf) { array_attr(a)->btf_fd = (u32)s->btf; a->btf_key_type_id = 1; a->btf_value_type_id = 4; return create(s, a); }
 ROW(create_btf_td) { array_attr(a)->btf_fd = (u32)s->btf; a->btf_key_type_id = 1; a->btf_value_type_id = 5; return create(s, a); }
+ROW(create_btf_typedef_key) { array_attr(a)->value_size = 4; a->btf_fd = (u32)s->btf; a->btf_key_type_id = 9; a->btf_value_type_id = 1; return create(s, a); }
 ROW(create_btf_key) { array_attr(a)->btf_fd = (u32)s->btf; a->btf_key_type_id = 2; a->btf_value_type_id = 4; return create(s, a); }
 ROW(create_btf_val) { array_attr(a)->btf_fd = (u32)s->btf; a->btf_key_type_id = 1; a->btf_value_type_id = 1; return create(s, a); }
 ROW(create_btf_99) { array_attr(a)->btf_fd = (u32)s->btf; a->btf_key_type_id = 1; a->btf_value_type_id = 99; return create(s, a); }
@@ -206,7 +207,7 @@ const struct row oracle_map_rows[] = {
 	R(create_rdonly), R(create_rdwr), R(create_rdwr_prog), R(create_numa_0), R(create_numa_77),
 	R(create_numa_none), R(create_numa_no_flag), R(create_extra), R(create_inner_fd), R(create_name),
 	R(create_name_bad), R(create_name_space), R(create_name_latin), R(create_name_full), R(create_name_rest),
-	R(create_btf), R(create_btf_td), R(create_btf_key), R(create_btf_val), R(create_btf_99), R(create_btf_fn),
+	R(create_btf), R(create_btf_td), R(create_btf_typedef_key), R(create_btf_key), R(create_btf_val), R(create_btf_99), R(create_btf_fn),
 	R(create_btf_only_key), R(create_btf_only_val), R(create_btf_closed), R(create_btf_pipe), R(create_btf_map),
 	R(create_btf_queue), R(create_short), R(create_size_0), R(create_null), R(create_bad_page), R(create_edge),
 	R(create_big_zero), R(create_big_set), R(create_too_big), R(create_ifindex), R(unknown_cmd), R(negative_cmd),
