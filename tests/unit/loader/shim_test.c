@@ -232,17 +232,23 @@ TEST(an_executed_program_inherits_maps)
 	int fd = new_map("inherited");
 	unsigned id = id_of(fd);
 	char number[16];
+	int go[2];
 	pid_t pid;
 
+	REQUIRE(!pipe(go));
 	fcntl(fd, F_SETFD, 0);
 	CHECK_EQ(set(fd, 3, 33), 0);
 	snprintf(number, sizeof(number), "%d", fd);
 	pid = fork();
 	if (!pid) {
+		dup2(go[0], 0);
+		close(go[1]);
 		execl("/proc/self/exe", "test-shim", "--inherited", number, NULL);
 		_exit(99);
 	}
 	close(fd);
+	close(go[0]);
+	close(go[1]);
 	CHECK_EQ(child_status(pid), 0);
 	CHECK(!exists(id));
 }
@@ -251,10 +257,12 @@ TEST(an_executed_program_inherits_maps)
 static int inherited(int fd)
 {
 	unsigned id = id_of(fd);
+	char byte;
 
 	if (get(fd, 3) != 33 || !id || set(fd, 3, 34) || get(fd, 3) != 34)
 		return 1;
-	usleep(100000); /* the parent closes its own */
+	if (read(0, &byte, 1)) /* the end of the pipe: the parent has closed its own */
+		return 3;
 	close(fd);
 	return exists(id) ? 2 : 0;
 }
