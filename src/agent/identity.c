@@ -4,21 +4,27 @@
  * finds where libc keeps thread ids, checks that against every thread there is, and patches the
  * system calls in libc that make threads and processes. Only where a loaded program asks who runs.
  *
- *     libc:   mov $NR, %eax   -->   jmp stub            stub:  save; r = identity_call(regs, nr);
- * restore syscall                                          mov $NR, %eax if (!r) jmp back to libc's
- * syscall syscall parent: take the count away child:  see that there is a count jmp behind libc's
- * syscall
+ *     libc:  mov $NR, %eax  -->  jmp stub      stub:  save; r = identity_call(regs, NR); restore
+ *            syscall                                  mov $NR, %eax
+ *                                                     if (!r) jmp back to libc's syscall
+ *                                                     syscall
+ *                                                     parent: take the count away
+ *                                                     child:  see that there is a count
+ *                                                     jmp behind libc's syscall
  *
  * A thread found behind the replaced instruction is moved to the stub's start (agent.moves), so
  * from the patch on every such call is seen. A child that was made before, and whose parent waits
- * for it in the kernel (a stuck thread outside our stubs), is not: then nothing is patched this
- * time. Threads in stubs are found by the keeper as those in trampolines are, and the stub stays
+ * for it in the kernel (a stuck thread outside our stubs), is not: then identity stays with the
+ * kernel. Threads in stubs are found by the keeper as those in trampolines are, and the stub stays
  * until they have left it.
  *
- * A probe on the patched instructions has precedence: identity goes back to asking the kernel.
- * So it does for good (IDENT_NEVER) once somebody makes a thread that borrows its thread pointer
- * and is not waited for, or that keeps its id elsewhere. Objects that appear later are looked
- * through at the next SYNC.
+ * A probe on the patched instructions has precedence: identity goes back to asking the kernel, until
+ * no program asks any more. So it does for good (IDENT_NEVER) once somebody makes a thread that borrows
+ * its thread pointer and is not waited for, or that keeps its id elsewhere. Objects that appear later
+ * are looked through at the next SYNC.
+ *
+ * prctl, syscall and seccomp are patched wherever they are found, also where identity cannot be exact:
+ * they install filters (seccomp.c).
  */
 #include <asm/errno.h>
 #include <linux/mman.h>
@@ -27,7 +33,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 
-#define CALLS          8
+#define CALLS          12
 #define STACKS_SIZE    (HELPER_STACKS * sizeof(struct helper_stack))
 #define REACH          24 /* bytes before a patch from where a probe's window may reach it */
 #define NR_CLONE       56
@@ -46,14 +52,16 @@ enum patch_state { PATCH_NONE, PATCH_LISTED, PATCH_LIVE, PATCH_RETIRED };
 static struct patch {
 	u64 at, stub;
 	u32 len;
+	u32 nr;   /* as in struct libc_call */
 	u8 state; /* enum patch_state */
 	u8 orig[ATTACH_JMP_LEN];
 	struct tramp_area *area;
 } patches[2 * CALLS];
 
 static struct helper_stack *stacks; /* lent to agent.env while every new thread's is noted */
-static u64 tid_off;                 /* that the patches go with */
-static u64 text_seen;               /* fingerprint of the objects looked through */
+static bool exact;    /* identity may be read: all the calls that matter are patched */
+static u64 tid_off;   /* that the patches go with */
+static u64 text_seen; /* fingerprint of the objects looked through */
 
 bool identity_used(const struct bpf_insn *insns, u32 count)
 {
@@ -291,6 +299,7 @@ static int add_patch(const struct libc_call *call)
 		return -ENOENT;
 	p->at = call->at;
 	memcpy(p->orig, (const void *)call->at, sizeof(p->orig));
+	p->nr = call->nr;
 	p->stub = code_room(call->at, &p->area);
 	if (!p->stub)
 		return -ENOMEM;
@@ -381,30 +390,54 @@ static u64 fingerprint(void)
 	return sum;
 }
 
+static bool patched(const struct patch *p)
+{
+	return p->state == PATCH_LISTED || p->state == PATCH_LIVE;
+}
+
 static bool in_force(void)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
-		if (patches[i].state == PATCH_LISTED || patches[i].state == PATCH_LIVE)
+		if (patched(&patches[i]))
 			return true;
 	return false;
 }
 
-/* Back to asking the kernel: libc's bytes return, stubs stay while somebody is in them. */
-static void withdraw(void)
+static bool is_patched(u64 at)
 {
+	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
+		if (patches[i].state && patches[i].at == at)
+			return true;
+	return false;
+}
+
+/* Back to asking the kernel. */
+static void give_up(void)
+{
+	exact = false;
 	if (agent.env.process)
 		atomic_fetch_or_explicit(&agent.env.process->ident, IDENT_OFF,
 					 memory_order_relaxed);
 	agent.env.tid_off = 0;
 	agent.env.stacks = NULL; /* nobody notes new ones any more */
-	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
-		if ((patches[i].state == PATCH_LISTED || patches[i].state == PATCH_LIVE)) {
-			u8 jmp[ATTACH_JMP_LEN];
+}
 
-			jump_of(&patches[i], jmp);
-			code_patch(patches[i].at, jmp, patches[i].orig, ATTACH_JMP_LEN);
-			patches[i].state = PATCH_RETIRED;
-		}
+/* libc's bytes return; the stub stays while somebody is in it. */
+static void restore(struct patch *p)
+{
+	u8 jmp[ATTACH_JMP_LEN];
+
+	jump_of(p, jmp);
+	code_patch(p->at, jmp, p->orig, ATTACH_JMP_LEN);
+	p->state = PATCH_RETIRED;
+}
+
+static void withdraw(void)
+{
+	give_up();
+	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
+		if (patched(&patches[i]))
+			restore(&patches[i]);
 }
 
 static bool wanted(bool none)
@@ -417,22 +450,29 @@ static bool wanted(bool none)
 	return false;
 }
 
-static bool probe_near_patch(void)
+/* Does a probe want the instruction at `at`, or what a window that reaches it begins with? */
+static bool probe_near(u64 at)
 {
 	const struct want *w = agent.wants.data;
 
 	for (u32 i = 0; i < agent.wants.count; i++)
-		for (u32 k = 0; k < ARRAY_SIZE(patches); k++)
-			if (patches[k].state && w[i].addr + REACH > patches[k].at &&
-			    w[i].addr < patches[k].at + ATTACH_JMP_LEN + 2)
-				return true;
+		if (w[i].addr + REACH > at && w[i].addr < at + ATTACH_JMP_LEN + 2)
+			return true;
 	return false;
 }
 
 void identity_begin(bool none)
 {
-	if (in_force() && (!wanted(none) || probe_near_patch()))
-		withdraw();
+	if (!wanted(none)) {
+		if (in_force())
+			withdraw();
+		return;
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
+		if (patched(&patches[i]) && probe_near(patches[i].at)) {
+			give_up();
+			restore(&patches[i]);
+		}
 }
 
 /*
@@ -468,44 +508,59 @@ static void note_found_stacks(void)
 			note_found_stack(agent.threads[i].tp, agent.threads[i].sp);
 }
 
-static void establish(void)
+static bool makes_threads(u32 nr)
 {
-	struct libc_calls calls;
+	return nr != NR_PRCTL && nr != NR_SECCOMP;
+}
+
+/* Are all calls there that make threads and processes, and none in the way of a probe? */
+static bool calls_complete(const struct libc_calls *calls)
+{
 	u32 kinds = 0;
 
-	text_seen = fingerprint();
-	if (probe_near_patch() || sites_hide_calls() || libc_find(&calls))
-		return;
-	tid_off = calls.tid_off;
-	if (!threads_agree())
-		return;
-	for (u32 i = 0; i < calls.count; i++)
-		kinds |= !calls.call[i].nr              ? 1
-			 : calls.call[i].nr == NR_CLONE ? 2
-			 : calls.call[i].nr == NR_VFORK ? 4
-							: 8;
-	if (calls.own_seccomp)
-		atomic_store_explicit(&agent.env.denied, ~0ULL, memory_order_relaxed);
-	if ((kinds & 7) != 7) /* clone3 came with glibc 2.34 */
-		return;
-	note_found_stacks();
-	for (u32 i = 0; i < calls.count; i++)
-		if (add_patch(&calls.call[i])) {
-			withdraw();
-			return;
-		}
+	for (u32 i = 0; i < calls->count; i++) {
+		u32 nr = calls->call[i].nr;
+
+		if (makes_threads(nr) && probe_near(calls->call[i].at))
+			return false;
+		kinds |= !nr ? 1 : nr == NR_CLONE ? 2 : nr == NR_VFORK ? 4 : 8;
+	}
+	return (kinds & 7) == 7; /* clone3 came with glibc 2.34 */
+}
+
+/* Patches what is not yet; what watches for filters also where identity cannot be exact. */
+static void patch_all(const struct libc_calls *calls)
+{
+	for (u32 i = 0; i < calls->count; i++) {
+		const struct libc_call *c = &calls->call[i];
+
+		if (is_patched(c->at) || probe_near(c->at) ||
+		    (c->nr && makes_threads(c->nr) && !exact))
+			continue;
+		if (add_patch(c) && makes_threads(c->nr))
+			give_up();
+	}
 }
 
 void identity_end(bool none)
 {
 	struct libc_calls calls;
+	bool fresh = !in_force();
 
-	if (!wanted(none))
+	if (!wanted(none) || (!fresh && text_seen == fingerprint()))
 		return;
-	if (!in_force())
-		establish();
-	else if (text_seen != fingerprint() && (text_seen = fingerprint(), libc_find(&calls)))
-		withdraw();
+	text_seen = fingerprint();
+	libc_find(&calls);
+	if (fresh) {
+		tid_off = calls.tid_off;
+		exact = calls.exact && !sites_hide_calls() && calls_complete(&calls) &&
+			threads_agree();
+		if (exact)
+			note_found_stacks();
+	} else if (!calls.exact) {
+		give_up();
+	}
+	patch_all(&calls);
 }
 
 void identity_commit(void)
@@ -522,7 +577,7 @@ void identity_commit(void)
 		patches[i].state = PATCH_LIVE;
 		listed++;
 	}
-	if (!listed)
+	if (!listed || !exact)
 		return;
 	agent.env.tid_off = tid_off;
 	old = atomic_load(&p->ident);

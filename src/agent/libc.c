@@ -8,8 +8,8 @@
  * struct pthread, which the thread pointer points to, the id is (nptl_db/structs.def). The system
  * calls are found by their bytes:
  *
- *     b8 NR NR 00 00  0f 05       mov $NR, %eax; syscall           clone, vfork, clone3, prctl, seccomp
- *     4c 8b 4c 24 08  0f 05       mov 8(%rsp), %r9; syscall        syscall()
+ *     b8 NR NR 00 00  0f 05       mov $NR, %eax; syscall           clone, vfork, clone3, prctl,
+ * seccomp 4c 8b 4c 24 08  0f 05       mov 8(%rsp), %r9; syscall        syscall()
  *
  * Both are a five-byte instruction, the room a jump needs, and two bytes of syscall.
  *
@@ -194,7 +194,9 @@ static s32 call_at(const u8 *p)
 	if (!memcmp(p, load_r9, sizeof(load_r9)))
 		return 0;
 	memcpy(&nr, p + 1, 4);
-	return p[0] == 0xb8 && (nr == 56 || nr == 58 || nr == 435 || nr == 157 || nr == 317) ? (s32)nr : -1;
+	return p[0] == 0xb8 && (nr == 56 || nr == 58 || nr == 435 || nr == 157 || nr == 317)
+		       ? (s32)nr
+		       : -1;
 }
 
 /* A high bit in every byte of w that is `byte`, and in few others. */
@@ -241,38 +243,40 @@ bool libc_calls_in(const u8 *text, u64 len)
 	return false;
 }
 
-int libc_find(struct libc_calls *ret)
+static bool makes_threads(u32 nr)
 {
-	struct libc_calls others = {0};
+	return nr == 56 || nr == 58 || nr == 435;
+}
+
+void libc_find(struct libc_calls *ret)
+{
 	u64 total = 0;
 
-	*ret = (struct libc_calls){0};
+	*ret = (struct libc_calls){.exact = true};
 	for (u32 i = 0; i < agent.region_count; i++) {
 		const struct agent_region *r = &agent.regions[i];
+		u32 first = ret->count;
 		u64 base, off = 0;
-		int err;
 
-		if (!r->exec || !r->ino || r->start == limpet_agent.header.text_start ||
+		if (!r->exec || !r->ino ||
 		    (r->start < limpet_agent.header.image_end &&
 		     r->end > limpet_agent.header.text_start))
 			continue;
-		total += r->end - r->start;
-		if (total > SCAN_MAX)
-			return -E2BIG;
 		base = object_base(i);
-		if (base && has_go_note(base))
-			return -EEXIST;
 		if (base && !ret->tid_off)
 			off = ret->tid_off = find_tid_offset(base);
-		err = scan_text((const u8 *)r->start, r->end - r->start, r->start,
-				off ? ret : &others);
-		if (err)
-			return err;
+		total += r->end - r->start;
+		if ((base && has_go_note(base)) || total > SCAN_MAX)
+			ret->exact = false;
+		if ((total > SCAN_MAX && !off) ||
+		    scan_text((const u8 *)r->start, r->end - r->start, r->start, ret)) {
+			ret->exact = false;
+			continue;
+		}
+		/* A syscall() or prctl() of its own is no harm: libraries do not make processes by
+		 * it. */
+		for (u32 k = first; k < ret->count && !off; k++)
+			ret->exact &= !makes_threads(ret->call[k].nr);
 	}
-	/* A syscall() of its own alone is no harm: libraries that have one do not make processes by
-	 * it. */
-	for (u32 i = 0; i < others.count; i++)
-		if (others.call[i].nr)
-			return -EEXIST;
-	return ret->tid_off ? 0 : -ENOENT;
+	ret->exact &= ret->tid_off != 0;
 }

@@ -185,12 +185,12 @@ struct libc_call {
 	u32 nr; /* 0: whatever %eax says */
 };
 struct libc_calls {
-	u64 tid_off; /* of the thread id, from the thread pointer */
+	u64 tid_off; /* of the thread id, from the thread pointer; 0: unknown */
+	bool exact;  /* nobody but this libc makes threads and processes here */
 	u32 count;
-	bool own_seccomp; /* some other object makes seccomp filters by itself */
-	struct libc_call call[12];
+	struct libc_call call[24];
 };
-int libc_find(struct libc_calls *ret); /* 0, or -errno: there can be no fast identity here */
+void libc_find(struct libc_calls *ret);
 bool libc_calls_in(const u8 *text, u64 len);
 
 /* seccomp.c */
