@@ -18,7 +18,7 @@
 
 static volatile int signals, thread_signals;
 
-#define PROBED __attribute__((noinline))
+#define PROBED __attribute__((noinline, noclone))
 #define ROOM   "nop; nop; nop; nop; nop; nop" /* for a jump */
 
 PROBED long formats(const char *text)

@@ -40,7 +40,7 @@ static volatile int go;
 static __thread int nameless; /* a signal may have called just before this thread got its name */
 static char *self;
 
-__attribute__((noinline)) long seen(long slot)
+__attribute__((noinline, noclone)) long seen(long slot)
 {
 	__asm__ volatile("nop; nop; nop; nop; nop" : "+r"(slot));
 	return slot + 1;
