@@ -7,6 +7,9 @@
 #include "agent/state.h"
 #include "attach/decode.h"
 #include "base/mem.h"
+#include "base/sys.h"
+
+#define ARCH_SHSTK_STATUS_ 0x5005 /* asm/prctl.h of Linux 6.6 */
 
 struct rseq_range {
 	u64 start, end;
@@ -21,6 +24,8 @@ static struct {
 	struct vec rseq;                   /* struct rseq_range[] */
 	struct attach_branches around;     /* of the piece of text that was asked for last */
 	bool around_known;
+	bool go;                           /* the image is Go's */
+	bool shadow_stack;                 /* of this process */
 	u64 insn;                          /* an instruction of fn begins here */
 	enum attach_error err;             /* of fn */
 	struct attach_refusal why;
@@ -103,6 +108,14 @@ static u64 image_header(u32 i)
 	return 0;
 }
 
+/* Does this thread have one? The C library turns it on for all or none. */
+static bool has_shadow_stack(void)
+{
+	u64 features = 0;
+
+	return !sys_call2(__NR_arch_prctl, ARCH_SHSTK_STATUS_, (long)&features) && features & 1;
+}
+
 static bool enter_region(u64 addr)
 {
 	u32 i = region_index(addr);
@@ -114,8 +127,10 @@ static bool enter_region(u64 addr)
 		return true;
 	place_forget();
 	place.region = r;
+	place.shadow_stack = has_shadow_stack();
 	place.view = (struct attach_view){.text = text, .readable = readable, .text_start = r->start, .text_end = r->end};
 	place.view.eh_frame_hdr = attach_find_unwind(&place.view, image_header(i));
+	place.go = attach_is_go(&place.view, image_header(i));
 	return true;
 }
 
@@ -207,6 +222,8 @@ enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, stru
 
 	if (!enter_region(addr))
 		return refuse(ret_why, ATTACH_E_NOT_CODE, addr);
+	if (place.go)
+		return refuse(ret_why, ATTACH_E_STACKS, addr);
 	enter_function(addr);
 	if (place.err) {
 		*ret_why = place.why;
@@ -215,6 +232,7 @@ enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, stru
 	limit = place.fn.next - addr;
 	ret->bytes = bytes;
 	ret->len = text(&place.view, addr, bytes, limit < ATTACH_TEXT_WANTED ? limit : ATTACH_TEXT_WANTED);
+	ret->shadow_stack = place.shadow_stack;
 	ret->own = place.fn.end ? place.fn.end - addr : ATTACH_OWN_UNKNOWN;
 	return check_insn(addr, ret_why);
 }

@@ -61,6 +61,7 @@ enum attach_error {
 	ATTACH_E_OVERLAP,     /* its window overlaps that of another probe */
 	ATTACH_E_NOT_INSN,    /* not the beginning of an instruction */
 	ATTACH_E_NO_MEMORY,
+	ATTACH_E_STACKS,      /* Go: its stacks are too small for a program */
 };
 
 /* What is in the way, for people. */
@@ -76,6 +77,7 @@ struct attach_text {
 	const u8 *bytes;
 	size_t len; /* readable, at least ATTACH_TEXT_WANTED unless the mapping or the room for the window ends */
 	size_t own; /* up to the end of the function; ATTACH_OWN_UNKNOWN where that is not known */
+	bool shadow_stack; /* the process has one: calls are moved only where the patch is a call */
 };
 #define ATTACH_OWN_UNKNOWN (~(size_t)0)
 

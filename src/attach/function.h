@@ -53,6 +53,9 @@ struct attach_sink {
 /* Address of .eh_frame_hdr of the ELF image whose first page is at `header`; 0: none. */
 u64 attach_find_unwind(const struct attach_view *v, u64 header);
 
+/* Is that image Go's? Its goroutines run on stacks of a few kilobytes that grow only where Go's own code asks. */
+bool attach_is_go(const struct attach_view *v, u64 header);
+
 /* The function at addr; with `end` 0 when no unwind information covers it. */
 void attach_function_at(const struct attach_view *v, u64 addr, struct attach_function *ret);
 

@@ -104,27 +104,71 @@ static bool open_at(struct reader *r, const struct attach_view *v, u64 at, u64 l
 	return v->readable(v, at, len);
 }
 
-u64 attach_find_unwind(const struct attach_view *v, u64 header)
+/* The program headers of the image at `header`, and where it is loaded relative to its addresses. */
+static u32 program_headers(const struct attach_view *v, u64 header, const Elf64_Phdr **ret, u64 *ret_base)
 {
 	const Elf64_Ehdr *eh = (const void *)header;
 	const Elf64_Phdr *ph;
-	u64 base = 0, hdr = 0;
 
 	if (!v->readable(v, header, PAGE_SIZE) || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
 	    eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_phentsize != sizeof(*ph) || eh->e_phnum > ELF_PHDRS ||
 	    eh->e_phoff > PAGE_SIZE || eh->e_phnum * sizeof(*ph) > PAGE_SIZE - eh->e_phoff)
 		return 0;
 	ph = (const void *)(header + eh->e_phoff);
-	for (u32 i = 0; i < eh->e_phnum; i++) {
-		if (ph[i].p_type == PT_LOAD && !ph[i].p_offset)
-			base = header - (ph[i].p_vaddr & ~(PAGE_SIZE - 1));
+	for (u32 i = 0; i < eh->e_phnum; i++)
+		if (ph[i].p_type == PT_LOAD && !ph[i].p_offset) {
+			*ret = ph;
+			*ret_base = header - (ph[i].p_vaddr & ~(PAGE_SIZE - 1));
+			return eh->e_phnum;
+		}
+	return 0;
+}
+
+u64 attach_find_unwind(const struct attach_view *v, u64 header)
+{
+	const Elf64_Phdr *ph;
+	u64 base, hdr = 0;
+	u32 n = program_headers(v, header, &ph, &base);
+
+	for (u32 i = 0; i < n; i++)
 		if (ph[i].p_type == PT_GNU_EH_FRAME)
-			hdr = ph[i].p_vaddr;
-	}
-	hdr = hdr ? base + hdr : 0;
+			hdr = base + ph[i].p_vaddr;
 	if (!hdr || !v->readable(v, hdr, HDR_TABLE))
 		return 0;
 	return !memcmp((const void *)hdr, "\x01\x1b\x03\x3b", 4) ? hdr : 0;
+}
+
+/* Among the notes there is Go's build id. */
+static bool has_go_note(const struct attach_view *v, u64 at, u64 size)
+{
+	Elf64_Nhdr n;
+
+	if (size > PAGE_SIZE || !v->readable(v, at, size))
+		return false;
+	for (u64 off = 0; size - off >= sizeof(n) + 4;) {
+		memcpy(&n, (const void *)(at + off), sizeof(n));
+		off += sizeof(n);
+		if (n.n_namesz == 4 && !memcmp((const void *)(at + off), "Go\0", 4))
+			return true;
+		if (n.n_namesz > size - off || n.n_descsz > size - off)
+			return false;
+		off += ALIGN_UP(n.n_namesz, 4U) + ALIGN_UP(n.n_descsz, 4U);
+		if (off > size)
+			return false;
+	}
+	return false;
+}
+
+bool attach_is_go(const struct attach_view *v, u64 header)
+{
+	const Elf64_Phdr *ph;
+	u64 base;
+	u32 n = program_headers(v, header, &ph, &base);
+
+	for (u32 i = 0; i < n; i++)
+		if (ph[i].p_type == PT_NOTE && has_go_note(v, base + ph[i].p_vaddr, ph[i].p_memsz))
+			return true;
+	return false;
 }
 
 /* One entry of the sorted index. */

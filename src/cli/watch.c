@@ -32,6 +32,7 @@ static const char *const chinese_reasons[] = { /* attach_reason() has the Englis
 	[ATTACH_E_OVERLAP] = "离另一个探针太近",
 	[ATTACH_E_NOT_INSN] = "不是指令的开头",
 	[ATTACH_E_NO_MEMORY] = "内存不足",
+	[ATTACH_E_STACKS] = "Go 代码的栈太小，无法运行程序",
 };
 
 static const char *refusal(enum attach_error e)

@@ -82,6 +82,13 @@ TEST(code_without_unwind_information)
 	CHECK_EQ(plan(PLACE(shape_bare_free)), 6);
 }
 
+TEST(go_is_left_alone)
+{
+	void go_function(void);
+
+	CHECK_EQ(plan((const void *)go_function), -ATTACH_E_STACKS);
+}
+
 TEST(what_is_no_place_for_a_probe)
 {
 	static const u8 data[16];

@@ -19,6 +19,7 @@ __attribute__((target("general-regs-only"))) static void handler(void *arg, stru
 }
 
 static u8 *page;
+static bool shadow_stack;
 
 /* Patches the function [page, page + end) at page + at; its planned window, or minus the refusal. */
 static int probe(const u8 *code, size_t len, size_t at, size_t end)
@@ -33,7 +34,7 @@ static int probe(const u8 *code, size_t len, size_t at, size_t end)
 	memset(page, 0x90, 4096);
 	memcpy(page, code, len);
 	page[len] = 0xc3;
-	err = attach_plan(&(struct attach_text){page + at, 32, end - at}, (u64)page + at, (u64)page + 4096, &call,
+	err = attach_plan(&(struct attach_text){page + at, 32, end - at, shadow_stack}, (u64)page + at, (u64)page + 4096, &call,
 			  page + 4096, ATTACH_TRAMP_MAX, &plan, &why);
 	if (err)
 		return -(int)err;
@@ -98,6 +99,19 @@ TEST(a_call_returns_behind_the_window)
 	CHECK_EQ(PROBE(4, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48, 0x8d, 0x47, 1), 5);
 	CHECK_EQ(CALL(41, 0), 42);
 	CHECK_EQ(hits, 1);
+}
+
+/* Only calls that are replaced by calls may be moved where return addresses are checked. */
+TEST(calls_with_a_shadow_stack)
+{
+	shadow_stack = true;
+	CHECK_EQ(PROBE(0, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48, 0x8d, 0x47, 1), -ATTACH_E_RELOCATE);
+	CHECK_EQ(PROBE(4, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48, 0x8d, 0x47, 1), 5);
+	CHECK_EQ(page[4], 0xe8);
+	CHECK_EQ(CALL(41, 0), 42);
+	shadow_stack = false;
+	CHECK_EQ(PROBE(0, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48, 0x8d, 0x47, 1), 9);
+	CHECK_EQ(CALL(41, 0), 42);
 }
 
 TEST(memory_relative_to_the_program_counter)

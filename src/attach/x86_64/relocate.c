@@ -76,6 +76,8 @@ static enum attach_error jump_instead(struct emit *e, const u8 *code, const stru
 static enum attach_error moved_call(struct emit *e, const u8 *code, const struct x86_insn *in, u64 pc,
 				    bool returns)
 {
+	if (!returns && e->shadow_stack)
+		return ATTACH_E_RELOCATE;
 	/* Below the red zone nothing lives at a call. */
 	if (!returns)
 		push_constant(e, pc + in->len);

@@ -227,7 +227,7 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 			      struct attach_plan *ret, struct attach_refusal *ret_why)
 {
 	struct attach_plan plan = {.addr = addr, .tramp = tramp};
-	struct emit e = {.code = code, .cap = cap, .at = tramp};
+	struct emit e = {.code = code, .cap = cap, .at = tramp, .shadow_stack = text->shadow_stack};
 	size_t odd_in, back_in, odd_out, back_out;
 	enum attach_error err;
 
@@ -277,6 +277,7 @@ const char *attach_reason(enum attach_error e)
 		[ATTACH_E_OVERLAP] = "too close to another probe",
 		[ATTACH_E_NOT_INSN] = "not the beginning of an instruction",
 		[ATTACH_E_NO_MEMORY] = "no memory",
+		[ATTACH_E_STACKS] = "Go code, whose stacks are too small for a program",
 	};
 
 	return (u32)e < ARRAY_SIZE(words) ? words[e] : "unknown reason";
