@@ -6,6 +6,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,9 @@
 #include <unistd.h>
 #include "cli/cli.h"
 
-#define PF_KTHREAD 0x00200000
+#define PF_KTHREAD     0x00200000
+#define KEEPER_WAIT_MS 5000
+#define KEEPER_STEP_MS 10
 
 struct facts {
 	long tgid, tracer;
@@ -131,13 +134,37 @@ static bool other_arch(pid_t pid)
 	return other;
 }
 
+/* A keeper of ours traces for a moment only. */
+static bool is_keeper(long tracer)
+{
+	char path[64], exe[PATH_MAX], self[PATH_MAX];
+	ssize_t n, m = readlink("/proc/self/exe", self, sizeof(self));
+
+	snprintf(path, sizeof(path), "/proc/%ld/exe", tracer);
+	n = readlink(path, exe, sizeof(exe));
+	return n > 0 && n == m && !memcmp(exe, self, (size_t)n);
+}
+
+/* As facts_read(), when no keeper is at work on it, or after a while. */
+static bool facts_settled(pid_t pid, struct facts *f)
+{
+	for (int t = 0; t < KEEPER_WAIT_MS; t += KEEPER_STEP_MS) {
+		if (!facts_read(pid, f))
+			return false;
+		if (!f->tracer || !is_keeper(f->tracer))
+			return true;
+		usleep(KEEPER_STEP_MS * 1000);
+	}
+	return true;
+}
+
 int pid_check(pid_t pid)
 {
 	char byte;
 	struct iovec mine = {&byte, 1}, theirs = {(void *)1, 1};
 	struct facts f;
 
-	if (!facts_read(pid, &f))
+	if (!facts_settled(pid, &f))
 		return fail(EXIT_FAILED, T("cannot attach to %d: there is no such process; `pgrep NAME` finds one, `limpet start` starts one",
 					   "无法附加到 %d：没有这个进程；可用 `pgrep 名称` 查找，或用 `limpet start` 启动"), pid);
 	if (f.tgid != pid)
