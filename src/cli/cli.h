@@ -96,6 +96,7 @@ struct run {
 	const char *preload;     /* library to put in front */
 	const char *session_dir; /* LIMPET_SESSION_DIR */
 	int output;              /* >= 0: background, own session, both outputs there */
+	bool hold;               /* nothing is preloaded; it is stopped at its first instruction */
 	struct watch *watch;     /* gets its ticks while we wait; may be NULL */
 	pid_t pid;
 	sigset_t old_mask;

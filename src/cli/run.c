@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -126,13 +127,15 @@ static void child_run(struct run *r, const char *preload, int report)
 	}
 	if (before && *before && asprintf(&both, "%s:%s", preload, before) < 0)
 		both = NULL;
-	setenv("LD_PRELOAD", both ? both : preload, 1);
+	if (!r->hold)
+		setenv("LD_PRELOAD", both ? both : preload, 1);
 	setenv("LIMPET_SESSION_DIR", r->session_dir, 1);
 	if (keeper_seccomp_note(filters, sizeof(filters)))
 		setenv(AGENT_SECCOMP, filters, 1);
 	sigaction(SIGCHLD, &r->old_chld, NULL);
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
-	execvp(r->argv[0], r->argv);
+	if (!r->hold || !ptrace(PTRACE_TRACEME, 0, 0, 0))
+		execvp(r->argv[0], r->argv);
 	err = errno;
 	if (write(report, &err, sizeof(err)) < 0)
 		_exit(EXIT_CANNOT_RUN);
@@ -140,6 +143,20 @@ static void child_run(struct run *r, const char *preload, int report)
 }
 
 static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
+
+/*
+ * The child stops at its first instruction because we trace it; it stays there, stopped as by SIGSTOP,
+ * for the keeper, which wants to trace it itself. An end is left for run_wait().
+ */
+static void hold_child(pid_t pid)
+{
+	siginfo_t si = {0};
+
+	if (waitid(P_PID, (id_t)pid, &si, WEXITED | WSTOPPED | WNOWAIT | __WNOTHREAD) ||
+	    si.si_code != CLD_TRAPPED || ptrace(PTRACE_DETACH, pid, 0, SIGSTOP))
+		return;
+	waitid(P_PID, (id_t)pid, &si, WEXITED | WSTOPPED | WNOWAIT | __WNOTHREAD);
+}
 
 int run_start(struct run *r)
 {
@@ -169,6 +186,8 @@ int run_start(struct run *r)
 	else
 		err = 0;
 	close(report[0]);
+	if (!err && r->hold)
+		hold_child(r->pid);
 	if (!err)
 		return 0;
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);

@@ -1,29 +1,45 @@
 /* SPDX-License-Identifier: MIT */
 /* limpet start: runs a program as a target, stays its parent and keeps the session meanwhile. */
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include "cli/cli.h"
 
-static int check(char **argv, char *ret_agent, size_t size)
+static int check(char **argv, char *ret_agent, size_t size, bool *ret_static)
 {
 	char path[PATH_MAX];
-	bool is_static;
-	int status = program_check("start", argv[0], path, sizeof(path), &is_static);
+	int status = program_check("start", argv[0], path, sizeof(path), ret_static);
 
 	if (status)
 		return status;
-	if (is_static)
-		return fail(EXIT_CANNOT_RUN, T("start: %s is statically linked, nothing can be preloaded; run it and use `limpet attach PID`",
-					       "start：%s 是静态链接的，无法预加载；请直接运行它，再用 `limpet attach PID`"), argv[0]);
 	return library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", ret_agent, size) ? 0 : EXIT_FAILED;
 }
 
-static int start_program(struct store *s, char **argv, const char *agent)
+/* A program without a dynamic loader gets the agent while it is held at its first instruction. */
+static int inject_held(struct store *s, struct run *r)
+{
+	struct keeper_error e = {0};
+	struct keeper *k = NULL;
+	int status = keep_open(&k, s);
+
+	if (!status && keeper_inject(k, r->pid, &e))
+		status = keep_fail("start", &e);
+	if (k)
+		keeper_close(k);
+	kill(r->pid, status ? SIGKILL : SIGCONT);
+	if (status)
+		run_wait(r);
+	return status;
+}
+
+static int start_program(struct store *s, char **argv, const char *agent, bool is_static)
 {
 	static struct watch watch;
-	struct run r = {.argv = argv, .preload = agent, .session_dir = s->path, .output = -1};
+	struct run r = {.argv = argv, .preload = agent, .session_dir = s->path, .output = -1, .hold = is_static};
 	int status = run_start(&r);
 
+	if (!status && is_static)
+		status = inject_held(s, &r);
 	if (status)
 		return status;
 	if (keep_thread_start(s)) /* has said why; the program runs with the probes it has */
@@ -43,6 +59,7 @@ static int run_start_command(const struct command *c, int argc, char **argv)
 {
 	struct options o;
 	char agent[PATH_MAX];
+	bool is_static;
 	struct store s;
 	int status, i = options_parse(c, argc, argv, "s", &o, &status);
 
@@ -50,12 +67,12 @@ static int run_start_command(const struct command *c, int argc, char **argv)
 		return status;
 	if (i == argc)
 		return usage_error(c, T("which program?", "要启动哪个程序？"));
-	status = check(argv + i, agent, sizeof(agent)); /* before a session is made */
+	status = check(argv + i, agent, sizeof(agent), &is_static); /* before a session is made */
 	if (!status)
 		status = session_open(&s, &o, STORE_CREATE);
 	if (status)
 		return status;
-	status = start_program(&s, argv + i, agent);
+	status = start_program(&s, argv + i, agent, is_static);
 	store_close(&s);
 	return status;
 }

@@ -13,8 +13,8 @@ import re
 import signal
 import subprocess
 import time
-from common import (BUILD, DEMO, LIMPET, environment, folder, listed, main, ok, output, run, spawn, stop,
-                    wait_for)
+from common import (BUILD, DEMO, LIMPET, SOURCE, compile_c, environment, folder, listed, main, ok, output, run,
+                    spawn, stop, wait_for)
 
 LONG = bool(os.environ.get("LIMPET_LONG"))
 DRAIN, TARGET = os.path.join(BUILD, "tests/integration/drain"), os.path.join(DEMO, "target")
@@ -25,8 +25,9 @@ def session():
     return environment(folder(place="/dev/shm"))
 
 
-def drain(env, kind="queue", capacity=1 << 20, flag="any"):
-    p = spawn([LIMPET, "load", "--", DRAIN, os.path.join(DEMO, f"uprobe_{kind}.bpf.o"), TARGET, capacity, flag],
+def drain(env, kind="queue", capacity=1 << 20, flag="any", program=TARGET):
+    p = spawn([LIMPET, "load", "--", DRAIN, os.path.join(DEMO, f"uprobe_{kind}.bpf.o"), program, capacity,
+               flag],
               env)
     wait_for(lambda: "ready" in output(p) or p.poll() is not None)
     return p
@@ -169,6 +170,31 @@ def killed_keeper():
     stop(p)
 
 
+def static_programs():
+    """No loader to preload anything: the agent is there before the first instruction."""
+    with open(os.path.join(SOURCE, "examples/queue_demo/target.c"), encoding="utf-8") as f:
+        source = f.read()
+    for options in (["-static"], ["-static-pie"]):
+        place = folder()
+        try:
+            program = compile_c(source, os.path.join(place, "target"), "-pthread", *options)
+        except subprocess.CalledProcessError:
+            print("skip static programs: no static libc")
+            return
+        env = session()
+        p = drain(env, program=program)
+        status, said = run([LIMPET, "start", "--", program, "-q", "-i", "0", "-t", "3", "-n", "500"], env)
+        found, calls = result(p), calls_of(3, 500)
+        ok(f"start of a program linked {options[0]}: every call from the first on",
+           status == 0 and has(found, popped=calls, calls=calls, gaps=0), (status, said, found))
+        late = spawn([LIMPET, "start", "--", program, "-q", "-i", "1"], env)
+        p = drain(env, program=program)
+        ok(f"a tool that comes later, {options[0]}", wait_for(lambda: listed(env)["links"][0]["hits"] > 5),
+           listed(env))
+        stop(p)
+        stop(late)
+
+
 def ignored_sigchld():
     """Whoever starts limpet may ignore the end of children."""
     def ignore():
@@ -181,6 +207,6 @@ def ignored_sigchld():
 
 if __name__ == "__main__":
     raise SystemExit(main(all_threads, small_map, two_monitors, killed_targets, killed_monitor,
-                          killed_keeper, ignored_sigchld,
+                          killed_keeper, ignored_sigchld, static_programs,
                           need=("tests/integration/drain", "src/loader/liblimpet-shim.so",
                                 "src/agent/liblimpet-agent.so")))
