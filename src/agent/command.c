@@ -91,6 +91,14 @@ __asm__(".text\n"
 _Static_assert(STACK_SIZE == 0x20000, "as above");
 _Static_assert(AGENT_DONE_NR == 39 && AGENT_DONE_MAGIC == 0x6c696d7065740000ULL, "as above");
 
+static bool map_may_call(enum map_call call)
+{
+	static const enum helper_call as[] = {[MAP_CALL_KILL] = HELPER_CALL_KILL, [MAP_CALL_GETPID] = HELPER_CALL_GETPID,
+					      [MAP_CALL_YIELD] = HELPER_CALL_YIELD};
+
+	return helper_may(&agent.env, as[call]);
+}
+
 int agent_init(u32 pid, u64 vdso, bool tp_is_thread)
 {
 	agent.pid = pid;
@@ -103,6 +111,7 @@ int agent_init(u32 pid, u64 vdso, bool tp_is_thread)
 			agent.wiped = NULL;
 		}
 		helper_env_init(&agent.env, vdso, agent.wiped);
+		map_calls_by(map_may_call);
 		map_owner_at(agent.env.process ? &agent.env.process->owner_pid : NULL);
 		agent.env.trace = agent.trace;
 		agent.env_ready = true;

@@ -114,6 +114,22 @@ void map_owner_at(_Atomic u32 *word)
 	pool_pid_word = word;
 }
 
+static bool (*map_may)(enum map_call call);
+
+static bool may(enum pool_call call)
+{
+	static const enum map_call as[] = {[POOL_CALL_KILL] = MAP_CALL_KILL, [POOL_CALL_GETPID] = MAP_CALL_GETPID,
+					   [POOL_CALL_YIELD] = MAP_CALL_YIELD};
+
+	return map_may(as[call]);
+}
+
+void map_calls_by(bool (*allowed)(enum map_call call))
+{
+	map_may = allowed;
+	pool_may = allowed ? may : NULL;
+}
+
 void map_owner_make(void)
 {
 	long p;

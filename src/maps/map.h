@@ -16,7 +16,8 @@
  *
  * Operations come in two flavours: from programs (inside targets, results as the kernel's helpers
  * give them) and from user space (as bpf(2) answers them, key and flag rules included). None
- * blocks, none makes a system call except map_collect().
+ * blocks. System calls are made only after a fork, when dead processes are looked for, and while
+ * waiting for an execution slot (map_calls_by()).
  */
 #ifndef LIMPET_MAPS_MAP_H
 #define LIMPET_MAPS_MAP_H
@@ -166,6 +167,13 @@ int map_open(struct map *m, void *base, u64 size, bool writable);
  */
 void map_owner_at(_Atomic u32 *word);
 void map_owner_make(void);
+
+/*
+ * For targets: asked before each of the system calls that maps make now and then. What happens without
+ * them: shm/pool.h.
+ */
+enum map_call { MAP_CALL_KILL, MAP_CALL_GETPID, MAP_CALL_YIELD };
+void map_calls_by(bool (*may)(enum map_call call));
 
 /*
  * What a program may reach by plain loads and stores, values included: [ret_start, ret_end) in

@@ -10,10 +10,11 @@
 #define POOL_SETTLE       200         /* pauses until a store under way has long arrived */
 
 HIDDEN _Atomic u32 *pool_pid_word;
+HIDDEN bool (*pool_may)(enum pool_call call);
 
 NOINLINE u32 pool_pid_ask(void)
 {
-	u32 pid = (u32)sys_getpid();
+	u32 pid = pool_may_call(POOL_CALL_GETPID) ? (u32)sys_getpid() : POOL_PID_UNKNOWN;
 
 	if (pool_pid_word)
 		atomic_store_explicit(pool_pid_word, pid, memory_order_relaxed);
@@ -117,9 +118,10 @@ void pool_put(const struct pool *p, _Atomic u64 *list, struct pool_hand h)
 	}
 }
 
-static bool kernel_says_alive(u32 pid)
+bool pool_pid_lives(u32 pid)
 {
-	return sys_call2(__NR_kill, pid, 0) != -POOL_ESRCH;
+	return pid >= POOL_PID_UNKNOWN || !pool_may_call(POOL_CALL_KILL) ||
+	       sys_call2(__NR_kill, pid, 0) != -POOL_ESRCH;
 }
 
 void pool_reached(const struct pool_sweep *s, u32 index)
@@ -228,7 +230,7 @@ u32 pool_collect(const struct pool *p, u32 count, _Atomic u32 *number, const str
 	do /* 0 would make a mark of 0 possible */
 		s.number = atomic_fetch_add_explicit(number, 1, memory_order_relaxed) + 1;
 	while (!s.number);
-	suspect(&s, alive ? alive : kernel_says_alive);
+	suspect(&s, alive ? alive : pool_pid_lives);
 	atomic_thread_fence(memory_order_seq_cst);
 	for (u32 n = 0; (list = users->list(map, n)); n++)
 		if (!reach_list(&s, list))

@@ -72,6 +72,25 @@ struct pool_hand {
 extern HIDDEN _Atomic u32 *pool_pid_word;
 u32 pool_pid_ask(void);
 
+/* System calls made in a target's name, where its seccomp filters allow them. */
+enum pool_call {
+	POOL_CALL_KILL,   /* is a process there? If not to be had, it is: nothing is taken from it */
+	POOL_CALL_GETPID, /* after a fork. If not to be had: POOL_PID_UNKNOWN, which counts as living */
+	POOL_CALL_YIELD,  /* waiting for an execution slot. If not to be had: pauses */
+};
+#define POOL_PID_UNKNOWN 0x7ffffffeu
+
+/* May the call be made? NULL: any. */
+extern HIDDEN bool (*pool_may)(enum pool_call call);
+
+static inline bool pool_may_call(enum pool_call call)
+{
+	return !pool_may || pool_may(call);
+}
+
+/* False only for a process that is known to be gone. */
+bool pool_pid_lives(u32 pid);
+
 static inline u32 pool_pid(void)
 {
 	u32 pid = pool_pid_word ? atomic_load_explicit(pool_pid_word, memory_order_relaxed) : 0;

@@ -4,8 +4,6 @@
 #include "base/sys.h"
 #include "shm/pool.h"
 
-#define SLOT_ESRCH 3
-
 static bool take(_Atomic u32 *word, u32 seen, u32 pid)
 {
 	return atomic_load_explicit(word, memory_order_relaxed) == seen &&
@@ -18,8 +16,7 @@ static int take_dead(u8 *words, u32 count, u32 pid)
 	for (u32 i = 0; i < count; i++) {
 		u32 holder = atomic_load_explicit(slot_word(words, i), memory_order_relaxed);
 
-		if (holder && holder != pid && sys_call2(__NR_kill, holder, 0) == -SLOT_ESRCH &&
-		    take(slot_word(words, i), holder, pid))
+		if (holder && holder != pid && !pool_pid_lives(holder) && take(slot_word(words, i), holder, pid))
 			return (int)i;
 	}
 	return -1;
@@ -29,6 +26,7 @@ static NOINLINE int lease_other(u8 *words, u32 count, u32 hint, u32 pid)
 {
 	_Atomic u32 *tired = slot_word(words, 0) + 1;
 	u32 rounds = atomic_load_explicit(tired, memory_order_relaxed) ? SLOT_YIELDS_TIRED : SLOT_YIELDS;
+	bool may_yield = pool_may_call(POOL_CALL_YIELD);
 	int dead;
 
 	for (u32 round = 0; round < rounds; round++) {
@@ -41,7 +39,10 @@ static NOINLINE int lease_other(u8 *words, u32 count, u32 hint, u32 pid)
 		dead = round % 64 == 1 ? take_dead(words, count, pid) : -1;
 		if (dead >= 0)
 			return dead;
-		sys_call0(__NR_sched_yield);
+		if (may_yield)
+			sys_call0(__NR_sched_yield);
+		else
+			__asm__ volatile("pause");
 	}
 	atomic_store_explicit(tired, 1, memory_order_relaxed);
 	return -1;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Per-CPU types: exact without atomic operations, whoever is moved, killed, stopped or spoils the memory. */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include "steps.h"
@@ -205,6 +207,65 @@ TEST(interrupted_at_every_instruction)
 {
 	at_every_instruction(BPF_MAP_TYPE_PERCPU_ARRAY);
 	at_every_instruction(BPF_MAP_TYPE_PERCPU_HASH);
+}
+
+static bool nothing(enum map_call call)
+{
+	return false;
+}
+
+/* A process whose seccomp filter kills for kill, getpid and sched_yield meets the dead, and forks. */
+static void sandboxed(struct map *m)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_kill, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_getpid, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_sched_yield, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	struct sock_fprog prog = {ARRAY_SIZE(code), code};
+	const u32 key = 5;
+	u64 v[CPUS] = {1, 2};
+	int status = 0;
+
+	map_calls_by(nothing);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+		_exit(77);
+	if (syscall(__NR_fork)) {
+		wait(&status);
+		_exit(!!status);
+	}
+	map_user_update(m, &key, v, 0); /* without a pid of its own */
+	m->ops->collect(m, NULL);
+	_exit(add_once(m, 0, false)); /* the slots are the dead's: no */
+}
+
+TEST(forbidden_system_calls_are_not_made)
+{
+	struct map m;
+	int status;
+
+	REQUIRE(!make(&m, BPF_MAP_TYPE_PERCPU_HASH, 8));
+	zero(&m);
+	if (!fork()) {
+		_Atomic u32 *word;
+
+		for (u32 i = 0; i < CPUS; i++)
+			m.ops->lease(&m, i, &word);
+		_exit(0);
+	}
+	wait(NULL);
+	if (!fork())
+		sandboxed(&m);
+	wait(&status);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		SKIP("seccomp is not allowed here");
+	CHECK_EQ(status, 0);
+	CHECK_EQ(m.meta->stat[MAP_STAT_COLLECTED], 0);
+	CHECK(add_once(&m, 0, false));
+	test_map_free(&m);
 }
 
 TEST(spoilt_memory_neither_crashes_nor_hangs)
