@@ -161,6 +161,8 @@ static void print_tables(void)
 	for (u32 e = 1; e < ROWS; e++)
 		printf(" %15s", engine_rows[e].name);
 	for (u32 s = 1; s < SUBJECTS; s++) {
+		if (!batch[s][ROW_NATIVE]) /* --only */
+			continue;
 		printf("\n%-10s %9.0f", subjects[s].name, result_of(s, ROW_NATIVE).ns);
 		for (u32 e = 1; e < ROWS; e++)
 			print_ratio(result_of(s, e));
