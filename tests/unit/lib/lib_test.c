@@ -314,6 +314,40 @@ static uint64_t visit(uint64_t fn, uint64_t n, uint64_t r3, uint64_t r4, uint64_
 	return sum;
 }
 
+TEST(hash_maps)
+{
+	uint64_t ctx[2] = {0}, key, v, next;
+	struct limpet_result r;
+	int keys = 0;
+
+	for
+		EACH(e)
+		{
+			struct limpet_vm *vm = make(e, 0);
+			struct limpet_map *map;
+
+			REQUIRE(!limpet_vm_load_file(vm, object("sample.bpf.o"), "hashes"));
+			map = limpet_map_find(vm, "seen");
+			for (int i = 0; i < 60; i++) {
+				ctx[0] = 1000 + i % 20;
+				CHECK_EQ(limpet_vm_run(vm, ctx, NULL, &r), 0);
+				CHECK_EQ((int)r.value, i % 20 >= 16 ? -E2BIG : i / 20);
+			}
+			keys = 0;
+			for (int err = limpet_map_next_key(map, NULL, &key); !err; keys++) {
+				CHECK_EQ(limpet_map_lookup(map, &key, &v), 0);
+				CHECK_EQ(v, 3);
+				err = limpet_map_next_key(map, &key, &next);
+				key = next;
+			}
+			CHECK_EQ(keys, 16);
+			key = 1003;
+			CHECK_EQ(limpet_map_delete(map, &key), 0);
+			CHECK_EQ(limpet_map_lookup(map, &key, &v), -ENOENT);
+			limpet_vm_free(vm);
+		}
+}
+
 TEST(maps_added_before_are_used)
 {
 	struct limpet_map_definition d = {.name = "counts",

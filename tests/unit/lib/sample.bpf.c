@@ -18,6 +18,13 @@ struct {
 	__type(value, __u64);
 } counts SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, __u64);
+	__type(value, __u64);
+} seen SEC(".maps");
+
 __u64 calls;                    /* .bss */
 __u64 step = 5;                 /* .data */
 const volatile __u64 limit = 7; /* .rodata */
@@ -45,6 +52,16 @@ int pushes(__u64 *ctx)
 	if (n)
 		__sync_fetch_and_add(n, 1);
 	return bpf_map_push_elem(&events, &v, 0);
+}
+
+SEC("socket")
+int hashes(__u64 *ctx)
+{
+	__u64 key = ctx[0], one = 1, *n = bpf_map_lookup_elem(&seen, &key);
+
+	if (n)
+		return __sync_fetch_and_add(n, 1);
+	return bpf_map_update_elem(&seen, &key, &one, BPF_NOEXIST);
 }
 
 static long (*visit)(void *fn, __u64 n) = (void *)2000;
