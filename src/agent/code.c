@@ -48,7 +48,8 @@ static struct agent_write *note_write(u64 dst, const void *bytes, u32 len)
 	if (!w)
 		return NULL;
 	memcpy(s->bytes + agent.stage.used, bytes, len);
-	*w = (struct agent_write){.dst = dst, .src = (u64)(s->bytes + agent.stage.used), .len = len};
+	*w = (struct agent_write){
+		.dst = dst, .src = (u64)(s->bytes + agent.stage.used), .len = len};
 	agent.stage.used += len;
 	return w;
 }
@@ -159,7 +160,8 @@ static u64 map_code_near(u64 near, size_t size)
 	return 0;
 }
 
-/* An executable mapping near the agent's own code, so that calls of helpers reach; else anywhere. */
+/* An executable mapping near the agent's own code, so that calls of helpers reach; else anywhere.
+ */
 u64 code_map(size_t size)
 {
 	u64 p = map_code_near(limpet_agent.header.text_start, size);

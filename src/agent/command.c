@@ -8,13 +8,13 @@
 #include "base/mem.h"
 #include "base/sys.h"
 
-#define AF_UNIX_        1
-#define SEQPACKET       5
-#define CLOEXEC         02000000
-#define RIGHTS          1
-#define MSG_DONTWAIT_   0x40
+#define AF_UNIX_          1
+#define SEQPACKET         5
+#define CLOEXEC           02000000
+#define RIGHTS            1
+#define MSG_DONTWAIT_     0x40
 #define MSG_CMSG_CLOEXEC_ 0x40000000
-#define MADV_WIPEONFORK_ 18
+#define MADV_WIPEONFORK_  18
 
 #define STACK_SIZE (128 * 1024)
 #define INBOX_SIZE (1024 * 1024)
@@ -37,26 +37,27 @@ HIDDEN _Alignas(64) u8 agent_frame[FRAME_SIZE];
 HIDDEN struct agent_state agent = {.channel = {-1, -1}};
 
 __attribute__((visibility("default"))) struct agent_image limpet_agent = {
-	.header = {
-		.magic = AGENT_MAGIC,
-		.version = AGENT_VERSION,
-		.size = sizeof(struct agent_header),
-		.enter = (u64)agent_enter,
-		.enter_end = (u64)agent_enter_end,
-		.abandoned = (u64)agent_leave,
-		.go_home = (u64)agent_go_home,
-		.syscall = (u64)agent_syscall,
-		.stack_low = (u64)agent_stack,
-		.stack_top = (u64)(agent_stack + STACK_SIZE),
-		.frame = (u64)agent_frame,
-		.frame_size = FRAME_SIZE,
-		.request = (u64)request,
-		.inbox = (u64)inbox,
-		.inbox_size = INBOX_SIZE,
-		.text_start = (u64)image_start,
-		.text_end = (u64)text_end,
-		.image_end = (u64)image_end,
-	},
+	.header =
+		{
+			.magic = AGENT_MAGIC,
+			.version = AGENT_VERSION,
+			.size = sizeof(struct agent_header),
+			.enter = (u64)agent_enter,
+			.enter_end = (u64)agent_enter_end,
+			.abandoned = (u64)agent_leave,
+			.go_home = (u64)agent_go_home,
+			.syscall = (u64)agent_syscall,
+			.stack_low = (u64)agent_stack,
+			.stack_top = (u64)(agent_stack + STACK_SIZE),
+			.frame = (u64)agent_frame,
+			.frame_size = FRAME_SIZE,
+			.request = (u64)request,
+			.inbox = (u64)inbox,
+			.inbox_size = INBOX_SIZE,
+			.text_start = (u64)image_start,
+			.text_end = (u64)text_end,
+			.image_end = (u64)image_end,
+		},
 };
 
 /*
@@ -72,7 +73,7 @@ __asm__(".text\n"
 	"	xor %ebp, %ebp\n"
 	"	and $-16, %rsp\n"
 	"	call agent_command\n"
-	"	mov $39, %eax\n"                  /* AGENT_DONE_NR */
+	"	mov $39, %eax\n"                    /* AGENT_DONE_NR */
 	"	movabs $0x6c696d7065740000, %rdi\n" /* AGENT_DONE_MAGIC */
 	"	syscall\n"
 	"agent_leave:\n"
@@ -232,15 +233,17 @@ static bool handler_ran(void)
 	u64 now = 0;
 
 	sys_call4(__NR_rt_sigprocmask, 0, 0, (long)&now, sizeof(now));
-	for (u32 i = 0; i < AGENT_HOME_ROOM && !(now & 1); i++) /* SIGHUP: any that can be blocked */
+	if (now & 1) /* SIGHUP, or any other that can be blocked */
+		return false;
+	for (u32 i = 0; i < AGENT_HOME_ROOM; i++)
 		if (room[i])
 			return true;
 	return false;
 }
 
 /*
- * The keeper died. What it would have closed is closed here. The interrupted system call is not begun
- * again when a handler is about to run, or has: that is what sleepers for a signal wait for.
+ * The keeper died. What it would have closed is closed here. The interrupted system call is not
+ * begun again when a handler is about to run, or has: that is what sleepers for a signal wait for.
  */
 HIDDEN void agent_abandoned(void)
 {

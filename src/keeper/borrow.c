@@ -17,8 +17,8 @@
  * way home. What the way home cannot give back is the rest of a timeout: an interrupted system call
  * begins again from its arguments.
  *
- * A borrowed thread is given back in a PTRACE_EVENT_STOP, since only on the way out of that stop does
- * the kernel look at orig_rax and restart an interrupted system call.
+ * A borrowed thread is given back in a PTRACE_EVENT_STOP, since only on the way out of that stop
+ * does the kernel look at orig_rax and restart an interrupted system call.
  */
 #include <cpuid.h>
 #include <elf.h>
@@ -34,13 +34,13 @@
 #define PTRACE_GETSIGMASK_ 0x420a
 #define PTRACE_SETSIGMASK_ 0x420b
 
-#define RED_ZONE     128
-#define STACK_ROOM   (32 * 1024) /* wanted below a stack pointer, before a frame is put there */
-#define XSTATE_MAX   (12 * 1024)
-#define FXSAVE_SIZE  512
-#define XSTATE_MIN   (FXSAVE_SIZE + 64)
-#define FP_MAGIC1    0x46505853u /* asm/sigcontext.h */
-#define FP_MAGIC2    0x46505845u
+#define RED_ZONE    128
+#define STACK_ROOM  (32 * 1024) /* wanted below a stack pointer, before a frame is put there */
+#define XSTATE_MAX  (12 * 1024)
+#define FXSAVE_SIZE 512
+#define XSTATE_MIN  (FXSAVE_SIZE + 64)
+#define FP_MAGIC1   0x46505853u /* asm/sigcontext.h */
+#define FP_MAGIC2   0x46505845u
 
 #define UC_FLAGS  7    /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
 #define SS_IGNORE 0xff /* no valid mode: rt_sigreturn leaves the alternate stack alone */
@@ -116,12 +116,29 @@ static void fill_frame(struct target *t, struct agent_frame *f)
 	const struct user_regs_struct *r = &t->lead->regs;
 	u64 nr;
 
-	*f = (struct agent_frame){
-		.flags = UC_FLAGS, .altstack.flags = SS_IGNORE, .mask = t->saved_mask,
-		.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11, .r12 = r->r12, .r13 = r->r13,
-		.r14 = r->r14, .r15 = r->r15, .rdi = r->rdi, .rsi = r->rsi, .rbp = r->rbp, .rbx = r->rbx,
-		.rdx = r->rdx, .rax = r->rax, .rcx = r->rcx, .rsp = r->rsp, .rip = r->rip,
-		.eflags = r->eflags, .cs = (u16)r->cs, .ss = (u16)r->ss};
+	*f = (struct agent_frame){.flags = UC_FLAGS,
+				  .altstack.flags = SS_IGNORE,
+				  .mask = t->saved_mask,
+				  .r8 = r->r8,
+				  .r9 = r->r9,
+				  .r10 = r->r10,
+				  .r11 = r->r11,
+				  .r12 = r->r12,
+				  .r13 = r->r13,
+				  .r14 = r->r14,
+				  .r15 = r->r15,
+				  .rdi = r->rdi,
+				  .rsi = r->rsi,
+				  .rbp = r->rbp,
+				  .rbx = r->rbx,
+				  .rdx = r->rdx,
+				  .rax = r->rax,
+				  .rcx = r->rcx,
+				  .rsp = r->rsp,
+				  .rip = r->rip,
+				  .eflags = r->eflags,
+				  .cs = (u16)r->cs,
+				  .ss = (u16)r->ss};
 	if (!regs_restart(r))
 		return;
 	nr = call_again(t, r);
@@ -191,9 +208,9 @@ static u64 stack_room(const struct target *t, const struct thread *th)
 }
 
 /*
- * The best thread to make system calls with: one that no seccomp filter holds, then one that is not in
- * a system call (should we die with a signal on its way, nobody can say what that call would have
- * answered), then one with room on its stack.
+ * The best thread to make system calls with: one that no seccomp filter holds, then one that is not
+ * in a system call (should we die with a signal on its way, nobody can say what that call would
+ * have answered), then one with room on its stack.
  */
 static struct thread *pick(struct target *t, bool on_stack, bool filtered)
 {
@@ -206,7 +223,8 @@ static struct thread *pick(struct target *t, bool on_stack, bool filtered)
 
 		if (room <= sizeof(struct chain) + RED_ZONE)
 			continue;
-		points = (room < STACK_ROOM ? room : STACK_ROOM) + (regs_restart(&th->regs) ? 0 : STACK_ROOM);
+		points = (room < STACK_ROOM ? room : STACK_ROOM) +
+			 (regs_restart(&th->regs) ? 0 : STACK_ROOM);
 		if (points > most && thread_usable(t, th, filtered)) {
 			most = points;
 			best = th;
@@ -227,8 +245,9 @@ static struct user_regs_struct home_regs(const struct target *t)
 
 	r.orig_rax = (unsigned long long)-1;
 	r.eflags = 0x202;
-	r.rip = t->chain.at ? t->syscall_ret + 2 :
-		t->agent_ready ? t->header.abandoned : t->header.go_home;
+	r.rip = t->chain.at      ? t->syscall_ret + 2
+		: t->agent_ready ? t->header.abandoned
+				 : t->header.go_home;
 	r.rsp = t->chain.at ? t->chain.at : t->header.stack_top - AGENT_HOME_DEPTH;
 	return r;
 }
@@ -274,7 +293,8 @@ static int home_on_stack(struct target *t)
 static void mark_borrowed(struct target *t, u64 on)
 {
 	if (t->header_at)
-		target_write(t, t->header_at + offsetof(struct agent_header, borrowed), &on, sizeof(on));
+		target_write(t, t->header_at + offsetof(struct agent_header, borrowed), &on,
+			     sizeof(on));
 }
 
 /* Puts the way home into the agent. */
@@ -324,8 +344,9 @@ int target_borrow(struct target *t, bool on_stack)
 	for (u32 pass = 0; pass < 2 && !t->lead; pass++) /* rather one without a seccomp filter */
 		t->lead = pick(t, on_stack, pass);
 	if (!t->lead)
-		return t->e->reason ? t->e->error :
-		       keeper_fail(t->e, KEEPER_BUSY, -EBUSY, "no thread of %d can be borrowed now", t->pid);
+		return t->e->reason ? t->e->error
+				    : keeper_fail(t->e, KEEPER_BUSY, -EBUSY,
+						  "no thread of %d can be borrowed now", t->pid);
 	if (ptrace(PTRACE_GETSIGMASK_, t->lead->tid, sizeof(u64), &t->saved_mask))
 		return keeper_fail(t->e, KEEPER_SYSTEM, -errno, "signal mask: %s", strerror(errno));
 	t->borrowed = true;

@@ -134,8 +134,8 @@ static u64 image_symbol(const struct image *im, const char *name)
 }
 
 /*
- * One mapping, read-execute, takes the whole image; what is to be writable is made so by the agent's
- * own code when it is there. So the thread has a way home at every step (borrow.c).
+ * One mapping, read-execute, takes the whole image; what is to be writable is made so by the
+ * agent's own code when it is there. So the thread has a way home at every step (borrow.c).
  */
 static int image_copy(struct target *t, struct image *im, u64 base)
 {
@@ -161,7 +161,8 @@ static int image_protect(struct target *t, const struct image *im, u64 base)
 
 		if (p->p_type == PT_LOAD && !(p->p_flags & PF_X))
 			err = target_syscall(t, SYS_mprotect, base + start, end - start,
-					     PROT_READ | (p->p_flags & PF_W ? PROT_WRITE : 0), 0, 0, 0);
+					     PROT_READ | (p->p_flags & PF_W ? PROT_WRITE : 0), 0, 0,
+					     0);
 	}
 	t->agent_ready = !err;
 	return (int)err;
@@ -210,5 +211,6 @@ int image_inject(struct target *t, const char *path)
 	image_close(&im);
 	if (err == -ENOEXEC)
 		return keeper_fail(t->e, KEEPER_NO_AGENT, err, "%s: another version", path);
-	return err ? keeper_fail(t->e, KEEPER_SYSTEM, err, "mapping the agent: %s", strerror(-err)) : 0;
+	return err ? keeper_fail(t->e, KEEPER_SYSTEM, err, "mapping the agent: %s", strerror(-err))
+		   : 0;
 }

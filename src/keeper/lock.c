@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What keepers of a session tell each other, by OFD locks on the session's file `targets.lock`, which go
- * with whoever holds them:
+ * What keepers of a session tell each other, by OFD locks on the session's file `targets.lock`,
+ * which go with whoever holds them:
  *
  *     byte 0      shared: a keeper runs
  *     byte PID    exclusive: a keeper is working on that target
@@ -13,7 +13,8 @@
 
 static int open_locks(struct keeper *k)
 {
-	int fd = openat(k->store.dir_fd, "targets.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(k->store.dir_fd, "targets.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+			0600);
 
 	return fd < 0 ? -errno : fd;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The keeper's loop. It sleeps until the session's generation changes, a tool ends or a target ends;
- * then it collects what nobody holds any more and brings the targets in line, those it knows first.
+ * The keeper's loop. It sleeps until the session's generation changes, a tool ends or a target
+ * ends; then it collects what nobody holds any more and brings the targets in line, those it knows
+ * first.
  *
  * Looking for targets must be cheap where there are thousands of processes, so what a process was
  * found to be is remembered with its start time, the address of its stack (another after execve)
@@ -21,7 +22,8 @@
 #include <unistd.h>
 #include "keeper/internal.h"
 
-#define RETRY_MIN_MS 20    /* after a target could not be brought in line; doubles up to the maximum */
+#define RETRY_MIN_MS 20 /* after a target could not be brought in line; doubles up to the maximum  \
+			 */
 #define RETRY_MAX_MS 10000 /* while nothing changes */
 #define ECHOES       3     /* further looks after a tool's end, see tool_ended() */
 
@@ -261,7 +263,8 @@ static void watch_stop(struct watcher *w)
 
 	atomic_store(&w->stop, true);
 	do { /* it may be between its look at `stop` and its sleep */
-		syscall(SYS_futex, &w->k->store.file->generation, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+		syscall(SYS_futex, &w->k->store.file->generation, FUTEX_WAKE, INT32_MAX, NULL, NULL,
+			0);
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += 1000000;
 		until.tv_sec += until.tv_nsec / 1000000000;

@@ -68,7 +68,8 @@ static bool concerns(const struct regions *maps, const struct link_file *l, pid_
 		return false;
 	for (size_t i = 0; i < maps->count; i++)
 		if (maps->all[i].exec && maps->all[i].ino == l->ino &&
-		    maps->all[i].dev_major == l->dev_major && maps->all[i].dev_minor == l->dev_minor)
+		    maps->all[i].dev_major == l->dev_major &&
+		    maps->all[i].dev_minor == l->dev_minor)
 			return true;
 	return false;
 }

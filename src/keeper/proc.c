@@ -58,11 +58,17 @@ int proc_read_maps(pid_t tid, struct regions *ret)
 			ret->all = all;
 			ret->cap = n;
 		}
-		ret->all[ret->count++] = (struct region){
-			.start = start, .end = end, .file_off = off, .ino = ino, .dev_major = major,
-			.dev_minor = minor, .read = perm[0] == 'r', .write = perm[1] == 'w',
-			.exec = perm[2] == 'x', .vdso = strstr(line, "[vdso]") != NULL,
-			.stack = strstr(line, "[stack]") != NULL};
+		ret->all[ret->count++] = (struct region){.start = start,
+							 .end = end,
+							 .file_off = off,
+							 .ino = ino,
+							 .dev_major = major,
+							 .dev_minor = minor,
+							 .read = perm[0] == 'r',
+							 .write = perm[1] == 'w',
+							 .exec = perm[2] == 'x',
+							 .vdso = strstr(line, "[vdso]") != NULL,
+							 .stack = strstr(line, "[stack]") != NULL};
 	}
 	free(line);
 	fclose(f);
@@ -232,7 +238,7 @@ int proc_check(pid_t pid, struct keeper_error *e)
 		return keeper_fail(e, KEEPER_TRACED, -EBUSY, "process %d is traced by %ld", pid,
 				   tracer);
 	if (shares_memory(live, (pid_t)parent))
-		return keeper_fail(e, KEEPER_BUSY, -EAGAIN, "process %d is in the memory of %ld (vfork)", pid,
-				   parent);
+		return keeper_fail(e, KEEPER_BUSY, -EAGAIN,
+				   "process %d is in the memory of %ld (vfork)", pid, parent);
 	return check_arch(live, e);
 }

@@ -14,12 +14,12 @@
 #include <sys/ptrace.h>
 #include "keeper/internal.h"
 
-#define STACK_MAX  (8UL << 20)
-#define RAW_WORDS  512 /* looked at without further proof above a stack pointer in limpet's code */
-#define REGS_NEAR  8   /* words between a trampoline's return address and its attach_regs */
-#define USER_CS    0x33
-#define SIG_WORD   0x33ULL /* cs | gs << 16 | fs << 32 | ss << 48, ss apart */
-#define DEPTH      8
+#define STACK_MAX (8UL << 20)
+#define RAW_WORDS 512 /* looked at without further proof above a stack pointer in limpet's code */
+#define REGS_NEAR 8   /* words between a trampoline's return address and its attach_regs */
+#define USER_CS   0x33
+#define SIG_WORD  0x33ULL /* cs | gs << 16 | fs << 32 | ss << 48, ss apart */
+#define DEPTH     8
 
 struct scan {
 	struct target *t;
@@ -50,7 +50,8 @@ static bool in_agent(const struct target *t, u64 pc, u64 sp)
 bool target_agent_runs(struct target *t)
 {
 	for (size_t i = 0; i < t->count; i++)
-		if (t->threads[i].stopped && in_agent(t, t->threads[i].regs.rip, t->threads[i].regs.rsp))
+		if (t->threads[i].stopped &&
+		    in_agent(t, t->threads[i].regs.rip, t->threads[i].regs.rsp))
 			return true;
 	return false;
 }

@@ -77,8 +77,8 @@ int keeper_find(struct keeper *k, const struct regions *maps, int mem, u64 *ret_
 		const struct region *r = &maps->all[i];
 		u64 at = r->start - AGENT_HEADER_GAP;
 
-		if (r->ino != k->ino || r->dev_major != k->dev_major || r->dev_minor != k->dev_minor ||
-		    r->file_off)
+		if (r->ino != k->ino || r->dev_major != k->dev_major ||
+		    r->dev_minor != k->dev_minor || r->file_off)
 			continue;
 		if (pread(mem, ret, sizeof(*ret), (off_t)at) != sizeof(*ret))
 			continue;

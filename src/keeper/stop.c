@@ -2,13 +2,15 @@
 /*
  * Stopping a target and letting it go.
  *
- * All threads are seized and interrupted until a look at /proc/PID/task finds no new one. What counts
- * is the PTRACE_EVENT_STOP: signals that were about to be delivered are delivered first (their
- * handler's frame is set up, then the thread stops before its first instruction). Registers are read
- * when everything stands still; a thread that has executed another program meanwhile shows there.
+ * All threads are seized and interrupted until a look at /proc/PID/task finds no new one. What
+ * counts is the PTRACE_EVENT_STOP: signals that were about to be delivered are delivered first
+ * (their handler's frame is set up, then the thread stops before its first instruction). Registers
+ * are read when everything stands still; a thread that has executed another program meanwhile shows
+ * there.
  *
- * A thread that does not stop (it waits for its vfork child, which shares the memory and is nobody's
- * to stop, or for a disk) makes the attempt fail: everything goes on, and the caller tries later.
+ * A thread that does not stop (it waits for its vfork child, which shares the memory and is
+ * nobody's to stop, or for a disk) makes the attempt fail: everything goes on, and the caller tries
+ * later.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -99,7 +101,7 @@ static bool eintr_by_stop(long nr)
 	case SYS_sendfile:
 	case SYS_splice:
 	case SYS_fallocate: /* tmpfs */
-	case 426: /* io_uring_enter */
+	case 426:           /* io_uring_enter */
 		return true;
 	default:
 		return false;
@@ -108,8 +110,8 @@ static bool eintr_by_stop(long nr)
 
 /*
  * Takes a stop of the thread: 0, -EAGAIN when there is none yet, -ESRCH when it has ended. The end
- * of a main thread is only looked at: it may be another thread's child, which wants its status. So is
- * the arrival of a signal: were it taken, and we killed before the next call, it would be lost.
+ * of a main thread is only looked at: it may be another thread's child, which wants its status. So
+ * is the arrival of a signal: were it taken, and we killed before the next call, it would be lost.
  */
 static int take_stop(const struct target *t, pid_t tid, int *ret_status)
 {
@@ -156,9 +158,9 @@ int wait_stopped(const struct target *t, struct thread *th)
 }
 
 /*
- * Waits for the borrowed thread's next stop. All others are stopped, so an end among them is the end
- * of the process. Waiting for the one thread alone could last for ever: the end of a main thread
- * is not reported before all the others have been waited for.
+ * Waits for the borrowed thread's next stop. All others are stopped, so an end among them is the
+ * end of the process. Waiting for the one thread alone could last for ever: the end of a main
+ * thread is not reported before all the others have been waited for.
  */
 int wait_lead(struct target *t, int *ret_status)
 {
@@ -171,8 +173,9 @@ int wait_lead(struct target *t, int *ret_status)
 			r = errno == EINTR ? -EAGAIN : -ESRCH;
 			continue;
 		}
-		r = si.si_code != CLD_TRAPPED && si.si_code != CLD_STOPPED ? -ESRCH :
-			take_stop(t, si.si_pid, ret_status);
+		r = si.si_code != CLD_TRAPPED && si.si_code != CLD_STOPPED
+			    ? -ESRCH
+			    : take_stop(t, si.si_pid, ret_status);
 	} while (r == -EAGAIN || (!r && si.si_pid != t->lead->tid));
 	if (r)
 		t->lead->stopped = false;
@@ -199,8 +202,8 @@ static int seize(struct target *t, pid_t tid)
 		if (!s || s == 'Z' || s == 'X')
 			return 0; /* gone meanwhile, or a leader that has ended */
 		if (tracer > 0)
-			return keeper_fail(t->e, KEEPER_TRACED, -EBUSY, "thread %d is traced by %ld", tid,
-					   tracer);
+			return keeper_fail(t->e, KEEPER_TRACED, -EBUSY,
+					   "thread %d is traced by %ld", tid, tracer);
 		return keeper_fail(t->e, KEEPER_NOT_ALLOWED, err, "%s", strerror(-err));
 	}
 	if (t->count == t->cap) {
@@ -253,7 +256,8 @@ static int stop_new(struct target *t, size_t from)
 		int r = wait_stopped(t, th);
 
 		if (r == -EAGAIN)
-			return keeper_fail(t->e, KEEPER_BUSY, r, "thread %d does not stop now", th->tid);
+			return keeper_fail(t->e, KEEPER_BUSY, r, "thread %d does not stop now",
+					   th->tid);
 		if (r)
 			th->tid = -th->tid; /* ended */
 		else
@@ -279,10 +283,13 @@ static int take_regs(struct target *t)
 		if (!th->stopped)
 			continue;
 		if (ptrace(PTRACE_GETREGS, th->tid, 0, r))
-			return keeper_fail(t->e, KEEPER_BUSY, -EAGAIN, "thread %d changed meanwhile", th->tid);
+			return keeper_fail(t->e, KEEPER_BUSY, -EAGAIN,
+					   "thread %d changed meanwhile", th->tid);
 		if (r->cs != 0x33)
-			return keeper_fail(t->e, KEEPER_ARCH, -ENOEXEC, "a thread runs 32-bit code");
-		if ((long)r->orig_rax < 0 || (long)r->rax != -EINTR || !eintr_by_stop((long)r->orig_rax))
+			return keeper_fail(t->e, KEEPER_ARCH, -ENOEXEC,
+					   "a thread runs 32-bit code");
+		if ((long)r->orig_rax < 0 || (long)r->rax != -EINTR ||
+		    !eintr_by_stop((long)r->orig_rax))
 			continue;
 		r->rax = (unsigned long long)-514; /* -ERESTARTNOHAND */
 		if (ptrace(PTRACE_SETREGS, th->tid, 0, r))
@@ -298,10 +305,12 @@ bool thread_usable(struct target *t, struct thread *th, bool filtered)
 		return true;
 	if (!filtered)
 		return false;
-	if (!ptrace(PTRACE_SETOPTIONS, th->tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP))
+	if (!ptrace(PTRACE_SETOPTIONS, th->tid, 0,
+		    PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP))
 		return true;
 	keeper_fail(t->e, KEEPER_SECCOMP, -EPERM,
-		    "process %d runs under seccomp; CAP_SYS_ADMIN, and no filter over the keeper, is needed",
+		    "process %d runs under seccomp; CAP_SYS_ADMIN, and no filter over the keeper, "
+		    "is needed",
 		    t->pid);
 	return false;
 }
@@ -325,7 +334,8 @@ static int open_memory(struct target *t)
 	t->mem = open(path, O_RDWR | O_CLOEXEC);
 	err = t->mem < 0 ? -errno : proc_read_maps(t->live_tid, &t->maps);
 	return err ? keeper_fail(t->e, KEEPER_NOT_ALLOWED, err, "/proc/%d/mem: %s", t->pid,
-				 strerror(-err)) : 0;
+				 strerror(-err))
+		   : 0;
 }
 
 /* Stops every thread. On failure everything is let go again. */

@@ -14,17 +14,17 @@
 #include <unistd.h>
 #include "keeper/internal.h"
 
-#define SEND_BATCH    64   /* descriptors in flight at a time */
-#define DETACH_TRIES  2000 /* times 1 ms and a stop */
-#define RETIRE_TRIES  3
-#define PATIENCE      150  /* attempts that a command makes, about 3 s */
+#define SEND_BATCH   64   /* descriptors in flight at a time */
+#define DETACH_TRIES 2000 /* times 1 ms and a stop */
+#define RETIRE_TRIES 3
+#define PATIENCE     150 /* attempts that a command makes, about 3 s */
 
 static int fail_sys(struct target *t, int err, const char *what)
 {
 	if (t->e->reason)
 		return err;
-	return keeper_fail(t->e, err == -ESRCH ? KEEPER_NO_PROCESS : KEEPER_SYSTEM, err, "%s: %s", what,
-			   strerror(-err));
+	return keeper_fail(t->e, err == -ESRCH ? KEEPER_NO_PROCESS : KEEPER_SYSTEM, err, "%s: %s",
+			   what, strerror(-err));
 }
 
 static int send_fd(int sock, const struct agent_fd *what, int fd)
@@ -34,7 +34,9 @@ static int send_fd(int sock, const struct agent_fd *what, int fd)
 		char buf[CMSG_SPACE(sizeof(int))];
 	} c = {0};
 	struct iovec iov = {.iov_base = (void *)what, .iov_len = sizeof(*what)};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.buf,
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = c.buf,
 			   .msg_controllen = sizeof(c.buf)};
 	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
 
@@ -53,7 +55,8 @@ static int open_channel(struct target *t, struct agent_request *r)
 	err = target_command(t, r);
 	if (err)
 		return err;
-	/* Of a thread that lives, where the kernel can (6.9): a main thread that ended has no files. */
+	/* Of a thread that lives, where the kernel can (6.9): a main thread that ended has no
+	 * files. */
 	pidfd = (int)syscall(SYS_pidfd_open, t->live_tid, O_EXCL /* PIDFD_THREAD */);
 	if (pidfd < 0 && errno == EINVAL)
 		pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
@@ -143,10 +146,15 @@ static int fill_inbox(struct target *t, struct agent_request *r)
 	for (size_t i = 0; i < t->maps.count; i++) {
 		const struct region *m = &t->maps.all[i];
 
-		all[i] = (struct agent_region){
-			.start = m->start, .end = m->end, .file_off = m->file_off, .ino = m->ino,
-			.dev_major = m->dev_major, .dev_minor = m->dev_minor, .exec = m->exec && m->read,
-			.read = m->read, .stack = m->stack};
+		all[i] = (struct agent_region){.start = m->start,
+					       .end = m->end,
+					       .file_off = m->file_off,
+					       .ino = m->ino,
+					       .dev_major = m->dev_major,
+					       .dev_minor = m->dev_minor,
+					       .exec = m->exec && m->read,
+					       .read = m->read,
+					       .stack = m->stack};
 	}
 	r->regions = t->header.inbox;
 	r->region_count = t->maps.count;
@@ -168,10 +176,12 @@ static int write_patch(struct target *t, const struct agent_write *w, const u8 *
 {
 	u8 now[sizeof(w->old)];
 
-	if (w->len > sizeof(now) || target_read(t, w->dst, now, w->len) || memcmp(now, w->old, w->len))
+	if (w->len > sizeof(now) || target_read(t, w->dst, now, w->len) ||
+	    memcmp(now, w->old, w->len))
 		return 0;
 	if (w->dst / PAGE_SIZE != (w->dst + w->len - 1) / PAGE_SIZE) {
-		/* On two pages: makes both private first, so that the two halves come right together. */
+		/* On two pages: makes both private first, so that the two halves come right
+		 * together. */
 		target_write(t, w->dst, now, 1);
 		target_write(t, w->dst + w->len - 1, now + w->len - 1, 1);
 	}
@@ -190,8 +200,8 @@ static int write_one(struct target *t, const struct agent_write *w)
 }
 
 /*
- * Writes what the agent lists: fresh code; then, when all of that is there, threads inside windows are
- * moved to it; then the patches. Can be done again from the start at any point.
+ * Writes what the agent lists: fresh code; then, when all of that is there, threads inside windows
+ * are moved to it; then the patches. Can be done again from the start at any point.
  */
 static int write_listed(struct target *t)
 {
@@ -246,7 +256,9 @@ static int finish_pending(struct target *t)
 /* SYNC (or DETACH) and COMMIT in the present stop. */
 static int sync_stopped(struct target *t, u32 command, u32 generation, bool *ret_in_use)
 {
-	struct agent_request r = {.command = command, .generation = generation, .pid = (u32)t->pid,
+	struct agent_request r = {.command = command,
+				  .generation = generation,
+				  .pid = (u32)t->pid,
 				  .denied = target_denied(t, false)};
 	int err = scan(t);
 
@@ -284,8 +296,10 @@ static int init_agent(struct keeper *k, struct target *t)
 {
 	static const struct agent_fd session[] = {{.kind = AGENT_FD_SESSION},
 						  {.kind = AGENT_FD_TRACE, .writable = 1}};
-	struct agent_request r = {.command = AGENT_CMD_INIT, .pid = (u32)t->pid,
-				  .vdso = target_vdso(t), .tp_is_thread = tp_is_thread(t),
+	struct agent_request r = {.command = AGENT_CMD_INIT,
+				  .pid = (u32)t->pid,
+				  .vdso = target_vdso(t),
+				  .tp_is_thread = tp_is_thread(t),
 				  .denied = target_denied(t, true)};
 	int err = target_command(t, &r);
 
@@ -539,7 +553,8 @@ static int attempt(struct work *w, int tries)
 			keeper_fail(w->e, lock == -EAGAIN ? KEEPER_BUSY : KEEPER_SYSTEM, lock,
 				    "targets.lock: another keeper works on it");
 		}
-		if (i + 1 >= tries || (err != -EAGAIN && (w->e->reason != KEEPER_TRACED || i >= 20)))
+		if (i + 1 >= tries ||
+		    (err != -EAGAIN && (w->e->reason != KEEPER_TRACED || i >= 20)))
 			return err;
 		nanosleep(&ms, NULL);
 	}
@@ -547,7 +562,8 @@ static int attempt(struct work *w, int tries)
 
 int keeper_inject(struct keeper *k, pid_t pid, struct keeper_error *e)
 {
-	return attempt(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e, .inject = true}, PATIENCE);
+	return attempt(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e, .inject = true},
+		       PATIENCE);
 }
 
 int keeper_sync(struct keeper *k, pid_t pid, struct keeper_error *e)

@@ -35,8 +35,11 @@ static u64 hits(void)
 
 static int make_map(void)
 {
-	struct map_def def = {.type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 8,
-			      .max_entries = 1, .name = "counter"};
+	struct map_def def = {.type = BPF_MAP_TYPE_ARRAY,
+			      .key_size = 4,
+			      .value_size = 8,
+			      .max_entries = 1,
+			      .name = "counter"};
 	u64 size;
 	void *base;
 	int fd, err;
@@ -244,7 +247,8 @@ static void text_of(pid_t pid, u8 *buf, size_t n)
 	fd = open(path, O_RDONLY);
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, "%llx-%llx r-xp %llx", &start, &end, &off) == 3 &&
-		    strstr(line, target_path) && probed_off >= off && probed_off < off + end - start)
+		    strstr(line, target_path) && probed_off >= off &&
+		    probed_off < off + end - start)
 			if (pread(fd, buf, n, (off_t)(start + probed_off - off)) < 0)
 				break;
 	fclose(f);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A target with a thread for each state named, the first of them the main thread. Every state checks
- * what the kernel promises it; a stop by a keeper must not show. usage: attach_states COUNTERS STATE...
+ * A target with a thread for each state named, the first of them the main thread. Every state
+ * checks what the kernel promises it; a stop by a keeper must not show. usage: attach_states
+ * COUNTERS STATE...
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -88,13 +89,17 @@ static void call_seldom(void)
 /* All general registers, ymm0, xmm15, the direction of nothing: a loop that compares them. */
 long registers_kept(long rounds);
 __asm__(".text\n.globl registers_kept\n.type registers_kept, @function\nregisters_kept:\n"
-	"	push %rbx\n	push %rbp\n	push %r12\n	push %r13\n	push %r14\n	push %r15\n"
+	"	push %rbx\n	push %rbp\n	push %r12\n	push %r13\n	push %r14\n	"
+	"push %r15\n"
 	"	mov $0x1111111111111111, %rax\n	movq %rax, %xmm0\n	movq %rax, %xmm15\n"
 	"	pcmpeqd %xmm7, %xmm7\n"
 	"	mov %rdi, %rcx\n"
-	"	mov $0x102, %rax\n	mov $0x203, %rbx\n	mov $0x304, %rdx\n	mov $0x405, %rsi\n"
-	"	mov $0x506, %rdi\n	mov $0x607, %rbp\n	mov $0x708, %r8\n	mov $0x809, %r9\n"
-	"	mov $0x90a, %r10\n	mov $0xa0b, %r11\n	mov $0xb0c, %r12\n	mov $0xc0d, %r13\n"
+	"	mov $0x102, %rax\n	mov $0x203, %rbx\n	mov $0x304, %rdx\n	mov "
+	"$0x405, %rsi\n"
+	"	mov $0x506, %rdi\n	mov $0x607, %rbp\n	mov $0x708, %r8\n	mov "
+	"$0x809, %r9\n"
+	"	mov $0x90a, %r10\n	mov $0xa0b, %r11\n	mov $0xb0c, %r12\n	mov "
+	"$0xc0d, %r13\n"
 	"	mov $0xd0e, %r14\n	mov $0xe0f, %r15\n"
 	"1:	cmp $0x102, %rax\n	jne 2f\n	cmp $0x203, %rbx\n	jne 2f\n"
 	"	cmp $0x304, %rdx\n	jne 2f\n	cmp $0x405, %rsi\n	jne 2f\n"
@@ -103,15 +108,18 @@ __asm__(".text\n.globl registers_kept\n.type registers_kept, @function\nregister
 	"	cmp $0x90a, %r10\n	jne 2f\n	cmp $0xa0b, %r11\n	jne 2f\n"
 	"	cmp $0xb0c, %r12\n	jne 2f\n	cmp $0xc0d, %r13\n	jne 2f\n"
 	"	cmp $0xd0e, %r14\n	jne 2f\n	cmp $0xe0f, %r15\n	jne 2f\n"
-	"	stc\n	mov %rcx, -8(%rsp)\n	mov -8(%rsp), %rcx\n	jnc 2f\n" /* flags, red zone */
+	"	stc\n	mov %rcx, -8(%rsp)\n	mov -8(%rsp), %rcx\n	jnc 2f\n" /* flags, red zone
+										   */
 	"	dec %rcx\n	jnz 1b\n"
 	"	pcmpeqd %xmm6, %xmm6\n	pcmpeqd %xmm7, %xmm6\n	pmovmskb %xmm6, %eax\n"
 	"	cmp $0xffff, %eax\n	jne 2f\n"
-	"	mov $0x1111111111111111, %rdx\n	movq %xmm0, %rax\n	cmp %rdx, %rax\n	jne 2f\n"
+	"	mov $0x1111111111111111, %rdx\n	movq %xmm0, %rax\n	cmp %rdx, %rax\n	"
+	"jne 2f\n"
 	"	movq %xmm15, %rax\n	cmp %rdx, %rax\n	jne 2f\n"
 	"	mov $1, %eax\n	jmp 3f\n"
 	"2:	xor %eax, %eax\n"
-	"3:	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbp\n	pop %rbx\n"
+	"3:	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbp\n	"
+	"pop %rbx\n"
 	"	ret\n.size registers_kept, . - registers_kept\n");
 
 static void registers(void)
@@ -169,7 +177,8 @@ static void in_futex(void)
 	do {
 		struct timespec ts = {.tv_nsec = 15000000};
 
-		HOLDS(syscall(SYS_futex, &word, FUTEX_WAIT, 0, &ts, NULL, 0) < 0 && errno == ETIMEDOUT);
+		HOLDS(syscall(SYS_futex, &word, FUTEX_WAIT, 0, &ts, NULL, 0) < 0 &&
+		      errno == ETIMEDOUT);
 	} while (round_done());
 }
 
@@ -513,13 +522,29 @@ static const struct {
 	const char *name;
 	void (*fn)(void);
 } states[] = {
-	{"call", call}, {"call_seldom", call_seldom}, {"registers", registers}, {"nanosleep", in_nanosleep}, {"poll", in_poll},
-	{"select", in_select}, {"futex", in_futex}, {"epoll", in_epoll}, {"semop", in_semop},
-	{"read", in_read}, {"accept", in_accept}, {"read_eintr", in_read_eintr},
-	{"read_restart", in_read_restart}, {"sigsuspend", in_sigsuspend},
-	{"sigtimedwait", in_sigtimedwait}, {"handler", in_handler}, {"blocked", all_blocked},
-	{"trap_ignored", trap_ignored}, {"vfork", with_vfork}, {"spawn", with_spawn},
-	{"fork", with_fork}, {"threads", with_threads}, {"gone", gone},
+	{"call", call},
+	{"call_seldom", call_seldom},
+	{"registers", registers},
+	{"nanosleep", in_nanosleep},
+	{"poll", in_poll},
+	{"select", in_select},
+	{"futex", in_futex},
+	{"epoll", in_epoll},
+	{"semop", in_semop},
+	{"read", in_read},
+	{"accept", in_accept},
+	{"read_eintr", in_read_eintr},
+	{"read_restart", in_read_restart},
+	{"sigsuspend", in_sigsuspend},
+	{"sigtimedwait", in_sigtimedwait},
+	{"handler", in_handler},
+	{"blocked", all_blocked},
+	{"trap_ignored", trap_ignored},
+	{"vfork", with_vfork},
+	{"spawn", with_spawn},
+	{"fork", with_fork},
+	{"threads", with_threads},
+	{"gone", gone},
 	{"compat", compat},
 };
 

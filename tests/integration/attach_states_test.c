@@ -57,7 +57,8 @@ static bool all_go_on(const char *const *names, long n)
 static void check_states(const char *const *names)
 {
 	if (shared->errors)
-		printf("# wrong in state %s, attach_states.c:%ld\n", names[shared->where], (long)shared->what);
+		printf("# wrong in state %s, attach_states.c:%ld\n", names[shared->where],
+		       (long)shared->what);
 	CHECK_EQ(shared->errors, 0);
 }
 
@@ -95,9 +96,10 @@ static void go_through(const char *const *names, bool preload, int rounds)
 	CHECK_EQ(shared->interrupted, 0);
 }
 
-static const char *const calm[] = {"registers", "nanosleep", "poll", "select", "futex", "epoll",
-				   "semop", "read", "accept", "read_eintr", "read_restart", "sigsuspend",
-				   "sigtimedwait", "handler", "blocked", "trap_ignored", "call", NULL};
+static const char *const calm[] = {
+	"registers",    "nanosleep", "poll",    "select",       "futex",        "epoll",
+	"semop",        "read",      "accept",  "read_eintr",   "read_restart", "sigsuspend",
+	"sigtimedwait", "handler",   "blocked", "trap_ignored", "call",         NULL};
 
 TEST(states_hold_without_limpet)
 {
@@ -135,8 +137,9 @@ TEST(states_of_a_borrowed_thread_see_nothing)
 
 TEST(children_and_short_threads_live_on)
 {
-	static const char *const each[][4] = {{"vfork", "call"}, {"call", "vfork"}, {"spawn", "call"},
-					      {"call", "spawn"}, {"fork", "call"}, {"threads", "call"},
+	static const char *const each[][4] = {{"vfork", "call"},          {"call", "vfork"},
+					      {"spawn", "call"},          {"call", "spawn"},
+					      {"fork", "call"},           {"threads", "call"},
 					      {"call", "threads", "fork"}};
 
 	REQUIRE(prepare());
@@ -228,7 +231,8 @@ static void work_as_keeper(enum work work, pid_t pid)
 /* Does this call change anything in the target? */
 static bool is_step(const struct user_regs_struct *r)
 {
-	return r->orig_rax == SYS_ptrace || r->orig_rax == SYS_pwrite64 || r->orig_rax == SYS_sendmsg;
+	return r->orig_rax == SYS_ptrace || r->orig_rax == SYS_pwrite64 ||
+	       r->orig_rax == SYS_sendmsg;
 }
 
 /*
@@ -245,7 +249,8 @@ static bool keeper_dies_at(enum work work, pid_t pid, long kill_at)
 	if (!keeper)
 		work_as_keeper(work, pid);
 	waitpid(keeper, &status, 0);
-	ptrace(PTRACE_SETOPTIONS, keeper, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
+	ptrace(PTRACE_SETOPTIONS, keeper, 0,
+	       PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
 	ptrace(PTRACE_SYSCALL, keeper, 0, 0);
 	for (;;) {
 		struct user_regs_struct r;
@@ -261,10 +266,11 @@ static bool keeper_dies_at(enum work work, pid_t pid, long kill_at)
 		}
 		if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
 			entering[tid % 4096] = !entering[tid % 4096];
-			if (entering[tid % 4096] && !ptrace(PTRACE_GETREGS, tid, 0, &r) && is_step(&r) &&
-			    steps++ == kill_at)
+			if (entering[tid % 4096] && !ptrace(PTRACE_GETREGS, tid, 0, &r) &&
+			    is_step(&r) && steps++ == kill_at)
 				break;
-		} else if (status >> 16 == 0 && WSTOPSIG(status) != SIGSTOP && WSTOPSIG(status) != SIGTRAP) {
+		} else if (status >> 16 == 0 && WSTOPSIG(status) != SIGSTOP &&
+			   WSTOPSIG(status) != SIGTRAP) {
 			sig = WSTOPSIG(status);
 		}
 		ptrace(PTRACE_SYSCALL, tid, 0, sig);
@@ -329,7 +335,8 @@ static void die_everywhere(const char *const *names)
 		while (!survives(work, names, n) && !check_failed)
 			n += stride;
 		if (check_failed) {
-			printf("# keeper killed at %s, step %ld, main thread: %s\n", what[work], n, names[0]);
+			printf("# keeper killed at %s, step %ld, main thread: %s\n", what[work], n,
+			       names[0]);
 			return;
 		}
 		printf("# %s: %ld steps\n", what[work], n);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A target: threads that call probed(), and threads that sleep in system calls a stop might disturb.
- * usage: attach_target COUNTERS THREADS CALLS (0: until told to stop by a signal)
- * COUNTERS is a file of at least a page: struct shared below.
+ * A target: threads that call probed(), and threads that sleep in system calls a stop might
+ * disturb. usage: attach_target COUNTERS THREADS CALLS (0: until told to stop by a signal) COUNTERS
+ * is a file of at least a page: struct shared below.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -221,9 +221,11 @@ static u64 sum_text(pid_t pid, const char *maps)
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	fd = open(path, O_RDONLY);
-	for (; sscanf(maps, "%llx-%llx %7s %*[^\n]%n", &start, &end, kind, &len) == 3; maps += len + 1)
+	for (; sscanf(maps, "%llx-%llx %7s %*[^\n]%n", &start, &end, kind, &len) == 3;
+	     maps += len + 1)
 		for (u64 at = start; !strcmp(kind, "r-xp") && at < end; at += sizeof(buf)) {
-			ssize_t n = pread(fd, buf, end - at < sizeof(buf) ? end - at : sizeof(buf), (off_t)at);
+			ssize_t n = pread(fd, buf, end - at < sizeof(buf) ? end - at : sizeof(buf),
+					  (off_t)at);
 
 			for (ssize_t i = 0; i < n; i++)
 				sum = sum * 31 + buf[i];
@@ -245,7 +247,8 @@ static long list_folder(pid_t pid, const char *name, char *ret, size_t size)
 	for (*ret = 0; dir && (d = readdir(dir)); count++) {
 		ssize_t r = readlinkat(dirfd(dir), d->d_name, to, sizeof(to));
 
-		n += (size_t)snprintf(ret + n, size - n, "%s %.*s\n", d->d_name, r < 0 ? 0 : (int)r, to);
+		n += (size_t)snprintf(ret + n, size - n, "%s %.*s\n", d->d_name, r < 0 ? 0 : (int)r,
+				      to);
 	}
 	closedir(dir);
 	return count;
@@ -260,9 +263,11 @@ static void look_at(pid_t pid, struct looks *ret)
 	slurp(pid, "maps", ret->maps, sizeof(ret->maps));
 	slurp(pid, "status", text, sizeof(text));
 	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-		if ((!strncmp(line, "Sig", 3) && line[3] != 'Q') || !strncmp(line, "Cap", 3) || !strncmp(line, "Seccomp", 7) ||
-		    !strncmp(line, "TracerPid", 9) || !strncmp(line, "FDSize", 6))
-			n += (size_t)snprintf(ret->status + n, sizeof(ret->status) - n, "%s\n", line);
+		if ((!strncmp(line, "Sig", 3) && line[3] != 'Q') || !strncmp(line, "Cap", 3) ||
+		    !strncmp(line, "Seccomp", 7) || !strncmp(line, "TracerPid", 9) ||
+		    !strncmp(line, "FDSize", 6))
+			n += (size_t)snprintf(ret->status + n, sizeof(ret->status) - n, "%s\n",
+					      line);
 	list_folder(pid, "fd", ret->fds, sizeof(ret->fds));
 	ret->threads = list_folder(pid, "task", tasks, sizeof(tasks));
 	ret->text = sum_text(pid, ret->maps);
@@ -304,7 +309,8 @@ TEST(attach_and_detach_again_and_again)
 	for (int i = 0; i < rounds && !bad; i++) {
 		u64 seen = hits();
 
-		if (keeper_inject(k, pid, &e) || !EVENTUALLY(hits() > seen) || keeper_detach(k, pid, &e)) {
+		if (keeper_inject(k, pid, &e) || !EVENTUALLY(hits() > seen) ||
+		    keeper_detach(k, pid, &e)) {
 			printf("# round %d: %s\n", i, e.detail);
 			bad++;
 		}

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * A target that does what limpet might get in the way of, and says what came of it. usage: behave WHAT
- * It calls target_function until a line comes on its standard input, does WHAT, waits for another line
- * (so that probes can come and go in between), and checks once more. No output depends on numbers the system
- * chooses.
+ * A target that does what limpet might get in the way of, and says what came of it. usage: behave
+ * WHAT It calls target_function until a line comes on its standard input, does WHAT, waits for
+ * another line (so that probes can come and go in between), and checks once more. No output depends
+ * on numbers the system chooses.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +54,8 @@ static int call(void)
 
 static void say(const char *what, long result)
 {
-	printf("%s: %ld%s%s\n", what, result, result < 0 ? " " : "", result < 0 ? strerror(errno) : "");
+	printf("%s: %ld%s%s\n", what, result, result < 0 ? " " : "",
+	       result < 0 ? strerror(errno) : "");
 	fflush(stdout);
 }
 
@@ -135,7 +136,8 @@ static void filter_install(void)
 	struct sock_fprog prog = {sizeof(code) / sizeof(code[0]), code};
 
 	say("no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	say("seccomp", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog));
+	say("seccomp",
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog));
 	say("getppid", syscall(SYS_getppid));
 }
 
@@ -302,11 +304,14 @@ static const struct {
 	const char *name;
 	void (*fn)(void);
 } all[] = {
-	{"setuid", do_setuid}, {"capset", do_capset}, {"unshare", do_unshare}, {"seccomp", do_seccomp},
-	{"blocked", do_blocked}, {"fork", do_fork}, {"vfork", do_vfork}, {"spawn", do_spawn},
-	{"exit_main", do_exit_main}, {"chroot", do_chroot}, {"execve", do_execve},
-	{"execve_threads", do_execve_threads}, {"after_exec", nothing}, {"dumpable", do_dumpable},
-	{"mdwe", do_mdwe}, {"descriptors", do_descriptors},
+	{"setuid", do_setuid},       {"capset", do_capset},
+	{"unshare", do_unshare},     {"seccomp", do_seccomp},
+	{"blocked", do_blocked},     {"fork", do_fork},
+	{"vfork", do_vfork},         {"spawn", do_spawn},
+	{"exit_main", do_exit_main}, {"chroot", do_chroot},
+	{"execve", do_execve},       {"execve_threads", do_execve_threads},
+	{"after_exec", nothing},     {"dumpable", do_dumpable},
+	{"mdwe", do_mdwe},           {"descriptors", do_descriptors},
 };
 
 int main(int argc, char **argv)

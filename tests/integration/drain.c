@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A tool for tests: loads one of the demo's objects with another capacity, attaches it to PROGRAM, drains
- * the map without pause and checks every event. usage: drain OBJECT.bpf.o PROGRAM CAPACITY any|exist
- * "ready" is printed when the probes are there; SIGINT ends it, with one line of JSON.
+ * A tool for tests: loads one of the demo's objects with another capacity, attaches it to PROGRAM,
+ * drains the map without pause and checks every event. usage: drain OBJECT.bpf.o PROGRAM CAPACITY
+ * any|exist "ready" is printed when the probes are there; SIGINT ends it, with one line of JSON.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,7 +16,7 @@
 #include <bpf/libbpf.h>
 #include "../../examples/queue_demo/events.h"
 
-#define CALLS_MAX (1u << 28)
+#define CALLS_MAX   (1u << 28)
 #define THREADS_MAX 8192
 
 static unsigned char seen[CALLS_MAX / 8];
@@ -65,8 +65,9 @@ static void check_order(const struct event_data *e)
 static void take(const struct event_data *e)
 {
 	popped++;
-	if ((e->function_id != FUNCTION_TARGET && e->function_id != FUNCTION_SECONDARY) || !e->timestamp ||
-	    !e->pid || !e->tid || !e->counter || e->counter >= CALLS_MAX || strncmp(e->comm, "target", 7)) {
+	if ((e->function_id != FUNCTION_TARGET && e->function_id != FUNCTION_SECONDARY) ||
+	    !e->timestamp || !e->pid || !e->tid || !e->counter || e->counter >= CALLS_MAX ||
+	    strncmp(e->comm, "target", 7)) {
 		corrupt++;
 		return;
 	}
@@ -95,9 +96,7 @@ static struct bpf_object *load(char **argv)
 
 	if (!o)
 		return NULL;
-	bpf_object__for_each_map(map, o)
-		if (strstr(bpf_map__name(map), ".rodata"))
-			rodata = map;
+	bpf_object__for_each_map(map, o) if (strstr(bpf_map__name(map), ".rodata")) rodata = map;
 	flags = rodata ? (void *)bpf_map__initial_value(rodata, &size) : NULL;
 	map = bpf_object__find_map_by_name(o, "events");
 	if (!flags || !map)
@@ -114,8 +113,8 @@ static struct bpf_link *attach(struct bpf_object *o, const char *program, const 
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s_entry", function);
-	return bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(o, name), -1, program, 0,
-					       &opts);
+	return bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(o, name), -1,
+					       program, 0, &opts);
 }
 
 int main(int argc, char **argv)
@@ -151,9 +150,11 @@ int main(int argc, char **argv)
 	drain(events);
 	for (__u32 i = 0; i < COUNTER_MAX; i++)
 		bpf_map_lookup_elem(counters, &i, &counts[i]);
-	printf("{\"popped\": %ld, \"calls\": %llu, \"rejected\": %llu, \"twice\": %ld, \"corrupt\": %ld, "
-	       "\"disorder\": %ld, \"gaps\": %ld, \"left\": %ld}\n", popped, counts[COUNTER_CALLS],
-	       counts[COUNTER_REJECTED], twice, corrupt, disorder, gaps, left);
+	printf("{\"popped\": %ld, \"calls\": %llu, \"rejected\": %llu, \"twice\": %ld, "
+	       "\"corrupt\": %ld, "
+	       "\"disorder\": %ld, \"gaps\": %ld, \"left\": %ld}\n",
+	       popped, counts[COUNTER_CALLS], counts[COUNTER_REJECTED], twice, corrupt, disorder,
+	       gaps, left);
 	bpf_object__close(o);
 	return 0;
 }
