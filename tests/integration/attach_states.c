@@ -6,17 +6,21 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
@@ -421,6 +425,28 @@ static void all_blocked(void)
 	} while (round_done());
 }
 
+/* A seccomp filter for this thread alone, which denies what the agent needs. */
+static void filtered(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socketpair, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_recvmsg, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTNAM),
+	};
+	struct sock_fprog prog = {sizeof(code) / sizeof(code[0]), code};
+	int fd[2];
+
+	HOLDS(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	HOLDS(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
+	do {
+		HOLDS(probed(9) == 10);
+		HOLDS(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) < 0 && errno == ENOTNAM);
+		usleep(500);
+	} while (round_done());
+}
+
 /* SIGTRAP ignored for the whole process. */
 static void trap_ignored(void)
 {
@@ -540,6 +566,7 @@ static const struct {
 	{"handler", in_handler},
 	{"blocked", all_blocked},
 	{"trap_ignored", trap_ignored},
+	{"filtered", filtered},
 	{"vfork", with_vfork},
 	{"spawn", with_spawn},
 	{"fork", with_fork},

@@ -6,6 +6,7 @@
 #include "../unit/check.h"
 
 #include <dirent.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -157,6 +158,20 @@ TEST(a_target_without_a_main_thread)
 	REQUIRE(prepare());
 	go_through(names, false, 3);
 	go_through(names, true, 3);
+}
+
+/* One thread under a filter of its own; then all of them, which only the privileged can help. */
+TEST(threads_under_seccomp_see_nothing)
+{
+	static const char *const some[] = {"filtered", "call_seldom", "nanosleep", NULL};
+	static const char *const all[] = {"filtered", NULL};
+
+	REQUIRE(prepare());
+	go_through(some, false, 1);
+	if (geteuid() || prctl(PR_GET_SECCOMP, 0, 0, 0, 0))
+		SKIP("all threads under seccomp: needs CAP_SYS_ADMIN, and no filter over the test");
+	go_through(all, false, 1);
+	go_through(all, true, 1);
 }
 
 TEST(a_thread_in_32_bit_code_is_refused)
