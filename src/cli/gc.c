@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* limpet gc: removes what dead tools left in a session, shows what is pinned in it, and with --all removes that too. */
+/* limpet gc: removes what dead tools left in a session, shows what is pinned in it, and with --all
+ * removes that too. */
 #include <stdio.h>
 #include <string.h>
 #include <errno.h>
@@ -7,7 +8,8 @@
 
 static void show_pin(const struct store_pin *pin, void *arg)
 {
-	printf(T("kept: %s.%u, pinned as %s\n", "保留：%s.%u，固定（pin）于 %s\n"), store_kind_prefix(pin->kind), pin->id, pin->tool_path);
+	printf(T("kept: %s.%u, pinned as %s\n", "保留：%s.%u，固定（pin）于 %s\n"),
+	       store_kind_prefix(pin->kind), pin->id, pin->tool_path);
 }
 
 static void remove_pin(const struct store_pin *pin, void *arg)
@@ -41,8 +43,10 @@ static int run_gc(const struct command *c, int argc, char **argv)
 	if (n >= 0)
 		printf(T("removed %d objects\n", "清除了 %d 个对象\n"), n);
 	else
-		status = fail(EXIT_FAILED, T("cannot clean session %s: %s; check that its directory is writable",
-					     "无法清理会话 %s：%s；请检查目录是否可写"), s.path, error_text(-n));
+		status = fail(EXIT_FAILED,
+			      T("cannot clean session %s: %s; check that its directory is writable",
+				"无法清理会话 %s：%s；请检查目录是否可写"),
+			      s.path, error_text(-n));
 	if (n >= 0)
 		store_pins(&s, show_pin, NULL);
 	store_close(&s);
@@ -50,9 +54,12 @@ static int run_gc(const struct command *c, int argc, char **argv)
 }
 
 const struct command cmd_gc = {
-	"gc", run_gc, {"remove what ended tools left behind", "清除已结束的工具遗留的对象"},
+	"gc",
+	run_gc,
+	{"remove what ended tools left behind", "清除已结束的工具遗留的对象"},
 	{"usage: limpet gc [-s NAME] [--all]\n\n"
-	 "Removes maps, programs and links that no living tool holds and nothing pins, and shows the pins.\n"
+	 "Removes maps, programs and links that no living tool holds and nothing pins, and shows "
+	 "the pins.\n"
 	 "  -a, --all           remove the pins too\n\n"
 	 "Exit status: 0 (also when there was nothing), 1 failed, 2 wrong usage.\n",
 	 "用法：limpet gc [-s 名称] [--all]\n\n"

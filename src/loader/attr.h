@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The parts of union bpf_attr that came after the headers limpet is built with (6.1), under names of
- * our own. Offsets as the kernel's include/uapi/linux/bpf.h of 6.18 has them.
+ * The parts of union bpf_attr that came after the headers limpet is built with (6.1), under names
+ * of our own. Offsets as the kernel's include/uapi/linux/bpf.h of 6.18 has them.
  */
 #ifndef LIMPET_LOADER_ATTR_H
 #define LIMPET_LOADER_ATTR_H
@@ -54,18 +54,19 @@ union attr_more {
 
 #define MORE_END(field) (offsetof(union attr_more, field) + sizeof(((union attr_more *)0)->field))
 
-_Static_assert(offsetof(union bpf_attr, core_relo_rec_size) + 4 == offsetof(union attr_more, prog_load.log_true_size),
+_Static_assert(offsetof(union bpf_attr, core_relo_rec_size) + 4 ==
+		       offsetof(union attr_more, prog_load.log_true_size),
 	       "log_true_size follows core_relo_rec_size");
 _Static_assert(sizeof(union bpf_attr) <= ATTR_SIZE, "newer headers need a larger union");
 
 /* Attach types and flags of later kernels. */
-#define ATTACH_PERF_EVENT    41
-#define ATTACH_KPROBE_MULTI  42
-#define ATTACH_UPROBE_MULTI  48
+#define ATTACH_PERF_EVENT     41
+#define ATTACH_KPROBE_MULTI   42
+#define ATTACH_UPROBE_MULTI   48
 #define ATTACH_KPROBE_SESSION 56
 #define ATTACH_UPROBE_SESSION 57
-#define UPROBE_MULTI_RETURN  1u
-#define MAP_F_TOKEN_FD       (1u << 16)
-#define FILE_F_PATH_FD       (1u << 14)
+#define UPROBE_MULTI_RETURN   1u
+#define MAP_F_TOKEN_FD        (1u << 16)
+#define FILE_F_PATH_FD        (1u << 14)
 
 #endif

@@ -152,7 +152,8 @@ long loader_bpf(int cmd, union bpf_attr *uattr, unsigned int size)
 	if (!call.store)
 		return err;
 	loader_inside++;
-	ret = is_elem_op(n) ? loader_map_elem(&call, &attr.attr) : commands[n].run(&call, &attr.attr);
+	ret = is_elem_op(n) ? loader_map_elem(&call, &attr.attr)
+			    : commands[n].run(&call, &attr.attr);
 	loader_inside--;
 	return ret;
 }
@@ -160,8 +161,8 @@ long loader_bpf(int cmd, union bpf_attr *uattr, unsigned int size)
 /* What the kernel's isalnum() takes for letters and digits: Latin-1. */
 static bool is_name_char(unsigned char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '.' ||
-	       (c >= 0xc0 && c != 0xd7 && c != 0xf7);
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+	       c == '_' || c == '.' || (c >= 0xc0 && c != 0xd7 && c != 0xf7);
 }
 
 int loader_copy_name(char dst[16], const char src[16])

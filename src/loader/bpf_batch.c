@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * BPF_MAP_*_BATCH: the element operations in a loop, with the kernel's rules of count and cursor. The
- * cursor of arrays and tries is the last key. That of hashes has 32 bits to the kernel's callers, however
- * long keys are: it numbers a key remembered here.
+ * BPF_MAP_*_BATCH: the element operations in a loop, with the kernel's rules of count and cursor.
+ * The cursor of arrays and tries is the last key. That of hashes has 32 bits to the kernel's
+ * callers, however long keys are: it numbers a key remembered here.
  */
 #include "loader/loader.h"
 
@@ -118,8 +118,9 @@ static long lookup_one(struct batch *b, bool has_prev, u32 n, bool and_delete)
 	if (err)
 		return err;
 	err = map_user_lookup(b->m, b->key, b->value, 0);
-	if (!err && (user_write(b->a->batch.keys + (u64)n * key_size, b->key, key_size) ||
-		     user_write(b->a->batch.values + (u64)n * b->value_size, b->value, b->value_size)))
+	if (!err &&
+	    (user_write(b->a->batch.keys + (u64)n * key_size, b->key, key_size) ||
+	     user_write(b->a->batch.values + (u64)n * b->value_size, b->value, b->value_size)))
 		err = -EFAULT;
 	memcpy(b->prev, b->key, key_size);
 	if (!err && and_delete)
@@ -156,10 +157,11 @@ static long change(struct batch *b, u32 *done, bool update)
 		const u64 n = *done;
 
 		if (user_read(b->key, b->a->batch.keys + n * key_size, key_size) ||
-		    (update && user_read(b->value, b->a->batch.values + n * b->value_size, b->value_size)))
+		    (update &&
+		     user_read(b->value, b->a->batch.values + n * b->value_size, b->value_size)))
 			return -EFAULT;
-		err = update ? map_user_update(b->m, b->key, b->value, b->a->batch.elem_flags) :
-			       map_user_delete(b->m, b->key);
+		err = update ? map_user_update(b->m, b->key, b->value, b->a->batch.elem_flags)
+			     : map_user_delete(b->m, b->key);
 		*done += !err;
 	}
 	return err;

@@ -93,7 +93,8 @@ static long map_info(const struct loader_obj *o, void *info)
 }
 
 /* The program as loaded, its maps by their ids. */
-static int give_insns(const struct view *v, const struct prog_file *p, u64 dst, u32 *len, const u32 *maps)
+static int give_insns(const struct view *v, const struct prog_file *p, u64 dst, u32 *len,
+		      const u32 *maps)
 {
 	const struct bpf_insn *src = in_file(v, p->insns_off, p->insn_count, sizeof(*src));
 	const u32 size = p->insn_count * (u32)sizeof(*src), room = *len < size ? *len : size;
@@ -110,8 +111,9 @@ static int give_insns(const struct view *v, const struct prog_file *p, u64 dst, 
 	for (u32 i = 0; i + 1 < p->insn_count; i++) {
 		if (copy[i].code != (BPF_LD | BPF_IMM | BPF_DW))
 			continue;
-		if ((copy[i].src_reg == BPF_PSEUDO_MAP_FD || copy[i].src_reg == BPF_PSEUDO_MAP_VALUE) && maps &&
-		    (u32)copy[i].imm < p->map_count)
+		if ((copy[i].src_reg == BPF_PSEUDO_MAP_FD ||
+		     copy[i].src_reg == BPF_PSEUDO_MAP_VALUE) &&
+		    maps && (u32)copy[i].imm < p->map_count)
 			copy[i].imm = (s32)maps[copy[i].imm];
 		i++;
 	}
@@ -143,11 +145,14 @@ static u64 prog_runs(struct store *s, u32 prog)
 
 static long set_record_sizes(struct bpf_prog_info *i)
 {
-	if ((i->nr_func_info || i->func_info_rec_size) && i->func_info_rec_size != sizeof(struct bpf_func_info))
+	if ((i->nr_func_info || i->func_info_rec_size) &&
+	    i->func_info_rec_size != sizeof(struct bpf_func_info))
 		return -EINVAL;
-	if ((i->nr_line_info || i->line_info_rec_size) && i->line_info_rec_size != sizeof(struct bpf_line_info))
+	if ((i->nr_line_info || i->line_info_rec_size) &&
+	    i->line_info_rec_size != sizeof(struct bpf_line_info))
 		return -EINVAL;
-	if ((i->nr_jited_line_info || i->jited_line_info_rec_size) && i->jited_line_info_rec_size != sizeof(u64))
+	if ((i->nr_jited_line_info || i->jited_line_info_rec_size) &&
+	    i->jited_line_info_rec_size != sizeof(u64))
 		return -EINVAL;
 	i->func_info_rec_size = sizeof(struct bpf_func_info);
 	i->line_info_rec_size = sizeof(struct bpf_line_info);
@@ -194,14 +199,17 @@ static long prog_info(struct store *s, const struct view *v, void *info)
 	if (!err)
 		err = give_array(i->jited_ksyms, &i->nr_jited_ksyms, &none, one, sizeof(u64));
 	if (!err)
-		err = give_array(i->jited_func_lens, &i->nr_jited_func_lens, &none, one, sizeof(u32));
+		err = give_array(i->jited_func_lens, &i->nr_jited_func_lens, &none, one,
+				 sizeof(u32));
 	if (!err)
 		err = give_array(i->func_info, &i->nr_func_info,
-				 in_file(v, p->func_info_off, p->func_info_cnt, sizeof(struct bpf_func_info)),
+				 in_file(v, p->func_info_off, p->func_info_cnt,
+					 sizeof(struct bpf_func_info)),
 				 p->func_info_cnt, sizeof(struct bpf_func_info));
 	if (!err)
 		err = give_array(i->line_info, &i->nr_line_info,
-				 in_file(v, p->line_info_off, p->line_info_cnt, sizeof(struct bpf_line_info)),
+				 in_file(v, p->line_info_off, p->line_info_cnt,
+					 sizeof(struct bpf_line_info)),
 				 p->line_info_cnt, sizeof(struct bpf_line_info));
 	return err ? err : give_array(i->prog_tags, &i->nr_prog_tags, p->tag, one, sizeof(p->tag));
 }
@@ -231,7 +239,8 @@ static long btf_info(const struct view *v, void *info)
 	return err ? err : -ENOSPC;
 }
 
-static long perf_link_info(const struct link_file *l, const struct link_probe *p, struct link_info *i)
+static long perf_link_info(const struct link_file *l, const struct link_probe *p,
+			   struct link_info *i)
 {
 	struct uprobe_info *u = &i->perf.uprobe;
 	const u32 room = u->name_len, len = (u32)strnlen(l->path, sizeof(l->path) - 1);
@@ -264,9 +273,11 @@ static long give_column(u64 dst, const struct link_probe *p, u32 n, size_t field
 	return err;
 }
 
-static long multi_link_info(const struct link_file *l, const struct link_probe *p, struct link_info *i)
+static long multi_link_info(const struct link_file *l, const struct link_probe *p,
+			    struct link_info *i)
 {
-	const u32 room = i->multi.path_size, count = i->multi.count, len = (u32)strnlen(l->path, sizeof(l->path) - 1);
+	const u32 room = i->multi.path_size, count = i->multi.count,
+		  len = (u32)strnlen(l->path, sizeof(l->path) - 1);
 	const u32 n = count < l->probe_count ? count : l->probe_count;
 	const bool columns = i->multi.offsets || i->multi.ref_ctrs || i->multi.cookies;
 	long err = 0;
@@ -333,7 +344,9 @@ static long object_info(struct store *s, const struct loader_obj *o, void *info)
 	if (!p)
 		return err;
 	v.p = p;
-	ret = o->kind == OBJ_PROG ? prog_info(s, &v, info) : o->kind == OBJ_BTF ? btf_info(&v, info) : link_info(&v, info);
+	ret = o->kind == OBJ_PROG  ? prog_info(s, &v, info)
+	      : o->kind == OBJ_BTF ? btf_info(&v, info)
+				   : link_info(&v, info);
 	munmap(p, v.size);
 	return ret;
 }
@@ -369,5 +382,7 @@ long loader_obj_info(const struct loader_call *c, union bpf_attr *a)
 		err = object_info(c->store, &o, &info);
 	if (!err)
 		err = user_write(a->info.info, &info, room);
-	return err ? err : user_write((u64)c->u + offsetof(union bpf_attr, info.info_len), &room, sizeof(room));
+	return err ? err
+		   : user_write((u64)c->u + offsetof(union bpf_attr, info.info_len), &room,
+				sizeof(room));
 }

@@ -28,7 +28,8 @@ struct new_link {
 /* A nameless link file with room for `count` probes and its page of numbers. */
 static int begin_link(struct store *s, u32 count, struct new_link *ret)
 {
-	const u64 size = ALIGN_UP(PROBES_OFF + (u64)count * sizeof(struct link_probe), PAGE_SIZE) + PAGE_SIZE;
+	const u64 size = ALIGN_UP(PROBES_OFF + (u64)count * sizeof(struct link_probe), PAGE_SIZE) +
+			 PAGE_SIZE;
 	int err = 0;
 
 	ret->fd = store_new(s, OBJ_LINK, size, &ret->id);
@@ -69,8 +70,8 @@ static int publish_link(struct store *s, struct new_link *n)
 		return fd;
 	err = store_ref(s, OBJ_LINK, n->id, OBJ_PROG, prog);
 	if (!err && event)
-		err = type == LINK_EVENT_BPF ? store_ref(s, OBJ_EVENT, event, OBJ_LINK, n->id) :
-					       store_ref(s, OBJ_LINK, n->id, OBJ_EVENT, event);
+		err = type == LINK_EVENT_BPF ? store_ref(s, OBJ_EVENT, event, OBJ_LINK, n->id)
+					     : store_ref(s, OBJ_LINK, n->id, OBJ_EVENT, event);
 	if (err) {
 		close(fd);
 		store_release(s, OBJ_LINK, n->id);
@@ -89,7 +90,8 @@ static int check_served(u32 flags, const char *path)
 	return -EOPNOTSUPP;
 }
 
-int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie, u32 *ret_id)
+int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie,
+		    u32 *ret_id)
 {
 	const struct event_file *e;
 	struct new_link n;
@@ -112,7 +114,8 @@ int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u
 		n.l->ino = e->ino;
 		n.l->flags = e->flags;
 		memcpy(n.l->path, e->path, sizeof(n.l->path));
-		*probes(&n) = (struct link_probe){.offset = e->offset, .ref_ctr = e->ref_ctr, .cookie = cookie};
+		*probes(&n) = (struct link_probe){
+			.offset = e->offset, .ref_ctr = e->ref_ctr, .cookie = cookie};
 	}
 	munmap((void *)e, size);
 	if (err)
@@ -179,7 +182,8 @@ static long perf_link(const struct loader_call *c, const union bpf_attr *a, u32 
 		err = loader_claim_event(c->store, event, true);
 	if (err)
 		return err;
-	fd = loader_link_add(c->store, LINK_PERF_EVENT, prog, event, a->link_create.perf_event.bpf_cookie, &id);
+	fd = loader_link_add(c->store, LINK_PERF_EVENT, prog, event,
+			     a->link_create.perf_event.bpf_cookie, &id);
 	if (fd < 0)
 		loader_claim_event(c->store, event, false);
 	return loader_fd_add(fd, OBJ_LINK, id);
@@ -230,7 +234,8 @@ static long multi_target(const union attr_more *a, struct link_file *l, struct s
 	return 0;
 }
 
-static long multi_link(const struct loader_call *c, const union attr_more *a, u32 prog, bool session)
+static long multi_link(const struct loader_call *c, const union attr_more *a, u32 prog,
+		       bool session)
 {
 	const u32 count = a->uprobe_multi.count, flags = a->uprobe_multi.flags;
 	struct new_link n;
@@ -283,11 +288,13 @@ long loader_link_create(const struct loader_call *c, union bpf_attr *a)
 		return -EOPNOTSUPP;
 	if (is_multi(expected) != is_multi(wanted) || (is_multi(wanted) && expected != wanted))
 		return -EINVAL;
-	if (wanted == ATTACH_PERF_EVENT && (type == BPF_PROG_TYPE_KPROBE || type == BPF_PROG_TYPE_TRACEPOINT ||
-					    type == BPF_PROG_TYPE_PERF_EVENT))
+	if (wanted == ATTACH_PERF_EVENT &&
+	    (type == BPF_PROG_TYPE_KPROBE || type == BPF_PROG_TYPE_TRACEPOINT ||
+	     type == BPF_PROG_TYPE_PERF_EVENT))
 		return perf_link(c, a, prog);
 	if (is_multi(wanted) && type == BPF_PROG_TYPE_KPROBE)
-		return multi_link(c, (const union attr_more *)a, prog, wanted == ATTACH_UPROBE_SESSION);
+		return multi_link(c, (const union attr_more *)a, prog,
+				  wanted == ATTACH_UPROBE_SESSION);
 	return -EINVAL;
 }
 

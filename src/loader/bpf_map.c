@@ -27,11 +27,13 @@ static int check_attr(const union bpf_attr *a)
 	/* inner maps, device maps and values of kernel types are not there */
 	if (a->btf_vmlinux_value_type_id || (a->btf_key_type_id && !a->btf_value_type_id))
 		return -EINVAL;
-	if ((a->map_type != BPF_MAP_TYPE_BLOOM_FILTER && a->map_extra) || (a->map_flags & MAP_F_TOKEN_FD))
+	if ((a->map_type != BPF_MAP_TYPE_BLOOM_FILTER && a->map_extra) ||
+	    (a->map_flags & MAP_F_TOKEN_FD))
 		return -EINVAL;
 	if ((a->map_flags & BPF_F_RDONLY) && (a->map_flags & BPF_F_WRONLY))
 		return -EINVAL;
-	if ((a->map_flags & BPF_F_NUMA_NODE) && a->numa_node != UINT32_MAX && !node_exists(a->numa_node))
+	if ((a->map_flags & BPF_F_NUMA_NODE) && a->numa_node != UINT32_MAX &&
+	    !node_exists(a->numa_node))
 		return -EINVAL;
 	return 0;
 }
@@ -72,7 +74,9 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 		.btf_key_type_id = a->btf_key_type_id,
 		.btf_value_type_id = a->btf_value_type_id,
 	};
-	int mode = a->map_flags & BPF_F_RDONLY ? O_RDONLY : a->map_flags & BPF_F_WRONLY ? O_WRONLY : O_RDWR;
+	int mode = a->map_flags & BPF_F_RDONLY   ? O_RDONLY
+		   : a->map_flags & BPF_F_WRONLY ? O_WRONLY
+						 : O_RDWR;
 	struct map m;
 	int fd, err = check_attr(a);
 	u32 id;
@@ -80,7 +84,8 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 	if (!err && !map_ops_find(def.type)) {
 		/* what probes for map types has no name */
 		if (*a->map_name)
-			loader_say("limpet: map %.15s is of type %u, which limpet does not have\n", a->map_name, def.type);
+			loader_say("limpet: map %.15s is of type %u, which limpet does not have\n",
+				   a->map_name, def.type);
 		err = -EINVAL;
 	}
 	if (!err)
@@ -152,7 +157,8 @@ static long run_elem(struct map *m, unsigned int cmd, const union bpf_attr *a, u
 
 	switch (cmd) {
 	case BPF_MAP_UPDATE_ELEM:
-		return user_read(value, a->value, size) ? -EFAULT : map_user_update(m, k, value, a->flags);
+		return user_read(value, a->value, size) ? -EFAULT
+							: map_user_update(m, k, value, a->flags);
 	case BPF_MAP_DELETE_ELEM:
 		return map_user_delete(m, k);
 	case BPF_MAP_GET_NEXT_KEY:
@@ -183,8 +189,9 @@ long loader_map_elem(const struct loader_call *c, union bpf_attr *a)
 	m = loader_map_by_fd((int)a->map_fd, &mode, &err);
 	if (!m)
 		return err;
-	err = check_access(m, c->cmd, mode, c->cmd == BPF_MAP_DELETE_ELEM || c->cmd == BPF_MAP_GET_NEXT_KEY ?
-						    0 : a->flags);
+	err = check_access(
+		m, c->cmd, mode,
+		c->cmd == BPF_MAP_DELETE_ELEM || c->cmd == BPF_MAP_GET_NEXT_KEY ? 0 : a->flags);
 	if (err)
 		return err;
 	buf = malloc(2 * ALIGN_UP((size_t)m->def.key_size, 16) + map_user_value_size(m) + 16);
@@ -198,12 +205,13 @@ long loader_map_elem(const struct loader_call *c, union bpf_attr *a)
 }
 
 /*
- * Freezing excludes writable mappings of the map: those hold a read lock on OBJ_LOCK_MAPPED for as long
- * as they exist, and this takes the write lock.
+ * Freezing excludes writable mappings of the map: those hold a read lock on OBJ_LOCK_MAPPED for as
+ * long as they exist, and this takes the write lock.
  */
 long loader_map_freeze(const struct loader_call *c, union bpf_attr *a)
 {
-	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = OBJ_LOCK_MAPPED, .l_len = 1};
+	struct flock fl = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = OBJ_LOCK_MAPPED, .l_len = 1};
 	int mode, fd, err = 0;
 	struct map *m = loader_map_by_fd((int)a->map_fd, &mode, &err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bpf(2): binding a map to a program, what a task's descriptor is, and the commands that have nothing to
- * do in user space, refused as a kernel without the feature refuses them.
+ * bpf(2): binding a map to a program, what a task's descriptor is, and the commands that have
+ * nothing to do in user space, refused as a kernel without the feature refuses them.
  */
 #include "loader/loader.h"
 
@@ -20,7 +20,8 @@
 #define FD_TYPE_URETPROBE 5
 #define STATS_RUN_TIME    0
 
-/* The program's list of maps has room for PROG_MAX_MAPS (bpf_prog.c); a slot is claimed, then counted. */
+/* The program's list of maps has room for PROG_MAX_MAPS (bpf_prog.c); a slot is claimed, then
+ * counted. */
 static int add_map(struct prog_file *p, u64 size, u32 map)
 {
 	_Atomic u32 *ids = (_Atomic u32 *)((u8 *)p + p->map_ids_off);
@@ -188,7 +189,9 @@ long loader_raw_tracepoint_open(const struct loader_call *c, union bpf_attr *a)
 	if (user_string(name, a->raw_tracepoint.name, sizeof(name) - 1) < 0)
 		return -EFAULT;
 	name[sizeof(name) - 1] = 0;
-	loader_say("limpet: the raw tracepoint %s is in the kernel, which limpet does not observe\n", name);
+	loader_say(
+		"limpet: the raw tracepoint %s is in the kernel, which limpet does not observe\n",
+		name);
 	return -ENOENT;
 }
 

@@ -40,7 +40,8 @@ static const u8 kind_of_cmd[] = {
 
 long loader_fd_by_id(const struct loader_call *c, union bpf_attr *a)
 {
-	return loader_open_object(c->store, (enum object_kind)kind_of_cmd[c->cmd], a->prog_id, O_RDWR);
+	return loader_open_object(c->store, (enum object_kind)kind_of_cmd[c->cmd], a->prog_id,
+				  O_RDWR);
 }
 
 long loader_next_id(const struct loader_call *c, union bpf_attr *a)
@@ -58,7 +59,8 @@ long loader_next_id(const struct loader_call *c, union bpf_attr *a)
 	now = store_list(c->store, kind, ids, (u32)n);
 	for (int i = 0; i < n && i < now && ret == -ENOENT; i++)
 		if (ids[i] > a->start_id)
-			ret = user_write((u64)c->u + offsetof(union bpf_attr, next_id), &ids[i], sizeof(u32));
+			ret = user_write((u64)c->u + offsetof(union bpf_attr, next_id), &ids[i],
+					 sizeof(u32));
 	free(ids);
 	return ret;
 }

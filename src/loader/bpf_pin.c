@@ -14,7 +14,8 @@
 #define GET_FLAGS (BPF_F_RDONLY | BPF_F_WRONLY)
 
 /* The caller's path, made absolute and translated. `creating`: its directory must be bpffs. */
-static int pin_path(const struct loader_call *c, const union attr_more *a, bool creating, char ret[FILES_PATHMAX])
+static int pin_path(const struct loader_call *c, const union attr_more *a, bool creating,
+		    char ret[FILES_PATHMAX])
 {
 	char given[PATH_MAX], buf[FILES_PATHMAX];
 	const char *path, *name;

@@ -9,8 +9,9 @@
 #include <unistd.h>
 #include "loader/btf.h"
 
-#define PROG_FLAGS (BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_RND_HI32 | BPF_F_TEST_STATE_FREQ | \
-		    BPF_F_SLEEPABLE | BIT(7) /* BPF_F_TEST_REG_INVARIANTS */)
+#define PROG_FLAGS                                                                                 \
+	(BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_RND_HI32 |                      \
+	 BPF_F_TEST_STATE_FREQ | BPF_F_SLEEPABLE | BIT(7) /* BPF_F_TEST_REG_INVARIANTS */)
 #define MIN_FUNC_REC 8
 #define MIN_LINE_REC 16
 #define MAX_REC      252
@@ -24,8 +25,9 @@ static bool type_supported(u32 type)
 
 static bool gpl_compatible(const char *license)
 {
-	static const char *const ok[] = {"GPL", "GPL v2", "GPL and additional rights",
-					 "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"};
+	static const char *const ok[] = {
+		"GPL",          "GPL v2",       "GPL and additional rights",
+		"Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ok); i++)
 		if (!strcmp(license, ok[i]))
@@ -37,7 +39,8 @@ static u64 put(struct prog_file *f, u64 *off, const void *p, u64 n)
 {
 	u64 at = *off;
 
-	memcpy((char *)f + at, p, n);
+	if (n)
+		memcpy((char *)f + at, p, n);
 	*off = ALIGN_UP(at + n, 8);
 	return at;
 }
@@ -54,7 +57,8 @@ static void fill_prog(struct prog_file *f, const struct prog_load *l, const unio
 	f->gpl_compatible = l->gpl;
 	f->flags = a->prog_flags;
 	f->insns_off = put(f, &off, l->insns, (u64)l->count * sizeof(struct bpf_insn));
-	f->map_ids_off = put(f, &off, l->map_id, sizeof(l->map_id)); /* with room for maps bound later */
+	f->map_ids_off =
+		put(f, &off, l->map_id, sizeof(l->map_id)); /* with room for maps bound later */
 	f->func_info_cnt = l->funcs ? a->func_info_cnt : 0;
 	f->func_info_off = put(f, &off, l->funcs, (u64)f->func_info_cnt * sizeof(*l->funcs));
 	f->line_info_cnt = l->lines ? a->line_info_cnt : 0;
@@ -74,8 +78,8 @@ static int add_refs(struct store *s, u32 id, const struct prog_load *l)
 
 static long store_prog(struct store *s, const struct prog_load *l, const union bpf_attr *a)
 {
-	u64 size = sizeof(struct prog_file) + (u64)l->count * sizeof(struct bpf_insn) + sizeof(l->map_id) +
-		   (l->funcs ? (u64)a->func_info_cnt * sizeof(*l->funcs) : 0) +
+	u64 size = sizeof(struct prog_file) + (u64)l->count * sizeof(struct bpf_insn) +
+		   sizeof(l->map_id) + (l->funcs ? (u64)a->func_info_cnt * sizeof(*l->funcs) : 0) +
 		   (l->lines ? (u64)a->line_info_cnt * sizeof(*l->lines) : 0) + 64;
 	struct prog_file *f;
 	u32 id;
@@ -135,8 +139,8 @@ static int take_insns(struct prog_load *l, const union bpf_attr *a)
 }
 
 /*
- * Copies `count` records of `size` bytes as ones of `known` bytes, ascending by their first word, which is an
- * instruction's number.
+ * Copies `count` records of `size` bytes as ones of `known` bytes, ascending by their first word,
+ * which is an instruction's number.
  */
 static int take_records(void **ret, u64 from, u32 count, u32 size, u32 known, u32 min, u32 insns)
 {
@@ -182,7 +186,8 @@ static u32 mark_subprogs(const struct prog_load *l, u8 *starts)
 	for (u32 i = 0; i < l->count; i++) {
 		const s64 to = (s64)i + 1 + l->insns[i].imm;
 
-		if ((!is_call(&l->insns[i]) && !is_func_ref(&l->insns[i])) || to < 0 || to >= l->count)
+		if ((!is_call(&l->insns[i]) && !is_func_ref(&l->insns[i])) || to < 0 ||
+		    to >= l->count)
 			continue;
 		n += !starts[to];
 		starts[to] = 1;
@@ -208,7 +213,8 @@ static int check_subprogs(const struct prog_load *l, const union bpf_attr *a, co
 			err = -EINVAL;
 	for (u32 i = 0; !err && l->lines && i < a->line_info_cnt; i++) {
 		lines += starts[l->lines[i].insn_off];
-		if (!l->insns[l->lines[i].insn_off].code || l->lines[i].line_off >= b->head.str_len ||
+		if (!l->insns[l->lines[i].insn_off].code ||
+		    l->lines[i].line_off >= b->head.str_len ||
 		    l->lines[i].file_name_off >= b->head.str_len)
 			err = -EINVAL;
 	}
@@ -218,7 +224,8 @@ static int check_subprogs(const struct prog_load *l, const union bpf_attr *a, co
 	return err;
 }
 
-static int check_btf_info(const struct loader_call *c, const struct prog_load *l, const union bpf_attr *a)
+static int check_btf_info(const struct loader_call *c, const struct prog_load *l,
+			  const union bpf_attr *a)
 {
 	struct btf b;
 	int err = btf_open(&b, c->store, l->btf_id);
@@ -238,14 +245,16 @@ static int take_btf_info(struct prog_load *l, const union bpf_attr *a)
 		return 0;
 	err = loader_fd_object((int)a->prog_btf_fd, OBJ_BTF, &l->btf_id);
 	if (!err && a->func_info_cnt) {
-		err = take_records((void **)&l->funcs, a->func_info, a->func_info_cnt, a->func_info_rec_size,
-				   sizeof(*l->funcs), MIN_FUNC_REC, l->count);
+		err = take_records((void **)&l->funcs, a->func_info, a->func_info_cnt,
+				   a->func_info_rec_size, sizeof(*l->funcs), MIN_FUNC_REC,
+				   l->count);
 		if (!err && l->funcs[0].insn_off)
 			err = -EINVAL;
 	}
 	if (!err && a->line_info_cnt)
-		err = take_records((void **)&l->lines, a->line_info, a->line_info_cnt, a->line_info_rec_size,
-				   sizeof(*l->lines), MIN_LINE_REC, l->count);
+		err = take_records((void **)&l->lines, a->line_info, a->line_info_cnt,
+				   a->line_info_rec_size, sizeof(*l->lines), MIN_LINE_REC,
+				   l->count);
 	return err;
 }
 
@@ -256,17 +265,20 @@ static int check_kind(struct prog_load *l, const union bpf_attr *a)
 		return -EINVAL; /* libraries relocate themselves, as for kernels before 5.17 */
 	if (!(a->prog_flags & BPF_F_SLEEPABLE) || a->prog_type == BPF_PROG_TYPE_KPROBE)
 		return 0;
-	bpf_log(&l->log.text, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n");
+	bpf_log(&l->log.text, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
+			      "programs can be sleepable\n");
 	return -EINVAL;
 }
 
-static long check_and_store(const struct loader_call *c, struct prog_load *l, const union attr_more *a)
+static long check_and_store(const struct loader_call *c, struct prog_load *l,
+			    const union attr_more *a)
 {
 	const union bpf_attr *k = &a->attr;
 	char name[16];
 	long ret;
 
-	if (k->prog_ifindex || !type_supported(k->prog_type) || loader_copy_name(name, k->prog_name))
+	if (k->prog_ifindex || !type_supported(k->prog_type) ||
+	    loader_copy_name(name, k->prog_name))
 		return -EINVAL;
 	ret = log_init(&l->log, k->log_level, k->log_buf, k->log_size);
 	if (ret)

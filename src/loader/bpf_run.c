@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * BPF_PROG_TEST_RUN: raw tracepoint programs (bpftrace's BEGIN and END) and socket filters, with the
- * kernel's rules of what may be passed. Other types answer ENOTSUPP, as the kernel's kprobe programs do.
+ * BPF_PROG_TEST_RUN: raw tracepoint programs (bpftrace's BEGIN and END) and socket filters, with
+ * the kernel's rules of what may be passed. Other types answer ENOTSUPP, as the kernel's kprobe
+ * programs do.
  */
 #include "loader/run.h"
 
@@ -49,15 +50,16 @@ static long run_raw_tp(const struct loader_call *c, const union bpf_attr *a, str
 	u32 value;
 	long err;
 
-	if (a->test.data_in || a->test.data_out || a->test.ctx_out || a->test.duration || a->test.repeat ||
-	    a->test.batch_size || size > sizeof(args))
+	if (a->test.data_in || a->test.data_out || a->test.ctx_out || a->test.duration ||
+	    a->test.repeat || a->test.batch_size || size > sizeof(args))
 		return -EINVAL;
 	if (!(a->test.flags & ON_CPU) && a->test.cpu)
 		return -EINVAL;
 	if (user_read(args, a->test.ctx_in, size))
 		return -EFAULT;
 	r->vm.ctx_size = r->vm.ctx_writable = size;
-	err = a->test.flags & ON_CPU ? run_on_cpu(r, args, a->test.cpu, &value) : run_once(r, args, &value);
+	err = a->test.flags & ON_CPU ? run_on_cpu(r, args, a->test.cpu, &value)
+				     : run_once(r, args, &value);
 	return err ? err : put_u32(c, offsetof(union bpf_attr, test.retval), value);
 }
 
@@ -68,13 +70,15 @@ static void describe_packet(struct __sk_buff *skb, const u8 *packet, u32 size)
 
 	skb->len = size - ETH_HLEN; /* filters see packets from the network header on */
 	skb->protocol = ntohs(eth->h_proto) >= ETH_P_802_3_MIN ? eth->h_proto : htons(ETH_P_802_2);
-	skb->pkt_type = !memcmp(eth->h_dest, own, ETH_ALEN) ? PACKET_HOST :
-			eth->h_dest[0] & 1		    ? PACKET_MULTICAST : PACKET_OTHERHOST;
+	skb->pkt_type = !memcmp(eth->h_dest, own, ETH_ALEN) ? PACKET_HOST
+			: eth->h_dest[0] & 1                ? PACKET_MULTICAST
+							    : PACKET_OTHERHOST;
 	skb->ifindex = skb->ingress_ifindex = 1;
 }
 
 /* Results as the kernel hands them back: the packet with its link header cleared. */
-static long finish_packet(const struct loader_call *c, const union bpf_attr *a, u8 *packet, u32 value, u32 duration)
+static long finish_packet(const struct loader_call *c, const union bpf_attr *a, u8 *packet,
+			  u32 value, u32 duration)
 {
 	u32 size = a->test.data_size_in, room = size;
 	long err = 0;
@@ -92,7 +96,8 @@ static long finish_packet(const struct loader_call *c, const union bpf_attr *a, 
 	return err;
 }
 
-static long give_ctx(const struct loader_call *c, const union bpf_attr *a, const struct __sk_buff *skb)
+static long give_ctx(const struct loader_call *c, const union bpf_attr *a,
+		     const struct __sk_buff *skb)
 {
 	u32 room = sizeof(*skb);
 	long err = 0;
@@ -126,7 +131,8 @@ static long run_packet(const struct loader_call *c, const union bpf_attr *a, str
 	long err = 0;
 	u64 start;
 
-	if ((a->test.flags & ~CHECKSUM_FLAG) || a->test.cpu || a->test.batch_size || size < ETH_HLEN || size > PACKET_MAX)
+	if ((a->test.flags & ~CHECKSUM_FLAG) || a->test.cpu || a->test.batch_size ||
+	    size < ETH_HLEN || size > PACKET_MAX)
 		return -EINVAL;
 	if (user_read(packet, a->test.data_in, size))
 		return -EFAULT;
@@ -135,7 +141,8 @@ static long run_packet(const struct loader_call *c, const union bpf_attr *a, str
 		if (err)
 			return err;
 	}
-	err = user_read(&skb, a->test.ctx_in, a->test.ctx_size_in < sizeof(skb) ? a->test.ctx_size_in : sizeof(skb));
+	err = user_read(&skb, a->test.ctx_in,
+			a->test.ctx_size_in < sizeof(skb) ? a->test.ctx_size_in : sizeof(skb));
 	if (err)
 		return err;
 	describe_packet(&skb, packet, size);

@@ -35,7 +35,8 @@ const struct btf_kind btf_kinds[BTF_KINDS] = {
 
 static u32 record_size(const struct btf_type *t)
 {
-	const u32 kind = BTF_INFO_KIND(t->info), vlen = kind == BTF_KIND_FUNC ? 0 : BTF_INFO_VLEN(t->info);
+	const u32 kind = BTF_INFO_KIND(t->info),
+		  vlen = kind == BTF_KIND_FUNC ? 0 : BTF_INFO_VLEN(t->info);
 
 	return (u32)sizeof(*t) + btf_kinds[kind].fixed + vlen * btf_kinds[kind].each;
 }
@@ -60,7 +61,8 @@ static int read_header(struct btf *b, const u8 *blob, u32 size)
 	if (h->version != BTF_VERSION || h->flags)
 		return -BTF_ENOTSUPP;
 	if (len < sizeof(*h) || !h->type_len || h->type_off || h->str_off != h->type_len ||
-	    (u64)len + h->str_off + h->str_len != size || !h->str_len || h->str_len - 1 > MAX_NAME_OFF)
+	    (u64)len + h->str_off + h->str_len != size || !h->str_len ||
+	    h->str_len - 1 > MAX_NAME_OFF)
 		return -EINVAL;
 	b->types = blob + len;
 	b->strings = (const char *)b->types + h->str_off;
@@ -78,7 +80,8 @@ static int find_types(struct btf *b)
 		const struct btf_type *t = (const struct btf_type *)(b->types + off);
 
 		if (end - off < sizeof(*t) || (t->info & 0x60ff0000u) || !BTF_INFO_KIND(t->info) ||
-		    BTF_INFO_KIND(t->info) >= BTF_KINDS || end - off < record_size(t) || b->count >= MAX_TYPES)
+		    BTF_INFO_KIND(t->info) >= BTF_KINDS || end - off < record_size(t) ||
+		    b->count >= MAX_TYPES)
 			return -EINVAL;
 		b->at[++b->count] = off;
 		off += record_size(t);
@@ -202,7 +205,8 @@ static bool holds_no_values(u32 type)
 	       type == BPF_MAP_TYPE_ARRAY_OF_MAPS;
 }
 
-/* The map type's own rule, the sizes being right. A key type may be missing for global data only. */
+/* The map type's own rule, the sizes being right. A key type may be missing for global data only.
+ */
 static int check_key_kind(const struct btf *b, const struct map_def *d)
 {
 	const struct btf_type *key = btf_strip(b, d->btf_key_type_id); /* __u32 is a typedef */
@@ -212,7 +216,9 @@ static int check_key_kind(const struct btf *b, const struct map_def *d)
 		return -BTF_ENOTSUPP;
 	if (!d->btf_key_type_id)
 		return d->type == BPF_MAP_TYPE_ARRAY && d->max_entries == 1 &&
-				       btf_kind(b, d->btf_value_type_id) == BTF_KIND_DATASEC ? 0 : -EINVAL;
+				       btf_kind(b, d->btf_value_type_id) == BTF_KIND_DATASEC
+			       ? 0
+			       : -EINVAL;
 	if (is_array(d->type) && kind != BTF_KIND_INT)
 		return -EINVAL;
 	if (d->type == BPF_MAP_TYPE_LPM_TRIE && kind != BTF_KIND_STRUCT)
@@ -228,7 +234,8 @@ int btf_check_map(struct store *s, const struct map_def *d)
 
 	if (err)
 		return err;
-	if ((d->btf_key_type_id && (!btf_size(&b, d->btf_key_type_id, &key) || key != d->key_size)) ||
+	if ((d->btf_key_type_id &&
+	     (!btf_size(&b, d->btf_key_type_id, &key) || key != d->key_size)) ||
 	    !btf_size(&b, d->btf_value_type_id, &value) || value != d->value_size)
 		err = -EINVAL;
 	if (!err)

@@ -10,11 +10,11 @@
 #include "maps/map.h"
 #include "store/store.h"
 
-#define BTF_ENOTSUPP   524
-#define BTF_DECL_TAG   17
-#define BTF_TYPE_TAG   18
-#define BTF_ENUM64     19
-#define BTF_KINDS      20
+#define BTF_ENOTSUPP 524
+#define BTF_DECL_TAG 17
+#define BTF_TYPE_TAG 18
+#define BTF_ENUM64   19
+#define BTF_KINDS    20
 
 struct btf {
 	struct btf_header head;
@@ -27,15 +27,22 @@ struct btf {
 };
 
 /* What follows a type's struct btf_type, and what its fields mean. */
-enum { BTF_SIZED = 1, BTF_REFERS = 2, BTF_NAMED = 4, BTF_NAMELESS = 8, BTF_NO_VLEN = 16, BTF_KFLAG = 32 };
+enum {
+	BTF_SIZED = 1,
+	BTF_REFERS = 2,
+	BTF_NAMED = 4,
+	BTF_NAMELESS = 8,
+	BTF_NO_VLEN = 16,
+	BTF_KFLAG = 32
+};
 struct btf_kind {
 	u8 fixed, each, flags; /* bytes, and bytes a member */
 };
 extern HIDDEN const struct btf_kind btf_kinds[BTF_KINDS];
 
 /*
- * Reads the header and finds the types of `size` bytes at `blob`, which must stay. 0, -EINVAL, -E2BIG,
- * -ENOMEM, or -524 for a version or flags nobody knows. btf_close() ends it.
+ * Reads the header and finds the types of `size` bytes at `blob`, which must stay. 0, -EINVAL,
+ * -E2BIG, -ENOMEM, or -524 for a version or flags nobody knows. btf_close() ends it.
  */
 HIDDEN int btf_read(struct btf *ret, const void *blob, u32 size);
 HIDDEN int btf_check(const struct btf *b); /* every type of it: 0, -EINVAL, -524 */
@@ -43,7 +50,8 @@ HIDDEN int btf_open(struct btf *ret, struct store *s, u32 id); /* a BTF object o
 HIDDEN void btf_close(struct btf *b);
 
 HIDDEN const struct btf_type *btf_type(const struct btf *b, u32 id); /* NULL: void, or none */
-HIDDEN const struct btf_type *btf_strip(const struct btf *b, u32 id); /* without typedefs, const, ... */
+HIDDEN const struct btf_type *btf_strip(const struct btf *b,
+					u32 id);  /* without typedefs, const, ... */
 HIDDEN u32 btf_kind(const struct btf *b, u32 id); /* BTF_KIND_*, 0: void or none */
 /* Bytes a value of type `id` takes. False: no such type, or one without a size. */
 HIDDEN bool btf_size(const struct btf *b, u32 id, u32 *ret);

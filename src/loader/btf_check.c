@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Is every type of a blob well formed? First each record by itself (names, counts, ranges), then what
- * it says about other types: sizes fit, integers are whole, functions have prototypes.
+ * Is every type of a blob well formed? First each record by itself (names, counts, ranges), then
+ * what it says about other types: sizes fit, integers are whole, functions have prototypes.
  */
 #include "loader/btf.h"
 
@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_NAME   512
-#define MAX_CHAIN  32 /* nested types, as deep as the kernel follows */
+#define MAX_NAME  512
+#define MAX_CHAIN 32 /* nested types, as deep as the kernel follows */
 
 static bool name_char(unsigned char c, bool first)
 {
@@ -63,11 +63,14 @@ static bool name_ok(const struct btf *b, const struct btf_type *t)
 
 static int int_ok(const struct btf_type *t)
 {
-	const u32 v = *(const u32 *)(t + 1), bits = BTF_INT_BITS(v) + BTF_INT_OFFSET(v), enc = BTF_INT_ENCODING(v);
+	const u32 v = *(const u32 *)(t + 1), bits = BTF_INT_BITS(v) + BTF_INT_OFFSET(v),
+		  enc = BTF_INT_ENCODING(v);
 
 	if (v >> 28 || bits > 128 || (bits + 7) / 8 > t->size)
 		return -EINVAL;
-	return enc && enc != BTF_INT_SIGNED && enc != BTF_INT_CHAR && enc != BTF_INT_BOOL ? -BTF_ENOTSUPP : 0;
+	return enc && enc != BTF_INT_SIGNED && enc != BTF_INT_CHAR && enc != BTF_INT_BOOL
+		       ? -BTF_ENOTSUPP
+		       : 0;
 }
 
 /* A whole number of bytes that is a power of two; more than 128 bits were refused before. */
@@ -87,8 +90,9 @@ static bool members_ok(const struct btf *b, const struct btf_type *t)
 	for (u32 i = 0; i < BTF_INFO_VLEN(t->info); i++) {
 		const u64 off = kflag ? BTF_MEMBER_BIT_OFFSET(m[i].offset) : m[i].offset;
 
-		if (!string_at(b, m[i].name_off) || (m[i].name_off && !identifier_at(b, m[i].name_off)) ||
-		    !m[i].type || m[i].type > b->count || off < last || (off + 7) / 8 > t->size)
+		if (!string_at(b, m[i].name_off) ||
+		    (m[i].name_off && !identifier_at(b, m[i].name_off)) || !m[i].type ||
+		    m[i].type > b->count || off < last || (off + 7) / 8 > t->size)
 			return false;
 		if (BTF_INFO_KIND(t->info) == BTF_KIND_UNION && off)
 			return false;
@@ -115,8 +119,8 @@ static bool section_ok(const struct btf *b, const struct btf_type *t)
 	u64 last = 0, sum = 0;
 
 	for (u32 i = 0; i < BTF_INFO_VLEN(t->info); i++) {
-		if (!v[i].type || v[i].type > b->count || v[i].offset < last || v[i].offset >= t->size ||
-		    !v[i].size || v[i].size > t->size)
+		if (!v[i].type || v[i].type > b->count || v[i].offset < last ||
+		    v[i].offset >= t->size || !v[i].size || v[i].size > t->size)
 			return false;
 		last = (u64)v[i].offset + v[i].size;
 		if (last > t->size)
@@ -129,7 +133,8 @@ static bool section_ok(const struct btf *b, const struct btf_type *t)
 /* A record by itself. */
 static int check_record(const struct btf *b, const struct btf_type *t)
 {
-	const u32 kind = BTF_INFO_KIND(t->info), vlen = BTF_INFO_VLEN(t->info), *word = (const u32 *)(t + 1);
+	const u32 kind = BTF_INFO_KIND(t->info), vlen = BTF_INFO_VLEN(t->info),
+		  *word = (const u32 *)(t + 1);
 	const u8 flags = btf_kinds[kind].flags;
 	bool ok = true;
 
@@ -192,8 +197,8 @@ static u64 member_end(const struct btf *b, const struct btf_member *m, bool kfla
 	const u32 bits = kflag ? BTF_MEMBER_BITFIELD_SIZE(m->offset) : 0;
 	u32 size, v;
 
-	if (!t || BTF_INFO_KIND(t->info) == BTF_KIND_VAR || BTF_INFO_KIND(t->info) == BTF_KIND_DATASEC ||
-	    !btf_size(b, m->type, &size))
+	if (!t || BTF_INFO_KIND(t->info) == BTF_KIND_VAR ||
+	    BTF_INFO_KIND(t->info) == BTF_KIND_DATASEC || !btf_size(b, m->type, &size))
 		return UINT64_MAX;
 	if (BTF_INFO_KIND(t->info) == BTF_KIND_INT) {
 		v = *(const u32 *)(t + 1);
@@ -223,7 +228,8 @@ static bool prototype_fits(const struct btf *b, const struct btf_type *t)
 	for (u32 i = 0; i < n; i++) {
 		if (!p[i].type && i == n - 1)
 			return !p[i].name_off; /* ... */
-		if (!string_at(b, p[i].name_off) || (p[i].name_off && !identifier_at(b, p[i].name_off)) ||
+		if (!string_at(b, p[i].name_off) ||
+		    (p[i].name_off && !identifier_at(b, p[i].name_off)) ||
 		    !btf_size(b, p[i].type, &size))
 			return false;
 	}
@@ -237,9 +243,10 @@ static bool refers_well(const struct btf *b, u32 id)
 
 	for (int depth = 0; depth < MAX_CHAIN; depth++) {
 		kind = btf_kind(b, id);
-		if (kind != BTF_KIND_TYPEDEF && kind != BTF_KIND_CONST && kind != BTF_KIND_VOLATILE &&
-		    kind != BTF_KIND_RESTRICT && kind != BTF_TYPE_TAG)
-			return kind != BTF_KIND_VAR && kind != BTF_KIND_DATASEC && kind != BTF_DECL_TAG;
+		if (kind != BTF_KIND_TYPEDEF && kind != BTF_KIND_CONST &&
+		    kind != BTF_KIND_VOLATILE && kind != BTF_KIND_RESTRICT && kind != BTF_TYPE_TAG)
+			return kind != BTF_KIND_VAR && kind != BTF_KIND_DATASEC &&
+			       kind != BTF_DECL_TAG;
 		id = btf_type(b, id)->type;
 	}
 	return false;
@@ -257,7 +264,8 @@ static bool fits_others(const struct btf *b, const struct btf_type *t)
 	case BTF_KIND_STRUCT:
 	case BTF_KIND_UNION:
 		for (u32 i = 0; i < BTF_INFO_VLEN(t->info); i++)
-			if (member_end(b, (const struct btf_member *)(t + 1) + i, kflag) > (u64)t->size * 8)
+			if (member_end(b, (const struct btf_member *)(t + 1) + i, kflag) >
+			    (u64)t->size * 8)
 				return false;
 		return true;
 	case BTF_KIND_FUNC:
@@ -275,9 +283,11 @@ static bool fits_others(const struct btf *b, const struct btf_type *t)
 		return refers_well(b, t->type);
 	case BTF_KIND_DATASEC:
 		for (u32 i = 0; i < BTF_INFO_VLEN(t->info); i++) {
-			const struct btf_var_secinfo *v = (const struct btf_var_secinfo *)(t + 1) + i;
+			const struct btf_var_secinfo *v =
+				(const struct btf_var_secinfo *)(t + 1) + i;
 
-			if (btf_kind(b, v->type) != BTF_KIND_VAR || !btf_size(b, v->type, &size) || v->size < size)
+			if (btf_kind(b, v->type) != BTF_KIND_VAR || !btf_size(b, v->type, &size) ||
+			    v->size < size)
 				return false;
 		}
 		return true;
@@ -286,7 +296,8 @@ static bool fits_others(const struct btf *b, const struct btf_type *t)
 	}
 }
 
-/* A type that contains itself has no size; following one stops at a depth the kernel would not reach. */
+/* A type that contains itself has no size; following one stops at a depth the kernel would not
+ * reach. */
 int btf_check(const struct btf *b)
 {
 	int err = 0;

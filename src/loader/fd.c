@@ -21,14 +21,15 @@ enum { CLOSED, OPEN, TOOL }; /* TOOL: this process is in the session's table of 
 static struct store session;
 static _Atomic int session_state;
 /*
- * Whose memory this is: the process's pid, in a page that a child with a copy of our memory finds zeroed.
- * A child that shares it (vfork) sees another's pid, and leaves the table alone.
+ * Whose memory this is: the process's pid, in a page that a child with a copy of our memory finds
+ * zeroed. A child that shares it (vfork) sees another's pid, and leaves the table alone.
  */
 static _Atomic u32 *memory_owner;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 _Thread_local int loader_inside;
 
-/* Maps this process has mapped, by id. Never unmapped: another thread may be inside an operation. */
+/* Maps this process has mapped, by id. Never unmapped: another thread may be inside an operation.
+ */
 struct known_map {
 	struct map map;
 	struct known_map *next;
@@ -50,7 +51,8 @@ static bool unpack(u64 word, struct loader_obj *ret)
 	if (!word)
 		return false;
 	*ret = (struct loader_obj){.kind = (enum object_kind)(word >> 32 & 0xff),
-				   .id = (u32)word, .mode = (int)(word >> 40 & 0xff)};
+				   .id = (u32)word,
+				   .mode = (int)(word >> 40 & 0xff)};
 	return true;
 }
 
@@ -84,7 +86,8 @@ static void make_memory_owner(void)
 	atomic_store(memory_owner, (u32)getpid());
 }
 
-/* False in a vfork child. A child with a copy of the memory is another tool, whichever call made it. */
+/* False in a vfork child. A child with a copy of the memory is another tool, whichever call made
+ * it. */
 static bool own_memory(void)
 {
 	u32 pid = (u32)getpid(), owner = memory_owner ? atomic_load(memory_owner) : pid;
@@ -169,7 +172,8 @@ int loader_fd_add(int fd, enum object_kind kind, u32 id)
 	if (fd < 0 || fd >= LOADER_FDS)
 		return fd;
 	atomic_store(&loader_fd_map[fd], NULL);
-	remember(fd, &(struct loader_obj){.kind = kind, .id = id, .mode = fcntl(fd, F_GETFL) & O_ACCMODE});
+	remember(fd, &(struct loader_obj){
+			     .kind = kind, .id = id, .mode = fcntl(fd, F_GETFL) & O_ACCMODE});
 	return fd;
 }
 
@@ -180,7 +184,8 @@ bool loader_fd_known(int fd, struct loader_obj *ret)
 
 bool loader_fd_take(int fd, struct loader_obj *ret)
 {
-	if (fd < 0 || fd >= LOADER_FDS || !atomic_load_explicit(&fd_obj[fd], memory_order_relaxed) || !own_memory())
+	if (fd < 0 || fd >= LOADER_FDS ||
+	    !atomic_load_explicit(&fd_obj[fd], memory_order_relaxed) || !own_memory())
 		return false;
 	atomic_store(&loader_fd_map[fd], NULL);
 	return unpack(atomic_exchange(&fd_obj[fd], 0), ret);

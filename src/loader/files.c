@@ -87,7 +87,8 @@ static int make_file(const struct store *s, size_t i, char *path)
 		return write_file(s, path, text, strlen(text));
 	}
 	if (!*files[i].text)
-		return write_file(s, path, limpet_btf_start, (size_t)(limpet_btf_end - limpet_btf_start));
+		return write_file(s, path, limpet_btf_start,
+				  (size_t)(limpet_btf_end - limpet_btf_start));
 	return write_file(s, path, files[i].text, strlen(files[i].text));
 }
 
@@ -114,7 +115,8 @@ bool files_is_pin_path(const struct store *s, const char *path)
 static int find(const char *path)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		if (!strcmp(path, files[i].path) || (files[i].which == OURS && below(path, UPROBE) && i == 0))
+		if (!strcmp(path, files[i].path) ||
+		    (files[i].which == OURS && below(path, UPROBE) && i == 0))
 			return (int)i;
 	return -1;
 }
@@ -138,10 +140,12 @@ static const char *in_session(const char *path, int i, char *buf)
 	for (size_t k = 0; k < ARRAY_SIZE(files); k++) {
 		char one[FILES_PATHMAX];
 
-		if (files[k].which != files[i].which || (files[k].which == IF_MISSING && (int)k != i))
+		if (files[k].which != files[i].which ||
+		    (files[k].which == IF_MISSING && (int)k != i))
 			continue;
 		snprintf(one, sizeof(one), "%s%s%s", s->path, tree, files[k].path);
-		/* Not the kernel's instead: a tool that reads its uprobe type would probe through the kernel. */
+		/* Not the kernel's instead: a tool that reads its uprobe type would probe through
+		 * the kernel. */
 		if (make_file(s, k, one))
 			break;
 	}

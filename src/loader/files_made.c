@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Files made when a tool opens them (files.h): trace_pipe and /proc/self/fdinfo of our descriptors. */
+/* Files made when a tool opens them (files.h): trace_pipe and /proc/self/fdinfo of our descriptors.
+ */
 #include "loader/files.h"
 
 #include <errno.h>
@@ -24,8 +25,9 @@ static void map_facts(FILE *f, const struct loader_obj *o)
 
 	if (!m)
 		return;
-	fprintf(f, "map_type:\t%u\nkey_size:\t%u\nvalue_size:\t%u\nmax_entries:\t%u\nmap_flags:\t%#x\n"
-		   "map_extra:\t%#llx\nmemlock:\t%llu\nmap_id:\t%u\nfrozen:\t%u\n",
+	fprintf(f,
+		"map_type:\t%u\nkey_size:\t%u\nvalue_size:\t%u\nmax_entries:\t%u\nmap_flags:\t%#x\n"
+		"map_extra:\t%#llx\nmemlock:\t%llu\nmap_id:\t%u\nfrozen:\t%u\n",
 		m->def.type, m->def.key_size, m->def.value_size, m->def.max_entries, m->def.flags,
 		(unsigned long long)m->def.map_extra, (unsigned long long)m->file_size, m->id,
 		atomic_load(&m->meta->frozen));
@@ -49,8 +51,9 @@ static void prog_facts(FILE *f, struct store *s, const struct loader_obj *o)
 		return;
 	fprintf(f, "prog_type:\t%u\nprog_jited:\t0\n", p->type);
 	print_tag(f, p->tag);
-	fprintf(f, "memlock:\t%llu\nprog_id:\t%u\nrun_time_ns:\t0\nrun_cnt:\t0\nrecursion_misses:\t0\n"
-		   "verified_insns:\t%u\n",
+	fprintf(f,
+		"memlock:\t%llu\nprog_id:\t%u\nrun_time_ns:\t0\nrun_cnt:\t0\nrecursion_misses:\t0\n"
+		"verified_insns:\t%u\n",
 		(unsigned long long)size, o->id, p->insn_count);
 	munmap(p, size);
 }
@@ -60,10 +63,12 @@ static void link_facts(FILE *f, struct store *s, const struct loader_obj *o)
 	u64 size, prog_size;
 	int err;
 	struct link_file *l = store_map_object(s, OBJ_LINK, o->id, &size, &err);
-	struct prog_file *p = l ? store_map_object(s, OBJ_PROG, l->prog_id, &prog_size, &err) : NULL;
+	struct prog_file *p =
+		l ? store_map_object(s, OBJ_PROG, l->prog_id, &prog_size, &err) : NULL;
 
 	if (l && p) {
-		fprintf(f, "link_type:\t%s\nlink_id:\t%u\n", l->type == LINK_UPROBE_MULTI ? "uprobe_multi" : "perf", o->id);
+		fprintf(f, "link_type:\t%s\nlink_id:\t%u\n",
+			l->type == LINK_UPROBE_MULTI ? "uprobe_multi" : "perf", o->id);
 		print_tag(f, p->tag);
 		fprintf(f, "prog_id:\t%u\n", l->prog_id);
 	}
@@ -91,7 +96,8 @@ static int open_fdinfo(int of, int flags)
 			close(fd);
 		return -1;
 	}
-	fprintf(f, "pos:\t0\nflags:\t%#o\nmnt_id:\t15\nino:\t1\n", (unsigned)fcntl(of, F_GETFL) & ~0100000u);
+	fprintf(f, "pos:\t0\nflags:\t%#o\nmnt_id:\t15\nino:\t1\n",
+		(unsigned)fcntl(of, F_GETFL) & ~0100000u);
 	if (o.kind == OBJ_MAP)
 		map_facts(f, &o);
 	else if (o.kind == OBJ_PROG)
@@ -114,14 +120,14 @@ static bool print_message(int fd, const struct trace_message *m)
 
 	while (len && m->text[len - 1] == '\n')
 		len--;
-	return dprintf(fd, "%16.16s-%-7u [%03u] ..... %llu.%06llu: bpf_trace_printk: %.*s\n", m->comm, m->tid, m->cpu,
-		       (unsigned long long)(m->time_ns / 1000000000), (unsigned long long)(m->time_ns / 1000 % 1000000),
-		       (int)len, m->text) > 0;
+	return dprintf(fd, "%16.16s-%-7u [%03u] ..... %llu.%06llu: bpf_trace_printk: %.*s\n",
+		       m->comm, m->tid, m->cpu, (unsigned long long)(m->time_ns / 1000000000),
+		       (unsigned long long)(m->time_ns / 1000 % 1000000), (int)len, m->text) > 0;
 }
 
 /*
- * Feeds a reader of trace_pipe for as long as it reads. Writers of the log wake nobody (they must not make
- * system calls), so it is looked at again after a while.
+ * Feeds a reader of trace_pipe for as long as it reads. Writers of the log wake nobody (they must
+ * not make system calls), so it is looked at again after a while.
  */
 static void *feed_trace(void *arg)
 {

@@ -29,7 +29,7 @@ struct loader_obj {
 	int mode; /* O_RDONLY, O_WRONLY or O_RDWR: what the descriptor allows on maps */
 };
 
-HIDDEN struct store *loader_store(int *ret_err); /* opens on demand; NULL: *ret_err */
+HIDDEN struct store *loader_store(int *ret_err);   /* opens on demand; NULL: *ret_err */
 HIDDEN struct store *loader_session(int *ret_err); /* the same without becoming a tool */
 HIDDEN bool loader_active(void);
 
@@ -37,8 +37,10 @@ HIDDEN bool loader_active(void);
 extern _Thread_local int loader_inside;
 
 /* fd table */
-HIDDEN int loader_fd_add(int fd, enum object_kind kind, u32 id); /* passes fd (or an error) through */
-HIDDEN bool loader_fd_take(int fd, struct loader_obj *ret); /* forgets fd; true if it was an object */
+HIDDEN int loader_fd_add(int fd, enum object_kind kind,
+			 u32 id); /* passes fd (or an error) through */
+HIDDEN bool loader_fd_take(int fd,
+			   struct loader_obj *ret); /* forgets fd; true if it was an object */
 HIDDEN bool loader_fd_known(int fd, struct loader_obj *ret); /* without asking the kernel */
 HIDDEN void loader_fd_copy(int from, int to);
 /* The object behind fd: -EBADF for a closed one, -EINVAL for another kind of file. */
@@ -51,7 +53,8 @@ HIDDEN struct map *loader_map_by_id(u32 id, int *ret_err);
 HIDDEN long loader_bpf(int cmd, union bpf_attr *attr, unsigned int size);
 HIDDEN int loader_copy_name(char dst[16], const char src[16]);
 
-/* What of a bpf(2) call a command sees: attr is a private copy, zero-extended; u is the caller's. */
+/* What of a bpf(2) call a command sees: attr is a private copy, zero-extended; u is the caller's.
+ */
 struct loader_call {
 	struct store *store;
 	union bpf_attr *u;
@@ -59,15 +62,17 @@ struct loader_call {
 	unsigned int size;
 };
 typedef long loader_cmd(const struct loader_call *c, union bpf_attr *attr);
-HIDDEN loader_cmd loader_map_create, loader_map_elem, loader_map_batch, loader_map_freeze, loader_map_fd_by_id,
-	loader_prog_load, loader_prog_test_run, loader_btf_load, loader_link_create, loader_link_update,
-	loader_link_detach, loader_obj_info, loader_fd_by_id, loader_next_id, loader_obj_pin, loader_obj_get,
-	loader_prog_bind_map, loader_task_fd_query, loader_enable_stats, loader_raw_tracepoint_open,
-	loader_iter_create, loader_refuse;
+HIDDEN loader_cmd loader_map_create, loader_map_elem, loader_map_batch, loader_map_freeze,
+	loader_map_fd_by_id, loader_prog_load, loader_prog_test_run, loader_btf_load,
+	loader_link_create, loader_link_update, loader_link_detach, loader_obj_info,
+	loader_fd_by_id, loader_next_id, loader_obj_pin, loader_obj_get, loader_prog_bind_map,
+	loader_task_fd_query, loader_enable_stats, loader_raw_tracepoint_open, loader_iter_create,
+	loader_refuse;
 
 /* O_RDONLY, O_WRONLY or O_RDWR for BPF_F_RDONLY, BPF_F_WRONLY or none; -EINVAL for both */
 HIDDEN int loader_open_mode(u32 flags);
-HIDDEN int loader_open_object(struct store *s, enum object_kind kind, u32 id, int mode); /* a held fd */
+HIDDEN int loader_open_object(struct store *s, enum object_kind kind, u32 id,
+			      int mode); /* a held fd */
 
 /* mmap() on a descriptor of ours; -LOADER_PASS when it is not one */
 HIDDEN long loader_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);
@@ -81,6 +86,7 @@ HIDDEN long loader_event_ioctl(int fd, unsigned long request, unsigned long arg)
 HIDDEN int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie,
 			   u32 *ret_id);
 HIDDEN int loader_check_uprobe_prog(struct store *s, u32 prog);
-HIDDEN int loader_claim_event(struct store *s, u32 event, bool claim); /* -EEXIST: it has a program */
+HIDDEN int loader_claim_event(struct store *s, u32 event,
+			      bool claim); /* -EEXIST: it has a program */
 
 #endif

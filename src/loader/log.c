@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define LOG_ROOM (1u << 20) /* more than our messages ever fill */
+#define LOG_ROOM  (1u << 20) /* more than our messages ever fill */
 #define LOG_KNOWN (LOG_LEVEL1 | LOG_LEVEL2 | LOG_STATS | LOG_FIXED)
 
 int log_init(struct loader_log *log, u32 level, u64 user, u32 size)
@@ -20,7 +20,8 @@ int log_init(struct loader_log *log, u32 level, u64 user, u32 size)
 	return log->text.buf ? 0 : -ENOMEM;
 }
 
-long log_finish(struct loader_log *log, const struct loader_call *c, size_t true_size_off, long result)
+long log_finish(struct loader_log *log, const struct loader_call *c, size_t true_size_off,
+		long result)
 {
 	const char *text = log->text.buf;
 	u32 len = (u32)(log->text.len < LOG_ROOM ? log->text.len : LOG_ROOM - 1), room = log->size;
@@ -39,7 +40,8 @@ long log_finish(struct loader_log *log, const struct loader_call *c, size_t true
 		if (!err && true_size > room)
 			err = -ENOSPC;
 	}
-	if (c->size >= true_size_off + sizeof(u32) && user_write((u64)c->u + true_size_off, &true_size, sizeof(u32)))
+	if (c->size >= true_size_off + sizeof(u32) &&
+	    user_write((u64)c->u + true_size_off, &true_size, sizeof(u32)))
 		err = -EFAULT;
 	return err ? err : result;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log buffer of BPF_PROG_LOAD and BPF_BTF_LOAD. Text is gathered in memory of our own and copied out
- * once: what does not fit loses its beginning, or with LOG_FIXED its end, and the call is ENOSPC.
+ * The log buffer of BPF_PROG_LOAD and BPF_BTF_LOAD. Text is gathered in memory of our own and
+ * copied out once: what does not fit loses its beginning, or with LOG_FIXED its end, and the call
+ * is ENOSPC.
  */
 #ifndef LIMPET_LOADER_LOG_H
 #define LIMPET_LOADER_LOG_H
@@ -21,9 +22,12 @@ struct loader_log {
 	u64 user;
 };
 
-HIDDEN int log_init(struct loader_log *log, u32 level, u64 user, u32 size); /* 0, -EINVAL, -ENOMEM */
-/* Copies out and stores the true size in the caller's attr where it has the field. The call's result. */
-HIDDEN long log_finish(struct loader_log *log, const struct loader_call *c, size_t true_size_off, long result);
+HIDDEN int log_init(struct loader_log *log, u32 level, u64 user,
+		    u32 size); /* 0, -EINVAL, -ENOMEM */
+/* Copies out and stores the true size in the caller's attr where it has the field. The call's
+ * result. */
+HIDDEN long log_finish(struct loader_log *log, const struct loader_call *c, size_t true_size_off,
+		       long result);
 HIDDEN void log_free(struct loader_log *log);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmap() of a map's descriptor. The mapping goes through a second open file of the map: one that may only
- * read for a mapping that does (so that mprotect cannot make it writable later, as with the kernel), and
- * for a writable one another that holds OBJ_LOCK_MAPPED, which keeps the map from being frozen until
- * the mapping is gone, however it goes.
+ * mmap() of a map's descriptor. The mapping goes through a second open file of the map: one that
+ * may only read for a mapping that does (so that mprotect cannot make it writable later, as with
+ * the kernel), and for a writable one another that holds OBJ_LOCK_MAPPED, which keeps the map from
+ * being frozen until the mapping is gone, however it goes.
  */
 #include "loader/loader.h"
 
@@ -16,7 +16,8 @@
 /* In the order the kernel looks: the descriptor's access first, then the map. */
 static int check(const struct map *m, int mode, size_t len, int prot, int flags, off_t off)
 {
-	const bool shared = (flags & MAP_TYPE) == MAP_SHARED || (flags & MAP_TYPE) == MAP_SHARED_VALIDATE;
+	const bool shared =
+		(flags & MAP_TYPE) == MAP_SHARED || (flags & MAP_TYPE) == MAP_SHARED_VALIDATE;
 
 	if (mode == O_WRONLY || (shared && (prot & PROT_WRITE) && mode == O_RDONLY))
 		return -EACCES;
@@ -41,7 +42,8 @@ static int check(const struct map *m, int mode, size_t len, int prot, int flags,
 /* A freeze takes a moment, in which it is not known yet whether it succeeds: wait for it. */
 static int hold_thawed(int fd, const struct map *m)
 {
-	struct flock fl = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = OBJ_LOCK_MAPPED, .l_len = 1};
+	struct flock fl = {
+		.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = OBJ_LOCK_MAPPED, .l_len = 1};
 	const struct timespec nap = {.tv_nsec = 100000};
 
 	while (fcntl(fd, F_OFD_SETLK, &fl)) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* BPF_PROG_LOAD, the instructions: map references, checks, the tag. Messages in the kernel's words. */
+/* BPF_PROG_LOAD, the instructions: map references, checks, the tag. Messages in the kernel's words.
+ */
 #include "loader/prog.h"
 
 #include <errno.h>
@@ -39,7 +40,8 @@ int prog_tag(struct prog_load *l)
 		if (!is_wide(&copy[i]))
 			continue;
 		if (copy[i].src_reg == BPF_PSEUDO_MAP_FD || copy[i].src_reg == BPF_PSEUDO_MAP_VALUE)
-			copy[i].imm = copy[i + 1].imm = 0; /* descriptors differ from load to load */
+			copy[i].imm = copy[i + 1].imm =
+				0; /* descriptors differ from load to load */
 		i++;
 	}
 	(tags_are_sha256() ? sha256 : sha1)(copy, l->count * sizeof(*copy), digest);
@@ -54,12 +56,14 @@ static int add_map(struct prog_load *l, struct map *m)
 		if (l->map_id[i] == m->id)
 			return (int)i;
 	if (l->map_count == PROG_MAX_MAPS) {
-		bpf_log(&l->log.text, "The total number of maps per program has reached the limit of %u\n",
+		bpf_log(&l->log.text,
+			"The total number of maps per program has reached the limit of %u\n",
 			PROG_MAX_MAPS);
 		return -E2BIG;
 	}
 	l->map_id[l->map_count] = m->id;
-	l->value_size[l->map_count] = map_direct_value(m) && m->def.max_entries == 1 ? m->def.value_size : 0;
+	l->value_size[l->map_count] =
+		map_direct_value(m) && m->def.max_entries == 1 ? m->def.value_size : 0;
 	return (int)l->map_count++;
 }
 
@@ -111,14 +115,17 @@ static int value_ref(struct prog_load *l, const struct map *m, u32 index, u32 of
 	}
 	if (off < l->value_size[index])
 		return 0;
-	bpf_log(&l->log.text, "invalid access to map value pointer, value_size=%u off=%u\n", m->def.value_size, off);
+	bpf_log(&l->log.text, "invalid access to map value pointer, value_size=%u off=%u\n",
+		m->def.value_size, off);
 	return m->def.max_entries == 1 ? -EINVAL : -LOADER_ENOTSUPP;
 }
 
 static int resolve_one(struct prog_load *l, const union attr_more *a, struct bpf_insn *in)
 {
-	const bool by_index = in->src_reg == BPF_PSEUDO_MAP_IDX || in->src_reg == BPF_PSEUDO_MAP_IDX_VALUE;
-	const bool value = in->src_reg == BPF_PSEUDO_MAP_VALUE || in->src_reg == BPF_PSEUDO_MAP_IDX_VALUE;
+	const bool by_index =
+		in->src_reg == BPF_PSEUDO_MAP_IDX || in->src_reg == BPF_PSEUDO_MAP_IDX_VALUE;
+	const bool value =
+		in->src_reg == BPF_PSEUDO_MAP_VALUE || in->src_reg == BPF_PSEUDO_MAP_IDX_VALUE;
 	int fd = in->imm, index;
 	struct map *m;
 
@@ -163,8 +170,8 @@ int prog_resolve_maps(struct prog_load *l, const union attr_more *a)
 
 int prog_check(struct prog_load *l)
 {
-	const struct bpf_check_env env = {.map_count = l->map_count, .map_value_size = l->value_size,
-					  .log = &l->log.text};
+	const struct bpf_check_env env = {
+		.map_count = l->map_count, .map_value_size = l->value_size, .log = &l->log.text};
 	int err = bpf_check(l->insns, l->count, &env);
 
 	for (u32 i = 0; !err && i < l->count; i++) {
@@ -176,11 +183,14 @@ int prog_check(struct prog_load *l)
 		d = bpf_helper_desc((u32)in->imm);
 		l->traces |= in->imm == BPF_FUNC_trace_printk || in->imm == BPF_FUNC_trace_vprintk;
 		if (d && (d->flags & HELPER_GPL_ONLY) && !l->gpl) {
-			bpf_log(&l->log.text, "cannot call GPL-restricted function from non-GPL compatible program\n");
+			bpf_log(&l->log.text, "cannot call GPL-restricted function from non-GPL "
+					      "compatible program\n");
 			err = -EINVAL;
 		}
 	}
-	bpf_log(&l->log.text, "processed %u insns (limit %u) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n",
+	bpf_log(&l->log.text,
+		"processed %u insns (limit %u) max_states_per_insn 0 total_states 0 peak_states 0 "
+		"mark_read 0\n",
 		err ? 0 : l->count, BPF_MAX_INSNS);
 	return err;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See run.h. The program's file is not trusted more here than in a target: copied, checked again, run untrusted. */
+/* See run.h. The program's file is not trusted more here than in a target: copied, checked again,
+ * run untrusted. */
 #include "loader/run.h"
 
 #include <errno.h>
@@ -36,8 +37,11 @@ static int bind_map(struct loader_run *r, u32 i, u32 id)
 	if (!m)
 		return err;
 	direct = map_direct_value(m);
-	*v = (struct vm_map){.handle = m, .key_size = m->def.key_size, .value_size = m->def.value_size,
-			     .value_stride = m->value_stride, .max_entries = m->def.max_entries,
+	*v = (struct vm_map){.handle = m,
+			     .key_size = m->def.key_size,
+			     .value_size = m->def.value_size,
+			     .value_stride = m->value_stride,
+			     .max_entries = m->def.max_entries,
 			     .writable = !(m->def.flags & BPF_F_RDONLY_PROG),
 			     .array = m->def.type == BPF_MAP_TYPE_ARRAY};
 	if (direct) {
@@ -51,7 +55,8 @@ static int bind_map(struct loader_run *r, u32 i, u32 id)
 
 static int bind(struct loader_run *r)
 {
-	struct bpf_check_env check = {.map_count = r->file->map_count, .helper_known = helper_known};
+	struct bpf_check_env check = {.map_count = r->file->map_count,
+				      .helper_known = helper_known};
 	const u32 *ids = (const u32 *)((const u8 *)r->file + r->file->map_ids_off);
 	u32 *sizes = calloc(r->file->map_count + 1, sizeof(*sizes));
 	int err = sizes ? 0 : -ENOMEM;
@@ -91,11 +96,18 @@ int run_open(struct loader_run *ret, struct store *s, u32 prog)
 		err = r.insns && r.maps && r.regions ? 0 : -ENOMEM;
 	}
 	if (!err) {
-		memcpy(r.insns, (const u8 *)r.file + head.insns_off, head.insn_count * sizeof(*r.insns));
-		r.vm = (struct vm_program){.insns = r.insns, .insn_count = head.insn_count, .map_count = head.map_count,
-					   .maps = r.maps, .regions = r.regions, .region_count = head.map_count,
-					   .helpers = helper_table, .helper_count = helper_table_size(),
-					   .helper_desc = bpf_helper_desc, .budget = head.budget};
+		memcpy(r.insns, (const u8 *)r.file + head.insns_off,
+		       head.insn_count * sizeof(*r.insns));
+		r.vm = (struct vm_program){.insns = r.insns,
+					   .insn_count = head.insn_count,
+					   .map_count = head.map_count,
+					   .maps = r.maps,
+					   .regions = r.regions,
+					   .region_count = head.map_count,
+					   .helpers = helper_table,
+					   .helper_count = helper_table_size(),
+					   .helper_desc = bpf_helper_desc,
+					   .budget = head.budget};
 		err = bind(&r);
 	}
 	if (err)

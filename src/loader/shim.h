@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The preloaded object (shim.c, shim_fd.c, shim_file.c): libc functions an eBPF tool calls. Each looks
- * whether the call is limpet's; all others go to the next definition of the function (libc's), so that
- * what it does besides the system call (cancellation, checks, other preloaded objects) stays as it was.
- * Only calls through the PLT are seen; what libc does inside itself is not ours.
+ * The preloaded object (shim.c, shim_fd.c, shim_file.c): libc functions an eBPF tool calls. Each
+ * looks whether the call is limpet's; all others go to the next definition of the function
+ * (libc's), so that what it does besides the system call (cancellation, checks, other preloaded
+ * objects) stays as it was. Only calls through the PLT are seen; what libc does inside itself is
+ * not ours.
  */
 #ifndef LIMPET_LOADER_SHIM_H
 #define LIMPET_LOADER_SHIM_H
 
-/* Both names of a function (open, open64) are defined here: keep headers from renaming one to the other. */
+/* Both names of a function (open, open64) are defined here: keep headers from renaming one to the
+ * other. */
 #undef _FILE_OFFSET_BITS
 
 #include <dlfcn.h>

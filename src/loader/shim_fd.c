@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors closed and duplicated. Closing one of ours may have been the last of its object; a number
- * that is closed or replaced must not be taken for the old object any more.
+ * Descriptors closed and duplicated. Closing one of ours may have been the last of its object; a
+ * number that is closed or replaced must not be taken for the old object any more.
  */
 #include "loader/shim.h"
 
@@ -134,4 +134,21 @@ EXPORT int fcntl64(int fd, int cmd, ...)
 	arg = va_arg(ap, void *);
 	va_end(ap);
 	return control(NEXT(fcntl64), fd, cmd, arg);
+}
+
+/*
+ * Signal handlers and vfork children call these, where looking a symbol up is not allowed: each is
+ * called once, in vain, before the tool runs.
+ */
+__attribute__((constructor)) static void find_next(void)
+{
+	const int saved = errno;
+
+	close(-1);
+	dup(-1);
+	dup2(-1, -1);
+	dup3(-1, -1, 0);
+	fcntl(-1, F_GETFD);
+	close_range(1, 0, 0);
+	errno = saved;
 }

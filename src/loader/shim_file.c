@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Functions that take a path: the kernel files of files.h are elsewhere, everything else is passed on. */
+/* Functions that take a path: the kernel files of files.h are elsewhere, everything else is passed
+ * on. */
 #include "loader/shim.h"
 
 #include <alloca.h>
@@ -179,7 +180,8 @@ EXPORT int fstatat64(int dir, const char *restrict path, struct stat64 *restrict
 	return NEXT(fstatat64)(dir, REAL(path), st, flags);
 }
 
-EXPORT int statx(int dir, const char *restrict path, int flags, unsigned int mask, struct statx *restrict st)
+EXPORT int statx(int dir, const char *restrict path, int flags, unsigned int mask,
+		 struct statx *restrict st)
 {
 	return NEXT(statx)(dir, REAL(path), flags, mask, st);
 }
@@ -225,7 +227,8 @@ EXPORT DIR *opendir(const char *path)
 	return NEXT(opendir)(REAL(path));
 }
 
-EXPORT int scandir(const char *restrict path, struct dirent ***restrict list, int (*filter)(const struct dirent *),
+EXPORT int scandir(const char *restrict path, struct dirent ***restrict list,
+		   int (*filter)(const struct dirent *),
 		   int (*compare)(const struct dirent **, const struct dirent **))
 {
 	return NEXT(scandir)(REAL(path), list, filter, compare);
@@ -294,7 +297,9 @@ EXPORT int remove(const char *path)
 {
 	int ret = files_in_bpffs(path) ? unpin(path) : -1;
 
-	return !ret || (files_in_bpffs(path) && errno != EISDIR && errno != EPERM) ? ret : NEXT(remove)(REAL(path));
+	return !ret || (files_in_bpffs(path) && errno != EISDIR && errno != EPERM)
+		       ? ret
+		       : NEXT(remove)(REAL(path));
 }
 
 EXPORT int rename(const char *from, const char *to)
@@ -303,8 +308,8 @@ EXPORT int rename(const char *from, const char *to)
 }
 
 /*
- * nftw() hands paths back: those of pins are turned into what the tool knows them by. The callback has no
- * argument of its own, so it waits in the thread.
+ * nftw() hands paths back: those of pins are turned into what the tool knows them by. The callback
+ * has no argument of its own, so it waits in the thread.
  */
 static _Thread_local struct {
 	__nftw_func_t fn;
@@ -367,7 +372,24 @@ EXPORT FILE *setmntent(const char *path, const char *mode)
 {
 	FILE *f = NULL;
 
-	if (!strcmp(path, "/proc/mounts") || !strcmp(path, "/proc/self/mounts") || !strcmp(path, "/etc/mtab"))
+	if (!strcmp(path, "/proc/mounts") || !strcmp(path, "/proc/self/mounts") ||
+	    !strcmp(path, "/etc/mtab"))
 		f = mounts_with_bpffs(path);
 	return f ? f : NEXT(setmntent)(path, mode);
+}
+
+/* As find_next() of shim_fd.c, for what handlers and children may call. */
+__attribute__((constructor)) static void find_next(void)
+{
+	const int saved = errno;
+	struct stat st;
+
+	open("", O_RDONLY);
+	open64("", O_RDONLY);
+	openat(-1, "", O_RDONLY);
+	stat("", &st);
+	access("", F_OK);
+	unlink("");
+	mkdir("", 0);
+	errno = saved;
 }

@@ -25,8 +25,8 @@ static bool can_write(u64 word)
 	static u32 nobody;
 	const u32 op = FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 0);
 
-	return sys_call6(__NR_futex, (long)&nobody, FUTEX_WAKE_OP_PRIVATE, 0, 0, (long)word, (long)op) !=
-	       -EFAULT;
+	return sys_call6(__NR_futex, (long)&nobody, FUTEX_WAKE_OP_PRIVATE, 0, 0, (long)word,
+			 (long)op) != -EFAULT;
 }
 
 bool user_page_ok(u64 page, bool write)
@@ -51,6 +51,8 @@ bool user_ok(u64 p, u64 n, bool write)
 
 int user_read(void *dst, u64 src, u64 n)
 {
+	if (!n)
+		return 0;
 	if (!user_ok(src, n, false))
 		return -EFAULT;
 	memcpy(dst, (const void *)src, n);
@@ -59,6 +61,8 @@ int user_read(void *dst, u64 src, u64 n)
 
 int user_write(u64 dst, const void *src, u64 n)
 {
+	if (!n)
+		return 0;
 	if (!user_ok(dst, n, true))
 		return -EFAULT;
 	memcpy((void *)dst, src, n);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pointers the tool passed, which may be anything: bpf(2) answers EFAULT where a library would crash.
+ * Pointers the tool passed, which may be anything: bpf(2) answers EFAULT where a library would
+ * crash.
  *
  * Before memory is touched the kernel is asked whether it may be, a page at a time, by futex calls
- * that change nothing: no signal handler, no descriptor, and no sandbox forbids them. One costs about
- * 0.2 microseconds, too much for operations on maps that take a few nanoseconds; there the pages
- * that were found good are remembered per thread (user_seen_ok). So a bad pointer is EFAULT everywhere,
- * with one exception: a buffer that was good, served a map operation and has been unmapped since, or a
- * page another thread unmaps meanwhile, faults in the tool.
+ * that change nothing: no signal handler, no descriptor, and no sandbox forbids them. One costs
+ * about 0.2 microseconds, too much for operations on maps that take a few nanoseconds; there the
+ * pages that were found good are remembered per thread (user_seen_ok). So a bad pointer is EFAULT
+ * everywhere, with one exception: a buffer that was good, served a map operation and has been
+ * unmapped since, or a page another thread unmaps meanwhile, faults in the tool.
  */
 #ifndef LIMPET_LOADER_USER_H
 #define LIMPET_LOADER_USER_H
@@ -35,7 +36,8 @@ static inline bool user_seen_ok(const void *ptr, u64 n, bool write)
 	if (unlikely((u64)ptr + n < (u64)ptr))
 		return false;
 	for (u64 page = first; page <= last; page++)
-		if (unlikely(user_seen.page[write][page % USER_SEEN] != page + 1) && !user_page_ok(page, write))
+		if (unlikely(user_seen.page[write][page % USER_SEEN] != page + 1) &&
+		    !user_page_ok(page, write))
 			return false;
 	return true;
 }

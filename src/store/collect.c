@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define REF_DEPTH 64 /* of references followed in one go; the next collection goes on from there */
+#define REF_DEPTH 64 /* of references followed in one go; the next collection goes on from there   \
+		      */
 
 int store_ref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id)
 {
@@ -149,7 +150,8 @@ int store_release(struct store *s, enum object_kind kind, u32 id)
 /* References whose referrer was removed by somebody who died before he had removed them. */
 static int drop_strays(struct store *s)
 {
-	int gone = 0, fd = openat(s->dir_fd, "refs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int gone = 0,
+	    fd = openat(s->dir_fd, "refs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 	struct stat st;

@@ -82,8 +82,9 @@ static int hold_lock(int fd)
 	const struct timespec nap = {.tv_nsec = 200000};
 
 	for (int i = 0; i < 500; i++) {
-		int err = write_only ? try_lock(fd, F_WRLCK, OBJ_LOCK_WRONLY + i % 250 + getpid() * 256LL, 1) :
-				       try_lock(fd, F_RDLCK, 0, 1);
+		int err = write_only ? try_lock(fd, F_WRLCK,
+						OBJ_LOCK_WRONLY + i % 250 + getpid() * 256LL, 1)
+				     : try_lock(fd, F_RDLCK, 0, 1);
 
 		if (!err)
 			return 0;
@@ -198,11 +199,16 @@ void *store_map_fd(int fd, bool writable, u64 *ret_size, int *ret_err)
 static u64 min_size(enum object_kind kind)
 {
 	switch (kind) {
-	case OBJ_PROG: return sizeof(struct prog_file);
-	case OBJ_LINK: return sizeof(struct link_file);
-	case OBJ_BTF: return sizeof(struct btf_file);
-	case OBJ_EVENT: return sizeof(struct event_file);
-	default: return sizeof(struct object_header);
+	case OBJ_PROG:
+		return sizeof(struct prog_file);
+	case OBJ_LINK:
+		return sizeof(struct link_file);
+	case OBJ_BTF:
+		return sizeof(struct btf_file);
+	case OBJ_EVENT:
+		return sizeof(struct event_file);
+	default:
+		return sizeof(struct object_header);
 	}
 }
 
@@ -265,7 +271,8 @@ int store_list(struct store *s, enum object_kind kind, u32 *ret_ids, u32 max)
 		count++;
 	}
 	closedir(d);
-	qsort(ret_ids, count < max ? count : max, sizeof(*ret_ids), compare_ids);
+	if (max)
+		qsort(ret_ids, count < max ? count : max, sizeof(*ret_ids), compare_ids);
 	return (int)count;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pins: hard links to objects under bpffs/, at the absolute path the tool gave. The object's own name
- * stays, so a pin leads back to it by its inode.
+ * Pins: hard links to objects under bpffs/, at the absolute path the tool gave. The object's own
+ * name stays, so a pin leads back to it by its inode.
  */
 #include "store/internal.h"
 
@@ -34,7 +34,8 @@ static int read_identity(int fd, enum object_kind *ret_kind, u32 *ret_id)
 
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
 		return -EACCES;
-	if (pread(fd, &head, sizeof(head), 0) == sizeof(head) && head.magic == OBJECT_MAGIC && head.kind < OBJ_KINDS) {
+	if (pread(fd, &head, sizeof(head), 0) == sizeof(head) && head.magic == OBJECT_MAGIC &&
+	    head.kind < OBJ_KINDS) {
 		*ret_kind = (enum object_kind)head.kind;
 		*ret_id = head.id;
 		return 0;
@@ -66,7 +67,8 @@ int store_pin_object(struct store *s, const char *path, enum object_kind *ret_ki
 		return err;
 	store_object_name(kind, id, name);
 	/* a map's data may look like another object's head, but that object has another inode */
-	if (fstatat(s->dir_fd, name, &own, AT_SYMLINK_NOFOLLOW) || own.st_ino != pin.st_ino || own.st_dev != pin.st_dev)
+	if (fstatat(s->dir_fd, name, &own, AT_SYMLINK_NOFOLLOW) || own.st_ino != pin.st_ino ||
+	    own.st_dev != pin.st_dev)
 		return -EACCES;
 	*ret_kind = kind;
 	*ret_id = id;
@@ -86,7 +88,8 @@ int store_unpin(struct store *s, const char *path)
 	return 0;
 }
 
-static int walk(struct store *s, const char *dir, const char *tool_path, int depth, store_pin_fn *fn, void *arg)
+static int walk(struct store *s, const char *dir, const char *tool_path, int depth,
+		store_pin_fn *fn, void *arg)
 {
 	DIR *d = depth < PIN_DEPTH ? opendir(dir) : NULL;
 	char path[SESSION_PATH_MAX], shown[SESSION_PATH_MAX];
@@ -100,14 +103,18 @@ static int walk(struct store *s, const char *dir, const char *tool_path, int dep
 
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
 		    snprintf(path, sizeof(path), "%s/%s", dir, e->d_name) >= (int)sizeof(path) ||
-		    snprintf(shown, sizeof(shown), "%s/%s", tool_path, e->d_name) >= (int)sizeof(shown) ||
+		    snprintf(shown, sizeof(shown), "%s/%s", tool_path, e->d_name) >=
+			    (int)sizeof(shown) ||
 		    lstat(path, &st))
 			continue;
 		if (S_ISDIR(st.st_mode)) {
 			n += walk(s, path, shown, depth + 1, fn, arg);
 		} else if (!store_pin_object(s, path, &kind, &id)) {
 			n++;
-			fn(&(struct store_pin){.path = path, .tool_path = shown, .kind = kind, .id = id}, arg);
+			fn(
+				&(struct store_pin){
+					.path = path, .tool_path = shown, .kind = kind, .id = id},
+				arg);
 		}
 	}
 	if (d)

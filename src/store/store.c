@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Shared memory; where a system has none, a directory that every process sees under the same name. */
+/* Shared memory; where a system has none, a directory that every process sees under the same name.
+ */
 static const char *default_base(void)
 {
 	return access("/dev/shm", W_OK | X_OK) ? "/tmp" : "/dev/shm";
@@ -34,7 +35,8 @@ int store_path(const char *name, char *ret_path, size_t size)
 		if (base && *base)
 			n = snprintf(ret_path, size, "%s/%s", base, name);
 		else
-			n = snprintf(ret_path, size, "%s/limpet-%u/%s", default_base(), geteuid(), name);
+			n = snprintf(ret_path, size, "%s/limpet-%u/%s", default_base(), geteuid(),
+				     name);
 	}
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
@@ -62,8 +64,8 @@ static int make_dirs(const char *path)
 }
 
 /*
- * The session directory is ours, and nobody else may write it. `strict`: root too wants its own; only
- * a session that root named by its path may be another user's.
+ * The session directory is ours, and nobody else may write it. `strict`: root too wants its own;
+ * only a session that root named by its path may be another user's.
  */
 static int check_owner(int fd, bool strict)
 {
@@ -102,7 +104,8 @@ static int check_parent(const char *path, bool strict)
 
 static int link_session_file(int dir_fd)
 {
-	struct session_file head = {.magic = SESSION_MAGIC, .layout_version = SESSION_LAYOUT_VERSION};
+	struct session_file head = {.magic = SESSION_MAGIC,
+				    .layout_version = SESSION_LAYOUT_VERSION};
 	char proc[64];
 	struct timespec ts;
 	int fd, err = 0;

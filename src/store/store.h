@@ -31,7 +31,8 @@ int store_path(const char *name, char *ret_path, size_t size);
 
 /*
  * -ENOENT: no such session (without STORE_CREATE). -EPERM: the directory (or the one it lies in)
- * belongs to somebody else or others may write it. -EPROTO: another layout version. -EINVAL: not a session file.
+ * belongs to somebody else or others may write it. -EPROTO: another layout version. -EINVAL: not a
+ * session file.
  */
 int store_open(struct store *ret, const char *name, u32 flags);
 int store_open_path(struct store *ret, const char *path, u32 flags);
@@ -52,8 +53,9 @@ int store_publish_as(struct store *s, enum object_kind kind, u32 id, int fd, int
 void store_head(struct object_header *ret, enum object_kind kind, u32 id, u64 file_size);
 
 int store_hold(struct store *s, enum object_kind kind, u32 id); /* -ENOENT */
-int store_hold_as(struct store *s, enum object_kind kind, u32 id, int access_mode); /* O_RDONLY, ... */
-int store_hold_fd(int fd); /* a descriptor the caller opened on an object's file */
+int store_hold_as(struct store *s, enum object_kind kind, u32 id,
+		  int access_mode); /* O_RDONLY, ... */
+int store_hold_fd(int fd);          /* a descriptor the caller opened on an object's file */
 int store_peek(struct store *s, enum object_kind kind, u32 id); /* O_RDWR, -ENOENT */
 
 /* Maps a whole file; NULL and *ret_err on failure. munmap(p, *ret_size) ends it. */
@@ -63,8 +65,7 @@ void *store_map_fd(int fd, bool writable, u64 *ret_size, int *ret_err);
  * Maps an object without holding it and checks its head: magic, version, kind, sizes. For kinds
  * other than OBJ_MAP (maps: map_open() does the checking).
  */
-void *store_map_object(struct store *s, enum object_kind kind, u32 id, u64 *ret_size,
-		       int *ret_err);
+void *store_map_object(struct store *s, enum object_kind kind, u32 id, u64 *ret_size, int *ret_err);
 
 /* Ascending ids. Returns how many there are, of which at most `max` are stored. */
 int store_list(struct store *s, enum object_kind kind, u32 *ret_ids, u32 max);
@@ -76,11 +77,12 @@ int store_identify(struct store *s, int fd, enum object_kind *ret_kind, u32 *ret
 bool store_is_held(struct store *s, enum object_kind kind, u32 id);
 
 /*
- * `from` refers to `to` and keeps it, until it goes or store_unref(). Call it after publishing `from`
- * and while holding both.
+ * `from` refers to `to` and keeps it, until it goes or store_unref(). Call it after publishing
+ * `from` and while holding both.
  */
 int store_ref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id);
-int store_unref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id);
+int store_unref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to,
+		u32 to_id);
 
 /*
  * Removes the object if nobody holds, pins or refers to it, and then what it alone referred to;
@@ -91,9 +93,9 @@ int store_release(struct store *s, enum object_kind kind, u32 id);
 int store_collect(struct store *s); /* the same for the whole session */
 
 /*
- * Pins (bpffs/ of the session). `path` is the file's own, under the session; `tool_path` what the tool
- * called it. store_pin() needs the object held. store_pin_object(): which object a pin is, -EACCES when it
- * is none. store_pins(): calls fn for each, returns how many.
+ * Pins (bpffs/ of the session). `path` is the file's own, under the session; `tool_path` what the
+ * tool called it. store_pin() needs the object held. store_pin_object(): which object a pin is,
+ * -EACCES when it is none. store_pins(): calls fn for each, returns how many.
  */
 struct store_pin {
 	const char *path, *tool_path;

@@ -23,8 +23,9 @@ int store_wait(struct store *s, u32 seen, int timeout_ms)
 
 	if (atomic_load(&s->file->generation) != seen)
 		return 0;
-	if (!syscall(SYS_futex, &s->file->generation, FUTEX_WAIT, seen,
-		     timeout_ms < 0 ? NULL : &ts, NULL, 0) || errno == EAGAIN)
+	if (!syscall(SYS_futex, &s->file->generation, FUTEX_WAIT, seen, timeout_ms < 0 ? NULL : &ts,
+		     NULL, 0) ||
+	    errno == EAGAIN)
 		return 0;
 	return -errno;
 }

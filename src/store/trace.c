@@ -19,7 +19,8 @@ static int make_log(struct store *s)
 	if (fd < 0)
 		return -errno;
 	err = posix_fallocate(fd, 0, sizeof(*log));
-	log = err ? MAP_FAILED : mmap(NULL, sizeof(*log), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	log = err ? MAP_FAILED
+		  : mmap(NULL, sizeof(*log), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (log == MAP_FAILED) {
 		err = err == ENOSPC ? -ENOMEM : err ? -err : -errno;
 	} else {
@@ -28,7 +29,8 @@ static int make_log(struct store *s)
 		log->slot_count = TRACE_SLOTS;
 		munmap(log, sizeof(*log));
 		snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
-		if (linkat(AT_FDCWD, proc, s->dir_fd, "trace", AT_SYMLINK_FOLLOW) && errno != EEXIST)
+		if (linkat(AT_FDCWD, proc, s->dir_fd, "trace", AT_SYMLINK_FOLLOW) &&
+		    errno != EEXIST)
 			err = -errno;
 	}
 	close(fd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bpf_attr at random, the same on both sides: bytes anyhow, and fields filled with what the command would
- * take, or nearly. Nothing may crash, and nothing may succeed that the kernel refuses.
+ * bpf_attr at random, the same on both sides: bytes anyhow, and fields filled with what the command
+ * would take, or nearly. Nothing may crash, and nothing may succeed that the kernel refuses.
  */
 #include "oracle.h"
 
@@ -22,27 +22,31 @@ static bool one_in(u32 n)
 	return !draw(n);
 }
 
-static u8 memory[32768];
+#define MEMORY 32768 /* what pointers point into; the largest access begins in its last quarter */
+static u8 memory[4 * MEMORY];
 
 /* Addresses of every kind; most are good. */
 static u64 pointer(void)
 {
-	const u64 odd[] = {BAD_NULL, BAD_LOW, BAD_HIGH, BAD_CANON, bad_page, readonly_page, edge, edge + 4};
+	const u64 odd[] = {BAD_NULL, BAD_LOW,       BAD_HIGH, BAD_CANON,
+			   bad_page, readonly_page, edge,     edge + 4};
 
 	return one_in(4) ? odd[draw(8)] : (u64)memory + draw(4) * 8192;
 }
 
 static u32 descriptor(const struct side *s)
 {
-	const int fds[] = {s->array, s->mappable, s->frozen, s->queue, s->readonly, s->writeonly, s->prog,
-			   s->prog_plain, s->btf, s->event, s->link, s->taken, s->pipe, s->closed, -1};
+	const int fds[] = {s->array,     s->mappable, s->frozen,     s->queue,  s->readonly,
+			   s->writeonly, s->prog,     s->prog_plain, s->btf,    s->event,
+			   s->link,      s->taken,    s->pipe,       s->closed, -1};
 
 	return (u32)fds[draw(ARRAY_SIZE(fds))];
 }
 
 static u32 number(void)
 {
-	static const u32 some[] = {0, 0, 0, 1, 2, 3, 4, 7, 8, 16, 41, 48, 64, 4096, 0x7fffffff, 0x80000000, 0xffffffff};
+	static const u32 some[] = {0,  0,  0,  1,  2,    3,          4,          7,         8,
+				   16, 41, 48, 64, 4096, 0x7fffffff, 0x80000000, 0xffffffff};
 
 	return one_in(8) ? 1u << draw(32) : some[draw(ARRAY_SIZE(some))];
 }
@@ -71,7 +75,8 @@ static void fill_map(union bpf_attr *a, const struct side *s)
 static void fill_prog(union bpf_attr *a, const struct side *s)
 {
 	static const struct bpf_func_info func[] = {{0, 7}, {1, 7}};
-	static const u32 sizes[] = {0, 1, 8, 4096}; /* the log fits in none or the last: its length is not compared */
+	static const u32 sizes[] = {
+		0, 1, 8, 4096}; /* the log fits in none or the last: its length is not compared */
 
 	a->prog_type = one_in(3) ? draw(34) : BPF_PROG_TYPE_KPROBE;
 	a->insn_cnt = one_in(8) ? draw(4) : 2;
@@ -116,8 +121,12 @@ static void fill_link(union bpf_attr *a, const struct side *s)
 	if (one_in(8))
 		a->link_create.flags = number();
 	if (one_in(2)) {
-		u64 multi[6] = {one_in(4) ? pointer() : (u64) "/bin/true", one_in(4) ? pointer() : (u64)offsets, 0, 0,
-				draw(3), draw(2)};
+		u64 multi[6] = {one_in(4) ? pointer() : (u64) "/bin/true",
+				one_in(4) ? pointer() : (u64)offsets,
+				0,
+				0,
+				draw(3),
+				draw(2)};
 
 		memcpy((u8 *)a + 16, multi, sizeof(multi));
 	}
@@ -174,8 +183,8 @@ static bool batch_cmd(u32 cmd)
 
 static bool elem_cmd(u32 cmd)
 {
-	return (cmd >= BPF_MAP_LOOKUP_ELEM && cmd <= BPF_MAP_GET_NEXT_KEY) || cmd == BPF_MAP_LOOKUP_AND_DELETE_ELEM ||
-	       cmd == BPF_MAP_FREEZE;
+	return (cmd >= BPF_MAP_LOOKUP_ELEM && cmd <= BPF_MAP_GET_NEXT_KEY) ||
+	       cmd == BPF_MAP_LOOKUP_AND_DELETE_ELEM || cmd == BPF_MAP_FREEZE;
 }
 
 static void fill(u8 *bytes, const struct side *s, u32 cmd)
@@ -185,7 +194,8 @@ static void fill(u8 *bytes, const struct side *s, u32 cmd)
 	if (one_in(6)) { /* no sense in it at all */
 		for (u32 i = 0; i < 168; i++)
 			bytes[i] = one_in(3) ? (u8)draw(256) : 0;
-		if (cmd == BPF_MAP_CREATE || cmd == BPF_PROG_LOAD) /* but do not ask for the whole memory */
+		if (cmd == BPF_MAP_CREATE ||
+		    cmd == BPF_PROG_LOAD) /* but do not ask for the whole memory */
 			memset(bytes + 4, 0, 12);
 	} else if (cmd == BPF_MAP_CREATE) {
 		fill_map(a, s);
@@ -213,16 +223,18 @@ static void fill(u8 *bytes, const struct side *s, u32 cmd)
 /* Ids differ between the sides, and so does what random ones name. */
 static bool comparable(u32 cmd)
 {
-	return cmd != BPF_PROG_GET_NEXT_ID && cmd != BPF_MAP_GET_NEXT_ID && cmd != BPF_PROG_GET_FD_BY_ID &&
-	       cmd != BPF_MAP_GET_FD_BY_ID && cmd != BPF_BTF_GET_FD_BY_ID && cmd != BPF_BTF_GET_NEXT_ID &&
+	return cmd != BPF_PROG_GET_NEXT_ID && cmd != BPF_MAP_GET_NEXT_ID &&
+	       cmd != BPF_PROG_GET_FD_BY_ID && cmd != BPF_MAP_GET_FD_BY_ID &&
+	       cmd != BPF_BTF_GET_FD_BY_ID && cmd != BPF_BTF_GET_NEXT_ID &&
 	       cmd != BPF_LINK_GET_FD_BY_ID && cmd != BPF_LINK_GET_NEXT_ID;
 }
 
 static bool gives_fd(u32 cmd)
 {
-	return cmd == BPF_MAP_CREATE || cmd == BPF_PROG_LOAD || cmd == BPF_OBJ_GET || cmd == BPF_BTF_LOAD ||
-	       cmd == BPF_LINK_CREATE || cmd == BPF_ENABLE_STATS || cmd == BPF_RAW_TRACEPOINT_OPEN ||
-	       cmd == BPF_ITER_CREATE || cmd == BPF_PROG_GET_FD_BY_ID || cmd == BPF_MAP_GET_FD_BY_ID ||
+	return cmd == BPF_MAP_CREATE || cmd == BPF_PROG_LOAD || cmd == BPF_OBJ_GET ||
+	       cmd == BPF_BTF_LOAD || cmd == BPF_LINK_CREATE || cmd == BPF_ENABLE_STATS ||
+	       cmd == BPF_RAW_TRACEPOINT_OPEN || cmd == BPF_ITER_CREATE ||
+	       cmd == BPF_PROG_GET_FD_BY_ID || cmd == BPF_MAP_GET_FD_BY_ID ||
 	       cmd == BPF_BTF_GET_FD_BY_ID || cmd == BPF_LINK_GET_FD_BY_ID;
 }
 
@@ -235,7 +247,7 @@ static long call(struct side *s, u64 seed, u32 *ret_cmd)
 
 	state = seed;
 	cmd = one_in(50) ? number() : draw(40);
-	memset(memory, 0, sizeof(memory));
+	memset(memory, 0, MEMORY);
 	memset((void *)edge, 0, 8);
 	strcpy((char *)memory, "a_name");
 	fill(bytes, s, cmd);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* clang-format off: a row is a line where it can be */
 #define ROW(name_) static long name_(struct side *s, union bpf_attr *a, u8 *room)
 
 struct opening {

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+/* clang-format off: a row is a line where it can be */
 #define ROW(name_) static long name_(struct side *s, union bpf_attr *a, u8 *room)
 #define ELEM_SIZE 32
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* clang-format off: a row is a line where it can be */
 #define ROW(name_) static long name_(struct side *s, union bpf_attr *a, u8 *room)
 #define PIN "/sys/fs/bpf/limpet_pin"
 

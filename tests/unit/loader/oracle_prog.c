@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* clang-format off: a row is a line where it can be */
 #define ROW(name_) static long name_(struct side *s, union bpf_attr *a, u8 *room)
 
 static union bpf_attr *prog_attr(union bpf_attr *a)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* clang-format off: a row is a line where it can be */
 #define ROW(name_) static long name_(struct side *s, union bpf_attr *a, u8 *room)
 
 /* ---- BPF_PROG_TEST_RUN ---- */

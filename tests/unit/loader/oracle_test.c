@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The emulator's answers held against the kernel's (oracle.h). Without the kernel's bpf(2) it only runs ours. */
+/* The emulator's answers held against the kernel's (oracle.h). Without the kernel's bpf(2) it only
+ * runs ours. */
 #include "check.h"
 
 #include <errno.h>
@@ -18,21 +19,26 @@
 
 u64 bad_page, readonly_page, edge;
 
-struct bpf_insn oracle_insns[2] = {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+struct bpf_insn oracle_insns[4] = {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0},
+				   {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
 
 /* int; char; char[8]; struct s { char c[8]; }; typedef; func proto; func */
 const u8 oracle_btf[] = {
-	0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0x8c, 0, 0, 0, 0x8c, 0, 0, 0, 0x14, 0, 0, 0,
-	1, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0x20, 0, 0, 1,         /* 1 int */
-	5, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 8, 0, 0, 1,            /* 2 char */
-	0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, /* 3 char[8] */
-	10, 0, 0, 0, 1, 0, 0, 4, 8, 0, 0, 0, 12, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, /* 4 struct s */
-	14, 0, 0, 0, 0, 0, 0, 8, 4, 0, 0, 0,                       /* 5 typedef st */
-	0, 0, 0, 0, 0, 0, 0, 13, 1, 0, 0, 0,                       /* 6 int (void) */
-	17, 0, 0, 0, 1, 0, 0, 12, 6, 0, 0, 0,                      /* 7 func fn */
-	0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0,                        /* 8 int * */
-	14, 0, 0, 0, 0, 0, 0, 8, 1, 0, 0, 0,                       /* 9 typedef int st */
-	0, 'i', 'n', 't', 0, 'c', 'h', 'a', 'r', 0, 's', 0, 'c', 0, 's', 't', 0, 'f', 'n', 0,
+	0x9f, 0xeb, 1,   0,   24,   0,   0,   0,   0,   0, 0,   0, 0x8c, 0, 0,   0,
+	0x8c, 0,    0,   0,   0x14, 0,   0,   0,   1,   0, 0,   0, 0,    0, 0,   1,
+	4,    0,    0,   0,   0x20, 0,   0,   1,                                    /* 1 int */
+	5,    0,    0,   0,   0,    0,   0,   1,   1,   0, 0,   0, 8,    0, 0,   1, /* 2 char */
+	0,    0,    0,   0,   0,    0,   0,   3,   0,   0, 0,   0, 2,    0, 0,   0,
+	1,    0,    0,   0,   8,    0,   0,   0, /* 3 char[8] */
+	10,   0,    0,   0,   1,    0,   0,   4,   8,   0, 0,   0, 12,   0, 0,   0,
+	3,    0,    0,   0,   0,    0,   0,   0,                   /* 4 struct s */
+	14,   0,    0,   0,   0,    0,   0,   8,   4,   0, 0,   0, /* 5 typedef st */
+	0,    0,    0,   0,   0,    0,   0,   13,  1,   0, 0,   0, /* 6 int (void) */
+	17,   0,    0,   0,   1,    0,   0,   12,  6,   0, 0,   0, /* 7 func fn */
+	0,    0,    0,   0,   0,    0,   0,   2,   1,   0, 0,   0, /* 8 int * */
+	14,   0,    0,   0,   0,    0,   0,   8,   1,   0, 0,   0, /* 9 typedef int st */
+	0,    'i',  'n', 't', 0,    'c', 'h', 'a', 'r', 0, 's', 0, 'c',  0, 's', 't',
+	0,    'f',  'n', 0,
 };
 const u32 oracle_btf_size = sizeof(oracle_btf);
 
@@ -125,11 +131,22 @@ static void our_settle(void)
 {
 }
 
-static struct side kernel = {.name = "kernel", .bpf = kernel_bpf, .perf = kernel_perf, .ioctl = kernel_ioctl,
-			     .close = kernel_close, .mmap = kernel_mmap, .unlink = kernel_unlink,
+static struct side kernel = {.name = "kernel",
+			     .bpf = kernel_bpf,
+			     .perf = kernel_perf,
+			     .ioctl = kernel_ioctl,
+			     .close = kernel_close,
+			     .mmap = kernel_mmap,
+			     .unlink = kernel_unlink,
 			     .settle = kernel_settle};
-static struct side ours = {.name = "limpet", .bpf = our_bpf, .perf = our_perf, .ioctl = our_ioctl,
-			   .close = our_close, .mmap = our_mmap, .unlink = our_unlink, .settle = our_settle,
+static struct side ours = {.name = "limpet",
+			   .bpf = our_bpf,
+			   .perf = our_perf,
+			   .ioctl = our_ioctl,
+			   .close = our_close,
+			   .mmap = our_mmap,
+			   .unlink = our_unlink,
+			   .settle = our_settle,
 			   .uprobe_type = LOADER_PERF_TYPE};
 
 void oracle_out(struct side *s, const void *p, u32 n)
@@ -139,9 +156,13 @@ void oracle_out(struct side *s, const void *p, u32 n)
 	s->out_len += n;
 }
 
-static int make_map(struct side *s, u32 type, u32 key, u32 value, u32 entries, u32 flags, const char *name)
+static int make_map(struct side *s, u32 type, u32 key, u32 value, u32 entries, u32 flags,
+		    const char *name)
 {
-	union bpf_attr a = {.map_type = type, .key_size = key, .value_size = value, .max_entries = entries,
+	union bpf_attr a = {.map_type = type,
+			    .key_size = key,
+			    .value_size = value,
+			    .max_entries = entries,
 			    .map_flags = flags};
 
 	strcpy(a.map_name, name);
@@ -211,7 +232,8 @@ static bool set_up(struct side *s)
 		return false;
 	for (const int *fd = &s->array; fd <= &s->pipe; fd++)
 		if (*fd < 0) {
-			printf("# %s: fixture %d: %s\n", s->name, (int)(fd - &s->array), strerror(-*fd));
+			printf("# %s: fixture %d: %s\n", s->name, (int)(fd - &s->array),
+			       strerror(-*fd));
 			return false;
 		}
 	return true;
@@ -219,11 +241,13 @@ static bool set_up(struct side *s)
 
 static void make_pages(void)
 {
-	u8 *p = mmap(NULL, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	u8 *p = mmap(NULL, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
 
 	mprotect(p, PAGE_SIZE, PROT_READ);
 	mprotect(p + PAGE_SIZE, PAGE_SIZE, PROT_NONE);
-	mprotect(p + 3 * PAGE_SIZE, PAGE_SIZE, PROT_NONE); /* not unmapped: something else would be put there */
+	mprotect(p + 3 * PAGE_SIZE, PAGE_SIZE,
+		 PROT_NONE); /* not unmapped: something else would be put there */
 	readonly_page = (u64)p;
 	bad_page = (u64)p + PAGE_SIZE;
 	edge = (u64)p + 3 * PAGE_SIZE - 8;
@@ -297,8 +321,10 @@ static void compare(const struct row *rows)
 		for (u32 i = 0; have_kernel && i < ours.out_len && i < OUT_MAX; i++) {
 			if (ours.out_len == kernel.out_len && ours.out[i] == kernel.out[i])
 				continue;
-			printf("# %s: %u and %u bytes out, the first difference at %u: 0x%x and 0x%x\n", r->name,
-			       ours.out_len, kernel.out_len, i, ours.out[i], kernel.out[i]);
+			printf("# %s: %u and %u bytes out, the first difference at %u: 0x%x and "
+			       "0x%x\n",
+			       r->name, ours.out_len, kernel.out_len, i, ours.out[i],
+			       kernel.out[i]);
 			check_failed = 1;
 			break;
 		}
@@ -353,10 +379,11 @@ TEST(random_attributes_crash_nothing_and_get_no_more_than_from_the_kernel)
 	int cmd;
 
 	fresh();
-	cmd = oracle_fuzz(&ours, have_kernel ? &kernel : NULL, from ? strtoull(from, NULL, 0) : 1, count, &seed);
+	cmd = oracle_fuzz(&ours, have_kernel ? &kernel : NULL, from ? strtoull(from, NULL, 0) : 1,
+			  count, &seed);
 	if (cmd) {
-		printf("# command %d succeeds here and not with the kernel; ORACLE_SEED=%llu\n", cmd - 1,
-		       (unsigned long long)seed);
+		printf("# command %d succeeds here and not with the kernel; ORACLE_SEED=%llu\n",
+		       cmd - 1, (unsigned long long)seed);
 		check_failed = 1;
 	}
 }

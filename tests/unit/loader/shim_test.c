@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The preloaded object as a tool meets it: this program starts itself again with the shim in front and does
- * with maps and files what tools do. The kernel's bpf(2) is not asked.
+ * The preloaded object as a tool meets it: this program starts itself again with the shim in front
+ * and does with maps and files what tools do. The kernel's bpf(2) is not asked.
  */
 #include "check.h"
 
@@ -39,7 +39,8 @@ static long bpf(int cmd, union bpf_attr *a)
 
 static int new_map(const char *name)
 {
-	union bpf_attr a = {.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 4};
+	union bpf_attr a = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 4};
 
 	strcpy(a.map_name, name);
 	return (int)bpf(BPF_MAP_CREATE, &a);
@@ -168,7 +169,10 @@ TEST(ranges_and_streams_close_too)
 
 TEST(flags_read_as_the_kernels)
 {
-	union bpf_attr a = {.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 4,
+	union bpf_attr a = {.map_type = BPF_MAP_TYPE_ARRAY,
+			    .key_size = 4,
+			    .value_size = 4,
+			    .max_entries = 4,
 			    .map_flags = BPF_F_RDONLY};
 	int rw = new_map("rw"), ro = (int)bpf(BPF_MAP_CREATE, &a);
 
@@ -271,7 +275,10 @@ static void send_fd(int via, int fd)
 {
 	char room[CMSG_SPACE(sizeof(fd))] = {0}, byte = 0;
 	struct iovec io = {&byte, 1};
-	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)};
+	struct msghdr m = {.msg_iov = &io,
+			   .msg_iovlen = 1,
+			   .msg_control = room,
+			   .msg_controllen = sizeof(room)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
 	c->cmsg_level = SOL_SOCKET;
@@ -285,7 +292,10 @@ static int receive_fd(int via)
 {
 	char room[CMSG_SPACE(sizeof(int))], byte;
 	struct iovec io = {&byte, 1};
-	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)};
+	struct msghdr m = {.msg_iov = &io,
+			   .msg_iovlen = 1,
+			   .msg_control = room,
+			   .msg_controllen = sizeof(room)};
 	int fd = -1;
 
 	if (recvmsg(via, &m, 0) == 1 && CMSG_FIRSTHDR(&m))
@@ -420,7 +430,8 @@ static int seen_pins;
 
 static int count_pin(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-	seen_pins += type == FTW_F && !strcmp(path, BPFFS "/dir/pin") && !strcmp(path + ftw->base, "pin");
+	seen_pins += type == FTW_F && !strcmp(path, BPFFS "/dir/pin") &&
+		     !strcmp(path + ftw->base, "pin");
 	return 0;
 }
 
@@ -548,11 +559,14 @@ TEST(memlock_may_be_raised)
 
 TEST(the_kernels_bpf_is_denied)
 {
-	union bpf_attr a = {.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 4};
+	union bpf_attr a = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 4};
 	long ret;
 
-	__asm__ volatile("syscall" : "=a"(ret) : "a"(SYS_bpf), "D"(BPF_MAP_CREATE), "S"(&a), "d"(sizeof(a)) :
-			 "rcx", "r11", "memory");
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(SYS_bpf), "D"(BPF_MAP_CREATE), "S"(&a), "d"(sizeof(a))
+			 : "rcx", "r11", "memory");
 	CHECK_EQ(ret, -EPERM);
 }
 
@@ -584,8 +598,8 @@ TEST(nothing_is_left_in_the_session)
 int run_tests(int argc, char **argv);
 
 /*
- * From here on bpf(2) and perf_event_open(2) are EPERM to this process and its children, and where the test
- * may, /sys is empty: whatever works is limpet's.
+ * From here on bpf(2) and perf_event_open(2) are EPERM to this process and its children, and where
+ * the test may, /sys is empty: whatever works is limpet's.
  */
 static void deny_the_kernels(void)
 {
@@ -601,7 +615,8 @@ static void deny_the_kernels(void)
 	if (!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
 	    mount("none", "/sys", "tmpfs", 0, NULL))
 		printf("# /sys is left as it is\n");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
 		printf("# no filter: the kernel's calls are not denied\n");
 }
 

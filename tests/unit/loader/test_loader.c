@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The emulator without the preloaded object: programs, events, links, lifetimes. How its answers compare
- * with the kernel's is oracle_test.c.
+ * The emulator without the preloaded object: programs, events, links, lifetimes. How its answers
+ * compare with the kernel's is oracle_test.c.
  */
 #include "check.h"
 
@@ -42,7 +42,7 @@ static int load(int map)
 	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_KPROBE, .insn_cnt = 4};
 
 	a.insns = (u64)insns;
-	a.license = (u64)"GPL";
+	a.license = (u64) "GPL";
 	return (int)loader_bpf(BPF_PROG_LOAD, &a, sizeof(a));
 }
 
