@@ -94,6 +94,37 @@ def comes_and_goes():
     tool.communicate(timeout=60)
 
 
+def leaves_nothing():
+    """Attached and detached, a target that waits has the mappings and the libc it had before."""
+    log = os.path.join(WORK, "log")
+    tool = subprocess.Popen([LIMPET, "load", "--", TOOL, OBJECT, TARGET, libc_path(), log], env=ENV, text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    tool.stdout.readline()
+    target = subprocess.Popen([TARGET, log, "wait"], env=ENV, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def looks():
+        with open(f"/proc/{target.pid}/maps", encoding="ascii") as f:
+            maps = f.read()
+        start, end = (int(x, 16) for x in re.search(r"^(\S+)-(\S+) r-xp \S+ \S+ \d+ +\S*/libc\.so\.6$", maps, re.M).groups())
+        with open(f"/proc/{target.pid}/mem", "rb") as f:
+            f.seek(start)
+            return maps, f.read(end - start)
+
+    while "early" not in target.stdout.readline():
+        pass
+    before, changed = looks(), 0
+    for _ in range(3):
+        subprocess.run([LIMPET, "attach", str(target.pid)], env=ENV, stdout=subprocess.PIPE, check=True)
+        changed += looks()[1] != before[1]
+        subprocess.run([LIMPET, "detach", str(target.pid)], env=ENV, stdout=subprocess.PIPE, check=True)
+    after = looks()
+    ok("detached: libc was patched, and is as before", changed == 3 and after[1] == before[1], changed)
+    ok("detached: the mappings are as before", after[0] == before[0],
+       set(after[0].splitlines()) ^ set(before[0].splitlines()))
+    target.communicate("go\n", timeout=100)
+    tool.communicate(timeout=60)
+
+
 def main():
     try:
         status, why, _ = run("kernel", libc_path(), "leftover")
@@ -107,6 +138,7 @@ def main():
         # syscall() stays patched: it may install a seccomp filter
         check("a probe where identity would patch", "start", "vfork", "1")
         comes_and_goes()
+        leaves_nothing()
         return 1 if failed else 0
     finally:
         subprocess.run([LIMPET, "gc"], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

@@ -290,6 +290,8 @@ int main(int argc, char **argv)
 	for (int i = 2; i < argc; i++)
 		if (!strcmp(argv[i], "wait")) {
 			have_early = !pthread_create(&early, NULL, busy, (void *)&stop);
+			puts("early");
+			fflush(stdout);
 			if (!fgets(line, sizeof(line), stdin))
 				return 2;
 		}
