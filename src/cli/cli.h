@@ -87,6 +87,9 @@ void watch_end(struct watch *w);
 const char *probe_reason(const struct agent_probe *p);
 void hint_target(void);
 
+/* stale.c: removes a session of another version that nobody uses; false where somebody does */
+bool stale_replace(const char *session);
+
 /* symbol.c: "function", "function+0x4", or "path+0x1470" where there is no symbol */
 void symbol_text(const char *path, u64 offset, char *ret, size_t size);
 

@@ -132,6 +132,8 @@ int session_open(struct store *ret, const struct options *o, u32 flags)
 		return fail(EXIT_USAGE, T("session name '%s' cannot be used: no slash, no leading dot, not empty",
 					  "会话名“%s”不可用：不能为空、含斜杠或以点开头"), name);
 	err = store_open(ret, o->session, flags);
+	if (err == -EPROTO && (flags & STORE_CREATE) && stale_replace(path))
+		err = store_open(ret, o->session, flags);
 	if (!err) {
 		/* Programs are told the directory by the environment; they may change directory. */
 		if (ret->path[0] != '/' && realpath(ret->path, path))

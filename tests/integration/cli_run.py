@@ -209,6 +209,35 @@ def kinds():
     ok("trace --now of a session without messages", (got, out, err) == (0, "", ""), (got, out, err))
 
 
+def versions():
+    """A session of another version: kept while somebody uses it, replaced otherwise; only by what makes sessions."""
+    def session(name, lay=None):
+        path = os.path.join(ENV["LIMPET_DIR"], name, "session")
+        with open(path, "r+b") as f:
+            f.seek(8)
+            old = f.read(4)
+            if lay:
+                f.seek(8)
+                f.write(lay)
+        return old
+
+    limpet("start", "-s", "old", "true")
+    user = start(LIMPET, "start", "-s", "old", "sleep", "60")
+    wait_for(lambda: json.loads(limpet("list", "-s", "old", "--json")[1])["targets"])
+    mine = session("old", b"\xfe\xff\0\0")
+    got, out, err = limpet("start", "-s", "old", "true")
+    ok("another version's session that is in use is left alone", got == 1 and "another version" in err, (got, err))
+    session("old", mine)
+    user.send_signal(signal.SIGTERM)
+    user.wait(5)
+    session("old", b"\xfe\xff\0\0")
+    got, out, err = limpet("list", "-s", "old")
+    ok("list does not replace it", got == 1 and "another version" in err, (got, err))
+    replaced = wait_for(lambda: limpet("start", "-s", "old", "true")[0] == 0)
+    ok("start does, when nobody uses it", replaced and session("old") == mine and not [
+        f for f in os.listdir(ENV["LIMPET_DIR"]) if ".old-" in f], os.listdir(ENV["LIMPET_DIR"]))
+
+
 def main():
     need = [os.path.join(BUILD, p) for p in ("src/loader/liblimpet-shim.so", "src/agent/liblimpet-agent.so",
                                              "examples/queue_demo/uprobe_queue")]
@@ -217,7 +246,7 @@ def main():
         print(f"skip cli_run: {missing[0]} is not built")
         return 0
     try:
-        for part in (passing_through, background, fifo, keyed, kinds):
+        for part in (passing_through, background, fifo, keyed, kinds, versions):
             part()
     finally:
         for tool in listed()["tools"]:
