@@ -46,8 +46,9 @@ do_install() {
     done
     writable
     # install(1) makes a new file: running programs keep the old one
-    install -m 755 "${files[0]}" "$root/bin/limpet"
-    install -m 644 "${files[@]:1}" "$root/lib/limpet/"
+    # and -s leaves debugging information behind: every target maps the agent
+    install -s -m 755 "${files[0]}" "$root/bin/limpet"
+    install -s -m 644 "${files[@]:1}" "$root/lib/limpet/"
     other=$(other_bpftime)
     if [ -n "$other" ]; then
         echo "install.sh: left $other alone: it is not limpet's; use the name limpet" >&2
