@@ -27,7 +27,7 @@
 #include "base/types.h"
 
 #define MAP_MAGIC          0x70616d7465706d6cULL /* "lmpetmap" */
-#define MAP_LAYOUT_VERSION 1
+#define MAP_LAYOUT_VERSION 2
 #define MAP_META_SIZE      PAGE_SIZE
 #define MAP_NAME_LEN       16
 

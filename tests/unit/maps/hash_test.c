@@ -148,6 +148,9 @@ static void nothing_is_lost(struct map *m)
 	u32 capacity = 0, spare = 0;
 	u64 fresh = *(_Atomic u64 *)(m->meta->type_area + 512);
 
+	if (fresh > m->elem_count) /* two at once counted one too far */
+		fresh = m->elem_count;
+
 	for (u32 i = 0; i < 8; i++) {
 		_Atomic u64 *stripe = (_Atomic u64 *)(m->meta->type_area + 64 * i);
 
