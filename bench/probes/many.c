@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attaches the empty program to many places of a file by one uprobe_multi link and waits. The file offsets
- * come from standard input, one a line. (Debian 12's libbpf has no function for such links.)
+ * Attaches the empty program to many places of a file by one uprobe_multi link and waits. The file
+ * offsets come from standard input, one a line. (Debian 12's libbpf has no function for such
+ * links.)
  *
  * usage: bench_many OBJECT.bpf.o BINARY < OFFSETS
  */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Attaches the benchmark's programs to call_loop and waits. A plain libbpf tool: runs on the kernel
- * and on limpet alike. SIGUSR1: prints how often the kernel ran its programs, one line, "PROGRAM RUNS" each
- * and "end" (needs /proc/sys/kernel/bpf_stats_enabled; bench.py looks at limpet's own numbers there).
+ * and on limpet alike. SIGUSR1: prints how often the kernel ran its programs, one line, "PROGRAM
+ * RUNS" each and "end" (needs /proc/sys/kernel/bpf_stats_enabled; bench.py looks at limpet's own
+ * numbers there).
  *
  * usage: bench_probes OBJECT.bpf.o BINARY
  */
@@ -29,7 +30,8 @@ static int attach(struct bpf_object *obj, const char *binary)
 		struct bpf_program *prog = bpf_object__find_program_by_name(obj, wanted[i].prog);
 
 		for (int n = 0; n < wanted[i].times; n++)
-			if (!prog || !bpf_program__attach_uprobe_opts(prog, -1, binary, wanted[i].offset, &opts))
+			if (!prog || !bpf_program__attach_uprobe_opts(prog, -1, binary,
+								      wanted[i].offset, &opts))
 				return -1;
 	}
 	return 0;
@@ -39,12 +41,14 @@ static void print_runs(struct bpf_object *obj)
 {
 	struct bpf_program *prog;
 
-	bpf_object__for_each_program(prog, obj) {
+	bpf_object__for_each_program(prog, obj)
+	{
 		struct bpf_prog_info info = {0};
 		__u32 len = sizeof(info);
 
 		if (!bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len))
-			printf("%s %llu\n", bpf_program__name(prog), (unsigned long long)info.run_cnt);
+			printf("%s %llu\n", bpf_program__name(prog),
+			       (unsigned long long)info.run_cnt);
 	}
 	puts("end");
 	fflush(stdout);

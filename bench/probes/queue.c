@@ -27,7 +27,8 @@ int main(int argc, char **argv)
 	unsigned long value[6] = {1, 2, 3, 4, 5, 6};
 
 	if (rounds < 1 || times < 1 || fd < 0) {
-		fprintf(stderr, "usage: bench_queue ROUNDS TIMES (as somebody who may use bpf(2))\n");
+		fprintf(stderr,
+			"usage: bench_queue ROUNDS TIMES (as somebody who may use bpf(2))\n");
 		return 2;
 	}
 	while (rounds--) {

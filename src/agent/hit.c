@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a trampoline calls. It runs on the target's thread, on its
- * stack, with any signal state, and touches nothing but the site, what hangs off it, and shared session
- * memory. What went wrong is counted exactly.
+ * stack, with any signal state, and touches nothing but the site, what hangs off it, and shared
+ * session memory. What went wrong is counted exactly.
  */
 #include "agent/state.h"
 
@@ -40,12 +40,13 @@ static ALWAYS_INLINE void count_hit(struct link_stats *stats, const void *stack)
 	_Atomic u64 *n = &stats->hits[line].count;
 
 	_Static_assert(LINK_HIT_LINES == 32, "five bits of the product");
-	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1, memory_order_relaxed);
+	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
 }
 
 /* One program; hit and run are set up but for what is its own. */
-static ALWAYS_INLINE void run_one(const struct site_prog *sp, struct vm_run *run, struct helper_hit *hit,
-				  struct attach_regs *regs)
+static ALWAYS_INLINE void run_one(const struct site_prog *sp, struct vm_run *run,
+				  struct helper_hit *hit, struct attach_regs *regs)
 {
 	if (unlikely(sp->filtered) && !this_process())
 		return;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is known about the code around a wanted address in this process: attach/function.h fed with the
- * mappings of the current SYNC, and the original bytes of all patches laid over what is there. Wants come
- * sorted by address, so what was found out about a function serves all of its probes.
+ * What is known about the code around a wanted address in this process: attach/function.h fed with
+ * the mappings of the current SYNC, and the original bytes of all patches laid over what is there.
+ * Wants come sorted by address, so what was found out about a function serves all of its probes.
  */
 #include "agent/state.h"
 #include "attach/decode.h"
@@ -21,13 +21,13 @@ static struct {
 	struct attach_function fn;         /* that targets are of; end 0: none */
 	struct vec targets;                /* u64[], sorted: in [low, high) */
 	u64 low, high;
-	struct vec rseq;                   /* struct rseq_range[] */
-	struct attach_branches around;     /* of the piece of text that was asked for last */
+	struct vec rseq;               /* struct rseq_range[] */
+	struct attach_branches around; /* of the piece of text that was asked for last */
 	bool around_known;
-	bool go;                           /* the image is Go's */
-	bool shadow_stack;                 /* of this process */
-	u64 insn;                          /* an instruction of fn begins here */
-	enum attach_error err;             /* of fn */
+	bool go;               /* the image is Go's */
+	bool shadow_stack;     /* of this process */
+	u64 insn;              /* an instruction of fn begins here */
+	enum attach_error err; /* of fn */
 	struct attach_refusal why;
 } place;
 
@@ -128,7 +128,8 @@ static bool enter_region(u64 addr)
 	place_forget();
 	place.region = r;
 	place.shadow_stack = has_shadow_stack();
-	place.view = (struct attach_view){.text = text, .readable = readable, .text_start = r->start, .text_end = r->end};
+	place.view = (struct attach_view){
+		.text = text, .readable = readable, .text_start = r->start, .text_end = r->end};
 	place.view.eh_frame_hdr = attach_find_unwind(&place.view, image_header(i));
 	place.go = attach_is_go(&place.view, image_header(i));
 	return true;
@@ -216,7 +217,8 @@ static enum attach_error check_insn(u64 addr, struct attach_refusal *ret_why)
 	return place.insn == addr ? ATTACH_OK : refuse(ret_why, ATTACH_E_NOT_INSN, addr);
 }
 
-enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, struct attach_refusal *ret_why)
+enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret,
+			      struct attach_refusal *ret_why)
 {
 	u64 limit;
 
@@ -231,7 +233,8 @@ enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, stru
 	}
 	limit = place.fn.next - addr;
 	ret->bytes = bytes;
-	ret->len = text(&place.view, addr, bytes, limit < ATTACH_TEXT_WANTED ? limit : ATTACH_TEXT_WANTED);
+	ret->len = text(&place.view, addr, bytes,
+			limit < ATTACH_TEXT_WANTED ? limit : ATTACH_TEXT_WANTED);
 	ret->shadow_stack = place.shadow_stack;
 	ret->own = place.fn.end ? place.fn.end - addr : ATTACH_OWN_UNKNOWN;
 	return check_insn(addr, ret_why);

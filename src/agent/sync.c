@@ -82,8 +82,11 @@ static struct agent_probe *report(u32 link, u32 state, u32 reason, u64 addr, u64
 	struct agent_probe *p = vec_push(&agent.probes, sizeof(*p));
 
 	if (p)
-		*p = (struct agent_probe){.link_id = link, .state = state, .reason = reason,
-					  .addr = addr, .file_off = off};
+		*p = (struct agent_probe){.link_id = link,
+					  .state = state,
+					  .reason = reason,
+					  .addr = addr,
+					  .file_off = off};
 	return p;
 }
 
@@ -176,7 +179,8 @@ static struct site *site_at(u64 addr)
 	struct site *const *all = agent.old_sites.data;
 	u32 i = first_from(&agent.old_sites, addr);
 
-	return i < agent.old_sites.count && all[i]->plan.addr == addr && !all[i]->retired ? all[i] : NULL;
+	return i < agent.old_sites.count && all[i]->plan.addr == addr && !all[i]->retired ? all[i]
+											  : NULL;
 }
 
 void sites_overlay(u8 *text, u64 base, u64 len)
@@ -250,7 +254,8 @@ static enum attach_error plan_site(struct site *s, u64 addr, struct attach_refus
 		return why->error;
 	other = overlapping(addr, s->plan.window);
 	if (other) {
-		*why = (struct attach_refusal){.error = ATTACH_E_OVERLAP, .where = other->plan.addr};
+		*why = (struct attach_refusal){.error = ATTACH_E_OVERLAP,
+					       .where = other->plan.addr};
 		return ATTACH_E_OVERLAP;
 	}
 	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = addr};
@@ -277,8 +282,12 @@ static struct site *make_site(const struct want *w, u32 n, struct attach_refusal
 	for (u32 i = 0; i < n; i++) {
 		const struct agent_link *l = w[i].link;
 
-		s->progs[i] = (struct site_prog){.entry = l->prog->entry, .vm = &l->prog->vm, .stats = l->stats,
-						 .live = l->live, .cookie = w[i].cookie, .link = w[i].link,
+		s->progs[i] = (struct site_prog){.entry = l->prog->entry,
+						 .vm = &l->prog->vm,
+						 .stats = l->stats,
+						 .live = l->live,
+						 .cookie = w[i].cookie,
+						 .link = w[i].link,
 						 .filtered = l->pid >= 0};
 	}
 	s->count = n;
@@ -317,7 +326,8 @@ static int restore(struct site *s)
 	return code_patch(s->plan.addr, s->plan.patch, s->plan.orig, s->plan.patch_len);
 }
 
-static void report_group(const struct want *w, u32 n, const struct site *s, const struct attach_refusal *why)
+static void report_group(const struct want *w, u32 n, const struct site *s,
+			 const struct attach_refusal *why)
 {
 	for (u32 i = 0; i < n; i++) {
 		struct agent_probe *p = report(w[i].link->id, s ? PROBE_ATTACHED : PROBE_REFUSED,
@@ -462,7 +472,7 @@ bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 		struct site *s = *p;
 
 		if (!s->retired || (!all_idle && busy_in(busy, count, s->plan.tramp,
-							s->plan.tramp + s->plan.code_len))) {
+							 s->plan.tramp + s->plan.code_len))) {
 			left |= s->retired;
 			p = &s->next;
 			continue;

@@ -9,23 +9,26 @@
  *     trampoline: save, build struct pt_regs, call handler(arg, regs), restore,
  *                 displaced instructions (relocated), jmp back
  *
- * A call of five to eight bytes at the address is replaced by a call of the trampoline instead, which
- * pushes the right return address and keeps the processor's prediction of returns; it ends with a jump to what was called.
+ * A call of five to eight bytes at the address is replaced by a call of the trampoline instead,
+ * which pushes the right return address and keeps the processor's prediction of returns; it ends
+ * with a jump to what was called.
  *
  * All registers and flags are preserved; vector registers are never touched; the red zone is
- * skipped. The handler runs with the stack aligned to 16 and the direction flag clear, and sees what the kernel's
- * uprobe shows.
+ * skipped. The handler runs with the stack aligned to 16 and the direction flag clear, and sees
+ * what the kernel's uprobe shows.
  *
- * When is a window safe? Nothing may ever go on inside it: no branch from anywhere may lead there (function.h finds the
- * branches), no call may return there, no restartable sequence may cover it, and it must not reach into another function.
- * What cannot be shown is refused, with the instruction that is in the way.
+ * When is a window safe? Nothing may ever go on inside it: no branch from anywhere may lead there
+ * (function.h finds the branches), no call may return there, no restartable sequence may cover it,
+ * and it must not reach into another function. What cannot be shown is refused, with the
+ * instruction that is in the way.
  */
 #ifndef LIMPET_ATTACH_ATTACH_H
 #define LIMPET_ATTACH_ATTACH_H
 
 #include "base/types.h"
 
-/* The kernel's struct pt_regs for x86-64 (arch/x86/include/uapi/asm/ptrace.h): what programs see. */
+/* The kernel's struct pt_regs for x86-64 (arch/x86/include/uapi/asm/ptrace.h): what programs see.
+ */
 struct attach_regs {
 	u64 r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
 	u64 orig_rax, rip, cs, eflags, rsp, ss;
@@ -40,28 +43,28 @@ struct attach_call {
 	const void *live; /* u32: the call is left out while it is 0; NULL: always made */
 };
 
-#define ATTACH_JMP_LEN    5
-#define ATTACH_PATCH_MAX  8   /* bytes written over the text */
-#define ATTACH_WINDOW_MAX 20  /* bytes of text a patch may displace: 5 + a 15-byte insn */
-#define ATTACH_TEXT_WANTED 32 /* bytes from the address that attach_plan() wants to see */
-#define ATTACH_TRAMP_MAX  448 /* bytes a trampoline takes at most */
-#define ATTACH_INSN_MAX   15
+#define ATTACH_JMP_LEN     5
+#define ATTACH_PATCH_MAX   8   /* bytes written over the text */
+#define ATTACH_WINDOW_MAX  20  /* bytes of text a patch may displace: 5 + a 15-byte insn */
+#define ATTACH_TEXT_WANTED 32  /* bytes from the address that attach_plan() wants to see */
+#define ATTACH_TRAMP_MAX   448 /* bytes a trampoline takes at most */
+#define ATTACH_INSN_MAX    15
 
 /* Why an address cannot be probed; attach_reason() gives the words. */
 enum attach_error {
 	ATTACH_OK,
-	ATTACH_E_DECODE,      /* unknown or truncated instruction */
-	ATTACH_E_SHORT,       /* no room for five bytes */
-	ATTACH_E_BRANCH_IN,   /* something jumps into the window */
-	ATTACH_E_RELOCATE,    /* an instruction that cannot be moved */
-	ATTACH_E_RANGE,       /* trampoline further than 2 GiB */
-	ATTACH_E_RSEQ,        /* inside a restartable sequence */
-	ATTACH_E_NOT_CODE,    /* not in an executable mapping */
-	ATTACH_E_BREAKPOINT,  /* a breakpoint is there: a debugger's */
-	ATTACH_E_OVERLAP,     /* its window overlaps that of another probe */
-	ATTACH_E_NOT_INSN,    /* not the beginning of an instruction */
+	ATTACH_E_DECODE,     /* unknown or truncated instruction */
+	ATTACH_E_SHORT,      /* no room for five bytes */
+	ATTACH_E_BRANCH_IN,  /* something jumps into the window */
+	ATTACH_E_RELOCATE,   /* an instruction that cannot be moved */
+	ATTACH_E_RANGE,      /* trampoline further than 2 GiB */
+	ATTACH_E_RSEQ,       /* inside a restartable sequence */
+	ATTACH_E_NOT_CODE,   /* not in an executable mapping */
+	ATTACH_E_BREAKPOINT, /* a breakpoint is there: a debugger's */
+	ATTACH_E_OVERLAP,    /* its window overlaps that of another probe */
+	ATTACH_E_NOT_INSN,   /* not the beginning of an instruction */
 	ATTACH_E_NO_MEMORY,
-	ATTACH_E_STACKS,      /* Go: its stacks are too small for a program */
+	ATTACH_E_STACKS, /* Go: its stacks are too small for a program */
 };
 
 /* What is in the way, for people. */
@@ -75,7 +78,8 @@ struct attach_refusal {
 /* Text as it was before any patch, from the probed address on. */
 struct attach_text {
 	const u8 *bytes;
-	size_t len; /* readable, at least ATTACH_TEXT_WANTED unless the mapping or the room for the window ends */
+	size_t len; /* readable, at least ATTACH_TEXT_WANTED unless the mapping or the room for the
+		       window ends */
 	size_t own; /* up to the end of the function; ATTACH_OWN_UNKNOWN where that is not known */
 	bool shadow_stack; /* the process has one: calls are moved only where the patch is a call */
 };
@@ -85,20 +89,21 @@ struct attach_text {
 struct attach_plan {
 	u64 addr;
 	u64 tramp;
-	u8 window;                     /* displaced bytes: instructions, and padding behind the last, >= 5 */
+	u8 window; /* displaced bytes: instructions, and padding behind the last, >= 5 */
 	u8 insn_count;
 	u8 insn_off[ATTACH_WINDOW_MAX];   /* offset of each displaced instruction in the window */
 	u16 moved_off[ATTACH_WINDOW_MAX]; /* offset of its relocated form in the trampoline */
-	u16 code_len;                  /* bytes of trampoline */
-	u8 orig[ATTACH_WINDOW_MAX];    /* the bytes that were there */
+	u16 code_len;                     /* bytes of trampoline */
+	u8 orig[ATTACH_WINDOW_MAX];       /* the bytes that were there */
 	u8 patch_len;
-	u8 patch[ATTACH_PATCH_MAX];    /* what goes to addr .. addr + patch_len - 1 */
+	u8 patch[ATTACH_PATCH_MAX]; /* what goes to addr .. addr + patch_len - 1 */
 };
 
 /*
- * Plans a probe at `addr` with a trampoline that will run at `tramp` and makes `call`. Writes the trampoline to `code` (cap >= ATTACH_TRAMP_MAX). ATTACH_OK, or
- * the error, which is also in *ret_why then; *ret only on ATTACH_OK. Whether something leads into the window is
- * for the caller to find out.
+ * Plans a probe at `addr` with a trampoline that will run at `tramp` and makes `call`. Writes the
+ * trampoline to `code` (cap >= ATTACH_TRAMP_MAX). ATTACH_OK, or the error, which is also in
+ * *ret_why then; *ret only on ATTACH_OK. Whether something leads into the window is for the caller
+ * to find out.
  */
 enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tramp,
 			      const struct attach_call *call, u8 *code, size_t cap,

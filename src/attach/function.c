@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Where control comes to in a function: branches, landing pads, jump tables, restartable sequences (function.h). */
+/* Where control comes to in a function: branches, landing pads, jump tables, restartable sequences
+ * (function.h). */
 #include "attach/decode.h"
 #include "attach/unwind.h"
 #include "base/mem.h"
 
-#define PARTS_MAX   64      /* functions looked at for one: itself, its cold parts, what it jumps to */
-#define TABLE_MAX   65536   /* entries of a jump table */
-#define TABLE_GAP   8
-#define LABELS_MAX  8
-#define RSEQ_SIG    0x53053053u
-#define RSEQ_LONG   4096u   /* longer sequences do not exist */
-#define NEAR_SHORT  160     /* bytes before or behind an address from which a short branch can reach its window */
-#define AROUND      (128 * 1024UL) /* text before and behind a piece that is looked through */
-#define CHUNK       4096u
+#define PARTS_MAX  64    /* functions looked at for one: itself, its cold parts, what it jumps to */
+#define TABLE_MAX  65536 /* entries of a jump table */
+#define TABLE_GAP  8
+#define LABELS_MAX 8
+#define RSEQ_SIG   0x53053053u
+#define RSEQ_LONG  4096u /* longer sequences do not exist */
+#define NEAR_SHORT                                                                                 \
+	160 /* bytes before or behind an address from which a short branch can reach its window */
+#define AROUND (128 * 1024UL) /* text before and behind a piece that is looked through */
+#define CHUNK  4096u
 
 struct part {
 	u64 start, end, lsda;
@@ -28,7 +30,7 @@ struct walk {
 	bool indirect; /* there is an indirect jump that may use a table */
 	struct {
 		u64 addr;
-		bool based; /* a table of distances from there was found */
+		bool based;   /* a table of distances from there was found */
 	} labels[LABELS_MAX]; /* places in it whose address a function takes */
 	u32 label_count;
 	enum attach_error err;
@@ -56,7 +58,8 @@ static const struct part *part_of(const struct walk *w, u64 addr)
 	return NULL;
 }
 
-/* A stub of the procedure linkage table, all of which have one frame description: jmp *x(%rip) and nothing else. */
+/* A stub of the procedure linkage table, all of which have one frame description: jmp *x(%rip) and
+ * nothing else. */
 static bool is_stub(const struct attach_view *v, u64 addr)
 {
 	u8 code[2 * ATTACH_INSN_MAX];
@@ -103,8 +106,9 @@ static bool look_for_rseq(struct walk *w, u64 addr)
 	if (addr & 31 || !w->v->readable(w->v, addr, sizeof(d)))
 		return true;
 	memcpy(&d, (const void *)addr, sizeof(d));
-	if (d.version || !d.length || d.length > RSEQ_LONG || !in_text(w, d.start) || !in_text(w, d.abort) ||
-	    w->v->text(w->v, d.abort - 4, (u8 *)&sig, 4) != 4 || sig != RSEQ_SIG)
+	if (d.version || !d.length || d.length > RSEQ_LONG || !in_text(w, d.start) ||
+	    !in_text(w, d.abort) || w->v->text(w->v, d.abort - 4, (u8 *)&sig, 4) != 4 ||
+	    sig != RSEQ_SIG)
 		return true;
 	return add(w, d.start, PLACE_RSEQ_START) && add(w, d.start + d.length, PLACE_RSEQ_END) &&
 	       add(w, d.abort, PLACE_TARGET);
@@ -127,8 +131,9 @@ static u64 table_entry(const struct walk *w, u64 table, u32 i, u64 base)
 }
 
 /*
- * A table ends behind the last entry that leads into a known part; up to TABLE_GAP entries in between may lead to
- * one that was not known, because only this table leads there. Returns its length.
+ * A table ends behind the last entry that leads into a known part; up to TABLE_GAP entries in
+ * between may lead to one that was not known, because only this table leads there. Returns its
+ * length.
  */
 static u32 look_for_table(struct walk *w, const struct part *p, u64 table, u64 base)
 {
@@ -185,13 +190,15 @@ static u64 address_in(const u8 *code, const struct x86_insn *in, u64 pc)
 		return 0;
 	if (in->opcode == 0x8d && in->disp_off)
 		return pc + in->len + (u64)(s64)in->disp;
-	if ((in->opcode != 0xff && in->opcode != 0x8b) || in->modrm >> 6 || (in->modrm & 7) != 4 || (in->sib & 7) != 5)
+	if ((in->opcode != 0xff && in->opcode != 0x8b) || in->modrm >> 6 || (in->modrm & 7) != 4 ||
+	    (in->sib & 7) != 5)
 		return 0;
 	memcpy(&disp, code + in->modrm_off + 2, 4);
 	return (u64)(s64)disp;
 }
 
-static bool look_at(struct walk *w, const struct part *p, const u8 *code, const struct x86_insn *in, u64 pc)
+static bool look_at(struct walk *w, const struct part *p, const u8 *code, const struct x86_insn *in,
+		    u64 pc)
 {
 	u64 addr = address_in(code, in, pc);
 
@@ -206,7 +213,8 @@ static bool look_at(struct walk *w, const struct part *p, const u8 *code, const 
 	addr = pc + in->len + (u64)in->rel;
 	if (!add(w, addr, PLACE_TARGET))
 		return false;
-	return in->flow == X86_FLOW_CALL || (addr >= p->start && addr < p->end) || add_part(w, p, addr);
+	return in->flow == X86_FLOW_CALL || (addr >= p->start && addr < p->end) ||
+	       add_part(w, p, addr);
 }
 
 static bool is_nop(const struct x86_insn *in)
@@ -215,8 +223,9 @@ static bool is_nop(const struct x86_insn *in)
 }
 
 /*
- * Decodes a part from beginning to end: branches, or (again, when all parts are known) tables. What follows the end of a
- * flow and is no padding must be led to by something: a branch, or what we do not know (the next entry of a linkage table).
+ * Decodes a part from beginning to end: branches, or (again, when all parts are known) tables. What
+ * follows the end of a flow and is no padding must be led to by something: a branch, or what we do
+ * not know (the next entry of a linkage table).
  */
 static bool sweep(struct walk *w, const struct part *p, bool tables)
 {
@@ -238,7 +247,8 @@ static bool sweep(struct walk *w, const struct part *p, bool tables)
 				return false;
 			ended = false;
 		}
-		ended |= in.flow == X86_FLOW_JMP || in.flow == X86_FLOW_JMP_IND || in.flow == X86_FLOW_RET;
+		ended |= in.flow == X86_FLOW_JMP || in.flow == X86_FLOW_JMP_IND ||
+			 in.flow == X86_FLOW_RET;
 		if (!tables) {
 			if (!look_at(w, p, code, &in, pc))
 				return false;
@@ -291,8 +301,9 @@ static bool sweep_behind(const struct attach_view *v, u64 start, struct attach_s
 }
 
 /*
- * Short branches just before an address where an instruction begins. Where instructions begin there is not known: one does
- * within the first ATTACH_INSN_MAX bytes, so all ways from there that come to the address exactly are looked at.
+ * Short branches just before an address where an instruction begins. Where instructions begin there
+ * is not known: one does within the first ATTACH_INSN_MAX bytes, so all ways from there that come
+ * to the address exactly are looked at.
  */
 static bool sweep_before(const struct attach_view *v, u64 addr, struct attach_sink *sink)
 {
@@ -313,7 +324,8 @@ static bool sweep_before(const struct attach_view *v, u64 addr, struct attach_si
 			continue;
 		way[i + len[i]] |= 2;
 		x86_decode(code + i, have - i, &in);
-		if (in.rel_size == 1 && !sink->add(sink, addr - n + i + in.len + (u64)in.rel, PLACE_TARGET))
+		if (in.rel_size == 1 &&
+		    !sink->add(sink, addr - n + i + in.len + (u64)in.rel, PLACE_TARGET))
 			return false;
 	}
 	return true;
@@ -346,7 +358,8 @@ enum attach_error attach_collect(const struct attach_view *v, const struct attac
 	return w.err;
 }
 
-enum attach_error attach_collect_near(const struct attach_view *v, u64 addr, struct attach_sink *sink)
+enum attach_error attach_collect_near(const struct attach_view *v, u64 addr,
+				      struct attach_sink *sink)
 {
 	if (!sweep_before(v, addr, sink) || !sweep_behind(v, addr, sink))
 		return ATTACH_E_NO_MEMORY;
@@ -357,7 +370,9 @@ enum attach_error attach_collect_near(const struct attach_view *v, u64 addr, str
 static void note_branches(const u8 *code, size_t n, u64 at, struct attach_branches *b)
 {
 	for (size_t i = 0; i + 6 <= n; i++) {
-		u32 op = (code[i] & 0xfe) == 0xe8 ? 1 : code[i] == 0x0f && (code[i + 1] & 0xf0) == 0x80 ? 2 : 0;
+		u32 op = (code[i] & 0xfe) == 0xe8                          ? 1
+			 : code[i] == 0x0f && (code[i + 1] & 0xf0) == 0x80 ? 2
+									   : 0;
 		s32 rel;
 		u64 off;
 
@@ -373,7 +388,9 @@ static void note_branches(const u8 *code, size_t n, u64 at, struct attach_branch
 void attach_find_branches(const struct attach_view *v, u64 addr, struct attach_branches *ret)
 {
 	u64 base = addr & ~(ATTACH_PIECE - 1);
-	u64 from = base - v->text_start < v->text_end && base - v->text_start > AROUND ? base - AROUND : v->text_start;
+	u64 from = base - v->text_start < v->text_end && base - v->text_start > AROUND
+			   ? base - AROUND
+			   : v->text_start;
 	u64 to = base + ATTACH_PIECE + AROUND;
 	u8 code[CHUNK];
 	size_t n;

@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is known about the code around an address: where its function begins and ends, and which addresses
- * control can come to other than from the instruction before.
+ * What is known about the code around an address: where its function begins and ends, and which
+ * addresses control can come to other than from the instruction before.
  *
  * Functions are found in the unwind tables that every program for exceptions and debuggers has
- * (.eh_frame_hdr, a sorted index, and .eh_frame). They are mapped, and strip leaves them. The places
- * control comes to are collected from
+ * (.eh_frame_hdr, a sorted index, and .eh_frame). They are mapped, and strip leaves them. The
+ * places control comes to are collected from
  *
- *   - direct branches in the function, and in whatever it jumps to or has as a landing pad (compilers split functions;
- *     the cold part jumps back into the hot one);
+ *   - direct branches in the function, and in whatever it jumps to or has as a landing pad
+ * (compilers split functions; the cold part jumps back into the hot one);
  *   - landing pads of exceptions (the language-specific data of the unwind tables);
- *   - jump tables, when the function has an indirect jump: each table whose address it loads, as distances from the table, from a
- *     label or as addresses, as long as entries lie in the function (when it takes the address of a place in itself, has an
- *     indirect jump and no such table, nothing is known);
- *   - restartable sequences (linux/rseq.h) whose descriptor's address it loads: these must not be entered with a jump at all;
- *   - other functions around (hand-written ones share their ends): short branches of the neighbours, and whatever looks like a
- *     branch with a 32-bit distance in some 100 KiB of text before and behind (struct attach_branches).
+ *   - jump tables, when the function has an indirect jump: each table whose address it loads, as
+ * distances from the table, from a label or as addresses, as long as entries lie in the function
+ * (when it takes the address of a place in itself, has an indirect jump and no such table, nothing
+ * is known);
+ *   - restartable sequences (linux/rseq.h) whose descriptor's address it loads: these must not be
+ * entered with a jump at all;
+ *   - other functions around (hand-written ones share their ends): short branches of the
+ * neighbours, and whatever looks like a branch with a 32-bit distance in some 100 KiB of text
+ * before and behind (struct attach_branches).
  *
- * A function without unwind information (hand-written, Go, musl) is swept as far as can be: by decoding from every possible start
- * before the address that comes to it, and on behind it.
+ * A function without unwind information (hand-written, Go, musl) is swept as far as can be: by
+ * decoding from every possible start before the address that comes to it, and on behind it.
  */
 #ifndef LIMPET_ATTACH_FUNCTION_H
 #define LIMPET_ATTACH_FUNCTION_H
@@ -27,7 +30,8 @@
 
 /* How the code looks at the memory of the process. */
 struct attach_view {
-	/* Copies what there is, at most len bytes, of the original text at addr; 0: not executable. */
+	/* Copies what there is, at most len bytes, of the original text at addr; 0: not executable.
+	 */
 	size_t (*text)(const struct attach_view *v, u64 addr, u8 *ret, size_t len);
 	/* True when [addr, addr + len) is mapped from the same file as the text and can be read. */
 	bool (*readable)(const struct attach_view *v, u64 addr, u64 len);
@@ -36,9 +40,9 @@ struct attach_view {
 };
 
 struct attach_function {
-	u64 start, end;  /* end 0: not known */
-	u64 next;        /* where the next one begins; end of the mapping if there is none */
-	u64 lsda;        /* 0: none */
+	u64 start, end; /* end 0: not known */
+	u64 next;       /* where the next one begins; end of the mapping if there is none */
+	u64 lsda;       /* 0: none */
 };
 
 /*
@@ -53,23 +57,26 @@ struct attach_sink {
 /* Address of .eh_frame_hdr of the ELF image whose first page is at `header`; 0: none. */
 u64 attach_find_unwind(const struct attach_view *v, u64 header);
 
-/* Is that image Go's? Its goroutines run on stacks of a few kilobytes that grow only where Go's own code asks. */
+/* Is that image Go's? Its goroutines run on stacks of a few kilobytes that grow only where Go's own
+ * code asks. */
 bool attach_is_go(const struct attach_view *v, u64 header);
 
 /* The function at addr; with `end` 0 when no unwind information covers it. */
 void attach_function_at(const struct attach_view *v, u64 addr, struct attach_function *ret);
 
 /*
- * Collects where control comes to in a function of known extent. ATTACH_E_DECODE when it has bytes that
- * are no instructions (*ret_why says where), or ATTACH_E_NO_MEMORY.
+ * Collects where control comes to in a function of known extent. ATTACH_E_DECODE when it has bytes
+ * that are no instructions (*ret_why says where), or ATTACH_E_NO_MEMORY.
  */
 enum attach_error attach_collect(const struct attach_view *v, const struct attach_function *f,
 				 struct attach_sink *sink, struct attach_refusal *ret_why);
 
 /* The same around an address in code of unknown extent, for a window of ATTACH_WINDOW_MAX bytes. */
-enum attach_error attach_collect_near(const struct attach_view *v, u64 addr, struct attach_sink *sink);
+enum attach_error attach_collect_near(const struct attach_view *v, u64 addr,
+				      struct attach_sink *sink);
 
-/* Where the branches with 32-bit distances around a piece of text lead to in it; one bit an address. */
+/* Where the branches with 32-bit distances around a piece of text lead to in it; one bit an
+ * address. */
 #define ATTACH_PIECE (64 * 1024UL)
 
 struct attach_branches {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Functions by the unwind tables (function.h): the ELF header, .eh_frame_hdr, one frame description, its
- * landing pads. All of it is the target's memory, held against what is mapped before it is read. Source:
- * Linux Standard Base, "Exception Frames"; the psABI's DWARF pointer encodings.
+ * Functions by the unwind tables (function.h): the ELF header, .eh_frame_hdr, one frame
+ * description, its landing pads. All of it is the target's memory, held against what is mapped
+ * before it is read. Source: Linux Standard Base, "Exception Frames"; the psABI's DWARF pointer
+ * encodings.
  */
 #include <linux/elf.h>
 #include "attach/unwind.h"
 #include "base/mem.h"
 
-#define ENC_OMIT     0xff
-#define HDR_TABLE    12   /* .eh_frame_hdr: four bytes, eh_frame pointer, count; then the table */
-#define HDR_SORTED   0x3b /* distances from the header, four bytes */
-#define ELF_PHDRS    64
+#define ENC_OMIT   0xff
+#define HDR_TABLE  12   /* .eh_frame_hdr: four bytes, eh_frame pointer, count; then the table */
+#define HDR_SORTED 0x3b /* distances from the header, four bytes */
+#define ELF_PHDRS  64
 #ifndef PT_GNU_EH_FRAME
 #define PT_GNU_EH_FRAME 0x6474e550
 #endif
@@ -104,15 +105,18 @@ static bool open_at(struct reader *r, const struct attach_view *v, u64 at, u64 l
 	return v->readable(v, at, len);
 }
 
-/* The program headers of the image at `header`, and where it is loaded relative to its addresses. */
-static u32 program_headers(const struct attach_view *v, u64 header, const Elf64_Phdr **ret, u64 *ret_base)
+/* The program headers of the image at `header`, and where it is loaded relative to its addresses.
+ */
+static u32 program_headers(const struct attach_view *v, u64 header, const Elf64_Phdr **ret,
+			   u64 *ret_base)
 {
 	const Elf64_Ehdr *eh = (const void *)header;
 	const Elf64_Phdr *ph;
 
 	if (!v->readable(v, header, PAGE_SIZE) || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
-	    eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_phentsize != sizeof(*ph) || eh->e_phnum > ELF_PHDRS ||
-	    eh->e_phoff > PAGE_SIZE || eh->e_phnum * sizeof(*ph) > PAGE_SIZE - eh->e_phoff)
+	    eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_phentsize != sizeof(*ph) ||
+	    eh->e_phnum > ELF_PHDRS || eh->e_phoff > PAGE_SIZE ||
+	    eh->e_phnum * sizeof(*ph) > PAGE_SIZE - eh->e_phoff)
 		return 0;
 	ph = (const void *)(header + eh->e_phoff);
 	for (u32 i = 0; i < eh->e_phnum; i++)
@@ -244,7 +248,8 @@ static bool read_fde(const struct attach_view *v, u64 at, struct attach_function
 	f->start = pointer(&r, cie.pointer_enc);
 	size = pointer(&r, cie.pointer_enc & 0x0f);
 	f->end = f->start + size;
-	f->start += cie.signal_frame; /* unwinders look one byte before a return address, and the kernel calls this one */
+	f->start += cie.signal_frame; /* unwinders look one byte before a return address, and the
+					 kernel calls this one */
 	f->lsda = 0;
 	if (cie.augmented) {
 		uleb(&r);

@@ -6,8 +6,8 @@
 #include "attach/function.h"
 
 /*
- * Calls pad() for the landing pad of every call site of the function, until it returns false. False when
- * it did, or when the table cannot be read.
+ * Calls pad() for the landing pad of every call site of the function, until it returns false. False
+ * when it did, or when the table cannot be read.
  */
 bool unwind_landing_pads(const struct attach_view *v, const struct attach_function *f,
 			 bool (*pad)(void *arg, u64 addr), void *arg);

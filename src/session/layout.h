@@ -134,9 +134,9 @@ struct link_file {
 };
 
 /*
- * The last page of a link file: the one part that targets write. Advisory numbers. Hits are counted in several
- * lines, so that threads on different processors do not wait for each other, and without a locked instruction, so
- * two threads that hit the same line at the same instant may count as one.
+ * The last page of a link file: the one part that targets write. Advisory numbers. Hits are counted
+ * in several lines, so that threads on different processors do not wait for each other, and without
+ * a locked instruction, so two threads that hit the same line at the same instant may count as one.
  */
 #define LINK_HIT_LINES 32
 

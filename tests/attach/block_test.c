@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random code, with and without a probe on each of its instructions in turn: the same registers, flags, red zone and
- * memory at its end, and at the first hit the handler sees exactly the registers and flags that the code has there
- * when it is left at that instruction instead.
+ * Random code, with and without a probe on each of its instructions in turn: the same registers,
+ * flags, red zone and memory at its end, and at the first hit the handler sees exactly the
+ * registers and flags that the code has there when it is left at that instruction instead.
  *
- * Blocks are made of pieces: arithmetic between random registers, stores to and loads from the red zone,
- * operands relative to the program counter, pushes, flags read and written (the direction flag too), string
- * instructions, loops, branches of all kinds, calls of all kinds to a function that reads its return address.
+ * Blocks are made of pieces: arithmetic between random registers, stores to and loads from the red
+ * zone, operands relative to the program counter, pushes, flags read and written (the direction
+ * flag too), string instructions, loops, branches of all kinds, calls of all kinds to a function
+ * that reads its return address.
  */
 #include <signal.h>
 #include <sys/mman.h>
@@ -52,13 +53,19 @@ static u32 rnd(u32 n)
 	return (u32)(seed >> 20) % n;
 }
 
-__attribute__((target("general-regs-only"))) static void handler(void *arg, struct attach_regs *regs)
+__attribute__((target("general-regs-only"))) static void handler(void *arg,
+								 struct attach_regs *regs)
 {
 	if (!hits++)
 		seen = *regs;
-	__asm__ volatile("mov $0x123456789, %%rax; mov %%rax, %%rcx; mov %%rax, %%rdx; mov %%rax, %%rsi; mov %%rax, %%rdi;"
-			 "mov %%rax, %%r8; mov %%rax, %%r9; mov %%rax, %%r10; mov %%rax, %%r11; sub %%eax, %%ecx"
-			 : : : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc", "memory");
+	__asm__ volatile("mov $0x123456789, %%rax; mov %%rax, %%rcx; mov %%rax, %%rdx; mov %%rax, "
+			 "%%rsi; mov %%rax, %%rdi;"
+			 "mov %%rax, %%r8; mov %%rax, %%r9; mov %%rax, %%r10; mov %%rax, %%r11; "
+			 "sub %%eax, %%ecx"
+			 :
+			 :
+			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc",
+			   "memory");
 }
 
 /* The block being made. */
@@ -158,7 +165,8 @@ static void odd_ones(void)
 		PUT(rex(0, d), 0xff, direct((u8)rnd(2), d)); /* inc, dec */
 		break;
 	case 4:
-		PUT(rex(d, 4), 0x8d, (u8)(0x44 | (d & 7) << 3), 0x24, (u8)rnd(256)); /* lea x(%rsp) */
+		PUT(rex(d, 4), 0x8d, (u8)(0x44 | (d & 7) << 3), 0x24,
+		    (u8)rnd(256)); /* lea x(%rsp) */
 		break;
 	case 5:
 		PUT(0x9f); /* lahf */
@@ -233,7 +241,8 @@ static void stack(void)
 		PUT(0x40 | (d >> 3), (u8)(0x58 | (d & 7)));
 		break;
 	case 2:
-		PUT(0x6a, (u8)rnd(256)); /* push $; pop (%rsp): to where rsp is afterwards, and away */
+		PUT(0x6a,
+		    (u8)rnd(256)); /* push $; pop (%rsp): to where rsp is afterwards, and away */
 		PUT(0x6a, (u8)rnd(256));
 		PUT(0x8f, 0x04, 0x24);
 		PUT(0x40 | (d >> 3), (u8)(0x58 | (d & 7)));
@@ -266,12 +275,12 @@ static void loop(void)
 	static const u8 ops[] = {0xe0, 0xe1, 0xe2};
 	u8 op = ops[rnd(3)];
 
-	PUT(0xb9, (u8)(1 + rnd(4)), 0, 0, 0);      /* mov $n, %ecx */
-	PUT(0x48, 0x8d, 0x40, (u8)rnd(256));       /* 1: lea x(%rax), %rax */
+	PUT(0xb9, (u8)(1 + rnd(4)), 0, 0, 0); /* mov $n, %ecx */
+	PUT(0x48, 0x8d, 0x40, (u8)rnd(256));  /* 1: lea x(%rax), %rax */
 	if (rnd(2)) {
-		PUT(0x48, 0x39, 0xd0);             /* cmp %rdx, %rax */
+		PUT(0x48, 0x39, 0xd0); /* cmp %rdx, %rax */
 		if (rnd(2))
-			PUT(0x67, op, 0xf6);       /* loop 1b, by ecx */
+			PUT(0x67, op, 0xf6); /* loop 1b, by ecx */
 		else
 			PUT(op, 0xf7);
 	} else {
@@ -341,7 +350,8 @@ static void call(void)
 			PUT(0xff, 0x94, 0x24, o, 0xff, 0xff, 0xff);
 		break;
 	default:
-		PUT(0x48, 0x8d, 0x05); /* lea data - 16(%rip), %rax; mov $2, %ecx; call *(%rax,%rcx,8) */
+		PUT(0x48, 0x8d,
+		    0x05); /* lea data - 16(%rip), %rax; mov $2, %ecx; call *(%rax,%rcx,8) */
 		put_rel32(memory.data - 16, 0);
 		PUT(0xb9, 2, 0, 0, 0);
 		PUT(0xff, 0x14, 0xc8);
@@ -350,8 +360,9 @@ static void call(void)
 
 static void make_block(void)
 {
-	static void (*const pieces[])(void) = {arithmetic, arithmetic, arithmetic, immediate, immediate, odd_ones, odd_ones,
-					       flags, red_zone, red_zone, relative, relative, stack, string, loop, call};
+	static void (*const pieces[])(void) = {
+		arithmetic, arithmetic, arithmetic, immediate, immediate, odd_ones, odd_ones, flags,
+		red_zone,   red_zone,   relative,   relative,  stack,     string,   loop,     call};
 	/* lea (%rax,%rdx), %rax; mov (%rsp), %rcx; ret: sees its return address */
 	static const u8 function[] = {0x48, 0x8d, 0x04, 0x10, 0x48, 0x8b, 0x0c, 0x24, 0xc3};
 	u32 n = 1 + rnd(PIECES);
@@ -440,12 +451,14 @@ static enum attach_error plan_at(u32 off, struct attach_plan *ret)
 	struct attach_text t = {.bytes = text.code + off, .len = 32, .own = len - off};
 	struct attach_refusal why;
 	u64 addr = (u64)text.code + off;
-	enum attach_error err = attach_plan(&t, addr, (u64)text.tramp, &call, text.tramp, sizeof(text.tramp), ret, &why);
+	enum attach_error err = attach_plan(&t, addr, (u64)text.tramp, &call, text.tramp,
+					    sizeof(text.tramp), ret, &why);
 
 	return err ? err : led_into(addr, ret->window) ? ATTACH_E_BRANCH_IN : ATTACH_OK;
 }
 
-/* What the code has in its registers when it first comes to an instruction; false: it never does. */
+/* What the code has in its registers when it first comes to an instruction; false: it never does.
+ */
 static bool state_at(u32 off, struct state *ret)
 {
 	u8 saved[ATTACH_JMP_LEN];
@@ -462,10 +475,12 @@ static bool state_at(u32 off, struct state *ret)
 
 static bool handler_saw(const struct state *s, u64 addr)
 {
-	const u64 in_order[16] = {seen.rax, seen.rcx, seen.rdx, seen.rbx, seen.rsp, seen.rbp, seen.rsi, seen.rdi,
-				  seen.r8, seen.r9, seen.r10, seen.r11, seen.r12, seen.r13, seen.r14, seen.r15};
+	const u64 in_order[16] = {seen.rax, seen.rcx, seen.rdx, seen.rbx, seen.rsp, seen.rbp,
+				  seen.rsi, seen.rdi, seen.r8,  seen.r9,  seen.r10, seen.r11,
+				  seen.r12, seen.r13, seen.r14, seen.r15};
 
-	return !memcmp(in_order, s->reg, sizeof(in_order)) && !((seen.eflags ^ s->flags) & (FLAGS | 0x202)) && seen.rip == addr &&
+	return !memcmp(in_order, s->reg, sizeof(in_order)) &&
+	       !((seen.eflags ^ s->flags) & (FLAGS | 0x202)) && seen.rip == addr &&
 	       seen.cs == 0x33 && seen.ss == 0x2b && seen.orig_rax == ~0ULL;
 }
 
@@ -493,20 +508,27 @@ static bool probe_each(void)
 		tally[err]++;
 		if (err)
 			continue;
-		reached = i + 2 < insns && !led_into((u64)text.code + insn_at[i], ATTACH_JMP_LEN) && state_at(insn_at[i], &there);
+		reached = i + 2 < insns && !led_into((u64)text.code + insn_at[i], ATTACH_JMP_LEN) &&
+			  state_at(insn_at[i], &there);
 		memcpy(text.code + insn_at[i], plan.patch, plan.patch_len);
 		run(&got, &got_memory);
 		memcpy(text.code + insn_at[i], plan.orig, plan.patch_len);
 		want.flags = (want.flags & ~0x10000ULL);
 		got.flags = (got.flags & ~0x10000ULL);
 		compared++;
-		if (memcmp(&want, &got, sizeof(got)) || memcmp(want_memory.red, got_memory.red, sizeof(got_memory) - sizeof(got_memory.below))) {
+		if (memcmp(&want, &got, sizeof(got)) ||
+		    memcmp(want_memory.red, got_memory.red,
+			   sizeof(got_memory) - sizeof(got_memory.below))) {
 			report("differs", insn_at[i]);
 			for (u32 k = 0; k < 16; k++)
 				if (want.reg[k] != got.reg[k])
-					printf("# register %u: %#lx, probed %#lx\n", k, want.reg[k], got.reg[k]);
+					printf("# register %u: %#lx, probed %#lx\n", k, want.reg[k],
+					       got.reg[k]);
 			printf("# flags: %#lx, probed %#lx; memory %s\n", want.flags, got.flags,
-			       memcmp(want_memory.red, got_memory.red, sizeof(got_memory) - sizeof(got_memory.below)) ? "differs" : "is the same");
+			       memcmp(want_memory.red, got_memory.red,
+				      sizeof(got_memory) - sizeof(got_memory.below))
+				       ? "differs"
+				       : "is the same");
 			return false;
 		}
 		if (!hits || !reached)
@@ -555,8 +577,10 @@ TEST(random_blocks_run_the_same_with_a_probe_on_each_instruction)
 		REQUIRE(!attach_collect(&view, &f, &targets.sink, &why));
 		REQUIRE(probe_each());
 	}
-	printf("# %lu probes run, %lu compared at the hit; refused: %lu short, %lu branches, %lu immovable\n", compared, seen_right,
-	       tally[ATTACH_E_SHORT], tally[ATTACH_E_BRANCH_IN], tally[ATTACH_E_RELOCATE]);
+	printf("# %lu probes run, %lu compared at the hit; refused: %lu short, %lu branches, %lu "
+	       "immovable\n",
+	       compared, seen_right, tally[ATTACH_E_SHORT], tally[ATTACH_E_BRANCH_IN],
+	       tally[ATTACH_E_RELOCATE]);
 	CHECK(compared > (unsigned long)rounds * 10);
 	CHECK(seen_right > compared / 2);
 	CHECK_EQ(tally[ATTACH_E_RELOCATE] + tally[ATTACH_E_DECODE] + tally[ATTACH_E_RANGE], 0);

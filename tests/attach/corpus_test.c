@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Functions of libc and libm, as they are installed: a probe on each instruction in turn, the same
- * results. And every function that real libraries and programs have: how many could not be probed at
- * their first instruction, and why.
+ * results. And every function that real libraries and programs have: how many could not be probed
+ * at their first instruction, and why.
  */
 #include <dlfcn.h>
 #include <elf.h>
@@ -24,10 +24,14 @@
 
 static volatile long hits;
 
-__attribute__((target("general-regs-only"))) static void handler(void *arg, struct attach_regs *regs)
+__attribute__((target("general-regs-only"))) static void handler(void *arg,
+								 struct attach_regs *regs)
 {
 	hits++;
-	__asm__ volatile("sub %%eax, %%ecx" : : : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc");
+	__asm__ volatile("sub %%eax, %%ecx"
+			 :
+			 :
+			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc");
 }
 
 static u64 hash(u64 h, const void *p, size_t n)
@@ -51,16 +55,20 @@ static void fill(void)
 		dst[i] = 0x55;
 }
 
-static const size_t sizes[] = {0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 95, 129, 255, 257, 511, 1025, 2000};
+static const size_t sizes[] = {0,  1,  2,  3,  4,  7,   8,   9,   15,  16,   17,  31,
+			       33, 63, 64, 65, 95, 129, 255, 257, 511, 1025, 2000};
 
-#define FOR_SIZES(n, off) for (u32 i_ = 0; i_ < ARRAY_SIZE(sizes); i_++) for (size_t n = sizes[i_], off = 0; off < 40; off += 13)
+#define FOR_SIZES(n, off)                                                                          \
+	for (u32 i_ = 0; i_ < ARRAY_SIZE(sizes); i_++)                                             \
+		for (size_t n = sizes[i_], off = 0; off < 40; off += 13)
 
 static u64 copies(void *fn)
 {
 	void *(*copy)(void *, const void *, size_t) = fn;
 	u64 h = 1;
 
-	FOR_SIZES(n, off) {
+	FOR_SIZES(n, off)
+	{
 		fill();
 		copy(dst + off, src + off * 2 % 33, n);
 		copy(src + 64, src + 70 - off, n);
@@ -75,7 +83,8 @@ static u64 sets(void *fn)
 	void *(*set)(void *, int, size_t) = fn;
 	u64 h = 1;
 
-	FOR_SIZES(n, off) {
+	FOR_SIZES(n, off)
+	{
 		fill();
 		set(dst + off, (int)n, n);
 		h = hash(h, dst, sizeof(dst));
@@ -90,7 +99,8 @@ static u64 compares(void *fn)
 
 	fill();
 	memcpy(dst, src, sizeof(dst));
-	FOR_SIZES(n, off) {
+	FOR_SIZES(n, off)
+	{
 		dst[off + n / 2] ^= 1;
 		int r = cmp(dst + off, src + off, n), sign = (r > 0) - (r < 0);
 		dst[off + n / 2] ^= 1;
@@ -164,7 +174,16 @@ static u64 strings(void *fn)
 static u64 numbers(void *fn)
 {
 	long (*f)(const char *, char **, int) = fn;
-	static const char *const text[] = {"0", "42", "-17", "  +99x", "0x1fQ", "077", "9223372036854775808", "-9223372036854775809", "", "z"};
+	static const char *const text[] = {"0",
+					   "42",
+					   "-17",
+					   "  +99x",
+					   "0x1fQ",
+					   "077",
+					   "9223372036854775808",
+					   "-9223372036854775809",
+					   "",
+					   "z"};
 	u64 h = 1;
 
 	for (u32 i = 0; i < ARRAY_SIZE(text); i++)
@@ -180,7 +199,8 @@ static u64 numbers(void *fn)
 static u64 doubles(void *fn)
 {
 	double (*f)(const char *, char **) = fn;
-	static const char *const text[] = {"0", "1.5", "-2.25e10", "1e-320", "1e400", "nan", "inf", "0x1.8p3", "3.14159265358979", "x"};
+	static const char *const text[] = {"0",   "1.5", "-2.25e10", "1e-320",           "1e400",
+					   "nan", "inf", "0x1.8p3",  "3.14159265358979", "x"};
 	u64 h = 1;
 
 	for (u32 i = 0; i < ARRAY_SIZE(text); i++) {
@@ -197,8 +217,9 @@ static u64 prints(void *fn)
 {
 	int (*f)(char *, size_t, const char *, ...) = fn;
 	char buf[300];
-	int n = f(buf, sizeof(buf), "%d %5u|%-8s|%08lx %c %.3f %g %e %% %p %ls %zu", -5, 77u, "text", 0xabcdefL, 'z', 3.14159, 1e20, -0.5,
-		  (void *)0x1234, L"wide", sizeof(buf));
+	int n = f(buf, sizeof(buf), "%d %5u|%-8s|%08lx %c %.3f %g %e %% %p %ls %zu", -5, 77u,
+		  "text", 0xabcdefL, 'z', 3.14159, 1e20, -0.5, (void *)0x1234, L"wide",
+		  sizeof(buf));
 
 	return hash((u64)n, buf, strlen(buf));
 }
@@ -234,7 +255,8 @@ static u64 sorts(void *fn)
 
 static u64 searches(void *fn)
 {
-	void *(*f)(const void *, const void *, size_t, size_t, int (*)(const void *, const void *)) = fn;
+	void *(*f)(const void *, const void *, size_t, size_t,
+		   int (*)(const void *, const void *)) = fn;
 	int all[100], key;
 	u64 h = 1;
 
@@ -427,19 +449,24 @@ static const struct {
 	const char *name;
 	u64 (*exercise)(void *fn);
 } corpus[] = {
-	{"memcpy", copies},	  {"memmove", copies},	  {"memset", sets},	   {"memcmp", compares},
-	{"strncmp", compares},	  {"strncasecmp", compares}, {"strlen", lengths},  {"wcslen", wide_lengths},
-	{"memchr", finds},	  {"memrchr", finds},	  {"strchr", finds},	   {"strrchr", finds},
-	{"strcpy", strings},	  {"stpcpy", strings},	  {"strncpy", strings},	   {"strcat", strings},
-	{"strncat", strings},	  {"strstr", strings},	  {"strspn", strings},	   {"strcspn", strings},
-	{"strpbrk", strings},	  {"strtol", numbers},	  {"strtoul", numbers},	   {"strtod", doubles},
-	{"snprintf", prints},	  {"sscanf", scans},	  {"qsort", sorts},	   {"bsearch", searches},
-	{"sin", maths},		  {"cos", maths},	  {"exp", maths},	   {"tan", maths},
-	{"floor", maths},	  {"log", maths},	  {"cbrt", maths},	   {"pow", powers},
-	{"fmod", powers},	  {"malloc", allocates},  {"calloc", allocates},   {"free", frees},
-	{"realloc", reallocates}, {"gmtime_r", times},	  {"regexec", regexes},	   {"longjmp", jumps},
-	{"swapcontext", contexts}, {"getpid", identities}, {"getppid", identities}, {"pthread_mutex_lock", locks},
-	{"toupper", chars},	  {"isalpha", chars},	  {"getenv", environment}, {"ffs", chars},
+	{"memcpy", copies},     {"memmove", copies},      {"memset", sets},
+	{"memcmp", compares},   {"strncmp", compares},    {"strncasecmp", compares},
+	{"strlen", lengths},    {"wcslen", wide_lengths}, {"memchr", finds},
+	{"memrchr", finds},     {"strchr", finds},        {"strrchr", finds},
+	{"strcpy", strings},    {"stpcpy", strings},      {"strncpy", strings},
+	{"strcat", strings},    {"strncat", strings},     {"strstr", strings},
+	{"strspn", strings},    {"strcspn", strings},     {"strpbrk", strings},
+	{"strtol", numbers},    {"strtoul", numbers},     {"strtod", doubles},
+	{"snprintf", prints},   {"sscanf", scans},        {"qsort", sorts},
+	{"bsearch", searches},  {"sin", maths},           {"cos", maths},
+	{"exp", maths},         {"tan", maths},           {"floor", maths},
+	{"log", maths},         {"cbrt", maths},          {"pow", powers},
+	{"fmod", powers},       {"malloc", allocates},    {"calloc", allocates},
+	{"free", frees},        {"realloc", reallocates}, {"gmtime_r", times},
+	{"regexec", regexes},   {"longjmp", jumps},       {"swapcontext", contexts},
+	{"getpid", identities}, {"getppid", identities},  {"pthread_mutex_lock", locks},
+	{"toupper", chars},     {"isalpha", chars},       {"getenv", environment},
+	{"ffs", chars},
 };
 
 static const char *running;
@@ -482,7 +509,8 @@ static bool extent(u64 addr, struct attach_function *ret)
 	struct attach_text t;
 
 	place_enter(addr, bytes, &t, &why);
-	*ret = (struct attach_function){.start = addr, .end = t.own == ATTACH_OWN_UNKNOWN ? 0 : addr + t.own};
+	*ret = (struct attach_function){.start = addr,
+					.end = t.own == ATTACH_OWN_UNKNOWN ? 0 : addr + t.own};
 	return ret->end != 0;
 }
 
@@ -551,12 +579,14 @@ TEST(every_instruction_of_functions_in_libc)
 
 		REQUIRE(fn);
 		self_read_maps();
-		REQUIRE(!mprotect((void *)((u64)fn & ~4095UL), image_text_end((u64)fn) - ((u64)fn & ~4095UL),
+		REQUIRE(!mprotect((void *)((u64)fn & ~4095UL),
+				  image_text_end((u64)fn) - ((u64)fn & ~4095UL),
 				  PROT_READ | PROT_WRITE | PROT_EXEC));
 		self_read_maps();
 		CHECK(probe_function(i, fn, &c));
 	}
-	printf("# %lu instructions, %lu probed, %lu of them hit; refused:", c.insns, c.probed, c.hit);
+	printf("# %lu instructions, %lu probed, %lu of them hit; refused:", c.insns, c.probed,
+	       c.hit);
 	for (u32 i = 1; i < ARRAY_SIZE(c.refused); i++)
 		if (c.refused[i])
 			printf(" %lu %s,", c.refused[i], attach_reason((enum attach_error)i));
@@ -565,7 +595,8 @@ TEST(every_instruction_of_functions_in_libc)
 	CHECK(c.hit > c.probed / 3);
 }
 
-/* Maps a program's or library's segments as the loader would, not relocated. Its executable segment; false: not there. */
+/* Maps a program's or library's segments as the loader would, not relocated. Its executable
+ * segment; false: not there. */
 static bool map_image(const char *path, u64 *ret_start, u64 *ret_end)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -576,19 +607,21 @@ static bool map_image(const char *path, u64 *ret_start, u64 *ret_end)
 	if (fd < 0)
 		return false;
 	if (pread(fd, &eh, sizeof(eh), 0) != sizeof(eh) || eh.e_phnum > 32 ||
-	    pread(fd, ph, eh.e_phnum * sizeof(*ph), (off_t)eh.e_phoff) != (ssize_t)(eh.e_phnum * sizeof(*ph))) {
+	    pread(fd, ph, eh.e_phnum * sizeof(*ph), (off_t)eh.e_phoff) !=
+		    (ssize_t)(eh.e_phnum * sizeof(*ph))) {
 		close(fd);
 		return false;
 	}
 	base = mmap(NULL, 1UL << 28, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	*ret_start = 0;
 	for (u32 i = 0; i < eh.e_phnum && base != MAP_FAILED; i++) {
-		u64 at = ph[i].p_vaddr & ~4095UL, end = (ph[i].p_vaddr + ph[i].p_filesz + 4095) & ~4095UL;
+		u64 at = ph[i].p_vaddr & ~4095UL,
+		    end = (ph[i].p_vaddr + ph[i].p_filesz + 4095) & ~4095UL;
 
 		if (ph[i].p_type != PT_LOAD || end > 1UL << 28)
 			continue;
-		mmap(base + at, end - at, PROT_READ | (ph[i].p_flags & PF_X ? PROT_EXEC : 0), MAP_PRIVATE | MAP_FIXED, fd,
-		     (off_t)(ph[i].p_offset & ~4095UL));
+		mmap(base + at, end - at, PROT_READ | (ph[i].p_flags & PF_X ? PROT_EXEC : 0),
+		     MAP_PRIVATE | MAP_FIXED, fd, (off_t)(ph[i].p_offset & ~4095UL));
 		if (ph[i].p_flags & PF_X) {
 			*ret_start = (u64)base + at;
 			*ret_end = (u64)base + end;
@@ -648,12 +681,14 @@ static void probe_all(const char *path, u64 start, u64 end)
 		good += !err;
 		by[err]++;
 		if (err && getenv("LIMPET_SHOW"))
-			printf("#   %lx: %s at %lx\n", at - header_of(start), attach_reason(err), why.where - header_of(start));
+			printf("#   %lx: %s at %lx\n", at - header_of(start), attach_reason(err),
+			       why.where - header_of(start));
 	}
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t1);
 	munmap(tramp, 4096);
 	printf("# %s: %lu of %lu functions can be probed, %.1f microseconds each;", path, good, all,
-	       ((double)(t1.tv_sec - t0.tv_sec) * 1e9 + (double)(t1.tv_nsec - t0.tv_nsec)) / 1e3 / (double)(all + !all));
+	       ((double)(t1.tv_sec - t0.tv_sec) * 1e9 + (double)(t1.tv_nsec - t0.tv_nsec)) / 1e3 /
+		       (double)(all + !all));
 	for (u32 i = 1; i < ARRAY_SIZE(by); i++)
 		if (by[i])
 			printf(" %lu %s,", by[i], attach_reason((enum attach_error)i));
@@ -664,8 +699,9 @@ static void probe_all(const char *path, u64 start, u64 end)
 
 TEST(every_function_of_libraries_at_its_first_instruction)
 {
-	static const char *const paths[] = {"/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
-					    "/usr/lib/x86_64-linux-gnu/libcrypto.so.3", "/usr/bin/python3.11"};
+	static const char *const paths[] = {
+		"/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
+		"/usr/lib/x86_64-linux-gnu/libcrypto.so.3", "/usr/bin/python3.11"};
 	u32 found = 0;
 
 	for (u32 i = 0; i < ARRAY_SIZE(paths); i++) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fuzz target: any bytes as text. What the decoder knows Zydis must know, with the same length and operand relative to the
- * program counter; a plan must displace whole instructions, at least as many bytes as it writes, and fit its buffers.
+ * Fuzz target: any bytes as text. What the decoder knows Zydis must know, with the same length and
+ * operand relative to the program counter; a plan must displace whole instructions, at least as
+ * many bytes as it writes, and fit its buffers.
  *
- *     clang -g -fsanitize=fuzzer,address,undefined -Isrc tests/attach/fuzz_insn.c src/attach/x86_64/[dtr]*.c -lZydis
+ *     clang -g -fsanitize=fuzzer,address,undefined -Isrc tests/attach/fuzz_insn.c
+ * src/attach/x86_64/[dtr]*.c -lZydis
  *
  * Without libFuzzer it runs over the files that are its arguments, or over random bytes.
  */
@@ -40,7 +42,8 @@ static void decode(const u8 *data, size_t size)
 	if (x86_decode(data, size, &in) < 0)
 		return;
 	check(in.len <= size && in.len <= 15, "too long", data, size);
-	check(ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, data, size, &z)), "unknown to Zydis", data, size);
+	check(ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, data, size, &z)),
+	      "unknown to Zydis", data, size);
 	check(z.length == in.len, "other length", data, size);
 	check(z.raw.imm[0].is_relative == (in.rel_off != 0), "branch or not", data, size);
 }
@@ -48,7 +51,8 @@ static void decode(const u8 *data, size_t size)
 static void plan(const u8 *data, size_t size)
 {
 	static const struct attach_call call = {handler, NULL, &call};
-	struct attach_text t = {.bytes = data, .len = size < 32 ? size : 32, .own = size ? data[size - 1] : 0};
+	struct attach_text t = {
+		.bytes = data, .len = size < 32 ? size : 32, .own = size ? data[size - 1] : 0};
 	struct attach_refusal why = {0};
 	struct attach_plan p;
 	u8 code[ATTACH_TRAMP_MAX];
@@ -60,15 +64,19 @@ static void plan(const u8 *data, size_t size)
 		check(why.error && why.len <= sizeof(why.insn), "no reason", data, size);
 		return;
 	}
-	check(p.window >= p.patch_len && p.window <= ATTACH_WINDOW_MAX && p.code_len <= sizeof(code), "window", data, size);
+	check(p.window >= p.patch_len && p.window <= ATTACH_WINDOW_MAX &&
+		      p.code_len <= sizeof(code),
+	      "window", data, size);
 	for (u32 i = 0; i < p.insn_count; i++) {
 		struct x86_insn in;
 
-		check(p.insn_off[i] == at && x86_decode(data + at, t.len - at, &in) > 0, "instructions", data, size);
+		check(p.insn_off[i] == at && x86_decode(data + at, t.len - at, &in) > 0,
+		      "instructions", data, size);
 		check(p.moved_off[i] < p.code_len, "moved instructions", data, size);
 		at += in.len;
 	}
-	check(at <= ATTACH_WINDOW_MAX && (at == p.window || at < ATTACH_JMP_LEN), "whole instructions", data, size);
+	check(at <= ATTACH_WINDOW_MAX && (at == p.window || at < ATTACH_JMP_LEN),
+	      "whole instructions", data, size);
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);

@@ -4,8 +4,8 @@
  * opcode under every prefix, operand form and vector length. The suite runs it and holds the file
  * against what it says.
  *
- * Opcode spaces: 0 - 3 are the legacy maps (one-byte, 0f, 0f38, 0f3a), 4 - 6 VEX, 7 - 11 EVEX maps 1, 2,
- * 3, 5, 6, 12 - 14 XOP maps 8 - 10.
+ * Opcode spaces: 0 - 3 are the legacy maps (one-byte, 0f, 0f38, 0f3a), 4 - 6 VEX, 7 - 11 EVEX maps
+ * 1, 2, 3, 5, 6, 12 - 14 XOP maps 8 - 10.
  */
 #include <Zydis/Zydis.h>
 #include <stdint.h>
@@ -40,7 +40,8 @@ static int add_class(const struct opcode_class *c)
 
 static bool is_prefix(int op)
 {
-	static const uint8_t all[] = {0x0f, 0x26, 0x2e, 0x36, 0x3e, 0x62, 0x64, 0x65, 0x66, 0x67, 0xc4, 0xc5, 0xf0, 0xf2, 0xf3};
+	static const uint8_t all[] = {0x0f, 0x26, 0x2e, 0x36, 0x3e, 0x62, 0x64, 0x65,
+				      0x66, 0x67, 0xc4, 0xc5, 0xf0, 0xf2, 0xf3};
 
 	return (op & 0xf0) == 0x40 || memchr(all, op, sizeof(all));
 }
@@ -100,10 +101,13 @@ static void legacy(int map, int op, int pp)
 				modrm = in.attributes & ZYDIS_ATTRIB_HAS_MODRM;
 				if (reg == 0 || cl.forms == 1u << (mod3 * 8 + reg)) {
 					size[0] = (in.raw.imm[0].size + in.raw.imm[1].size) / 8;
-					base = legacy_start(c, map, op, map ? pp : 0, 0); /* 66 makes some shorter */
+					base = legacy_start(c, map, op, map ? pp : 0,
+							    0); /* 66 makes some shorter */
 					c[base] = (uint8_t)(mod3 * 0xc0 | reg << 3 | rm);
 					if (!map && decodes(c, &in))
-						size[0] = (in.raw.imm[0].size + in.raw.imm[1].size) / 8;
+						size[0] =
+							(in.raw.imm[0].size + in.raw.imm[1].size) /
+							8;
 					relative = in.raw.imm[0].is_relative;
 					disp = !modrm ? in.raw.disp.size : 0;
 				}
@@ -179,7 +183,8 @@ static bool decodes_with(const struct vector *v, int vvvv, bool r, bool r2)
 /* Only Knights Corner has these. */
 static bool of_coprocessors(const ZydisDecodedInstruction *in)
 {
-	return (in->meta.isa_ext >= ZYDIS_ISA_EXT_KNC && in->meta.isa_ext <= ZYDIS_ISA_EXT_KNCV) || in->raw.imm[0].is_relative;
+	return (in->meta.isa_ext >= ZYDIS_ISA_EXT_KNC && in->meta.isa_ext <= ZYDIS_ISA_EXT_KNCV) ||
+	       in->raw.imm[0].is_relative;
 }
 
 /* All that may vary besides the form: reg, rm, vvvv, aaa, z. Returns the regs that decode. */
@@ -196,16 +201,27 @@ static unsigned vary(struct vector *v, struct opcode_class *cl, bool *ret_k0, bo
 					for (v->z = 0; v->z <= evex; v->z++) {
 						if (!vector_decodes(v, &in) || of_coprocessors(&in))
 							continue;
-						cl->flags |= in.attributes & ZYDIS_ATTRIB_HAS_MODRM ? OPCODE_MODRM : 0;
+						cl->flags |= in.attributes & ZYDIS_ATTRIB_HAS_MODRM
+								     ? OPCODE_MODRM
+								     : 0;
 						regs |= 1u << v->reg;
-						if (!decodes_with(v, v->vvvv, true, false) || (evex && !decodes_with(v, v->vvvv, false, true)))
+						if (!decodes_with(v, v->vvvv, true, false) ||
+						    (evex &&
+						     !decodes_with(v, v->vvvv, false, true)))
 							cl->flags |= OPCODE_REG_8;
-						if (v->vvvv && !decodes_with(v, v->vvvv + 8, false, false))
+						if (v->vvvv &&
+						    !decodes_with(v, v->vvvv + 8, false, false))
 							cl->flags |= OPCODE_VVVV_8;
-						cl->flags |= !v->vvvv ? 0 : v->mod3 ? OPCODE_VVVV_REG : OPCODE_VVVV_MEM;
-						cl->flags |= !v->z ? 0 : v->mod3 ? OPCODE_Z_REG : OPCODE_Z_MEM;
+						cl->flags |= !v->vvvv  ? 0
+							     : v->mod3 ? OPCODE_VVVV_REG
+								       : OPCODE_VVVV_MEM;
+						cl->flags |= !v->z     ? 0
+							     : v->mod3 ? OPCODE_Z_REG
+								       : OPCODE_Z_MEM;
 						*(v->aaa ? ret_k1 : ret_k0) = true;
-						cl->imm = in.raw.imm[0].size == 8 ? IMM_1 : in.raw.imm[0].size == 32 ? IMM_4 : IMM_NONE;
+						cl->imm = in.raw.imm[0].size == 8    ? IMM_1
+							  : in.raw.imm[0].size == 32 ? IMM_4
+										     : IMM_NONE;
 					}
 	return regs;
 }
@@ -237,7 +253,8 @@ static void vector(int space, int map, int op, int pp)
 	if (cl.flags & OPCODE_BY_REG) {
 		groups[group_count][0] = opcode_key(space, op, pp);
 		for (int i = 0; i < 256; i++)
-			groups[group_count][1 + i / 32] |= (found[i % 32] >> (i / 32) & 1) << i % 32;
+			groups[group_count][1 + i / 32] |= (found[i % 32] >> (i / 32) & 1)
+							   << i % 32;
 		group_count++;
 	}
 	cl.flags |= (uint8_t)((k1 ? OPCODE_MASK : 0) | (k1 && !k0 ? OPCODE_MASK_NEEDED : 0));
@@ -279,14 +296,17 @@ static void print(void)
 {
 	int n = 0;
 
-	printf("/* SPDX-License-Identifier: MIT */\n/* Written by tests/attach/gen_tables.c; tables.h says what it means. */\n\n"
+	printf("/* SPDX-License-Identifier: MIT */\n/* Written by tests/attach/gen_tables.c; "
+	       "tables.h says what it means. */\n\n"
 	       "static const struct opcode_class classes[] = {\n");
 	for (int i = 0; i < class_count; i++)
-		printf("\t{0x%08x, 0x%03x, 0x%02x, %u}, /* %d */\n", classes[i].forms, classes[i].flags, classes[i].regs, classes[i].imm, i);
+		printf("\t{0x%08x, 0x%03x, 0x%02x, %u}, /* %d */\n", classes[i].forms,
+		       classes[i].flags, classes[i].regs, classes[i].imm, i);
 	printf("};\n\nstatic const u32 opcodes[] = {");
 	for (int key = 0; key < KEYS; key++)
 		if (class_of[key])
-			printf("%s0x%x,", n++ % 12 ? " " : "\n\t", (unsigned)key << 8 | (class_of[key] - 1u));
+			printf("%s0x%x,", n++ % 12 ? " " : "\n\t",
+			       (unsigned)key << 8 | (class_of[key] - 1u));
 	printf("\n};\n\nstatic const u16 opcode_index[] = {");
 	for (int key = 0, at = 0; key <= KEYS; key++) {
 		if (key % 64 == 0)
@@ -299,8 +319,10 @@ static void print(void)
 			for (int pp = 0; pp < 4; pp++) {
 				unsigned key = opcode_key(map, op, pp);
 
-				if (class_of[key] && classes[class_of[key] - 1].flags & OPCODE_BY_RM)
-					printf("\t{0x%x, 0x%016llx},\n", key, (unsigned long long)forms_of(map, op, pp));
+				if (class_of[key] &&
+				    classes[class_of[key] - 1].flags & OPCODE_BY_RM)
+					printf("\t{0x%x, 0x%016llx},\n", key,
+					       (unsigned long long)forms_of(map, op, pp));
 			}
 	printf("};\n\nstatic const struct group_forms group_forms[] = {\n");
 	for (int i = 0; i < group_count; i++) {
@@ -324,7 +346,8 @@ int main(void)
 	for (int op = 0; op < 256; op++)
 		for (int pp = 0; pp < 4; pp++) {
 			for (int map = 0; map < 4; map++)
-				if ((map || !is_prefix(op)) && (map != 1 || (op != 0x38 && op != 0x3a && op != 0x0f)))
+				if ((map || !is_prefix(op)) &&
+				    (map != 1 || (op != 0x38 && op != 0x3a && op != 0x0f)))
 					legacy(map, op, pp);
 			for (int m = 0; m < 3; m++) {
 				vector(SPACE_VEX + m, m + 1, op, pp);

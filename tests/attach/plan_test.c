@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Probes on small functions, run: results, registers and flags as without, and the handler sees them.
- * Each function is copied to a page of its own, patched there and called.
+ * Probes on small functions, run: results, registers and flags as without, and the handler sees
+ * them. Each function is copied to a page of its own, patched there and called.
  */
 #include <sys/mman.h>
 #include "attach/attach.h"
@@ -11,17 +11,22 @@
 static struct attach_regs seen;
 static int hits;
 
-__attribute__((target("general-regs-only"))) static void handler(void *arg, struct attach_regs *regs)
+__attribute__((target("general-regs-only"))) static void handler(void *arg,
+								 struct attach_regs *regs)
 {
 	seen = *regs;
 	hits += (int)(long)arg;
-	__asm__ volatile("" : : : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc");
+	__asm__ volatile(""
+			 :
+			 :
+			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc");
 }
 
 static u8 *page;
 static bool shadow_stack;
 
-/* Patches the function [page, page + end) at page + at; its planned window, or minus the refusal. */
+/* Patches the function [page, page + end) at page + at; its planned window, or minus the refusal.
+ */
 static int probe(const u8 *code, size_t len, size_t at, size_t end)
 {
 	struct attach_call call = {handler, (void *)1L, NULL};
@@ -30,12 +35,14 @@ static int probe(const u8 *code, size_t len, size_t at, size_t end)
 	enum attach_error err;
 
 	if (!page)
-		page = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		page = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memset(page, 0x90, 4096);
 	memcpy(page, code, len);
 	page[len] = 0xc3;
-	err = attach_plan(&(struct attach_text){page + at, 32, end - at, shadow_stack}, (u64)page + at, (u64)page + 4096, &call,
-			  page + 4096, ATTACH_TRAMP_MAX, &plan, &why);
+	err = attach_plan(&(struct attach_text){page + at, 32, end - at, shadow_stack},
+			  (u64)page + at, (u64)page + 4096, &call, page + 4096, ATTACH_TRAMP_MAX,
+			  &plan, &why);
 	if (err)
 		return -(int)err;
 	memcpy(page + at, plan.patch, plan.patch_len);
@@ -46,7 +53,7 @@ static int probe(const u8 *code, size_t len, size_t at, size_t end)
 #define PROBE(at, ...)                                                                             \
 	({                                                                                         \
 		const u8 code_[] = {__VA_ARGS__};                                                  \
-		probe(code_, sizeof(code_), at, sizeof(code_) + 1);                                                   \
+		probe(code_, sizeof(code_), at, sizeof(code_) + 1);                                \
 	})
 #define CALL(a, b) (((long (*)(long, long))page)((a), (b)))
 
@@ -71,7 +78,8 @@ TEST(endbr64_and_arithmetic)
 
 TEST(a_short_function_before_padding)
 {
-	static const u8 code[] = {0x89, 0xf8, 0xc3, 0xcc, 0xcc, 0xcc}, nops[] = {0x89, 0xf8, 0xc3, 0x0f, 0x1f, 0x40, 0x00};
+	static const u8 code[] = {0x89, 0xf8, 0xc3, 0xcc, 0xcc, 0xcc},
+			nops[] = {0x89, 0xf8, 0xc3, 0x0f, 0x1f, 0x40, 0x00};
 
 	CHECK_EQ(probe(nops, sizeof(nops), 0, 4), -ATTACH_E_SHORT);
 	CHECK_EQ(probe(nops, sizeof(nops), 0, 3), 5);
@@ -96,7 +104,9 @@ TEST(a_branch_first)
 TEST(a_call_returns_behind_the_window)
 {
 	/* sub $8,%rsp; call +5; add $8,%rsp; ret; (callee:) lea 1(%rdi),%rax; ret */
-	CHECK_EQ(PROBE(4, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48, 0x8d, 0x47, 1), 5);
+	CHECK_EQ(PROBE(4, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48,
+		       0x8d, 0x47, 1),
+		 5);
 	CHECK_EQ(CALL(41, 0), 42);
 	CHECK_EQ(hits, 1);
 }
@@ -105,12 +115,18 @@ TEST(a_call_returns_behind_the_window)
 TEST(calls_with_a_shadow_stack)
 {
 	shadow_stack = true;
-	CHECK_EQ(PROBE(0, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48, 0x8d, 0x47, 1), -ATTACH_E_RELOCATE);
-	CHECK_EQ(PROBE(4, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48, 0x8d, 0x47, 1), 5);
+	CHECK_EQ(PROBE(0, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48,
+		       0x8d, 0x47, 1),
+		 -ATTACH_E_RELOCATE);
+	CHECK_EQ(PROBE(4, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48,
+		       0x8d, 0x47, 1),
+		 5);
 	CHECK_EQ(page[4], 0xe8);
 	CHECK_EQ(CALL(41, 0), 42);
 	shadow_stack = false;
-	CHECK_EQ(PROBE(0, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48, 0x8d, 0x47, 1), 9);
+	CHECK_EQ(PROBE(0, 0x48, 0x83, 0xec, 8, 0xe8, 5, 0, 0, 0, 0x48, 0x83, 0xc4, 8, 0xc3, 0x48,
+		       0x8d, 0x47, 1),
+		 9);
 	CHECK_EQ(CALL(41, 0), 42);
 }
 
@@ -123,14 +139,16 @@ TEST(memory_relative_to_the_program_counter)
 
 TEST(flags_and_the_red_zone_survive_in_the_middle)
 {
-	/* mov %rdi,-8(%rsp); cmp %rsi,%rdi; [nop5]; setg %al; seto %cl; movzbl..; or; add -8(%rsp),%rax */
+	/* mov %rdi,-8(%rsp); cmp %rsi,%rdi; [nop5]; setg %al; seto %cl; movzbl..; or; add
+	 * -8(%rsp),%rax */
 	for (long a = -2; a <= 2; a++) {
 		long big = (long)((u64)a << 62), want;
 		bool over = __builtin_sub_overflow(big, 3L << 61, &want);
 
-		REQUIRE(PROBE(8, 0x48, 0x89, 0x7c, 0x24, 0xf8, 0x48, 0x39, 0xf7, 0x0f, 0x1f, 0x44, 0, 0, 0x0f, 0x9f, 0xc0,
-			      0x0f, 0x90, 0xc1, 0x0f, 0xb6, 0xc0, 0x0f, 0xb6, 0xc9, 0x01, 0xc8, 0x01, 0xc8, 0x48, 0x03,
-			      0x44, 0x24, 0xf8) == 5);
+		REQUIRE(PROBE(8, 0x48, 0x89, 0x7c, 0x24, 0xf8, 0x48, 0x39, 0xf7, 0x0f, 0x1f, 0x44,
+			      0, 0, 0x0f, 0x9f, 0xc0, 0x0f, 0x90, 0xc1, 0x0f, 0xb6, 0xc0, 0x0f,
+			      0xb6, 0xc9, 0x01, 0xc8, 0x01, 0xc8, 0x48, 0x03, 0x44, 0x24,
+			      0xf8) == 5);
 		CHECK_EQ(CALL(big, 3L << 61), big + (big > 3L << 61) + 2 * over);
 		CHECK_EQ(hits, 1);
 		CHECK_EQ(seen.eflags >> 11 & 1, over);
@@ -149,7 +167,6 @@ TEST(what_cannot_be_probed_is_refused)
 	CHECK_EQ(PROBE(0, 0x90, 0xcc, 0x90, 0x90, 0x90, 0xc3), -ATTACH_E_BREAKPOINT);
 	CHECK_EQ(PROBE(0, 0x67, 0x8b, 0x05, 0, 0, 0, 0, 0xc3), -ATTACH_E_RELOCATE);
 }
-
 
 TEST(the_decoder_never_reads_past_the_end)
 {

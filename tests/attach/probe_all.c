@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Preloaded into real programs: puts a probe into every function of every object that is mapped, at its first instruction or at one
- * chosen by PROBE_SEED, before main runs. The handler counts. With PROBE_REPORT a line "PROBED REFUSED HITS" is
- * appended to that file at the end. Children inherit it all.
+ * Preloaded into real programs: puts a probe into every function of every object that is mapped, at
+ * its first instruction or at one chosen by PROBE_SEED, before main runs. The handler counts. With
+ * PROBE_REPORT a line "PROBED REFUSED HITS" is appended to that file at the end. Children inherit
+ * it all.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,10 +26,14 @@ static unsigned long probed, refused;
 static volatile unsigned long hits;
 static u64 seed;
 
-__attribute__((target("general-regs-only"))) static void handler(void *arg, struct attach_regs *regs)
+__attribute__((target("general-regs-only"))) static void handler(void *arg,
+								 struct attach_regs *regs)
 {
 	hits++;
-	__asm__ volatile("sub %%eax, %%ecx" : : : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc");
+	__asm__ volatile("sub %%eax, %%ecx"
+			 :
+			 :
+			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc");
 }
 
 static u32 rnd(u32 n)
@@ -69,7 +74,8 @@ static u8 *room_near(u64 near, size_t size)
 {
 	for (u64 d = 1UL << 24; d < 0x70000000; d += 1UL << 20)
 		for (int up = 0; up < 2; up++) {
-			void *p = mmap((void *)((up ? near + d : near - d) & ~4095UL), size, PROT_READ | PROT_WRITE | PROT_EXEC,
+			void *p = mmap((void *)((up ? near + d : near - d) & ~4095UL), size,
+				       PROT_READ | PROT_WRITE | PROT_EXEC,
 				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
 			if (p != MAP_FAILED)
@@ -136,7 +142,8 @@ __attribute__((constructor)) static void probe_all(void)
 	}
 	for (u32 i = 0; i < agent.region_count; i++)
 		if (agent.regions[i].exec && agent.regions[i].ino)
-			mprotect((void *)agent.regions[i].start, agent.regions[i].end - agent.regions[i].start,
+			mprotect((void *)agent.regions[i].start,
+				 agent.regions[i].end - agent.regions[i].start,
 				 PROT_READ | PROT_WRITE | PROT_EXEC);
 	for (struct planned *p = all; p; p = p->next)
 		for (u32 i = 0; i < p->plan.patch_len; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attaches regs.bpf.c to the places of regs_target, says so, waits for a line, and prints what was found: a line a
- * place, its name and the registers in the order of struct pt_regs.
+ * Attaches regs.bpf.c to the places of regs_target, says so, waits for a line, and prints what was
+ * found: a line a place, its name and the registers in the order of struct pt_regs.
  *
  * usage: regs_tool OBJECT.bpf.o TARGET
  */
@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <sys/ptrace.h>
 
-static const char *const places[] = {"at_entry", "at_odd_flags", "at_overflow", "at_call", "at_branch", "at_call_memory"};
+static const char *const places[] = {"at_entry", "at_odd_flags", "at_overflow",
+				     "at_call",  "at_branch",    "at_call_memory"};
 #define COUNT (sizeof(places) / sizeof(places[0]))
 
 int main(int argc, char **argv)

@@ -28,7 +28,8 @@ void self_read_maps(void)
 		struct agent_region *r = &regions[n++];
 
 		*r = (struct agent_region){0};
-		sscanf(line, "%lx-%lx %4s %lx %x:%x %lu", &r->start, &r->end, perm, &r->file_off, &r->dev_major, &r->dev_minor, &r->ino);
+		sscanf(line, "%lx-%lx %4s %lx %x:%x %lu", &r->start, &r->end, perm, &r->file_off,
+		       &r->dev_major, &r->dev_minor, &r->ino);
 		r->read = perm[0] == 'r';
 		r->exec = r->read && perm[2] == 'x';
 	}
@@ -52,14 +53,15 @@ u8 *self_page_near(u64 near)
 	return NULL;
 }
 
-enum attach_error self_plan(u64 addr, u8 *tramp, const struct attach_call *call, struct attach_plan *ret,
-			    struct attach_refusal *ret_why)
+enum attach_error self_plan(u64 addr, u8 *tramp, const struct attach_call *call,
+			    struct attach_plan *ret, struct attach_refusal *ret_why)
 {
 	u8 bytes[ATTACH_TEXT_WANTED];
 	struct attach_text t;
 	enum attach_error err = place_enter(addr, bytes, &t, ret_why);
 
 	if (!err)
-		err = attach_plan(&t, addr, (u64)tramp, call, tramp, ATTACH_TRAMP_MAX, ret, ret_why);
+		err = attach_plan(&t, addr, (u64)tramp, call, tramp, ATTACH_TRAMP_MAX, ret,
+				  ret_why);
 	return err ? err : place_window(addr, ret->window, ret_why);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The agent's view of code (agent/place.c) in a test program: of what is mapped here and not patched. */
+/* The agent's view of code (agent/place.c) in a test program: of what is mapped here and not
+ * patched. */
 #ifndef LIMPET_TESTS_ATTACH_SELF_H
 #define LIMPET_TESTS_ATTACH_SELF_H
 
@@ -12,7 +13,7 @@ void self_read_maps(void);
 u8 *self_page_near(u64 near);
 
 /* Plans a probe as the agent does, with its trampoline at `tramp`, where it is written. */
-enum attach_error self_plan(u64 addr, u8 *tramp, const struct attach_call *call, struct attach_plan *ret,
-			    struct attach_refusal *ret_why);
+enum attach_error self_plan(u64 addr, u8 *tramp, const struct attach_call *call,
+			    struct attach_plan *ret, struct attach_refusal *ret_why);
 
 #endif

@@ -24,7 +24,9 @@ static int flow_of(const ZydisDecodedInstruction *z)
 	case ZYDIS_CATEGORY_COND_BR: /* Zydis has xend here, which goes on or never began */
 		return relative ? X86_FLOW_JCC : X86_FLOW_NONE;
 	case ZYDIS_CATEGORY_UNCOND_BR:
-		return z->mnemonic == ZYDIS_MNEMONIC_XABORT ? X86_FLOW_NONE : relative ? X86_FLOW_JMP : X86_FLOW_JMP_IND;
+		return z->mnemonic == ZYDIS_MNEMONIC_XABORT ? X86_FLOW_NONE
+		       : relative                           ? X86_FLOW_JMP
+							    : X86_FLOW_JMP_IND;
 	case ZYDIS_CATEGORY_CALL:
 		return relative ? X86_FLOW_CALL : X86_FLOW_CALL_IND;
 	case ZYDIS_CATEGORY_RET:
@@ -54,7 +56,8 @@ static int flow_of(const ZydisDecodedInstruction *z)
 /* Is the memory operand relative to the program counter? */
 static bool pc_relative(const ZydisDecodedInstruction *z)
 {
-	return z->attributes & ZYDIS_ATTRIB_HAS_MODRM && z->raw.modrm.mod == 0 && z->raw.modrm.rm == 5 && z->raw.disp.size == 32;
+	return z->attributes & ZYDIS_ATTRIB_HAS_MODRM && z->raw.modrm.mod == 0 &&
+	       z->raw.modrm.rm == 5 && z->raw.disp.size == 32;
 }
 
 /* 0: the same; else which part differs. */
@@ -65,8 +68,9 @@ static const char *differs(const ZydisDecodedInstruction *z, const struct x86_in
 	if (z->length != in->len)
 		return "length";
 	if (relative != (in->rel_off != 0) ||
-	    (relative && (z->raw.imm[0].offset != in->rel_off || z->raw.imm[0].size != in->rel_size * 8 ||
-			  z->raw.imm[0].value.s != in->rel)))
+	    (relative &&
+	     (z->raw.imm[0].offset != in->rel_off || z->raw.imm[0].size != in->rel_size * 8 ||
+	      z->raw.imm[0].value.s != in->rel)))
 		return "branch operand";
 	if (pc_relative(z) != (in->disp_off != 0) ||
 	    (in->disp_off && (z->raw.disp.offset != in->disp_off || z->raw.disp.value != in->disp)))
@@ -87,7 +91,8 @@ static bool by_choice(const ZydisDecodedInstruction *z)
 {
 	bool branch = z->raw.imm[0].is_relative;
 
-	return z->encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW || (z->meta.isa_ext >= ZYDIS_ISA_EXT_KNC && z->meta.isa_ext <= ZYDIS_ISA_EXT_KNCV) ||
+	return z->encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW ||
+	       (z->meta.isa_ext >= ZYDIS_ISA_EXT_KNC && z->meta.isa_ext <= ZYDIS_ISA_EXT_KNCV) ||
 	       (branch && z->raw.imm[0].size == 32 && z->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE);
 }
 
@@ -127,7 +132,8 @@ static void sections(const char *path, Elf *elf, const u8 *image, size_t size, s
 		GElf_Shdr sh;
 		u8 tail[32] = {0};
 
-		if (!gelf_getshdr(s, &sh) || !(sh.sh_flags & SHF_EXECINSTR) || sh.sh_type == SHT_NOBITS)
+		if (!gelf_getshdr(s, &sh) || !(sh.sh_flags & SHF_EXECINSTR) ||
+		    sh.sh_type == SHT_NOBITS)
 			continue;
 		if (sh.sh_offset > size || sh.sh_size > size - sh.sh_offset)
 			continue;
@@ -196,8 +202,8 @@ static unsigned compare_files(const char *const *patterns, struct tally *t)
 			if (!compare_file(g.gl_pathv[i], &one))
 				continue;
 			files++;
-			printf("# %s: %lu instructions, %lu different, %lu refused, %lu accepted\n", g.gl_pathv[i], one.same,
-			       one.different, one.refused, one.accepted);
+			printf("# %s: %lu instructions, %lu different, %lu refused, %lu accepted\n",
+			       g.gl_pathv[i], one.same, one.different, one.refused, one.accepted);
 			t->same += one.same;
 			t->different += one.different;
 			t->refused += one.refused;
@@ -216,9 +222,13 @@ static void init(void)
 
 TEST(real_programs_decode_as_in_zydis)
 {
-	static const char *const some[] = {"/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
-					   "/usr/lib/x86_64-linux-gnu/libcrypto.so.3", "/usr/bin/python3.11", "src/cli/limpet",
-					   "src/agent/liblimpet-agent.so", NULL};
+	static const char *const some[] = {"/lib/x86_64-linux-gnu/libc.so.6",
+					   "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
+					   "/usr/lib/x86_64-linux-gnu/libcrypto.so.3",
+					   "/usr/bin/python3.11",
+					   "src/cli/limpet",
+					   "src/agent/liblimpet-agent.so",
+					   NULL};
 	struct tally t = {0};
 
 	init();
@@ -231,10 +241,18 @@ TEST(real_programs_decode_as_in_zydis)
 
 TEST(many_large_programs_decode_as_in_zydis)
 {
-	static const char *const many[] = {
-		"/usr/lib/gcc/x86_64-linux-gnu/*/cc1*", "/usr/lib/gcc/x86_64-linux-gnu/*/lto1", "/usr/lib/x86_64-linux-gnu/libLLVM*.so*",
-		"/usr/lib/x86_64-linux-gnu/libclang*.so*", "/usr/lib/llvm-*/lib/lib*.so*", "/usr/lib/llvm-*/bin/*", "/usr/bin/*",
-		"/usr/sbin/*", "/usr/lib/x86_64-linux-gnu/*.so*", "/usr/local/bin/*", "/usr/local/lib/*.so*", NULL};
+	static const char *const many[] = {"/usr/lib/gcc/x86_64-linux-gnu/*/cc1*",
+					   "/usr/lib/gcc/x86_64-linux-gnu/*/lto1",
+					   "/usr/lib/x86_64-linux-gnu/libLLVM*.so*",
+					   "/usr/lib/x86_64-linux-gnu/libclang*.so*",
+					   "/usr/lib/llvm-*/lib/lib*.so*",
+					   "/usr/lib/llvm-*/bin/*",
+					   "/usr/bin/*",
+					   "/usr/sbin/*",
+					   "/usr/lib/x86_64-linux-gnu/*.so*",
+					   "/usr/local/bin/*",
+					   "/usr/local/lib/*.so*",
+					   NULL};
 	struct tally t = {0};
 	unsigned files;
 
@@ -262,7 +280,8 @@ static u64 next_random(void)
 /* Starts that random bytes seldom have: prefixes, escapes, vector encodings. */
 static void random_code(u8 *p)
 {
-	static const u8 start[] = {0x66, 0xf2, 0xf3, 0x48, 0x4c, 0x67, 0xf0, 0x0f, 0xc4, 0xc5, 0x62, 0x8f, 0x64, 0x2e, 0xd8};
+	static const u8 start[] = {0x66, 0xf2, 0xf3, 0x48, 0x4c, 0x67, 0xf0, 0x0f,
+				   0xc4, 0xc5, 0x62, 0x8f, 0x64, 0x2e, 0xd8};
 	u64 r = next_random();
 	u32 n = 0;
 
@@ -297,7 +316,8 @@ TEST(random_bytes_decode_as_in_zydis)
 		random_code(code);
 		compare("random", code, 15, &t);
 	}
-	printf("# %lu the same, %lu refused here, and %lu on purpose\n", t.same, t.refused, t.choice);
+	printf("# %lu the same, %lu refused here, and %lu on purpose\n", t.same, t.refused,
+	       t.choice);
 	CHECK_EQ(t.different, 0);
 	CHECK_EQ(t.accepted, 0);
 	CHECK(t.same > (unsigned long)rounds / 8);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The instruction decoder (attach/decode.h). Which encodings exist is data (tables.h, tables.inc); this
- * file finds the opcode behind the prefixes, walks ModRM, SIB, displacement and immediate, and names the
- * control flow. Whatever is not in the tables, is reserved, or means different things on
+ * The instruction decoder (attach/decode.h). Which encodings exist is data (tables.h, tables.inc);
+ * this file finds the opcode behind the prefixes, walks ModRM, SIB, displacement and immediate, and
+ * names the control flow. Whatever is not in the tables, is reserved, or means different things on
  * different processors (66 before a near branch with a 32-bit displacement, 3DNow!) is unknown, and
  * unknown means that nothing is patched.
  */
@@ -16,9 +16,9 @@ struct cursor {
 	const u8 *code;
 	size_t len, at;
 	u32 space;
-	u32 pp;       /* mandatory prefix: 0, 1: 66, 2: f3, 3: f2 */
-	u32 l, b;     /* vector length; EVEX.b */
-	u32 vvvv;     /* as encoded, EVEX.V' on top: 31 is none */
+	u32 pp;   /* mandatory prefix: 0, 1: 66, 2: f3, 3: f2 */
+	u32 l, b; /* vector length; EVEX.b */
+	u32 vvvv; /* as encoded, EVEX.V' on top: 31 is none */
 	u32 aaa;
 	u32 reg_ext, rm_ext, index_ext; /* what REX, VEX, EVEX add to the register numbers: 8, 16 */
 	bool z;
@@ -116,7 +116,8 @@ static bool vector_prefix(struct cursor *c, struct x86_insn *in)
 
 static const struct opcode_class *find(u32 space, u32 opcode, u32 pp)
 {
-	u32 key = opcode_key(space, opcode, pp), lo = opcode_index[key / 64], end = opcode_index[key / 64 + 1], hi = end;
+	u32 key = opcode_key(space, opcode, pp), lo = opcode_index[key / 64],
+	    end = opcode_index[key / 64 + 1], hi = end;
 
 	while (lo < hi) {
 		u32 mid = (lo + hi) / 2;
@@ -229,8 +230,9 @@ static bool lockable(const struct x86_insn *in)
 	if (in->modrm >> 6 == 3)
 		return false;
 	if (in->map == 1)
-		return op == 0xab || op == 0xb3 || op == 0xbb || op == 0xb0 || op == 0xb1 || op == 0xc0 || op == 0xc1 ||
-		       (op == 0xba && reg >= 5) || (op == 0xc7 && reg == 1);
+		return op == 0xab || op == 0xb3 || op == 0xbb || op == 0xb0 || op == 0xb1 ||
+		       op == 0xc0 || op == 0xc1 || (op == 0xba && reg >= 5) ||
+		       (op == 0xc7 && reg == 1);
 	if (in->map)
 		return false;
 	if (op < 0x38)
@@ -239,7 +241,8 @@ static bool lockable(const struct x86_insn *in)
 	       ((op & 0xfe) == 0xf6 && (reg == 2 || reg == 3)) || ((op & 0xfe) == 0xfe && reg < 2);
 }
 
-static bool legacy_form(const struct cursor *c, const struct x86_insn *in, const struct opcode_class *cl)
+static bool legacy_form(const struct cursor *c, const struct x86_insn *in,
+			const struct opcode_class *cl)
 {
 	u32 mod3 = in->modrm >> 6 == 3, reg = in->modrm >> 3 & 7, key;
 
@@ -277,7 +280,8 @@ static bool vector_index(const struct cursor *c, const struct x86_insn *in)
 }
 
 /* What a few instructions want of their registers. */
-static bool registers_fit(const struct cursor *c, const struct x86_insn *in, const struct opcode_class *cl)
+static bool registers_fit(const struct cursor *c, const struct x86_insn *in,
+			  const struct opcode_class *cl)
 {
 	u32 reg = (in->modrm >> 3 & 7) | c->reg_ext, vvvv = ~c->vvvv & 31;
 	u32 rm = (in->modrm & 7) | c->rm_ext | c->index_ext << 1;
@@ -301,14 +305,16 @@ static bool registers_fit(const struct cursor *c, const struct x86_insn *in, con
 		return false;
 	if (c->space == SPACE_VEX + 1 && (in->opcode == 0x5c || in->opcode == 0x5e))
 		return !c->rm_ext && distinct(reg, in->modrm & 7, vvvv);
-	if (c->space == SPACE_EVEX + 4 && (in->opcode & 0x7e) == 0x56 && (reg == vvvv || (mod3 && reg == rm)))
+	if (c->space == SPACE_EVEX + 4 && (in->opcode & 0x7e) == 0x56 &&
+	    (reg == vvvv || (mod3 && reg == rm)))
 		return false; /* complex products */
 	if (c->space == SPACE_EVEX && in->opcode == 0x73 && (reg & 3) == 3 && (c->aaa || c->z))
 		return false; /* shifts of whole lanes have no mask */
 	return !vvvv || cl->flags & (mod3 ? OPCODE_VVVV_REG : OPCODE_VVVV_MEM);
 }
 
-static bool vector_form_exists(const struct cursor *c, const struct x86_insn *in, const struct opcode_class *cl)
+static bool vector_form_exists(const struct cursor *c, const struct x86_insn *in,
+			       const struct opcode_class *cl)
 {
 	bool evex = c->space >= SPACE_EVEX && c->space < SPACE_XOP;
 	u32 mod3 = in->modrm >> 6 == 3, reg = in->modrm >> 3 & 7;
@@ -339,13 +345,15 @@ static u8 flow_of(const struct x86_insn *in)
 			return X86_FLOW_JCC;
 		if (op == 0x05 || op == 0x34)
 			return X86_FLOW_SYSCALL;
-		if (op == 0x07 || op == 0x35 || op == 0xaa || (op == 0x01 && in->rep && in->modrm == 0xec))
+		if (op == 0x07 || op == 0x35 || op == 0xaa ||
+		    (op == 0x01 && in->rep && in->modrm == 0xec))
 			return X86_FLOW_RET; /* sysret, sysexit, rsm, uiret */
 		return op == 0x0b || op == 0xb9 || op == 0xff ? X86_FLOW_TRAP : X86_FLOW_NONE;
 	}
 	if (in->map)
 		return X86_FLOW_NONE;
-	if ((op & 0xf0) == 0x70 || (op >= 0xe0 && op <= 0xe3) || (op == 0xc7 && reg == 7)) /* xbegin */
+	if ((op & 0xf0) == 0x70 || (op >= 0xe0 && op <= 0xe3) ||
+	    (op == 0xc7 && reg == 7)) /* xbegin */
 		return X86_FLOW_JCC;
 	if (op == 0xe8)
 		return X86_FLOW_CALL;
@@ -376,7 +384,8 @@ int x86_decode(const u8 *code, size_t len, struct x86_insn *ret)
 		return -DECODE_EINVAL;
 	imm = immediate(cl->imm, &in);
 	in.flow = flow_of(&in);
-	relative = cl->imm == IMM_REL8 || cl->imm == IMM_REL32 || (in.flow == X86_FLOW_JCC && in.has_modrm);
+	relative = cl->imm == IMM_REL8 || cl->imm == IMM_REL32 ||
+		   (in.flow == X86_FLOW_JCC && in.has_modrm);
 	if (cl->imm == IMM_REL32 && in.opsize && !in.rex_w)
 		return -DECODE_EINVAL;
 	if (c.at + imm > c.len)

@@ -12,7 +12,8 @@ struct emit {
 	size_t cap, len;
 	u64 at; /* address of code[0] */
 	bool full;
-	bool shadow_stack; /* the target's calls are checked: only a call may push a return address */
+	bool shadow_stack; /* the target's calls are checked: only a call may push a return address
+			    */
 };
 
 static inline void emit_bytes(struct emit *e, const void *p, size_t n)
@@ -66,8 +67,8 @@ static inline void emit_lands_here(struct emit *e, size_t off)
 }
 
 /*
- * The relocated form of the instruction `code` that was at `pc` (relocate.c). With `returns`, a call's
- * return address has been pushed already.
+ * The relocated form of the instruction `code` that was at `pc` (relocate.c). With `returns`, a
+ * call's return address has been pushed already.
  */
 enum attach_error emit_moved(struct emit *e, const u8 *code, const struct x86_insn *in, u64 pc,
 			     bool returns);

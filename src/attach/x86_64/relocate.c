@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Displaced instructions in their new place. Most are copied: registers and stack are as they were. What
- * looks at the program counter is rewritten:
+ * Displaced instructions in their new place. Most are copied: registers and stack are as they were.
+ * What looks at the program counter is rewritten:
  *
  *     jmp, jcc          with a 32-bit distance
  *     loop, jrcxz       op +2; jmp +5; jmp target
@@ -9,8 +9,9 @@
  *     call *operand     likewise; an operand relative to the stack pointer is 8 further up then
  *     x(%rip)           with the distance from here
  *
- * Refused: what cannot be told from outside (system calls, traps and far transfers, whose saved program
- * counter matters), transactions, and branches with a prefix that processors disagree about.
+ * Refused: what cannot be told from outside (system calls, traps and far transfers, whose saved
+ * program counter matters), transactions, and branches with a prefix that processors disagree
+ * about.
  */
 #include "attach/x86_64/emit.h"
 
@@ -46,7 +47,8 @@ static bool base_is_rsp(const struct x86_insn *in)
 }
 
 /* jmp *operand for call *operand, after the return address has been pushed. */
-static enum attach_error jump_instead(struct emit *e, const u8 *code, const struct x86_insn *in, u64 pc)
+static enum attach_error jump_instead(struct emit *e, const u8 *code, const struct x86_insn *in,
+				      u64 pc)
 {
 	u8 mod = in->modrm >> 6, rm = in->modrm & 7, modrm = (u8)((in->modrm & 0xc7) | 4 << 3);
 	u8 copied[ATTACH_INSN_MAX];
@@ -73,8 +75,8 @@ static enum attach_error jump_instead(struct emit *e, const u8 *code, const stru
 	return ATTACH_OK;
 }
 
-static enum attach_error moved_call(struct emit *e, const u8 *code, const struct x86_insn *in, u64 pc,
-				    bool returns)
+static enum attach_error moved_call(struct emit *e, const u8 *code, const struct x86_insn *in,
+				    u64 pc, bool returns)
 {
 	if (!returns && e->shadow_stack)
 		return ATTACH_E_RELOCATE;
@@ -105,7 +107,8 @@ static bool far_transfer(const struct x86_insn *in)
 {
 	if (in->flow == X86_FLOW_RET)
 		return in->map || (in->opcode != 0xc2 && in->opcode != 0xc3);
-	return (in->flow == X86_FLOW_CALL_IND || in->flow == X86_FLOW_JMP_IND) && in->modrm >> 3 & 1;
+	return (in->flow == X86_FLOW_CALL_IND || in->flow == X86_FLOW_JMP_IND) &&
+	       in->modrm >> 3 & 1;
 }
 
 enum attach_error emit_moved(struct emit *e, const u8 *code, const struct x86_insn *in, u64 pc,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How tables.inc says which encodings exist. An opcode is found by a key of opcode space, opcode and
- * mandatory prefix (0: none, 1: 66, 2: f3, 3: f2); its class says which forms it has and what follows it.
+ * How tables.inc says which encodings exist. An opcode is found by a key of opcode space, opcode
+ * and mandatory prefix (0: none, 1: 66, 2: f3, 3: f2); its class says which forms it has and what
+ * follows it.
  *
- *     opcodes[]  sorted, key << 8 | class; opcode_index[key / 64] is where those of 16 opcodes begin
- *     forms      legacy: bit mod3 * 8 + reg; vector: bit vector_form()
+ *     opcodes[]  sorted, key << 8 | class; opcode_index[key / 64] is where those of 16 opcodes
+ * begin forms      legacy: bit mod3 * 8 + reg; vector: bit vector_form()
  *
  * Where a row lumps things together, a check may be stricter than the processor; then the
  * decoder refuses, which costs a probe, never a target.
@@ -26,21 +27,22 @@ enum opcode_imm {
 	IMM_NONE,
 	IMM_1,
 	IMM_2,
-	IMM_3,      /* enter */
+	IMM_3, /* enter */
 	IMM_4,
-	IMM_Z,      /* 4, or 2 with 66 and without REX.W */
-	IMM_V,      /* 4, 2 with 66, 8 with REX.W */
-	IMM_MOFFS,  /* 8, or 4 with 67 */
+	IMM_Z,     /* 4, or 2 with 66 and without REX.W */
+	IMM_V,     /* 4, 2 with 66, 8 with REX.W */
+	IMM_MOFFS, /* 8, or 4 with 67 */
 	IMM_REL8,
 	IMM_REL32,
 	IMM_TEST_1, /* 1 where modrm.reg is 0 or 1 (test), else none */
 	IMM_TEST_Z,
 };
 
-#define OPCODE_MODRM       0x01
-#define OPCODE_ANY_PREFIX  0x02 /* one row for all mandatory prefixes */
-#define OPCODE_BY_RM       0x04 /* which register forms exist depends on rm: register_forms[] */
-#define OPCODE_VVVV_REG    0x02 /* (vector) vvvv is an operand, else it must be 1111: register forms, */
+#define OPCODE_MODRM      0x01
+#define OPCODE_ANY_PREFIX 0x02 /* one row for all mandatory prefixes */
+#define OPCODE_BY_RM      0x04 /* which register forms exist depends on rm: register_forms[] */
+#define OPCODE_VVVV_REG                                                                            \
+	0x02 /* (vector) vvvv is an operand, else it must be 1111: register forms, */
 #define OPCODE_VVVV_MEM    0x04 /* memory forms */
 #define OPCODE_MASK        0x08 /* may have a mask register */
 #define OPCODE_MASK_NEEDED 0x10 /* must have one */
@@ -48,14 +50,14 @@ enum opcode_imm {
 #define OPCODE_Z_MEM       0x40 /* memory forms */
 #define OPCODE_BY_REG      0x80 /* (vector) forms depend on modrm.reg: group_forms[] */
 
-#define OPCODE_REG_8       0x100 /* (vector) eight registers only (masks, tiles): no R, */
-#define OPCODE_VVVV_8      0x200 /* no vvvv above 7 */
+#define OPCODE_REG_8  0x100 /* (vector) eight registers only (masks, tiles): no R, */
+#define OPCODE_VVVV_8 0x200 /* no vvvv above 7 */
 
 struct opcode_class {
 	u32 forms;
 	u16 flags; /* OPCODE_* */
-	u8 regs;  /* vector: values of modrm.reg that exist */
-	u8 imm;   /* enum opcode_imm */
+	u8 regs;   /* vector: values of modrm.reg that exist */
+	u8 imm;    /* enum opcode_imm */
 };
 
 struct register_forms {

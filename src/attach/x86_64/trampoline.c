@@ -7,41 +7,41 @@
  *     R - 128 - 168      struct attach_regs, pushed from its end
  *     below, aligned     the handler's call
  *
- * Programs see every register, so all are pushed; only what the handler may change is popped. Of the flags,
- * arithmetic ones come back by sahf and an addition that overflows or not; popf, which costs three times
- * the rest, only runs where the direction or alignment check flag was set. rbx keeps the
- * frame. After the call the frame's cs is cleared: keepers that scan stacks tell living
- * frames by it (agent/agent.h).
+ * Programs see every register, so all are pushed; only what the handler may change is popped. Of
+ * the flags, arithmetic ones come back by sahf and an addition that overflows or not; popf, which
+ * is slow, only runs where the direction or alignment check flag was set. rbx keeps the frame.
+ * After the call the frame's cs is cleared: keepers that scan stacks tell living frames by it
+ * (agent/agent.h).
  */
 #include "attach/x86_64/emit.h"
 
-#define RED_ZONE   128
-#define REGS(f)    ((u8)offsetof(struct attach_regs, f))
-#define ODD_FLAGS  0x00, 0x04, 0x04, 0x00 /* DF, AC: not as C code expects them */
+#define RED_ZONE  128
+#define REGS(f)   ((u8)offsetof(struct attach_regs, f))
+#define ODD_FLAGS 0x00, 0x04, 0x04, 0x00 /* DF, AC: not as C code expects them */
 
-/* push_all ends with rsp at struct attach_regs; rip and rsp are put in afterwards. */
+/* Ends with rsp at struct attach_regs; the places of rip and rsp are filled in afterwards. */
 static void emit_save(struct emit *e, u64 addr, u32 pushed)
 {
-	EMIT(e, 0x48, 0x8d, 0x64, 0x24, 0x80, /* lea -128(%rsp), %rsp */
-	     0x6a, 0x2b,                     /* push $0x2b: ss */
-	     0x54,                           /* push %rsp: its place */
-	     0x9c,                           /* pushf */
-	     0x6a, 0x33,                     /* push $0x33: cs */
-	     0x50,                           /* push %rax: rip's place */
-	     0x6a, 0xff,                     /* push $-1: orig_rax */
-	     0x57, 0x56, 0x52, 0x51, 0x50,   /* push rdi, rsi, rdx, rcx, rax, */
+	EMIT(e, 0x48, 0x8d, 0x64, 0x24, 0x80,                /* lea -128(%rsp), %rsp */
+	     0x6a, 0x2b,                                     /* push $0x2b: ss */
+	     0x54,                                           /* push %rsp: its place */
+	     0x9c,                                           /* pushf */
+	     0x6a, 0x33,                                     /* push $0x33: cs */
+	     0x50,                                           /* push %rax: rip's place */
+	     0x6a, 0xff,                                     /* push $-1: orig_rax */
+	     0x57, 0x56, 0x52, 0x51, 0x50,                   /* push rdi, rsi, rdx, rcx, rax, */
 	     0x41, 0x50, 0x41, 0x51, 0x41, 0x52, 0x41, 0x53, /* r8 .. r11, */
-	     0x53, 0x55,                     /* rbx, rbp, */
+	     0x53, 0x55,                                     /* rbx, rbp, */
 	     0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, /* r12 .. r15 */
-	     0x48, 0x8d, 0x8c, 0x24);        /* lea R(%rsp), %rcx */
+	     0x48, 0x8d, 0x8c, 0x24);                        /* lea R(%rsp), %rcx */
 	emit32(e, (u32)sizeof(struct attach_regs) + RED_ZONE + pushed);
 	EMIT(e, 0x48, 0x8d, 0x05); /* lea addr(%rip), %rax */
 	emit_rel32(e, addr);
-	EMIT(e, 0x48, 0x89, 0x8c, 0x24, REGS(rsp), 0, 0, 0,  /* mov %rcx, rsp(%rsp) */
-	     0x48, 0x89, 0x84, 0x24, REGS(rip), 0, 0, 0);    /* mov %rax, rip(%rsp) */
+	EMIT(e, 0x48, 0x89, 0x8c, 0x24, REGS(rsp), 0, 0, 0, /* mov %rcx, rsp(%rsp) */
+	     0x48, 0x89, 0x84, 0x24, REGS(rip), 0, 0, 0);   /* mov %rax, rip(%rsp) */
 }
 
-/* Jumps to code out of the way when a flag is set that is not at calls. Returns where the distance is. */
+/* Jumps out of the way when a flag is set that is not at calls. Returns where the distance is. */
 static size_t emit_odd_flags_test(struct emit *e)
 {
 	EMIT(e, 0xf7, 0x83, REGS(eflags), 0, 0, 0, ODD_FLAGS, /* testl $.., eflags(%rbx) */
@@ -84,45 +84,47 @@ static size_t emit_restore(struct emit *e, size_t *ret_back)
 
 	EMIT(e, 0x48, 0xc7, 0x83, REGS(cs), 0, 0, 0, 0, 0, 0, 0); /* movq $0, cs(%rbx) */
 	odd = emit_odd_flags_test(e);
-	EMIT(e, 0x0f, 0xb6, 0x83, REGS(eflags) + 1, 0, 0, 0,  /* movzbl eflags+1(%rbx), %eax */
-	     0x24, 0x08,                                      /* and $8, %al: OF */
-	     0x04, 0x78,                                      /* add $0x78, %al */
-	     0x8a, 0xa3, REGS(eflags), 0, 0, 0,               /* mov eflags(%rbx), %ah */
-	     0x9e);                                           /* sahf */
+	EMIT(e, 0x0f, 0xb6, 0x83, REGS(eflags) + 1, 0, 0, 0, /* movzbl eflags+1(%rbx), %eax */
+	     0x24, 0x08,                                     /* and $8, %al: OF */
+	     0x04, 0x78,                                     /* add $0x78, %al */
+	     0x8a, 0xa3, REGS(eflags), 0, 0, 0,              /* mov eflags(%rbx), %ah */
+	     0x9e);                                          /* sahf */
 	*ret_back = e->len;
-	EMIT(e, 0x48, 0x8d, 0x63, REGS(rbx),            /* lea rbx(%rbx), %rsp */
-	     0x5b,                                      /* pop rbx, */
+	EMIT(e, 0x48, 0x8d, 0x63, REGS(rbx),                 /* lea rbx(%rbx), %rsp */
+	     0x5b,                                           /* pop rbx, */
 	     0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58, /* r11 .. r8, */
-	     0x58, 0x59, 0x5a, 0x5e, 0x5f,              /* rax, rcx, rdx, rsi, rdi */
-	     0x48, 0x8d, 0xa4, 0x24);                   /* lea (%rsp), %rsp to where it was */
+	     0x58, 0x59, 0x5a, 0x5e, 0x5f,                   /* rax, rcx, rdx, rsi, rdi */
+	     0x48, 0x8d, 0xa4, 0x24);                        /* lea (%rsp), %rsp to where it was */
 	emit32(e, (u32)(sizeof(struct attach_regs) - REGS(orig_rax)) + RED_ZONE);
 	return odd;
 }
 
 /* The way out and back for threads with the direction or alignment check flag set. */
-static void emit_odd_flags(struct emit *e, size_t odd_in, size_t back_in, size_t odd_out, size_t back_out)
+static void emit_odd_flags(struct emit *e, size_t odd_in, size_t back_in, size_t odd_out,
+			   size_t back_out)
 {
 	emit_lands_here(e, odd_in);
-	EMIT(e, 0x9c,                                     /* pushf */
-	     0x81, 0x24, 0x24, 0xff, 0xfb, 0xfb, 0xff,    /* andl $~(DF | AC), (%rsp) */
-	     0x9d);                                       /* popf */
+	EMIT(e, 0x9c,                                  /* pushf */
+	     0x81, 0x24, 0x24, 0xff, 0xfb, 0xfb, 0xff, /* andl $~(DF | AC), (%rsp) */
+	     0x9d);                                    /* popf */
 	emit_jmp(e, e->at + back_in);
 	emit_lands_here(e, odd_out);
-	EMIT(e, 0xff, 0xb3, REGS(eflags), 0, 0, 0,        /* push eflags(%rbx) */
-	     0x81, 0x24, 0x24, 0xff, 0xfe, 0xff, 0xff,    /* andl $~TF, (%rsp): a debugger's business */
-	     0x9d);                                       /* popf */
+	EMIT(e, 0xff, 0xb3, REGS(eflags), 0, 0, 0, /* push eflags(%rbx) */
+	     0x81, 0x24, 0x24, 0xff, 0xfe, 0xff, 0xff, /* andl $~TF, (%rsp): a debugger's */
+	     0x9d);                                    /* popf */
 	emit_jmp(e, e->at + back_out);
 }
 
 static bool ends_flow(const struct x86_insn *in)
 {
-	return in->flow == X86_FLOW_JMP || in->flow == X86_FLOW_JMP_IND || in->flow == X86_FLOW_RET ||
-	       in->flow == X86_FLOW_CALL || in->flow == X86_FLOW_CALL_IND;
+	return in->flow == X86_FLOW_JMP || in->flow == X86_FLOW_JMP_IND ||
+	       in->flow == X86_FLOW_RET || in->flow == X86_FLOW_CALL ||
+	       in->flow == X86_FLOW_CALL_IND;
 }
 
 /*
- * The bytes after an instruction that ends the flow are free where they are padding. Where the end of
- * the function is not known, a nop on a boundary of 16 may be another function's first.
+ * The bytes after an instruction that ends the flow are free where they are padding. Where the end
+ * of the function is not known, a nop on a boundary of 16 may be another function's first.
  */
 static bool is_padding(const struct attach_text *t, u64 addr, u32 from)
 {
@@ -139,15 +141,16 @@ static bool is_padding(const struct attach_text *t, u64 addr, u32 from)
 		if (b == 0x90 || b == 0xcc || (known && !b))
 			continue;
 		/* nopw, nopl and the like reach over the rest */
-		if (!known || x86_decode(t->bytes + i, t->len - i, &in) < 0 || in.map != 1 || in.opcode != 0x1f)
+		if (!known || x86_decode(t->bytes + i, t->len - i, &in) < 0 || in.map != 1 ||
+		    in.opcode != 0x1f)
 			return false;
 		i += in.len - 1u;
 	}
 	return true;
 }
 
-static enum attach_error refuse(struct attach_refusal *why, enum attach_error e, const struct attach_text *t,
-				u64 addr, u32 off, u32 len)
+static enum attach_error refuse(struct attach_refusal *why, enum attach_error e,
+				const struct attach_text *t, u64 addr, u32 off, u32 len)
 {
 	why->error = e;
 	why->where = addr + off;
@@ -157,8 +160,9 @@ static enum attach_error refuse(struct attach_refusal *why, enum attach_error e,
 }
 
 /* One displaced instruction. */
-static enum attach_error move_one(struct emit *e, const struct attach_text *t, struct attach_plan *plan,
-				  struct x86_insn *in, struct attach_refusal *why)
+static enum attach_error move_one(struct emit *e, const struct attach_text *t,
+				  struct attach_plan *plan, struct x86_insn *in,
+				  struct attach_refusal *why)
 {
 	bool returns = plan->patch_len && plan->patch[plan->patch_len - ATTACH_JMP_LEN] == 0xe8;
 	u32 off = plan->window;
@@ -168,8 +172,9 @@ static enum attach_error move_one(struct emit *e, const struct attach_text *t, s
 		return refuse(why, ATTACH_E_DECODE, t, plan->addr, off, ATTACH_INSN_MAX);
 	plan->insn_off[plan->insn_count] = (u8)off;
 	plan->moved_off[plan->insn_count++] = (u16)e->len;
-	err = !in->map && in->opcode == 0xcc ? ATTACH_E_BREAKPOINT :
-					      emit_moved(e, t->bytes + off, in, plan->addr + off, returns);
+	err = !in->map && in->opcode == 0xcc
+		      ? ATTACH_E_BREAKPOINT
+		      : emit_moved(e, t->bytes + off, in, plan->addr + off, returns);
 	if (err)
 		return refuse(why, err, t, plan->addr, off, in->len);
 	plan->window += in->len;
@@ -177,8 +182,8 @@ static enum attach_error move_one(struct emit *e, const struct attach_text *t, s
 }
 
 /* Displaced instructions, until there is room for the patch. */
-static enum attach_error emit_window(struct emit *e, const struct attach_text *t, struct attach_plan *plan,
-				     struct attach_refusal *why)
+static enum attach_error emit_window(struct emit *e, const struct attach_text *t,
+				     struct attach_plan *plan, struct attach_refusal *why)
 {
 	struct x86_insn in = {0};
 
@@ -196,12 +201,15 @@ static enum attach_error emit_window(struct emit *e, const struct attach_text *t
 		if (plan->window >= plan->patch_len)
 			return ATTACH_OK;
 		/* A call returns into the bytes behind it: they cannot be replaced. */
-		if (in.flow == X86_FLOW_CALL || in.flow == X86_FLOW_CALL_IND || !is_padding(t, plan->addr, plan->window))
+		if (in.flow == X86_FLOW_CALL || in.flow == X86_FLOW_CALL_IND ||
+		    !is_padding(t, plan->addr, plan->window))
 			return refuse(why, ATTACH_E_SHORT, t, plan->addr, off, in.len);
 		plan->window = plan->patch_len;
 		return ATTACH_OK;
 	} while (plan->window < plan->patch_len);
-	return emit_jmp(e, plan->addr + plan->window) ? ATTACH_OK : refuse(why, ATTACH_E_RANGE, t, plan->addr, 0, 0);
+	return emit_jmp(e, plan->addr + plan->window)
+		       ? ATTACH_OK
+		       : refuse(why, ATTACH_E_RANGE, t, plan->addr, 0, 0);
 }
 
 /* jmp, or for a call of the right length a call, with prefixes that mean nothing in front. */
@@ -210,7 +218,8 @@ static bool make_patch(struct attach_plan *plan, const struct attach_text *t)
 	s64 rel;
 	u32 rel32;
 	struct x86_insn in;
-	bool call = x86_decode(t->bytes, t->len, &in) > 0 && (in.flow == X86_FLOW_CALL || in.flow == X86_FLOW_CALL_IND) &&
+	bool call = x86_decode(t->bytes, t->len, &in) > 0 &&
+		    (in.flow == X86_FLOW_CALL || in.flow == X86_FLOW_CALL_IND) &&
 		    in.len >= ATTACH_JMP_LEN && in.len <= ATTACH_PATCH_MAX;
 
 	plan->patch_len = call ? in.len : ATTACH_JMP_LEN;
