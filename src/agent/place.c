@@ -7,9 +7,6 @@
 #include "agent/state.h"
 #include "attach/decode.h"
 #include "base/mem.h"
-#include "base/sys.h"
-
-#define ARCH_SHSTK_STATUS_ 0x5005 /* asm/prctl.h of Linux 6.6 */
 
 struct rseq_range {
 	u64 start, end;
@@ -108,12 +105,13 @@ static u64 image_header(u32 i)
 	return 0;
 }
 
-/* Does this thread have one? The C library turns it on for all or none. */
+/* Does this thread have one? The C library turns it on for all or none. rdsspq is a nop if not. */
 static bool has_shadow_stack(void)
 {
-	u64 features = 0;
+	u64 top = 0;
 
-	return !sys_call2(__NR_arch_prctl, ARCH_SHSTK_STATUS_, (long)&features) && features & 1;
+	__asm__ volatile(".byte 0xf3, 0x48, 0x0f, 0x1e, 0xc8" : "+a"(top)); /* rdsspq %rax */
+	return top;
 }
 
 static bool enter_region(u64 addr)
