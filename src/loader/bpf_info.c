@@ -122,15 +122,20 @@ static int give_insns(const struct view *v, const struct prog_file *p, u64 dst, 
 	return err;
 }
 
-/* Runs of the program by all its links: limpet counts them always, BPF_ENABLE_STATS or not. */
+/*
+ * Runs of the program by all its links: limpet counts them always, BPF_ENABLE_STATS or not. Finding
+ * the links means looking at all of them, so a session with very many shows 0: listing its programs
+ * would take minutes.
+ */
+#define RUNS_MAX_LINKS 512
+
 static u64 prog_runs(struct store *s, u32 prog)
 {
-	int n = store_list(s, OBJ_LINK, NULL, 0), err, now;
-	u32 *ids = calloc((size_t)(n > 0 ? n : 0) + 1, sizeof(*ids));
+	u32 ids[RUNS_MAX_LINKS];
+	int n = store_list(s, OBJ_LINK, ids, RUNS_MAX_LINKS), err;
 	u64 runs = 0, size;
 
-	now = ids && n > 0 ? store_list(s, OBJ_LINK, ids, (u32)n) : 0;
-	for (int i = 0; i < n && i < now; i++) {
+	for (int i = 0; i < n && n <= RUNS_MAX_LINKS; i++) {
 		struct link_file *l = store_map_object(s, OBJ_LINK, ids[i], &size, &err);
 
 		if (!l)
@@ -139,7 +144,6 @@ static u64 prog_runs(struct store *s, u32 prog)
 			runs += link_hits((struct link_stats *)((u8 *)l + size - PAGE_SIZE));
 		munmap(l, size);
 	}
-	free(ids);
 	return runs;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "loader/digest.h"
 #include "loader/loader.h"
 
 static char dir[64];
@@ -166,6 +167,52 @@ TEST(set_bpf_attaches_once_and_lasts_as_long_as_the_event)
 	store_collect(s);
 	CHECK_EQ(store_list(s, OBJ_LINK, &id, 1), 0);
 	CHECK_EQ(store_list(s, OBJ_MAP, &id, 1), 0);
+}
+
+/* An attachment that would never fire must not look like one that does. */
+TEST(return_probes_are_refused_aloud)
+{
+	struct perf_event_attr a = {.type = LOADER_PERF_TYPE, .size = sizeof(a), .config = 1};
+	int map, prog, event, err = 0;
+
+	fresh();
+	a.config1 = (u64) "/proc/self/exe";
+	a.config2 = 0x40;
+	map = make_map(BPF_MAP_TYPE_QUEUE);
+	prog = load(map);
+	event = (int)loader_event_open(&a, -1, 0, -1, 0);
+	REQUIRE(map >= 0 && prog >= 0 && event >= 0);
+	CHECK_EQ(link_event(prog, event), -EOPNOTSUPP);
+	CHECK_EQ(loader_event_ioctl(event, PERF_EVENT_IOC_SET_BPF, (u64)prog), -EOPNOTSUPP);
+	close(map);
+	close(prog);
+	close(event);
+	CHECK_EQ(store_collect(loader_store(&err)), 3);
+}
+
+static void check_digest(const u8 *digest, u32 size, const char *want)
+{
+	char text[65];
+
+	for (u32 i = 0; i < size; i++)
+		snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	CHECK_STR(text, want);
+}
+
+/* The examples of FIPS 180-4, one block and two. */
+TEST(digests_are_the_standards)
+{
+	static const char two[] = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+	u8 d[32];
+
+	sha1("abc", 3, d);
+	check_digest(d, 20, "a9993e364706816aba3e25717850c26c9cd0d89d");
+	sha1(two, sizeof(two) - 1, d);
+	check_digest(d, 20, "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
+	sha256("abc", 3, d);
+	check_digest(d, 32, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	sha256(two, sizeof(two) - 1, d);
+	check_digest(d, 32, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
 }
 
 TEST(the_session_is_removed)
