@@ -39,7 +39,7 @@ struct agent_prog {
 	u32 refs; /* links */
 	s32 error; /* 0: runnable; else why not */
 	bool ready;
-	bool uses_identity; /* calls a helper that asks which thread runs */
+	bool uses_identity; /* calls a helper that identity.c makes cheap, or safe under filters */
 	vm_entry *entry; /* NULL: interpret */
 	u8 *code;        /* mapping the compiled program lies in */
 	size_t code_size;
