@@ -95,7 +95,7 @@ u32 jit_mov(struct jit *j)
 	}
 	fused = jit_fuse_rotate(j);
 	if (!fused)
-		fused = jit_fuse_address(j);
+		fused = wide ? jit_fuse_address(j) : jit_fuse_add32(j);
 	if (fused)
 		return fused;
 	if (!wide || dst != src)

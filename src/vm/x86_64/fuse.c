@@ -156,6 +156,23 @@ u32 jit_fuse_address(struct jit *j)
 	return a.length;
 }
 
+/* 32 bits: mov d, s; add d, x. */
+u32 jit_fuse_add32(struct jit *j)
+{
+	const struct bpf_insn *in = j->in, *next = jit_peek(j, 1);
+	enum reg dst = jit_reg(in->dst_reg), src = jit_reg(in->src_reg);
+
+	if (!next || next->dst_reg != in->dst_reg || dst == src)
+		return 0;
+	if (next->code == (BPF_ALU | BPF_ADD | BPF_K))
+		x86_lea(&j->e, false, dst, mem_at(src, next->imm));
+	else if (next->code == (BPF_ALU | BPF_ADD | BPF_X) && next->src_reg != next->dst_reg)
+		x86_lea(&j->e, false, dst, (struct mem){(u8)src, (u8)jit_reg(next->src_reg), 0, 0});
+	else
+		return 0;
+	return 2;
+}
+
 /* Shift `in` of register r by k or width - k, the other way than `left` says when `other`. */
 static bool is_shift(const struct bpf_insn *in, u8 class, u32 r, u32 width, bool *ret_left, u32 *ret_by)
 {

@@ -151,6 +151,7 @@ u32 jit_wide(struct jit *j);
 
 /* fuse.c: several instructions as one; 0 when they do not match, else how many slots were consumed */
 u32 jit_fuse_address(struct jit *j);
+u32 jit_fuse_add32(struct jit *j);
 u32 jit_fuse_rotate(struct jit *j);
 u32 jit_fuse_select(struct jit *j, enum cond cond);
 
