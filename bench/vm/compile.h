@@ -9,8 +9,8 @@
 
 struct compile_result {
 	u32 insns;
-	double check, jit, kernel; /* ns, medians; 0: not available */
-	double check_min, jit_min, kernel_min;
+	double check, jit, held, kernel; /* ns, medians; 0: not available; held: with run-time tests and budget */
+	double check_min, jit_min, held_min, kernel_min;
 };
 
 void compile_measure(struct compile_result ret[COMPILE_SIZES], u32 rounds);
