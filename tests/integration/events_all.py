@@ -130,28 +130,39 @@ def killed_targets():
        has(found) and 0 <= missing <= 2 * kills + 3 and found["popped"] > kills, found)
 
 
+def text_of(pid, said):
+    """The first bytes of target_function, whose address the target has said."""
+    address = int(re.search(r"target_function: (0x[0-9a-f]+)", said).group(1), 16)
+    with open(f"/proc/{pid}/mem", "rb") as f:
+        f.seek(address)
+        return f.read(5)
+
+
 def killed_monitor():
-    """Its probes go within a second."""
+    """Its probes go within a second, from a target under `limpet start` and one attached to, each with a
+    keeper of its own."""
     env = session()
-    target = spawn([LIMPET, "start", "--", TARGET, "-i", "50"], env)
-    wait_for(lambda: "Main loop" in output(target))
-    address = int(re.search(r"target_function: (0x[0-9a-f]+)", output(target)).group(1), 16)
-    pid = only_child(target.pid)
+    started = spawn([LIMPET, "start", "--", TARGET, "-i", "50"], env)
+    attached = spawn([TARGET, "-i", "50"], env)
+    wait_for(lambda: all("Main loop" in output(p) for p in (started, attached)))
+    status, said = run([LIMPET, "attach", attached.pid], env)
+    ok("attach beside start", status == 0, said)
+    pids = [only_child(started.pid), attached.pid]
 
-    def text():
-        with open(f"/proc/{pid}/mem", "rb") as f:
-            f.seek(address)
-            return f.read(5)
+    def texts():
+        return [text_of(pid, output(p)) for pid, p in zip(pids, (started, attached))]
 
-    before = text()
+    before = texts()
     for how in ("load after start", "again"):
         p = drain(env)
-        ok(f"{how}: the probe is there within a second", wait_for(lambda: text() != before, 1), before)
+        ok(f"{how}: the probes are there within a second",
+           wait_for(lambda: all(b != t for b, t in zip(before, texts())), 1), before)
         os.kill(only_child(p.pid), signal.SIGKILL)
-        ok(f"{how}: monitor killed, the probe is gone within a second", wait_for(lambda: text() == before, 1),
-           text())
+        ok(f"{how}: monitor killed, the probes are gone within a second", wait_for(lambda: texts() == before, 1),
+           texts())
         p.wait(5)
-    stop(target)
+    stop(started)
+    stop(attached)
 
 
 def killed_keeper():
