@@ -17,6 +17,7 @@ from common import (BUILD, DEMO, LIMPET, SOURCE, compile_c, environment, folder,
                     spawn, stop, wait_for)
 
 LONG = bool(os.environ.get("LIMPET_LONG"))
+SECOND = 1 if LONG else 10  # what is to happen within a second may take longer on a machine with other work
 DRAIN, TARGET = os.path.join(BUILD, "tests/integration/drain"), os.path.join(DEMO, "target")
 CLEAN = {"twice": 0, "corrupt": 0, "disorder": 0}
 
@@ -156,10 +157,10 @@ def killed_monitor():
     for how in ("load after start", "again"):
         p = drain(env)
         ok(f"{how}: the probes are there within a second",
-           wait_for(lambda: all(b != t for b, t in zip(before, texts())), 1), before)
+           wait_for(lambda: all(b != t for b, t in zip(before, texts())), SECOND), before)
         os.kill(only_child(p.pid), signal.SIGKILL)
-        ok(f"{how}: monitor killed, the probes are gone within a second", wait_for(lambda: texts() == before, 1),
-           texts())
+        ok(f"{how}: monitor killed, the probes are gone within a second",
+           wait_for(lambda: texts() == before, SECOND), texts())
         p.wait(5)
     stop(started)
     stop(attached)
