@@ -95,7 +95,8 @@ _Static_assert(AGENT_DONE_NR == 39 && AGENT_DONE_MAGIC == 0x6c696d7065740000ULL,
 static bool map_may_call(enum map_call call)
 {
 	static const enum helper_call as[] = {[MAP_CALL_KILL] = HELPER_CALL_KILL, [MAP_CALL_GETPID] = HELPER_CALL_GETPID,
-					      [MAP_CALL_YIELD] = HELPER_CALL_YIELD};
+					      [MAP_CALL_YIELD] = HELPER_CALL_YIELD,
+					      [MAP_CALL_STAT] = HELPER_CALL_STAT};
 
 	return helper_may(&agent.env, as[call]);
 }

@@ -60,6 +60,16 @@ static void map_bind(struct map *m, void *base)
 	m->meta = (struct map_meta *)(m->base + m->file_size - MAP_META_SIZE);
 }
 
+/* The maps of a process are of one session; the last one decides. */
+static void use_pid_ns(u64 ns)
+{
+	if (ns == pool_pid_ns)
+		return;
+	pool_pid_ns = ns;
+	if (pool_pid_word)
+		atomic_store_explicit(pool_pid_word, 0, memory_order_relaxed); /* to be asked again */
+}
+
 int map_create(struct map *m, void *base, u32 id)
 {
 	int err;
@@ -72,6 +82,8 @@ int map_create(struct map *m, void *base, u32 id)
 	m->meta->def = m->def;
 	m->meta->data_size = m->data_size;
 	m->meta->file_size = m->file_size;
+	m->meta->pid_ns = pool_own_pid_ns();
+	use_pid_ns(m->meta->pid_ns);
 	err = m->ops->init(m);
 	if (err)
 		return err;
@@ -101,6 +113,7 @@ int map_open(struct map *m, void *base, u64 size, bool writable)
 	if (found.file_size != size)
 		return -MAP_EINVAL;
 	map_bind(&found, base);
+	use_pid_ns(meta->pid_ns);
 	if (found.ops->bind)
 		found.ops->bind(&found);
 	found.id = meta->id;
@@ -119,7 +132,7 @@ static bool (*map_may)(enum map_call call);
 static bool may(enum pool_call call)
 {
 	static const enum map_call as[] = {[POOL_CALL_KILL] = MAP_CALL_KILL, [POOL_CALL_GETPID] = MAP_CALL_GETPID,
-					   [POOL_CALL_YIELD] = MAP_CALL_YIELD};
+					   [POOL_CALL_YIELD] = MAP_CALL_YIELD, [POOL_CALL_STAT] = MAP_CALL_STAT};
 
 	return map_may(as[call]);
 }

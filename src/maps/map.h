@@ -68,6 +68,7 @@ struct map_meta {
 	u64 data_size;
 	u64 file_size;
 	u64 created_ns;
+	u64 pid_ns; /* inode of the creator's pid namespace, 0: not known */
 	u32 uid;
 	_Atomic u32 frozen;
 	_Atomic u64 stat[MAP_STAT_MAX];
@@ -172,7 +173,7 @@ void map_owner_make(void);
  * For targets: asked before each of the system calls that maps make now and then. What happens without
  * them: shm/pool.h.
  */
-enum map_call { MAP_CALL_KILL, MAP_CALL_GETPID, MAP_CALL_YIELD };
+enum map_call { MAP_CALL_KILL, MAP_CALL_GETPID, MAP_CALL_YIELD, MAP_CALL_STAT };
 void map_calls_by(bool (*may)(enum map_call call));
 
 /*

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The element pool of shm/pool.h. */
+#include <asm/stat.h>
 #include "shm/pool.h"
 #include "base/sys.h"
 
@@ -11,10 +12,23 @@
 
 HIDDEN _Atomic u32 *pool_pid_word;
 HIDDEN bool (*pool_may)(enum pool_call call);
+HIDDEN u64 pool_pid_ns;
+
+u64 pool_own_pid_ns(void)
+{
+	struct stat st;
+
+	if (!pool_may_call(POOL_CALL_STAT) || sys_call2(__NR_stat, "/proc/self/ns/pid", &st))
+		return 0;
+	return st.st_ino;
+}
 
 NOINLINE u32 pool_pid_ask(void)
 {
 	u32 pid = pool_may_call(POOL_CALL_GETPID) ? (u32)sys_getpid() : POOL_PID_UNKNOWN;
+
+	if (pool_pid_ns && pool_own_pid_ns() != pool_pid_ns)
+		pid = POOL_PID_UNKNOWN;
 
 	if (pool_pid_word)
 		atomic_store_explicit(pool_pid_word, pid, memory_order_relaxed);
@@ -120,7 +134,7 @@ void pool_put(const struct pool *p, _Atomic u64 *list, struct pool_hand h)
 
 bool pool_pid_lives(u32 pid)
 {
-	return pid >= POOL_PID_UNKNOWN || !pool_may_call(POOL_CALL_KILL) ||
+	return pid >= POOL_PID_UNKNOWN || pool_pid() == POOL_PID_UNKNOWN || !pool_may_call(POOL_CALL_KILL) ||
 	       sys_call2(__NR_kill, pid, 0) != -POOL_ESRCH;
 }
 

@@ -77,8 +77,16 @@ enum pool_call {
 	POOL_CALL_KILL,   /* is a process there? If not to be had, it is: nothing is taken from it */
 	POOL_CALL_GETPID, /* after a fork. If not to be had: POOL_PID_UNKNOWN, which counts as living */
 	POOL_CALL_YIELD,  /* waiting for an execution slot. If not to be had: pauses */
+	POOL_CALL_STAT,   /* which pid namespace is this? If not to be had: another one */
 };
 #define POOL_PID_UNKNOWN 0x7ffffffeu
+
+/*
+ * Pids mean something in one pid namespace only: the one the maps were made in (its inode; 0: any). A
+ * process of another has no pid here, and takes everybody for living.
+ */
+extern HIDDEN u64 pool_pid_ns;
+u64 pool_own_pid_ns(void); /* 0: not known */
 
 /* May the call be made? NULL: any. */
 extern HIDDEN bool (*pool_may)(enum pool_call call);

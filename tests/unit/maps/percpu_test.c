@@ -268,6 +268,38 @@ TEST(forbidden_system_calls_are_not_made)
 	test_map_free(&m);
 }
 
+/* In another pid namespace pids say nothing: who is there takes nothing from anybody. */
+TEST(another_pid_namespace_takes_everybody_for_living)
+{
+	struct map m, again;
+	int status;
+
+	REQUIRE(!make(&m, BPF_MAP_TYPE_PERCPU_HASH, 8));
+	zero(&m);
+	if (!fork()) {
+		_Atomic u32 *word;
+
+		for (u32 i = 0; i < CPUS; i++)
+			m.ops->lease(&m, i, &word);
+		_exit(0);
+	}
+	wait(NULL);
+	if (!fork()) {
+		if (unshare(CLONE_NEWPID))
+			_exit(77);
+		if (!fork())
+			_exit(map_open(&again, m.base, m.file_size, true) || add_once(&again, 0, false));
+		wait(&status);
+		_exit(!!status);
+	}
+	wait(&status);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		SKIP("no pid namespace may be made here");
+	CHECK_EQ(status, 0);
+	CHECK(add_once(&m, 0, false)); /* the dead's slot, to one who knows that */
+	test_map_free(&m);
+}
+
 TEST(spoilt_memory_neither_crashes_nor_hangs)
 {
 	u64 seed = 31;
