@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from common import BUILD, DEMO, LIMPET, NOBODY, compile_c, environment, folder, listed, main, ok, output, run, \
+from common import BUILD, DEMO, LIMPET, NOBODY, compile_c, copy, environment, folder, listed, main, ok, output, run, \
     spawn, stop, wait_for
 
 WORK = folder(place="/dev/shm")
@@ -89,7 +89,7 @@ def yama():
         return
     for part in ("src/cli/limpet", "src/agent/liblimpet-agent.so"):
         os.makedirs(os.path.join(WORK, "copy", os.path.dirname(part)), exist_ok=True)
-        shutil.copy(os.path.join(BUILD, part), os.path.join(WORK, "copy", part))
+        copy(os.path.join(BUILD, part), os.path.join(WORK, "copy", part))
     limpet = os.path.join(WORK, "copy/src/cli/limpet")
     # Of the same user, but with a capability that the caller does not have: ptrace says no.
     more = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+sys_time",

@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
-from common import BUILD, DEMO, LIMPET, NOBODY, SOURCE, compile_c, deny_kernel_bpf, environment, folder, main, ok, output, \
-    run, spawn, stop, together, wait_for
+from common import BUILD, DEMO, LIMPET, NOBODY, SOURCE, compile_c, copy, deny_kernel_bpf, environment, folder, main, ok, \
+    output, run, spawn, stop, together, wait_for
 
 WORK = folder(place="/dev/shm")
 MONITOR = os.path.join(DEMO, "uprobe_queue")
@@ -53,9 +53,9 @@ def privileges():
     got, text = run([MONITOR], env("priv"), deny=True)
     ok("1: without limpet and privileges the monitor fails", got == 1, text)
     documented("1: privileges", text, "uprobe_queue: 无法加载eBPF程序")
-    copy = os.path.join(WORK, "limpet")
-    shutil.copy(LIMPET, copy)
-    got, text = run([copy, "attach", 1], env("priv"), user=user)
+    limpet = os.path.join(WORK, "limpet")
+    copy(LIMPET, limpet)
+    got, text = run([limpet, "attach", 1], env("priv"), user=user)
     ok("1: another user's process is refused", got == 1 or user is None, text)
     if user is not None or "属于" in text:
         documented("1: privileges", text, "limpet: 无法附加到")
@@ -65,7 +65,7 @@ def installation():
     tree = os.path.join(WORK, "alone")
     shutil.copytree(os.path.join(SOURCE, "examples/queue_demo"), tree)
     for program in ("target", "uprobe_queue"):
-        shutil.copy(os.path.join(DEMO, program), tree)
+        copy(os.path.join(DEMO, program), tree)
     alone = env("alone", PATH="/usr/bin:/bin")
     got, text = run(["make", "-s", "-t"], alone, cwd=tree)  # as if built
     got, text = run([tree + "/run_demo.sh"], alone)

@@ -7,10 +7,9 @@ usage: demo_script.py BUILD_DIR [PART...]
 import functools
 import os
 import re
-import shutil
 import signal
 import sys
-from common import (BUILD, SOURCE, alive, environment, folder, main, ok, output, run,
+from common import (BUILD, SOURCE, alive, copy, environment, folder, main, ok, output, run,
                     spawn, together, wait_for)
 
 WORK = folder(place="/dev/shm")
@@ -34,7 +33,7 @@ class Tree:
     def copy(self, source, part, place):
         to = os.path.join(self.top, place, part)
         os.makedirs(os.path.dirname(to), exist_ok=True)
-        shutil.copy(os.path.join(source, part), to)
+        copy(os.path.join(source, part), to)
 
     def alive(self, *words):
         return alive(self.top, *words)
