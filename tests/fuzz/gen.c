@@ -23,6 +23,7 @@ struct state {
 	struct pending pending[MAX_SNIPPETS * 2];
 	u32 pending_count;
 	bool plain;
+	u32 data_map; /* most global data is in this one */
 };
 
 u32 gen_below(u64 *seed, u32 n)
@@ -258,6 +259,40 @@ static void wander(struct state *s, u32 bound)
 	emit(s, BPF_ALU64 | (one_in(s, 8) ? BPF_SUB : BPF_ADD) | BPF_X, 8, r, 0, 0);
 }
 
+static u32 data_map(struct state *s)
+{
+	return one_in(s, 4) ? (below(s, 2) ? MAP_CONST : MAP_ARRAY) : s->data_map;
+}
+
+/* r0 = n, which an engine cannot know. */
+static void opaque(struct state *s, u32 n)
+{
+	emit(s, BPF_ALU64 | BPF_MOV | BPF_K, 1, 0, 0, (s32)n);
+	for (u32 r = 2; r < 6; r++)
+		emit(s, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, 0);
+	emit(s, BPF_JMP | BPF_CALL, 0, 0, 0, HELP_SUM);
+}
+
+/* An index that a comparison bounds, at and just beyond what the bound allows. */
+static void bounded(struct state *s)
+{
+	static const u8 ops[] = {BPF_JGT, BPF_JGE, BPF_JSGT, BPF_JSGE, BPF_JLE, BPF_JLT};
+	u32 log2 = below(s, 4), map = data_map(s), limit = (map == MAP_CONST ? CONST_VALUE : ARRAY_VALUE) + below(s, 2);
+	u32 last = limit - (1u << log2), skip, op = ops[below(s, ARRAY_SIZE(ops))], inverted;
+
+	opaque(s, last + below(s, 3) - 1);
+	inverted = op == BPF_JLE || op == BPF_JLT;
+	skip = emit(s, (below(s, 2) ? BPF_JMP : BPF_JMP32) | op | BPF_K, 0, 0, inverted,
+		    (s32)last + (op == BPF_JGE || op == BPF_JSGE || op == BPF_JLT));
+	if (inverted)
+		skip = emit(s, BPF_JMP | BPF_JA, 0, 0, 0, 0);
+	wide(s, 8, BPF_PSEUDO_MAP_VALUE, map, 0);
+	emit(s, BPF_ALU64 | BPF_ADD | BPF_X, 8, 0, 0, 0);
+	access_memory(s, 8, 0, log2);
+	s->g->insns[skip].off = (s16)(s->g->count - skip - 1);
+	emit(s, BPF_ALU64 | BPF_MOV | BPF_K, 8, 0, 0, 0);
+}
+
 static void point_to_stack(struct state *s)
 {
 	emit(s, BPF_ALU64 | BPF_MOV | BPF_X, 8, 10, 0, 0);
@@ -293,7 +328,7 @@ static void spilled_pointer(struct state *s)
 
 static void direct_value(struct state *s)
 {
-	u32 map = one_in(s, 4) ? MAP_CONST : MAP_ARRAY;
+	u32 map = data_map(s);
 
 	wide(s, 8, BPF_PSEUDO_MAP_VALUE, map, below(s, ARRAY_VALUE));
 	if (one_in(s, 2))
@@ -310,7 +345,7 @@ static void indexed(struct state *s)
 	if (!one_in(s, 8))
 		emit(s, BPF_ALU64 | BPF_AND | BPF_K, i, 0, 0, 15);
 	if (kind == 0) {
-		wide(s, 8, BPF_PSEUDO_MAP_VALUE, one_in(s, 4) ? MAP_CONST : MAP_ARRAY, below(s, 8));
+		wide(s, 8, BPF_PSEUDO_MAP_VALUE, data_map(s), below(s, 8));
 	} else if (kind == 1) {
 		wide(s, 8, BPF_PSEUDO_MAP_VALUE, MAP_ARRAY, 0);
 		emit(s, BPF_ALU64 | BPF_ADD | BPF_K, 8, 0, 0, (s32)below(s, 24) - 2);
@@ -337,6 +372,15 @@ static void lookup(struct state *s)
 		emit(s, BPF_ST | BPF_MEM | BPF_W, 10, 0, KEY_OFF, (s32)below(s, 6));
 	else
 		emit(s, BPF_STX | BPF_MEM | BPF_W, 10, scalar(s), KEY_OFF, 0);
+	if (one_in(s, 5)) { /* perhaps over the key */
+		u32 r = scalar(s);
+
+		emit(s, BPF_ALU64 | BPF_AND | BPF_K, r, 0, 0, 4);
+		emit(s, BPF_ALU64 | BPF_MOV | BPF_X, 8, 10, 0, 0);
+		emit(s, BPF_ALU64 | BPF_ADD | BPF_K, 8, 0, 0, KEY_OFF - 4);
+		emit(s, BPF_ALU64 | BPF_ADD | BPF_X, 8, r, 0, 0);
+		emit(s, BPF_ST | BPF_MEM | BPF_W, 8, 0, 0, (s32)below(s, 6));
+	}
 	emit(s, BPF_ALU64 | BPF_MOV | BPF_X, 2, 10, 0, 0);
 	emit(s, BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, one_in(s, 30) ? 1 : KEY_OFF);
 	wide(s, 1, BPF_PSEUDO_MAP_FD, below(s, MAPS), 0);
@@ -519,6 +563,8 @@ static void snippet(struct state *s, u32 here)
 		direct_value(s);
 	else if (kind < 29)
 		indexed(s);
+	else if (kind < 30)
+		bounded(s);
 	else if (kind < 31)
 		lookup(s);
 	else if (kind < 33)
@@ -609,6 +655,7 @@ void gen_program(struct gen *g)
 
 	g->count = 0;
 	g->may_goto = false;
+	s.data_map = one_in(&s, 3) ? MAP_CONST : MAP_ARRAY;
 	s.funcs = below(&s, 2) ? 1 : 1 + below(&s, MAX_FUNCS);
 	for (s.func = 0; s.func < s.funcs; s.func++)
 		function(&s);
