@@ -34,8 +34,9 @@
  * registers. pool_holds(), between loading the word that a CAS expects and that CAS, tells it that
  * the element is not its own; where the fork came between the two, only one of both CAS succeeds,
  * for no such word has the same value twice. `next` is stored likewise, by pool_link(): the half that
- * comes late finds another stamp and stores nothing. (Bytes of a payload it may store late: wrong
- * data in one element.)
+ * comes late finds another stamp and stores nothing. Bytes of a payload it may store late: wrong
+ * data in one element. Known gap: a fork between the last check and the CAS of pool_put(), where the
+ * other half puts this element and then another one before this half goes on: it is put twice.
  */
 #ifndef LIMPET_SHM_POOL_H
 #define LIMPET_SHM_POOL_H
