@@ -26,7 +26,8 @@ bool vm_find_region(const struct vm_program *prog, u64 ctx, u64 addr, u64 size, 
 	for (u32 i = 0; i < prog->map_count; i++) {
 		const struct vm_map *m = &prog->maps[i];
 
-		*ret = (struct vm_region){m->direct_value, m->direct_value + m->direct_size, m->writable};
+		*ret = (struct vm_region){m->direct_value, m->direct_value + m->direct_size,
+					  m->writable};
 		if ((!write || m->writable) && within(addr, size, ret->start, ret->end))
 			return true;
 	}

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The forward pass (vm/flow.h): marks, joins and branches. What single instructions do to the state is
- * in flow_step.c.
+ * The forward pass (vm/flow.h): marks, joins and branches. What single instructions do to the state
+ * is in flow_step.c.
  */
 #include "vm/flow_internal.h"
 #include "base/mem.h"
 
-#define FLOW_EINVAL       22
-#define FLOW_MAX_STATES   8192 /* targets beyond these start from nothing known */
-#define FLOW_MAX_RESUMES  64   /* then every target starts from nothing known */
+#define FLOW_EINVAL      22
+#define FLOW_MAX_STATES  8192 /* targets beyond these start from nothing known */
+#define FLOW_MAX_RESUMES 64   /* then every target starts from nothing known */
 
 static u32 count_states(const struct vm_program *prog)
 {
@@ -90,7 +90,8 @@ static int mark_wide(struct flow *f, u32 at)
 	const struct bpf_insn *in = &f->prog->insns[at];
 	bool map = in->src_reg == BPF_PSEUDO_MAP_FD || in->src_reg == BPF_PSEUDO_MAP_VALUE;
 
-	if (at + 1 == f->prog->insn_count || (map && ((u32)in->imm >= f->prog->map_count || in->imm > 0xffff)))
+	if (at + 1 == f->prog->insn_count ||
+	    (map && ((u32)in->imm >= f->prog->map_count || in->imm > 0xffff)))
 		return -FLOW_EINVAL;
 	f->insn[at + 1].mark |= FLOW_HALF;
 	return in->src_reg == BPF_PSEUDO_FUNC ? mark_call(f, at) : 0;
@@ -136,7 +137,8 @@ static int check_bounds(const struct flow *f)
 		end = sub + 1 < f->starts ? f->start[sub + 1] : n;
 		if ((f->insn[at].mark & (FLOW_HALF | FLOW_TARGET)) == (FLOW_HALF | FLOW_TARGET))
 			return -FLOW_EINVAL;
-		if (next == end && (f->insn[at].mark & FLOW_HALF || (!flow_is_exit(in) && !flow_is_ja(in))))
+		if (next == end &&
+		    (f->insn[at].mark & FLOW_HALF || (!flow_is_exit(in) && !flow_is_ja(in))))
 			return -FLOW_EINVAL;
 		if (f->insn[at].mark & FLOW_HALF || !flow_is_jump(in))
 			continue;
@@ -170,7 +172,8 @@ static bool covers(const struct flow_val *a, const struct flow_val *b)
 		return true;
 	if (a->kind != b->kind || a->map != b->map || a->off != b->off)
 		return false;
-	return a->val == b->val || (a->kind >= FLOW_STACK && a->kind <= FLOW_VALUE && b->val <= a->val);
+	return a->val == b->val ||
+	       (a->kind >= FLOW_STACK && a->kind <= FLOW_VALUE && b->val <= a->val);
 }
 
 /* Forgets in *into what `from` does not confirm. True when something changed. */
@@ -221,7 +224,8 @@ static u16 written_between(const struct flow *f, u32 from, u32 to)
 	return mask;
 }
 
-/* The first guess at a loop's head: what the loop writes is anything, pointers into what they were. */
+/* The first guess at a loop's head: what the loop writes is anything, pointers into what they were.
+ */
 static void guess_loop(struct flow *f, u32 at, struct flow_state *s)
 {
 	u16 mask = written_between(f, at, f->insn[at].loop_end);
@@ -249,7 +253,8 @@ static void arrive(struct flow_pass *p, u32 at)
 		forget_all(&p->now);
 		return;
 	}
-	if (!(fi->mark & (FLOW_ENTRY | FLOW_LOOP))) { /* nobody looks at *s again but to join it once more */
+	if (!(fi->mark &
+	      (FLOW_ENTRY | FLOW_LOOP))) { /* nobody looks at *s again but to join it once more */
 		if (!p->now.known)
 			flow_copy(&p->now, s);
 		else if (s->known)
@@ -280,7 +285,9 @@ static struct flow_state *fresh_state(struct flow_pass *p, u32 at, u32 target)
 {
 	u32 state = p->f->insn[target].state;
 
-	return target > at && state && !p->blind && !p->f->state[state - 1].known ? &p->f->state[state - 1] : NULL;
+	return target > at && state && !p->blind && !p->f->state[state - 1].known
+		       ? &p->f->state[state - 1]
+		       : NULL;
 }
 
 static bool step_jump(struct flow_pass *p, u32 at)
@@ -434,7 +441,8 @@ static void count_tests(struct flow *f)
 
 		if (class >= BPF_LDX && class <= BPF_STX) {
 			f->tests[trusted ? FLOW_PROVEN : f->insn[at].test]++;
-			f->unaligned |= (in->code & 0xe7) == (BPF_STX | BPF_ATOMIC) && !(marks & FLOW_ALIGNED);
+			f->unaligned |= (in->code & 0xe7) == (BPF_STX | BPF_ATOMIC) &&
+					!(marks & FLOW_ALIGNED);
 		} else if (flow_is_call(in)) {
 			f->args_open += !in->src_reg && !(marks & FLOW_ARGS_OK);
 		}

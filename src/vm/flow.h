@@ -3,17 +3,19 @@
  * What a compiler can know about a program before it runs: for any CPU, in a forward and a backward
  * pass over the instructions, linear in their number.
  *
- * Forward (flow.c): what each register and some stack slots hold (a constant, a pointer into the stack,
- * the context or a map value, a number with an upper bound). Instructions are taken in order; where
- * control flow joins, only what holds on all paths is kept. At the target of a backward jump the first
- * guess is that registers written in the loop hold anything; each backward jump is then held against
- * what its target assumed, and where it does not agree the target forgets more and the pass resumes there.
+ * Forward (flow.c): what each register and some stack slots hold (a constant, a pointer into the
+ * stack, the context or a map value, a number with an upper bound). Instructions are taken in
+ * order; where control flow joins, only what holds on all paths is kept. At the target of a
+ * backward jump the first guess is that registers written in the loop hold anything; each backward
+ * jump is then held against what its target assumed, and where it does not agree the target forgets
+ * more and the pass resumes there.
  *
  * Backward (live.c): which registers are read later.
  *
- * Results are per instruction (struct flow_insn): accesses that need no run-time test, where to test the
- * others first, helper calls whose arguments are proven, map lookups with a known map and key, and
- * branches that go one way only. Nothing here is believed from a program: all of it is derived.
+ * Results are per instruction (struct flow_insn): accesses that need no run-time test, where to
+ * test the others first, helper calls whose arguments are proven, map lookups with a known map and
+ * key, and branches that go one way only. Nothing here is believed from a program: all of it is
+ * derived.
  */
 #ifndef LIMPET_VM_FLOW_H
 #define LIMPET_VM_FLOW_H
@@ -21,9 +23,9 @@
 #include "vm/internal.h"
 
 enum flow_kind {
-	FLOW_ANY,           /* a number, at most `val` */
-	FLOW_CONST,         /* val */
-	FLOW_STACK,         /* r10 + off + 0 .. val; likewise below */
+	FLOW_ANY,   /* a number, at most `val` */
+	FLOW_CONST, /* val */
+	FLOW_STACK, /* r10 + off + 0 .. val; likewise below */
 	FLOW_CTX,
 	FLOW_DIRECT,        /* direct value of `map` */
 	FLOW_VALUE,         /* a value of `map` that a lookup gave */
@@ -66,14 +68,15 @@ enum flow_lookup {
 
 struct flow_insn {
 	u8 mark;
-	u8 test;       /* accesses: enum flow_test */
-	u8 taken;      /* conditional jumps: 1 always, 2 never, 0 depends */
-	u8 lookup;     /* helper calls: enum flow_lookup */
+	u8 test;   /* accesses: enum flow_test */
+	u8 taken;  /* conditional jumps: 1 always, 2 never, 0 depends */
+	u8 lookup; /* helper calls: enum flow_lookup */
 	u16 map;
 	u16 live_in, live_out; /* registers read later, by bit */
-	u32 key;       /* FLOW_LOOKUP_CONST: the key */
-	u32 loop_end;  /* last instruction that jumps back here; 0 once the loop's first guess is made */
-	u32 state;     /* 1 + index of what is known here, for targets */
+	u32 key;               /* FLOW_LOOKUP_CONST: the key */
+	u32 loop_end; /* last instruction that jumps back here; 0 once the loop's first guess is
+			 made */
+	u32 state;    /* 1 + index of what is known here, for targets */
 };
 
 #define FLOW_SLOTS 4 /* stack slots whose contents are followed */
@@ -97,22 +100,24 @@ struct flow {
 	u32 state_count, state_max;
 	u32 start[BPF_MAX_SUBPROGS]; /* subprograms, ascending; start[0] = 0 */
 	u32 starts;
-	u32 frames;      /* that a run needs; 0: not bounded by the call graph, BPF_MAX_FRAMES */
-	u32 back_edges;  /* backward jumps */
-	bool calls;      /* bpf-to-bpf */
-	bool callbacks;  /* subprograms taken as pointers */
+	u32 frames;     /* that a run needs; 0: not bounded by the call graph, BPF_MAX_FRAMES */
+	u32 back_edges; /* backward jumps */
+	bool calls;     /* bpf-to-bpf */
+	bool callbacks; /* subprograms taken as pointers */
 	bool helpers;
 	bool atomics;
 	bool may_goto;
-	bool unaligned;  /* atomics that may be misaligned */
-	u16 named;       /* registers that instructions name */
-	u32 tests[FLOW_TEST_RECENT + 1]; /* accesses by kind of test; a trusted program's are all proven */
-	u32 args_open;   /* helper calls whose arguments must be tested */
+	bool unaligned; /* atomics that may be misaligned */
+	u16 named;      /* registers that instructions name */
+	u32 tests[FLOW_TEST_RECENT +
+		  1];  /* accesses by kind of test; a trusted program's are all proven */
+	u32 args_open; /* helper calls whose arguments must be tested */
 };
 
 size_t flow_scratch(const struct vm_program *prog);
 
-/* Fills *f, whose tables lie in `size` bytes of scratch, as flow_scratch() asks for. 0, or -EINVAL for what bpf_check() refuses. */
+/* Fills *f, whose tables lie in `size` bytes of scratch, as flow_scratch() asks for. 0, or -EINVAL
+ * for what bpf_check() refuses. */
 int flow_analyse(struct flow *f, const struct vm_program *prog, void *scratch, size_t size);
 
 /* live.c */
@@ -151,7 +156,8 @@ static inline bool flow_is_jump(const struct bpf_insn *in)
 
 static inline s64 flow_target(u32 at, const struct bpf_insn *in)
 {
-	return (s64)at + 1 + (flow_is_call(in) || in->code == (BPF_JMP32 | BPF_JA) ? in->imm : in->off);
+	return (s64)at + 1 +
+	       (flow_is_call(in) || in->code == (BPF_JMP32 | BPF_JA) ? in->imm : in->off);
 }
 
 /* Index of the subprogram that instruction `at` lies in. */

@@ -11,12 +11,15 @@ static void settle_lookup(struct flow_state *s, u64 id, bool null)
 {
 	for (u32 r = 0; r < 10; r++)
 		if (s->reg[r].kind == FLOW_VALUE_OR_NULL && s->reg[r].val == id)
-			s->reg[r] = null ? flow_const(0) : (struct flow_val){.kind = FLOW_VALUE, .map = s->reg[r].map};
+			s->reg[r] =
+				null ? flow_const(0)
+				     : (struct flow_val){.kind = FLOW_VALUE, .map = s->reg[r].map};
 	for (u32 i = 0; i < FLOW_SLOTS; i++) {
 		struct flow_val *v = &s->slot[i].val;
 
 		if (s->slot[i].size && v->kind == FLOW_VALUE_OR_NULL && v->val == id)
-			*v = null ? flow_const(0) : (struct flow_val){.kind = FLOW_VALUE, .map = v->map};
+			*v = null ? flow_const(0)
+				  : (struct flow_val){.kind = FLOW_VALUE, .map = v->map};
 	}
 }
 
@@ -30,7 +33,8 @@ static bool branch_null(struct flow_pass *p, u32 at, struct flow_val v, struct f
 		settle_lookup(&p->now, v.val, !equal);
 		return true;
 	}
-	if (v.kind == FLOW_MAP || ((v.kind == FLOW_STACK || v.kind == FLOW_VALUE) && !v.val && !v.off)) {
+	if (v.kind == FLOW_MAP ||
+	    ((v.kind == FLOW_STACK || v.kind == FLOW_VALUE) && !v.val && !v.off)) {
 		p->f->insn[at].taken = equal ? 2 : 1;
 		return true;
 	}
@@ -61,7 +65,7 @@ static void at_most(struct flow_val *v, u64 max)
 }
 
 /* A number v->val at most, compared with c. 1: always jumps, 2: never, 0: depends. */
-static u8 branch_number(u8 op, u64 c, struct flow_val *taken, struct flow_val *not)
+static u8 branch_number(u8 op, u64 c, struct flow_val *taken, struct flow_val * not )
 {
 	u64 max = taken->val;
 
@@ -89,7 +93,8 @@ static u8 branch_number(u8 op, u64 c, struct flow_val *taken, struct flow_val *n
 	}
 }
 
-static void branch_const(struct flow_pass *p, u32 at, struct flow_val v, u64 c, struct flow_state *taken)
+static void branch_const(struct flow_pass *p, u32 at, struct flow_val v, u64 c,
+			 struct flow_state *taken)
 {
 	const struct bpf_insn *in = &p->f->prog->insns[at];
 	struct flow_insn *fi = &p->f->insn[at];
@@ -101,11 +106,12 @@ static void branch_const(struct flow_pass *p, u32 at, struct flow_val v, u64 c, 
 		return;
 	}
 	c = wide ? c : (u32)c;
-	if (wide && !c && (BPF_OP_OF(in) == BPF_JEQ || BPF_OP_OF(in) == BPF_JNE) && branch_null(p, at, v, taken))
+	if (wide && !c && (BPF_OP_OF(in) == BPF_JEQ || BPF_OP_OF(in) == BPF_JNE) &&
+	    branch_null(p, at, v, taken))
 		return;
 	if (v.kind == FLOW_ANY && (wide || v.val <= 0xffffffffULL))
-		fi->taken = branch_number(without_sign(BPF_OP_OF(in), v.val <= plus && c <= plus), c,
-					  &taken->reg[in->dst_reg], &p->now.reg[in->dst_reg]);
+		fi->taken = branch_number(without_sign(BPF_OP_OF(in), v.val <= plus && c <= plus),
+					  c, &taken->reg[in->dst_reg], &p->now.reg[in->dst_reg]);
 }
 
 void flow_branch(struct flow_pass *p, u32 at, struct flow_state *taken)

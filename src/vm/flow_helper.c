@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Helper calls in the forward pass (vm/flow.h): which arguments are proven, what the call leaves of the
- * known stack slots, and lookups that a compiler can do itself. An argument kind that is not known here
- * is left to the test at run time.
+ * Helper calls in the forward pass (vm/flow.h): which arguments are proven, what the call leaves of
+ * the known stack slots, and lookups that a compiler can do itself. An argument kind that is not
+ * known here is left to the test at run time.
  */
 #include "vm/flow_internal.h"
 #include "base/mem.h"
@@ -12,7 +12,7 @@
 struct call {
 	const struct vm_program *prog;
 	const struct bpf_helper_desc *desc;
-	const struct vm_map *map; /* the map in r1, NULL: not known */
+	const struct vm_map *map;   /* the map in r1, NULL: not known */
 	const struct flow_val *arg; /* r1 .. r5 */
 };
 
@@ -28,13 +28,17 @@ static u64 extent(const struct call *c, u32 i)
 	case ARG_LONG_OUT:
 		return 8;
 	default:
-		return i < 4 && c->arg[i + 1].kind <= FLOW_CONST && c->arg[i + 1].val <= SIZE_MAX_ARG ? c->arg[i + 1].val : 0;
+		return i < 4 && c->arg[i + 1].kind <= FLOW_CONST &&
+				       c->arg[i + 1].val <= SIZE_MAX_ARG
+			       ? c->arg[i + 1].val
+			       : 0;
 	}
 }
 
 static bool is_output(u8 kind)
 {
-	return kind == ARG_MEM_OUT || kind == ARG_MEM_OUT_OR_NULL || kind == ARG_MAP_VALUE_OUT || kind == ARG_LONG_OUT;
+	return kind == ARG_MEM_OUT || kind == ARG_MEM_OUT_OR_NULL || kind == ARG_MAP_VALUE_OUT ||
+	       kind == ARG_LONG_OUT;
 }
 
 static bool is_zero(struct flow_val v)
@@ -46,11 +50,13 @@ static bool memory_proven(const struct call *c, u32 i)
 {
 	u8 kind = c->desc->arg[i];
 	u64 size = extent(c, i);
-	bool sized = i < 4 && (kind == ARG_MEM || kind == ARG_MEM_OUT || kind == ARG_MEM_OR_NULL || kind == ARG_MEM_OUT_OR_NULL);
+	bool sized = i < 4 && (kind == ARG_MEM || kind == ARG_MEM_OUT || kind == ARG_MEM_OR_NULL ||
+			       kind == ARG_MEM_OUT_OR_NULL);
 
 	if (sized && is_zero(c->arg[i + 1]))
 		return kind == ARG_MEM || kind == ARG_MEM_OUT || is_zero(c->arg[i]);
-	return size && flow_test_access(c->prog, c->arg[i], 0, size, is_output(kind)) == FLOW_PROVEN;
+	return size &&
+	       flow_test_access(c->prog, c->arg[i], 0, size, is_output(kind)) == FLOW_PROVEN;
 }
 
 static bool is_callback(const struct flow *f, struct flow_val v)
@@ -102,8 +108,9 @@ static void forget_outputs(struct flow_state *s, const struct call *c)
 		struct flow_val v = c->arg[i];
 		u64 size;
 
-		if (kind <= ARG_MAP_VALUE || kind == ARG_MEM || kind == ARG_MEM_OR_NULL || kind == ARG_SIZE ||
-		    kind == ARG_SIZE_OR_ZERO || kind == ARG_CTX || kind == ARG_CONST_STR || kind == ARG_ANY_PTR)
+		if (kind <= ARG_MAP_VALUE || kind == ARG_MEM || kind == ARG_MEM_OR_NULL ||
+		    kind == ARG_SIZE || kind == ARG_SIZE_OR_ZERO || kind == ARG_CTX ||
+		    kind == ARG_CONST_STR || kind == ARG_ANY_PTR)
 			continue;
 		size = is_output(kind) ? extent(c, i) : 0;
 		if (size && v.kind == FLOW_STACK && !v.val)
@@ -126,7 +133,8 @@ static struct flow_val lookup_array(struct flow_pass *p, u32 at, const struct ca
 		return (struct flow_val){.kind = FLOW_VALUE_OR_NULL, .map = fi->map, .val = at};
 	fi->lookup = FLOW_LOOKUP_CONST;
 	fi->key = (u32)slot->val.val;
-	return fi->key < c->map->max_entries ? (struct flow_val){.kind = FLOW_VALUE, .map = fi->map} : flow_const(0);
+	return fi->key < c->map->max_entries ? (struct flow_val){.kind = FLOW_VALUE, .map = fi->map}
+					     : flow_const(0);
 }
 
 static struct flow_val result(struct flow_pass *p, u32 at, const struct call *c)
@@ -136,7 +144,8 @@ static struct flow_val result(struct flow_pass *p, u32 at, const struct call *c)
 	if (c->desc->ret != RET_MAP_VALUE_OR_NULL || !c->map)
 		return flow_any(~0ULL);
 	if (c->map->array && c->map->elems && c->map->value_stride && c->map->key_size == 4 &&
-	    p->f->prog->insns[at].imm == BPF_FUNC_map_lookup_elem && !strcmp(c->desc->name, "map_lookup_elem"))
+	    p->f->prog->insns[at].imm == BPF_FUNC_map_lookup_elem &&
+	    !strcmp(c->desc->name, "map_lookup_elem"))
 		return lookup_array(p, at, c);
 	return (struct flow_val){.kind = FLOW_VALUE_OR_NULL, .map = fi->map, .val = at};
 }

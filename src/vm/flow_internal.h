@@ -17,11 +17,13 @@ void flow_step(struct flow_pass *p, u32 at);
 /* A conditional jump: p->now becomes what holds when it falls through, *taken when it jumps. */
 void flow_branch(struct flow_pass *p, u32 at, struct flow_state *taken);
 
-/* A helper call: what it returns. Notes whether its arguments are proven, and lookups to be inlined. */
+/* A helper call: what it returns. Notes whether its arguments are proven, and lookups to be
+ * inlined. */
 struct flow_val flow_helper(struct flow_pass *p, u32 at);
 
 /* How an access of `size` bytes at v + off has to be tested. */
-enum flow_test flow_test_access(const struct vm_program *prog, struct flow_val v, s64 off, u64 size, bool write);
+enum flow_test flow_test_access(const struct vm_program *prog, struct flow_val v, s64 off, u64 size,
+				bool write);
 
 void flow_forget_range(struct flow_state *s, s64 off, s64 size);
 

@@ -106,8 +106,8 @@ static struct flow_val alu64(const struct bpf_insn *in, struct flow_val a, struc
 		return pointer_sum(in, a, b);
 	if (op == BPF_MOV || op == BPF_NEG || op == BPF_END)
 		return flow_any(op == BPF_END ? ones_up_to(~0ULL >> (64 - (u32)in->imm)) : ~0ULL);
-	return flow_any(bound(in, a.kind <= FLOW_CONST ? a.val : ~0ULL, b.kind <= FLOW_CONST ? b.val : ~0ULL,
-			      b.kind == FLOW_CONST));
+	return flow_any(bound(in, a.kind <= FLOW_CONST ? a.val : ~0ULL,
+			      b.kind <= FLOW_CONST ? b.val : ~0ULL, b.kind == FLOW_CONST));
 }
 
 static struct flow_val alu32(const struct bpf_insn *in, struct flow_val whole, struct flow_val b)
@@ -118,8 +118,8 @@ static struct flow_val alu32(const struct bpf_insn *in, struct flow_val whole, s
 
 	b = low_half(b);
 	if (op == BPF_END)
-		return whole.kind == FLOW_CONST ? flow_const(vm_alu32(in, whole.val, 0)) :
-						  flow_any(~0ULL >> (64 - (u32)in->imm));
+		return whole.kind == FLOW_CONST ? flow_const(vm_alu32(in, whole.val, 0))
+						: flow_any(~0ULL >> (64 - (u32)in->imm));
 	if ((a.kind == FLOW_CONST || op == BPF_MOV) && b.kind == FLOW_CONST)
 		return flow_const(vm_alu32(in, a.val, b.val));
 	if (op == BPF_MOV)
@@ -132,7 +132,8 @@ static struct flow_val alu32(const struct bpf_insn *in, struct flow_val whole, s
 
 static void step_alu(struct flow_state *s, const struct bpf_insn *in)
 {
-	bool wide = BPF_CLASS_OF(in) == BPF_ALU64, reg = in->code & BPF_X && BPF_OP_OF(in) != BPF_END;
+	bool wide = BPF_CLASS_OF(in) == BPF_ALU64,
+	     reg = in->code & BPF_X && BPF_OP_OF(in) != BPF_END;
 	struct flow_val a = s->reg[in->dst_reg];
 	struct flow_val b = reg ? value_of(s, in->src_reg) : flow_const((u64)(s64)in->imm);
 
@@ -146,7 +147,8 @@ static struct flow_val wide_value(const struct flow *f, u32 at)
 	if (in->src_reg == BPF_PSEUDO_MAP_FD)
 		return (struct flow_val){.kind = FLOW_MAP, .map = (u16)in->imm};
 	if (in->src_reg == BPF_PSEUDO_MAP_VALUE && (u32)in[1].imm <= MAX_OFF)
-		return (struct flow_val){.kind = FLOW_DIRECT, .map = (u16)in->imm, .off = in[1].imm};
+		return (struct flow_val){
+			.kind = FLOW_DIRECT, .map = (u16)in->imm, .off = in[1].imm};
 	return flow_const(vm_wide_immediate(f->prog, at));
 }
 
@@ -158,7 +160,8 @@ static bool fits(struct flow_val v, s64 off, u64 size, u64 room)
 	return low >= 0 && v.val <= U32_MAX && (u64)low + v.val + size <= room;
 }
 
-static enum flow_test test_map(const struct vm_program *prog, struct flow_val v, s64 off, u64 size, bool write)
+static enum flow_test test_map(const struct vm_program *prog, struct flow_val v, s64 off, u64 size,
+			       bool write)
 {
 	const struct vm_map *m = &prog->maps[v.map];
 
@@ -171,7 +174,8 @@ static enum flow_test test_map(const struct vm_program *prog, struct flow_val v,
 	return m->array && m->elems ? FLOW_TEST_ELEMS : FLOW_TEST_RECENT;
 }
 
-enum flow_test flow_test_access(const struct vm_program *prog, struct flow_val v, s64 off, u64 size, bool write)
+enum flow_test flow_test_access(const struct vm_program *prog, struct flow_val v, s64 off, u64 size,
+				bool write)
 {
 	struct vm_region where;
 
@@ -180,12 +184,16 @@ enum flow_test flow_test_access(const struct vm_program *prog, struct flow_val v
 		v.off += BPF_FRAME_SIZE;
 		return fits(v, off, size, BPF_FRAME_SIZE) ? FLOW_PROVEN : FLOW_TEST_STACK;
 	case FLOW_CTX:
-		return fits(v, off, size, write ? prog->ctx_writable : prog->ctx_size) ? FLOW_PROVEN : FLOW_TEST_CTX;
+		return fits(v, off, size, write ? prog->ctx_writable : prog->ctx_size)
+			       ? FLOW_PROVEN
+			       : FLOW_TEST_CTX;
 	case FLOW_DIRECT:
 	case FLOW_VALUE:
 		return test_map(prog, v, off, size, write);
 	case FLOW_CONST:
-		return vm_find_region(prog, ~0ULL, v.val + (u64)off, size, write, &where) ? FLOW_PROVEN : FLOW_TEST_RECENT;
+		return vm_find_region(prog, ~0ULL, v.val + (u64)off, size, write, &where)
+			       ? FLOW_PROVEN
+			       : FLOW_TEST_RECENT;
 	default:
 		return FLOW_TEST_RECENT;
 	}
@@ -193,7 +201,8 @@ enum flow_test flow_test_access(const struct vm_program *prog, struct flow_val v
 
 static bool aligned(const struct vm_program *prog, struct flow_val v, s64 off, u32 size)
 {
-	const struct vm_map *m = v.kind == FLOW_DIRECT || v.kind == FLOW_VALUE ? &prog->maps[v.map] : NULL;
+	const struct vm_map *m =
+		v.kind == FLOW_DIRECT || v.kind == FLOW_VALUE ? &prog->maps[v.map] : NULL;
 	u64 addr = (u64)(v.off + off);
 
 	if (v.kind == FLOW_CONST)
@@ -204,7 +213,8 @@ static bool aligned(const struct vm_program *prog, struct flow_val v, s64 off, u
 		return addr % size == 0;
 	if (v.kind == FLOW_DIRECT)
 		return (m->direct_value + addr) % size == 0;
-	return v.kind == FLOW_VALUE && m->array && m->elems && (m->elems + addr) % size == 0 && m->value_stride % size == 0;
+	return v.kind == FLOW_VALUE && m->array && m->elems && (m->elems + addr) % size == 0 &&
+	       m->value_stride % size == 0;
 }
 
 void flow_forget_range(struct flow_state *s, s64 off, s64 size)
@@ -228,11 +238,13 @@ static void remember(struct flow_state *s, s64 off, u32 size, struct flow_val v)
 }
 
 /* A store of `v` through `base` + off. */
-static void store(struct flow_pass *p, u32 at, struct flow_val base, s64 off, u32 size, struct flow_val v)
+static void store(struct flow_pass *p, u32 at, struct flow_val base, s64 off, u32 size,
+		  struct flow_val v)
 {
 	bool proven = p->f->insn[at].test == FLOW_PROVEN || p->f->prog->trusted;
 
-	if (proven && base.kind == FLOW_STACK && !base.val && base.off + off >= -BPF_FRAME_SIZE && base.off + off < 0) {
+	if (proven && base.kind == FLOW_STACK && !base.val && base.off + off >= -BPF_FRAME_SIZE &&
+	    base.off + off < 0) {
 		flow_forget_range(&p->now, base.off + off, size);
 		remember(&p->now, base.off + off, size, v);
 	} else if (!proven || base.kind == FLOW_STACK || !is_pointer(base)) {
@@ -263,7 +275,8 @@ static void step_load(struct flow_pass *p, u32 at)
 	note_access(p, at, base, size, false);
 	if (base.kind == FLOW_STACK && !base.val && !sign)
 		slot = flow_find_slot(&p->now, base.off + in->off, size);
-	p->now.reg[in->dst_reg] = slot ? slot->val : flow_any(sign ? ~0ULL : ~0ULL >> (64 - 8 * size));
+	p->now.reg[in->dst_reg] =
+		slot ? slot->val : flow_any(sign ? ~0ULL : ~0ULL >> (64 - 8 * size));
 }
 
 static void step_atomic(struct flow_pass *p, u32 at)
@@ -293,7 +306,8 @@ static void step_store(struct flow_pass *p, u32 at)
 	bool imm = BPF_CLASS_OF(in) == BPF_ST;
 
 	note_access(p, at, base, size, true);
-	store(p, at, base, in->off, size, imm ? flow_const((u64)(s64)in->imm) : value_of(&p->now, in->src_reg));
+	store(p, at, base, in->off, size,
+	      imm ? flow_const((u64)(s64)in->imm) : value_of(&p->now, in->src_reg));
 }
 
 static void step_call(struct flow_pass *p, u32 at)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which registers are read later (vm/flow.h). One pass from the last instruction to the first;
- * backward jumps and calls of later-visited subprograms see the previous pass's result, so passes are
- * repeated until nothing changes (two for most programs, at most one for every loop nested in another).
+ * backward jumps and calls of later-visited subprograms see the previous pass's result, so passes
+ * are repeated until nothing changes (two for most programs, at most one for every loop nested in
+ * another).
  */
 #include "vm/flow.h"
 
@@ -27,13 +28,15 @@ enum { READ_DST = 1, READ_SRC = 2, WRITE_DST = 4, SPECIAL = 8 };
 
 #define ALU_ROWS(op, k, x)                                                                         \
 	[BPF_ALU | (op) | BPF_K] = (k), [BPF_ALU64 | (op) | BPF_K] = (k),                          \
-	[BPF_ALU | (op) | BPF_X] = (x), [BPF_ALU64 | (op) | BPF_X] = (x)
+			  [BPF_ALU | (op) | BPF_X] = (x), [BPF_ALU64 | (op) | BPF_X] = (x)
 #define BINARY_ROWS(op) ALU_ROWS(op, READ_DST | WRITE_DST, READ_DST | READ_SRC | WRITE_DST)
 #define JUMP_ROWS(op)                                                                              \
 	[BPF_JMP | (op) | BPF_K] = READ_DST, [BPF_JMP32 | (op) | BPF_K] = READ_DST,                \
-	[BPF_JMP | (op) | BPF_X] = READ_DST | READ_SRC, [BPF_JMP32 | (op) | BPF_X] = READ_DST | READ_SRC
+			  [BPF_JMP | (op) | BPF_X] = READ_DST | READ_SRC,                          \
+			  [BPF_JMP32 | (op) | BPF_X] = READ_DST | READ_SRC
 #define SIZE_ROWS(code, what)                                                                      \
-	[(code) | BPF_B] = (what), [(code) | BPF_H] = (what), [(code) | BPF_W] = (what), [(code) | BPF_DW] = (what)
+	[(code) | BPF_B] = (what), [(code) | BPF_H] = (what), [(code) | BPF_W] = (what),           \
+		  [(code) | BPF_DW] = (what)
 
 static const u8 uses[256] = {
 	BINARY_ROWS(BPF_ADD),
@@ -92,7 +95,8 @@ static ALWAYS_INLINE u16 reads(const struct vm_program *prog, const struct bpf_i
 	u32 use = uses[in->code];
 
 	if (likely(!(use & SPECIAL)))
-		return (u16)((use & READ_DST) << in->dst_reg | (use & READ_SRC) >> 1 << in->src_reg);
+		return (u16)((use & READ_DST) << in->dst_reg |
+			     (use & READ_SRC) >> 1 << in->src_reg);
 	if (BPF_CLASS_OF(in) == BPF_STX)
 		return atomic_reads(in);
 	if (flow_is_exit(in))

@@ -47,17 +47,23 @@ static u32 emit(struct state *s, u8 code, u32 dst, u32 src, s32 off, s32 imm)
 	struct gen *g = s->g;
 
 	if (g->count < GEN_MAX_INSNS)
-		g->insns[g->count++] = (struct bpf_insn){.code = code, .dst_reg = dst & 15, .src_reg = src & 15,
-							 .off = (s16)off, .imm = imm};
+		g->insns[g->count++] = (struct bpf_insn){.code = code,
+							 .dst_reg = dst & 15,
+							 .src_reg = src & 15,
+							 .off = (s16)off,
+							 .imm = imm};
 	return g->count - 1;
 }
 
 static s32 number(struct state *s)
 {
-	static const s32 edges[] = {0, 1, -1, 2, 3, 7, 8, 31, 32, 63, 64, 127, 128, 255, 256, -128, -129, 65535, 65536,
-				    0x7fffffff, -0x7fffffff - 1, 0x1000};
+	static const s32 edges[] = {0,     1,    -1,   2,     3,     7,          8,
+				    31,    32,   63,   64,    127,   128,        255,
+				    256,   -128, -129, 65535, 65536, 0x7fffffff, -0x7fffffff - 1,
+				    0x1000};
 
-	return one_in(s, 3) ? (s32)(below(s, 0xffffffff) ^ below(s, 2) << 31) : edges[below(s, ARRAY_SIZE(edges))];
+	return one_in(s, 3) ? (s32)(below(s, 0xffffffff) ^ below(s, 2) << 31)
+			    : edges[below(s, ARRAY_SIZE(edges))];
 }
 
 static u32 scalar(struct state *s)
@@ -73,15 +79,18 @@ static void wide(struct state *s, u32 dst, u32 src, u32 low, u32 high)
 
 static void alu(struct state *s)
 {
-	static const u8 ops[] = {BPF_ADD, BPF_SUB, BPF_MUL, BPF_DIV, BPF_MOD, BPF_OR, BPF_AND, BPF_XOR,
-				 BPF_LSH, BPF_RSH, BPF_ARSH, BPF_NEG, BPF_MOV, BPF_END, BPF_MOV, BPF_ADD};
+	static const u8 ops[] = {BPF_ADD, BPF_SUB, BPF_MUL, BPF_DIV, BPF_MOD,  BPF_OR,
+				 BPF_AND, BPF_XOR, BPF_LSH, BPF_RSH, BPF_ARSH, BPF_NEG,
+				 BPF_MOV, BPF_END, BPF_MOV, BPF_ADD};
 	u8 op = ops[below(s, ARRAY_SIZE(ops))], class = below(s, 2) ? BPF_ALU64 : BPF_ALU;
 	u32 bits = class == BPF_ALU64 ? 64 : 32, dst = scalar(s);
-	bool divides = op == BPF_DIV || op == BPF_MOD, shifts = op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH;
+	bool divides = op == BPF_DIV || op == BPF_MOD,
+	     shifts = op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH;
 	s32 imm = number(s);
 
 	if (op == BPF_END) {
-		emit(s, class | BPF_END | (class == BPF_ALU && below(s, 2) ? BPF_TO_BE : 0), dst, 0, 0, 16 << below(s, 3));
+		emit(s, class | BPF_END | (class == BPF_ALU && below(s, 2) ? BPF_TO_BE : 0), dst, 0,
+		     0, 16 << below(s, 3));
 	} else if (op == BPF_NEG) {
 		emit(s, class | op, dst, 0, 0, 0);
 	} else if (one_in(s, 2)) {
@@ -99,7 +108,8 @@ static void alu(struct state *s)
 static void rotate(struct state *s, u32 t, u32 d, u32 from)
 {
 	u8 class = below(s, 2) ? BPF_ALU64 : BPF_ALU, first = below(s, 2) ? BPF_LSH : BPF_RSH;
-	u32 width = class == BPF_ALU64 ? 64 : 32, by = 1 + below(s, width - 1), by2 = one_in(s, 8) ? by : width - by;
+	u32 width = class == BPF_ALU64 ? 64 : 32, by = 1 + below(s, width - 1),
+	    by2 = one_in(s, 8) ? by : width - by;
 	u8 other = one_in(s, 8) ? first : (u8)(BPF_LSH + BPF_RSH - first);
 	bool same = one_in(s, 2);
 
@@ -108,7 +118,8 @@ static void rotate(struct state *s, u32 t, u32 d, u32 from)
 	if (!same)
 		emit(s, class | BPF_MOV | BPF_X, d, from, 0, 0);
 	emit(s, class | other | BPF_K, d, 0, 0, (s32)by2);
-	emit(s, class | (one_in(s, 3) ? BPF_ADD : BPF_OR) | BPF_X, below(s, 2) ? d : t, below(s, 2) ? t : d, 0, 0);
+	emit(s, class | (one_in(s, 3) ? BPF_ADD : BPF_OR) | BPF_X, below(s, 2) ? d : t,
+	     below(s, 2) ? t : d, 0, 0);
 	if (one_in(s, 2)) /* what is left over is not read */
 		emit(s, BPF_ALU64 | BPF_MOV | BPF_K, t, 0, 0, 1);
 }
@@ -116,7 +127,8 @@ static void rotate(struct state *s, u32 t, u32 d, u32 from)
 /* c ? x : y, as compilers spell it. */
 static void select_value(struct state *s, u32 d, u32 a)
 {
-	u8 class = below(s, 2) ? BPF_JMP : BPF_JMP32, mov = (below(s, 2) ? BPF_ALU64 : BPF_ALU) | BPF_MOV;
+	u8 class = below(s, 2) ? BPF_JMP : BPF_JMP32,
+	   mov = (below(s, 2) ? BPF_ALU64 : BPF_ALU) | BPF_MOV;
 
 	emit(s, BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, number(s));
 	emit(s, class | BPF_JGT | BPF_X, a, scalar(s), 1, 0);
@@ -146,7 +158,10 @@ static void idiom(struct state *s)
 		emit(s, (below(s, 2) ? BPF_ALU64 : BPF_ALU) | BPF_SUB | BPF_X, d, a, 0, 0);
 		if (one_in(s, 2))
 			emit(s, BPF_ALU64 | BPF_MOV | BPF_X, b, a, 0, 0);
-		emit(s, (below(s, 2) ? BPF_JMP : BPF_JMP32) | (below(s, 2) ? BPF_JEQ : BPF_JNE) | BPF_K, d, 0, 2, 0);
+		emit(s,
+		     (below(s, 2) ? BPF_JMP : BPF_JMP32) | (below(s, 2) ? BPF_JEQ : BPF_JNE) |
+			     BPF_K,
+		     d, 0, 2, 0);
 		emit(s, BPF_ALU64 | BPF_ADD | BPF_K, a, 0, 0, 1);
 		emit(s, BPF_ALU64 | BPF_XOR | BPF_X, d, a, 0, 0);
 		break;
@@ -199,16 +214,26 @@ static void access_memory(struct state *s, u32 base, s32 off, u32 log2)
 
 static void atomic(struct state *s, u32 base, s32 off)
 {
-	static const s32 ops[] = {BPF_ADD, BPF_AND, BPF_OR, BPF_XOR, BPF_ADD | BPF_FETCH, BPF_AND | BPF_FETCH,
-				  BPF_OR | BPF_FETCH, BPF_XOR | BPF_FETCH, BPF_XCHG, BPF_CMPXCHG};
+	static const s32 ops[] = {BPF_ADD,
+				  BPF_AND,
+				  BPF_OR,
+				  BPF_XOR,
+				  BPF_ADD | BPF_FETCH,
+				  BPF_AND | BPF_FETCH,
+				  BPF_OR | BPF_FETCH,
+				  BPF_XOR | BPF_FETCH,
+				  BPF_XCHG,
+				  BPF_CMPXCHG};
 
 	if (s->plain || !one_in(s, 5))
 		emit(s, BPF_STX | BPF_ATOMIC | (below(s, 2) ? BPF_W : BPF_DW), base, scalar(s), off,
 		     ops[below(s, ARRAY_SIZE(ops))]);
 	else if (one_in(s, 2))
-		emit(s, BPF_STX | BPF_ATOMIC | widths[below(s, 4)], scalar(s), base, off, BPF_LOAD_ACQ);
+		emit(s, BPF_STX | BPF_ATOMIC | widths[below(s, 4)], scalar(s), base, off,
+		     BPF_LOAD_ACQ);
 	else
-		emit(s, BPF_STX | BPF_ATOMIC | widths[below(s, 4)], base, scalar(s), off, BPF_STORE_REL);
+		emit(s, BPF_STX | BPF_ATOMIC | widths[below(s, 4)], base, scalar(s), off,
+		     BPF_STORE_REL);
 }
 
 static void touch(struct state *s, u32 base, s32 low, s32 size)
@@ -236,7 +261,8 @@ static void touch_ctx(struct state *s)
 
 static void touch_stack(struct state *s)
 {
-	touch(s, 10, !s->plain && one_in(s, 40) ? -BPF_FRAME_SIZE - 4 : -64, !s->plain && one_in(s, 30) ? 72 : 64);
+	touch(s, 10, !s->plain && one_in(s, 40) ? -BPF_FRAME_SIZE - 4 : -64,
+	      !s->plain && one_in(s, 30) ? 72 : 64);
 }
 
 /* r8 += something between 0 and a bound that an engine may or may not know. */
@@ -277,7 +303,8 @@ static void opaque(struct state *s, u32 n)
 static void bounded(struct state *s)
 {
 	static const u8 ops[] = {BPF_JGT, BPF_JGE, BPF_JSGT, BPF_JSGE, BPF_JLE, BPF_JLT};
-	u32 log2 = below(s, 4), map = data_map(s), limit = (map == MAP_CONST ? CONST_VALUE : ARRAY_VALUE) + below(s, 2);
+	u32 log2 = below(s, 4), map = data_map(s),
+	    limit = (map == MAP_CONST ? CONST_VALUE : ARRAY_VALUE) + below(s, 2);
 	u32 last = limit - (1u << log2), skip, op = ops[below(s, ARRAY_SIZE(ops))], inverted;
 
 	opaque(s, last + below(s, 3) - 1);
@@ -406,7 +433,8 @@ static void place(struct state *s, u32 reg)
 {
 	switch (below(s, 5)) {
 	case 0:
-		wide(s, reg, BPF_PSEUDO_MAP_VALUE, one_in(s, 4) ? MAP_CONST : MAP_ARRAY, below(s, 12));
+		wide(s, reg, BPF_PSEUDO_MAP_VALUE, one_in(s, 4) ? MAP_CONST : MAP_ARRAY,
+		     below(s, 12));
 		break;
 	case 1:
 		emit(s, BPF_ALU64 | BPF_MOV | BPF_X, reg, 9, 0, 0);
@@ -434,7 +462,8 @@ static void size_in(struct state *s, u32 reg)
 
 static void callback(struct state *s, u32 reg)
 {
-	u32 to = s->func + 1 < s->funcs ? s->func + 1 + below(s, s->funcs - s->func - 1) : below(s, s->funcs);
+	u32 to = s->func + 1 < s->funcs ? s->func + 1 + below(s, s->funcs - s->func - 1)
+					: below(s, s->funcs);
 
 	s->calls[s->call_count] = s->g->count;
 	s->call_to[s->call_count++] = to;
@@ -489,7 +518,8 @@ static void helper(struct state *s)
 static void call(struct state *s)
 {
 	bool forward = s->func + 1 < s->funcs;
-	u32 to = forward && !one_in(s, 30) ? s->func + 1 + below(s, s->funcs - s->func - 1) : below(s, s->funcs);
+	u32 to = forward && !one_in(s, 30) ? s->func + 1 + below(s, s->funcs - s->func - 1)
+					   : below(s, s->funcs);
 
 	if (s->call_count == ARRAY_SIZE(s->calls))
 		return;
@@ -506,10 +536,11 @@ static void to_snippet(struct state *s, u32 insn, u32 snippet)
 
 static void jump(struct state *s, u32 here)
 {
-	static const u8 ops[] = {BPF_JEQ, BPF_JNE, BPF_JGT, BPF_JGE, BPF_JLT, BPF_JLE, BPF_JSET, BPF_JSGT, BPF_JSGE,
-				 BPF_JSLT, BPF_JSLE};
+	static const u8 ops[] = {BPF_JEQ,  BPF_JNE,  BPF_JGT,  BPF_JGE,  BPF_JLT, BPF_JLE,
+				 BPF_JSET, BPF_JSGT, BPF_JSGE, BPF_JSLT, BPF_JSLE};
 	bool back = !s->plain && one_in(s, 6);
-	u32 to = back ? below(s, here + 1) : here + 1 + below(s, 6), kind = s->plain ? 9 : below(s, 24);
+	u32 to = back ? below(s, here + 1) : here + 1 + below(s, 6),
+	    kind = s->plain ? 9 : below(s, 24);
 	u8 class = below(s, 2) ? BPF_JMP : BPF_JMP32;
 
 	if (kind == 0) {
@@ -522,8 +553,10 @@ static void jump(struct state *s, u32 here)
 	} else {
 		u8 op = ops[below(s, ARRAY_SIZE(ops))];
 
-		to_snippet(s, one_in(s, 2) ? emit(s, class | op | BPF_K, scalar(s), 0, 0, number(s)) :
-					     emit(s, class | op | BPF_X, scalar(s), scalar(s), 0, 0), to);
+		to_snippet(s,
+			   one_in(s, 2) ? emit(s, class | op | BPF_K, scalar(s), 0, 0, number(s))
+					: emit(s, class | op | BPF_X, scalar(s), scalar(s), 0, 0),
+			   to);
 	}
 }
 
@@ -536,7 +569,8 @@ static void loop_head(struct state *s)
 static void loop_end(struct state *s, u32 here)
 {
 	emit(s, BPF_ALU64 | BPF_SUB | BPF_K, 7, 0, 0, 1);
-	to_snippet(s, emit(s, BPF_JMP | BPF_JNE | BPF_K, 7, 0, 0, 0), here > 4 ? here - below(s, 4) : here);
+	to_snippet(s, emit(s, BPF_JMP | BPF_JNE | BPF_K, 7, 0, 0, 0),
+		   here > 4 ? here - below(s, 4) : here);
 }
 
 static void snippet(struct state *s, u32 here)

@@ -2,10 +2,10 @@
 /*
  * Random programs that pass bpf_check() and mean the same in every engine.
  *
- * A program is a main function and up to four subprograms, each a row of snippets; jumps go to where
- * snippets begin. r0 - r7 hold numbers, r9 the context (in the main function), and r8 a pointer that a
- * snippet makes, uses and forgets: addresses of the stack differ between engines, so none may get into a
- * number. For the same reason every function first clears its frame.
+ * A program is a main function and up to four subprograms, each a row of snippets; jumps go to
+ * where snippets begin. r0 - r7 hold numbers, r9 the context (in the main function), and r8 a
+ * pointer that a snippet makes, uses and forgets: addresses of the stack differ between engines, so
+ * none may get into a number. For the same reason every function first clears its frame.
  */
 #ifndef LIMPET_TESTS_FUZZ_GEN_H
 #define LIMPET_TESTS_FUZZ_GEN_H
@@ -27,8 +27,8 @@ void gen_program(struct gen *g);
 #define GEN_PLAIN_VALUE 128
 
 /*
- * The same, made of what the kernel's verifier accepts as a socket filter: arithmetic, forward jumps,
- * and the stack at constant offsets. Registers and stack end up in the value of map 0.
+ * The same, made of what the kernel's verifier accepts as a socket filter: arithmetic, forward
+ * jumps, and the stack at constant offsets. Registers and stack end up in the value of map 0.
  */
 void gen_plain_program(struct gen *g);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Generated programs by the kernel, as socket filters through BPF_PROG_TEST_RUN, against interpreter and
- * JIT: registers and stack at the end, which the programs store in a map.
+ * Generated programs by the kernel, as socket filters through BPF_PROG_TEST_RUN, against
+ * interpreter and JIT: registers and stack at the end, which the programs store in a map.
  *
  * usage: kernel_fuzz [PROGRAMS [FIRST-SEED]]; LIMPET_LONG=1: fifty times as many.
  */
@@ -28,10 +28,12 @@ static bool run_kernel(const struct gen *g)
 
 	memcpy(insns, g->insns, g->count * sizeof(*insns));
 	for (u32 i = 0; i < g->count; i++)
-		if (insns[i].code == (BPF_LD | BPF_IMM | BPF_DW) && insns[i].src_reg == BPF_PSEUDO_MAP_VALUE)
+		if (insns[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
+		    insns[i].src_reg == BPF_PSEUDO_MAP_VALUE)
 			insns[i].imm = map_fd;
 	fd = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, NULL, "GPL", insns, g->count, NULL);
-	done = fd >= 0 && !bpf_prog_test_run_opts(fd, &opts) && !bpf_map_lookup_elem(map_fd, &zero, expected);
+	done = fd >= 0 && !bpf_prog_test_run_opts(fd, &opts) &&
+	       !bpf_map_lookup_elem(map_fd, &zero, expected);
 	if (fd >= 0)
 		close(fd);
 	return done;
@@ -39,10 +41,18 @@ static bool run_kernel(const struct gen *g)
 
 static bool run_limpet(const struct gen *g, bool jit, bool trusted)
 {
-	static const struct vm_map map = {.handle = value, .direct_value = (u64)value, .direct_size = sizeof(value),
-					  .value_size = sizeof(value), .key_size = 4, .writable = true};
-	struct vm_program prog = {.insns = g->insns, .insn_count = g->count, .maps = &map, .map_count = 1,
-				  .trusted = trusted, .bounded = trusted};
+	static const struct vm_map map = {.handle = value,
+					  .direct_value = (u64)value,
+					  .direct_size = sizeof(value),
+					  .value_size = sizeof(value),
+					  .key_size = 4,
+					  .writable = true};
+	struct vm_program prog = {.insns = g->insns,
+				  .insn_count = g->count,
+				  .maps = &map,
+				  .map_count = 1,
+				  .trusted = trusted,
+				  .bounded = trusted};
 	struct vm_run run = {.prog = &prog};
 	struct engine_code code = {0};
 
@@ -62,10 +72,13 @@ static bool compare(const struct gen *g, u64 seed)
 		if (run_limpet(g, way & 1, way & 2))
 			continue;
 		same = false;
-		printf("# seed %llu, %s %s:", (unsigned long long)seed, way & 2 ? "trusted" : "tested", way & 1 ? "JIT" : "interpreter");
+		printf("# seed %llu, %s %s:", (unsigned long long)seed,
+		       way & 2 ? "trusted" : "tested", way & 1 ? "JIT" : "interpreter");
 		for (u32 i = 0; i < ARRAY_SIZE(value); i++)
 			if (value[i] != expected[i])
-				printf(" [%u] %llx, the kernel %llx", i, (unsigned long long)value[i], (unsigned long long)expected[i]);
+				printf(" [%u] %llx, the kernel %llx", i,
+				       (unsigned long long)value[i],
+				       (unsigned long long)expected[i]);
 		putchar('\n');
 	}
 	return same;
@@ -88,7 +101,9 @@ int main(int argc, char **argv)
 		taken++;
 		bad += !compare(&g, seed);
 	}
-	printf("# the kernel took %llu of %llu programs\n", (unsigned long long)taken, (unsigned long long)programs);
-	puts(!bad && taken > programs / 2 ? "ok kernel and limpet agree" : "not ok kernel and limpet agree");
+	printf("# the kernel took %llu of %llu programs\n", (unsigned long long)taken,
+	       (unsigned long long)programs);
+	puts(!bad && taken > programs / 2 ? "ok kernel and limpet agree"
+					  : "not ok kernel and limpet agree");
 	return bad || taken <= programs / 2;
 }

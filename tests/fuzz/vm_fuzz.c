@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Generated programs by interpreter and JIT: same r0, memory, status and place of a failure; and, where a
- * program ran to its end, the same again without run-time tests and budget. Malformed ones (bits flipped,
- * cut short) are refused by bpf_check() or run with the same results in both.
+ * Generated programs by interpreter and JIT: same r0, memory, status and place of a failure; and,
+ * where a program ran to its end, the same again without run-time tests and budget. Malformed ones
+ * (bits flipped, cut short) are refused by bpf_check() or run with the same results in both.
  *
  * usage: vm_fuzz [PROGRAMS [FIRST-SEED]]; LIMPET_LONG=1: a million.
  */
@@ -58,7 +58,8 @@ static vm_entry *compile(const struct vm_program *prog)
 		return NULL;
 	len = vm_jit(prog, code_area, (size_t)bound, (u64)code_area, scratch);
 	if (len <= 0 || len > bound || mprotect(code_area, CODE_SIZE, PROT_READ | PROT_EXEC)) {
-		printf("# seed %llu: vm_jit returned %ld (bound %ld)\n", (unsigned long long)current_seed, len, bound);
+		printf("# seed %llu: vm_jit returned %ld (bound %ld)\n",
+		       (unsigned long long)current_seed, len, bound);
 		return NULL;
 	}
 	return (vm_entry *)(u64)code_area;
@@ -88,18 +89,21 @@ static bool run_one(const struct vm_program *prog, vm_entry *entry, struct outco
 static bool same(const struct outcome *a, const struct outcome *b)
 {
 	/* an address in, or beyond, a stack that lies elsewhere */
-	bool same_addr = a->fault_addr == b->fault_addr || a->fault_addr - a->stack_top == b->fault_addr - b->stack_top;
+	bool same_addr = a->fault_addr == b->fault_addr ||
+			 a->fault_addr - a->stack_top == b->fault_addr - b->stack_top;
 
-	return a->r0 == b->r0 && a->status == b->status && a->fault_insn == b->fault_insn && same_addr &&
-	       !memcmp(&a->world, &b->world, sizeof(a->world));
+	return a->r0 == b->r0 && a->status == b->status && a->fault_insn == b->fault_insn &&
+	       same_addr && !memcmp(&a->world, &b->world, sizeof(a->world));
 }
 
 static void tell(const char *what, const struct outcome *a, const struct outcome *b)
 {
-	printf("# seed %llu (%s): interpreter r0 %llx status %u insn %u addr %llx, JIT r0 %llx status %u insn %u addr %llx%s\n",
-	       (unsigned long long)current_seed, what, (unsigned long long)a->r0, a->status, a->fault_insn,
-	       (unsigned long long)a->fault_addr, (unsigned long long)b->r0, b->status, b->fault_insn,
-	       (unsigned long long)b->fault_addr, memcmp(&a->world, &b->world, sizeof(a->world)) ? ", memory differs" : "");
+	printf("# seed %llu (%s): interpreter r0 %llx status %u insn %u addr %llx, JIT r0 %llx "
+	       "status %u insn %u addr %llx%s\n",
+	       (unsigned long long)current_seed, what, (unsigned long long)a->r0, a->status,
+	       a->fault_insn, (unsigned long long)a->fault_addr, (unsigned long long)b->r0,
+	       b->status, b->fault_insn, (unsigned long long)b->fault_addr,
+	       memcmp(&a->world, &b->world, sizeof(a->world)) ? ", memory differs" : "");
 }
 
 static bool compare(const struct vm_program *prog, const char *what, struct outcome *ret)
@@ -125,7 +129,8 @@ static u32 ended[VM_BAD_PROG + 1];
 
 static bool check_program(struct gen *g, bool must_pass)
 {
-	struct bpf_check_env env = {.map_count = MAPS, .map_value_size = world_value_sizes,
+	struct bpf_check_env env = {.map_count = MAPS,
+				    .map_value_size = world_value_sizes,
 				    .helper_known = world_helper_known};
 	struct vm_program prog;
 	struct outcome out;
@@ -135,7 +140,8 @@ static bool check_program(struct gen *g, bool must_pass)
 	env.log = &log;
 	if (bpf_check(g->insns, g->count, &env)) {
 		if (must_pass)
-			printf("# seed %llu: generated program refused: %s", (unsigned long long)current_seed, text);
+			printf("# seed %llu: generated program refused: %s",
+			       (unsigned long long)current_seed, text);
 		return !must_pass;
 	}
 	world_program(&prog, false, false, BUDGET);
@@ -152,11 +158,13 @@ static bool check_program(struct gen *g, bool must_pass)
 	return compare(&prog, "trusted", &out);
 }
 
-/* The fields of some instructions changed at random. Addresses of the stack may get anywhere then, so
- * only what the run does to the world beyond numbers can be compared: that both end without harm. */
+/* The fields of some instructions changed at random. Addresses of the stack may get anywhere then,
+ * so only what the run does to the world beyond numbers can be compared: that both end without
+ * harm. */
 static void check_spoilt(struct gen *g)
 {
-	struct bpf_check_env env = {.map_count = MAPS, .map_value_size = world_value_sizes,
+	struct bpf_check_env env = {.map_count = MAPS,
+				    .map_value_size = world_value_sizes,
 				    .helper_known = world_helper_known};
 	struct outcome out;
 	struct vm_program prog;
@@ -189,15 +197,19 @@ static void spoil(struct gen *g)
 
 int main(int argc, char **argv)
 {
-	u64 programs = argc > 1 ? strtoull(argv[1], NULL, 0) : getenv("LIMPET_LONG") ? 1000000 : 10000;
+	u64 programs = argc > 1                ? strtoull(argv[1], NULL, 0)
+		       : getenv("LIMPET_LONG") ? 1000000
+					       : 10000;
 	u64 first = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, bad = 0;
 	static struct gen g;
 
-	code_area = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	code_area =
+		mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (code_area == MAP_FAILED)
 		return puts("not ok memory"), 1;
 	for (int sig = 1; sig < 32; sig++)
-		if (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP)
+		if (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE ||
+		    sig == SIGTRAP)
 			signal(sig, crashed);
 	for (u64 i = 0; i < programs && bad < 20; i++) {
 		current_seed = first + i;
@@ -207,8 +219,9 @@ int main(int argc, char **argv)
 		spoil(&g);
 		check_spoilt(&g);
 	}
-	printf("# %llu programs: %u to the end, %u faults, %u budgets, %u bad arguments\n", (unsigned long long)programs,
-	       ended[VM_OK], ended[VM_FAULT], ended[VM_BUDGET], ended[VM_BAD_ARG]);
+	printf("# %llu programs: %u to the end, %u faults, %u budgets, %u bad arguments\n",
+	       (unsigned long long)programs, ended[VM_OK], ended[VM_FAULT], ended[VM_BUDGET],
+	       ended[VM_BAD_ARG]);
 	puts(bad ? "not ok interpreter and JIT agree" : "ok interpreter and JIT agree");
 	return bad != 0;
 }

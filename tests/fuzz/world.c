@@ -60,7 +60,9 @@ static u64 help_maybe(u64 at, u64 size, u64 c, u64 d, u64 e, struct vm_run *run)
 
 static u64 value_size(u64 map)
 {
-	return map == (u64)&handles[MAP_ARRAY] ? ARRAY_VALUE : map == (u64)&handles[MAP_HASH] ? HASH_VALUE : CONST_VALUE;
+	return map == (u64)&handles[MAP_ARRAY]  ? ARRAY_VALUE
+	       : map == (u64)&handles[MAP_HASH] ? HASH_VALUE
+						: CONST_VALUE;
 }
 
 static u64 help_value(u64 map, u64 value, u64 c, u64 d, u64 e, struct vm_run *run)
@@ -113,16 +115,20 @@ static u64 help_end(u64 why, u64 b, u64 c, u64 d, u64 e, struct vm_run *run)
 }
 
 static vm_helper_fn *const helpers[HELPERS] = {
-	[HELP_LOOKUP] = help_lookup, [HELP_SUM] = help_sum,     [HELP_FILL] = help_fill, [HELP_HASH] = help_hash,
-	[HELP_MAYBE] = help_maybe,   [HELP_VALUE] = help_value, [HELP_OUT] = help_out,   [HELP_LONG] = help_long,
-	[HELP_CTX] = help_ctx,       [HELP_LOOP] = help_loop,   [HELP_PEEK] = help_peek, [HELP_END] = help_end,
+	[HELP_LOOKUP] = help_lookup, [HELP_SUM] = help_sum,     [HELP_FILL] = help_fill,
+	[HELP_HASH] = help_hash,     [HELP_MAYBE] = help_maybe, [HELP_VALUE] = help_value,
+	[HELP_OUT] = help_out,       [HELP_LONG] = help_long,   [HELP_CTX] = help_ctx,
+	[HELP_LOOP] = help_loop,     [HELP_PEEK] = help_peek,   [HELP_END] = help_end,
 };
 
 static const struct bpf_helper_desc *describe(u32 id)
 {
 	static const struct bpf_helper_desc descs[HELPERS] = {
-		[HELP_LOOKUP] = {.name = "map_lookup_elem", .ret = RET_MAP_VALUE_OR_NULL, .arg = {ARG_MAP, ARG_MAP_KEY}},
-		[HELP_SUM] = {.name = "sum", .arg = {ARG_SCALAR, ARG_SCALAR, ARG_SCALAR, ARG_SCALAR, ARG_SCALAR}},
+		[HELP_LOOKUP] = {.name = "map_lookup_elem",
+				 .ret = RET_MAP_VALUE_OR_NULL,
+				 .arg = {ARG_MAP, ARG_MAP_KEY}},
+		[HELP_SUM] = {.name = "sum",
+			      .arg = {ARG_SCALAR, ARG_SCALAR, ARG_SCALAR, ARG_SCALAR, ARG_SCALAR}},
 		[HELP_FILL] = {.name = "fill", .arg = {ARG_MEM_OUT, ARG_SIZE, ARG_SCALAR}},
 		[HELP_HASH] = {.name = "hash", .arg = {ARG_MEM, ARG_SIZE_OR_ZERO}},
 		[HELP_MAYBE] = {.name = "maybe", .arg = {ARG_MEM_OR_NULL, ARG_SIZE_OR_ZERO}},
@@ -157,12 +163,28 @@ void world_reset(u64 seed)
 void world_program(struct vm_program *prog, bool trusted, bool bounded, u32 budget)
 {
 	static const struct vm_map maps[MAPS] = {
-		{.handle = &handles[MAP_ARRAY], .direct_value = (u64)world.array, .direct_size = ARRAY_VALUE, .key_size = 4,
-		 .value_size = ARRAY_VALUE, .array = true, .writable = true, .elems = (u64)world.array,
-		 .value_stride = ARRAY_STRIDE, .max_entries = ARRAY_ELEMS},
-		{.handle = &handles[MAP_HASH], .key_size = 4, .value_size = HASH_VALUE, .writable = true},
-		{.handle = &handles[MAP_CONST], .direct_value = (u64)world.constant, .direct_size = CONST_VALUE, .key_size = 4,
-		 .value_size = CONST_VALUE, .array = true, .elems = (u64)world.constant, .value_stride = CONST_VALUE,
+		{.handle = &handles[MAP_ARRAY],
+		 .direct_value = (u64)world.array,
+		 .direct_size = ARRAY_VALUE,
+		 .key_size = 4,
+		 .value_size = ARRAY_VALUE,
+		 .array = true,
+		 .writable = true,
+		 .elems = (u64)world.array,
+		 .value_stride = ARRAY_STRIDE,
+		 .max_entries = ARRAY_ELEMS},
+		{.handle = &handles[MAP_HASH],
+		 .key_size = 4,
+		 .value_size = HASH_VALUE,
+		 .writable = true},
+		{.handle = &handles[MAP_CONST],
+		 .direct_value = (u64)world.constant,
+		 .direct_size = CONST_VALUE,
+		 .key_size = 4,
+		 .value_size = CONST_VALUE,
+		 .array = true,
+		 .elems = (u64)world.constant,
+		 .value_stride = CONST_VALUE,
 		 .max_entries = 1},
 	};
 	static const struct vm_region regions[MAPS] = {
@@ -171,8 +193,16 @@ void world_program(struct vm_program *prog, bool trusted, bool bounded, u32 budg
 		{(u64)world.constant, (u64)world.constant + sizeof(world.constant), false},
 	};
 
-	*prog = (struct vm_program){.maps = maps, .map_count = MAPS, .regions = regions, .region_count = MAPS,
-				    .ctx_size = CTX_SIZE, .ctx_writable = CTX_WRITABLE, .helpers = helpers,
-				    .helper_count = HELPERS, .helper_desc = describe, .trusted = trusted,
-				    .bounded = bounded, .budget = budget};
+	*prog = (struct vm_program){.maps = maps,
+				    .map_count = MAPS,
+				    .regions = regions,
+				    .region_count = MAPS,
+				    .ctx_size = CTX_SIZE,
+				    .ctx_writable = CTX_WRITABLE,
+				    .helpers = helpers,
+				    .helper_count = HELPERS,
+				    .helper_desc = describe,
+				    .trusted = trusted,
+				    .bounded = bounded,
+				    .budget = budget};
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What generated programs run in: a context, three maps, helpers of every argument kind. Everything a
- * program can change lies in `world`, so that engines are compared by comparing it.
+ * What generated programs run in: a context, three maps, helpers of every argument kind. Everything
+ * a program can change lies in `world`, so that engines are compared by comparing it.
  */
 #ifndef LIMPET_TESTS_FUZZ_WORLD_H
 #define LIMPET_TESTS_FUZZ_WORLD_H
@@ -32,17 +32,17 @@ extern struct world world;
 /* Helpers by number, next to map_lookup_elem (1). */
 enum {
 	HELP_LOOKUP = 1,
-	HELP_SUM,      /* five scalars */
-	HELP_FILL,     /* ARG_MEM_OUT, ARG_SIZE, byte */
-	HELP_HASH,     /* ARG_MEM, ARG_SIZE_OR_ZERO */
-	HELP_MAYBE,    /* ARG_MEM_OR_NULL, ARG_SIZE_OR_ZERO */
-	HELP_VALUE,    /* ARG_MAP, ARG_MAP_VALUE */
-	HELP_OUT,      /* ARG_MAP, ARG_MAP_VALUE_OUT */
-	HELP_LONG,     /* ARG_LONG_OUT */
-	HELP_CTX,      /* ARG_CTX */
-	HELP_LOOP,     /* scalar count, ARG_CALLBACK, scalar */
-	HELP_PEEK,     /* an address it asks vm_may_access() about */
-	HELP_END,      /* ends the run when its argument is 7 */
+	HELP_SUM,   /* five scalars */
+	HELP_FILL,  /* ARG_MEM_OUT, ARG_SIZE, byte */
+	HELP_HASH,  /* ARG_MEM, ARG_SIZE_OR_ZERO */
+	HELP_MAYBE, /* ARG_MEM_OR_NULL, ARG_SIZE_OR_ZERO */
+	HELP_VALUE, /* ARG_MAP, ARG_MAP_VALUE */
+	HELP_OUT,   /* ARG_MAP, ARG_MAP_VALUE_OUT */
+	HELP_LONG,  /* ARG_LONG_OUT */
+	HELP_CTX,   /* ARG_CTX */
+	HELP_LOOP,  /* scalar count, ARG_CALLBACK, scalar */
+	HELP_PEEK,  /* an address it asks vm_may_access() about */
+	HELP_END,   /* ends the run when its argument is 7 */
 	HELPERS
 };
 

@@ -129,9 +129,10 @@ static bool clears_upper_half(const struct jit *j)
 {
 	const struct bpf_insn *in = j->in, *next = jit_peek(j, 1);
 
-	return in->code == (BPF_ALU64 | BPF_LSH | BPF_K) && in->imm == 32 && next && next->dst_reg == in->dst_reg &&
-	       next->imm == 32 &&
-	       (next->code == (BPF_ALU64 | BPF_RSH | BPF_K) || next->code == (BPF_ALU64 | BPF_ARSH | BPF_K));
+	return in->code == (BPF_ALU64 | BPF_LSH | BPF_K) && in->imm == 32 && next &&
+	       next->dst_reg == in->dst_reg && next->imm == 32 &&
+	       (next->code == (BPF_ALU64 | BPF_RSH | BPF_K) ||
+		next->code == (BPF_ALU64 | BPF_ARSH | BPF_K));
 }
 
 u32 jit_shift(struct jit *j)
@@ -188,7 +189,8 @@ u32 jit_end(struct jit *j)
 	case 32:
 	case 64:
 		if (swap) {
-			x86_op(&j->e, j->in->imm == 64, 0, 0, dst, 0xc80f | (u32)(dst & 7) << 8, 2, false);
+			x86_op(&j->e, j->in->imm == 64, 0, 0, dst, 0xc80f | (u32)(dst & 7) << 8, 2,
+			       false);
 		} else if (j->in->imm == 32) {
 			x86_mov(&j->e, false, dst, dst);
 		}
@@ -218,7 +220,8 @@ u32 jit_wide(struct jit *j)
 
 	if (fused)
 		return fused;
-	if (j->data_reg != RSP && j->in->src_reg == BPF_PSEUDO_MAP_VALUE && (u32)j->in->imm == j->data_map && j->in[1].imm >= 0)
+	if (j->data_reg != RSP && j->in->src_reg == BPF_PSEUDO_MAP_VALUE &&
+	    (u32)j->in->imm == j->data_map && j->in[1].imm >= 0)
 		x86_lea(&j->e, true, dst, mem_at((enum reg)j->data_reg, j->in[1].imm));
 	else
 		x86_mov_imm(&j->e, dst, vm_wide_immediate(j->prog, j->at));

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Jumps. A backward jump of a program that is not proven to end counts down the budget when taken. */
+/* Jumps. A backward jump of a program that is not proven to end counts down the budget when taken.
+ */
 #include "vm/x86_64/jit.h"
 
 static const u8 conditions[16] = {
-	[BPF_JEQ >> 4] = CC_E,   [BPF_JNE >> 4] = CC_NE,  [BPF_JGT >> 4] = CC_A,   [BPF_JGE >> 4] = CC_AE,
-	[BPF_JLT >> 4] = CC_B,   [BPF_JLE >> 4] = CC_BE,  [BPF_JSET >> 4] = CC_NE, [BPF_JSGT >> 4] = CC_G,
-	[BPF_JSGE >> 4] = CC_GE, [BPF_JSLT >> 4] = CC_L,  [BPF_JSLE >> 4] = CC_LE,
+	[BPF_JEQ >> 4] = CC_E,   [BPF_JNE >> 4] = CC_NE,  [BPF_JGT >> 4] = CC_A,
+	[BPF_JGE >> 4] = CC_AE,  [BPF_JLT >> 4] = CC_B,   [BPF_JLE >> 4] = CC_BE,
+	[BPF_JSET >> 4] = CC_NE, [BPF_JSGT >> 4] = CC_G,  [BPF_JSGE >> 4] = CC_GE,
+	[BPF_JSLT >> 4] = CC_L,  [BPF_JSLE >> 4] = CC_LE,
 };
 
 static u32 target_of(const struct jit *j)
@@ -47,8 +49,8 @@ static bool flags_are_set(const struct jit *j, enum reg dst, bool wide)
 {
 	u8 op = BPF_OP_OF(j->in);
 
-	return (op == BPF_JEQ || op == BPF_JNE) && !(j->fi->mark & FLOW_TARGET) && j->flags.pos == j->e.pos &&
-	       j->flags.reg == dst && (wide || !j->flags.wide);
+	return (op == BPF_JEQ || op == BPF_JNE) && !(j->fi->mark & FLOW_TARGET) &&
+	       j->flags.pos == j->e.pos && j->flags.reg == dst && (wide || !j->flags.wide);
 }
 
 void jit_compare(struct jit *j)

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm_jit(): analysis, then one pass over the instructions, each compiled by its row of jit_handlers, then
- * what lies out of line, then distances (emit.h). All tables lie in the caller's scratch memory.
+ * vm_jit(): analysis, then one pass over the instructions, each compiled by its row of
+ * jit_handlers, then what lies out of line, then distances (emit.h). All tables lie in the caller's
+ * scratch memory.
  */
 #include "base/mem.h"
 #include "vm/x86_64/jit.h"
 
 #define JIT_EINVAL 22
 
-/* More than any one instruction needs of each; a table that is too small is an error, never an overrun. */
+/* More than any one instruction needs of each; a table that is too small is an error, never an
+ * overrun. */
 #define FIXES_PER_INSN 6
 #define STUBS_PER_INSN 2
 #define FIXED          64   /* for what is emitted once */
@@ -16,10 +18,11 @@
 
 #define ALU_ROWS(op, fn)                                                                           \
 	[BPF_ALU | (op) | BPF_K] = fn, [BPF_ALU | (op) | BPF_X] = fn,                              \
-	[BPF_ALU64 | (op) | BPF_K] = fn, [BPF_ALU64 | (op) | BPF_X] = fn
+			  [BPF_ALU64 | (op) | BPF_K] = fn, [BPF_ALU64 | (op) | BPF_X] = fn
 #define JUMP_ROWS(op)                                                                              \
 	[BPF_JMP | (op) | BPF_K] = jit_branch, [BPF_JMP | (op) | BPF_X] = jit_branch,              \
-	[BPF_JMP32 | (op) | BPF_K] = jit_branch, [BPF_JMP32 | (op) | BPF_X] = jit_branch
+			  [BPF_JMP32 | (op) | BPF_K] = jit_branch,                                 \
+			  [BPF_JMP32 | (op) | BPF_X] = jit_branch
 #define SIZE_ROWS(code, fn)                                                                        \
 	[(code) | BPF_B] = fn, [(code) | BPF_H] = fn, [(code) | BPF_W] = fn, [(code) | BPF_DW] = fn
 
@@ -120,8 +123,9 @@ static long bound(const struct vm_program *prog)
 
 static void make_labels(struct jit *j)
 {
-	label *const fixed[] = {&j->outer_exit, &j->fail, &j->slow, &j->args, &j->budget, &j->fault,
-				&j->bad_prog, &j->engine, &j->callback, &j->callback_out};
+	label *const fixed[] = {&j->outer_exit, &j->fail,        &j->slow,     &j->args,
+				&j->budget,     &j->fault,       &j->bad_prog, &j->engine,
+				&j->callback,   &j->callback_out};
 
 	j->e.label_count = j->prog->insn_count + j->flow.starts; /* see jit_entry_label() */
 	for (u32 i = 0; i < ARRAY_SIZE(fixed); i++)
@@ -147,7 +151,8 @@ static bool is_dead(const struct jit *j)
 
 	if (j->fi->mark & FLOW_DEAD)
 		return true;
-	return (class == BPF_ALU || class == BPF_ALU64 || class == BPF_LD) && !jit_is_live(j, j->in->dst_reg);
+	return (class == BPF_ALU || class == BPF_ALU64 || class == BPF_LD) &&
+	       !jit_is_live(j, j->in->dst_reg);
 }
 
 /* Moves, loads and stores leave the flags as they are, but for tests of an access. */
@@ -155,7 +160,8 @@ static bool keeps_flags(const struct jit *j)
 {
 	const struct bpf_insn *in = j->in;
 	u8 class = BPF_CLASS_OF(in);
-	bool move = BPF_OP_OF(in) == BPF_MOV && (class == BPF_ALU64 || class == BPF_ALU) && in->code & BPF_X;
+	bool move = BPF_OP_OF(in) == BPF_MOV && (class == BPF_ALU64 || class == BPF_ALU) &&
+		    in->code & BPF_X;
 	bool memory = class >= BPF_LDX && class <= BPF_STX && (in->code & 0xe0) != BPF_ATOMIC;
 
 	if (j->flags.pos != j->e.pos)
@@ -217,7 +223,8 @@ static int compile(struct jit *j)
 	make_labels(j);
 	enter_program(j);
 	for (u32 i = 0; i < j->flow.starts && !err; i++) {
-		u32 start = j->flow.start[i], end = i + 1 < j->flow.starts ? j->flow.start[i + 1] : j->prog->insn_count;
+		u32 start = j->flow.start[i],
+		    end = i + 1 < j->flow.starts ? j->flow.start[i + 1] : j->prog->insn_count;
 
 		j->at = start;
 		j->end = end;

@@ -11,7 +11,9 @@ static void cpuid(u32 leaf, u32 *ret_a, u32 *ret_b, u32 *ret_c)
 {
 	u32 d;
 
-	__asm__ volatile("cpuid" : "=a"(*ret_a), "=b"(*ret_b), "=c"(*ret_c), "=d"(d) : "a"(leaf), "c"(0));
+	__asm__ volatile("cpuid"
+			 : "=a"(*ret_a), "=b"(*ret_b), "=c"(*ret_c), "=d"(d)
+			 : "a"(leaf), "c"(0));
 }
 
 static u32 features(void)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Division and remainder. The processor divides rdx:rax; whatever of the two holds a live value is kept
- * aside. Division by zero gives 0, remainder by zero the dividend, and the one signed quotient that does
- * not fit wraps; the processor would trap on both, so they are tested first.
+ * Division and remainder. The processor divides rdx:rax; whatever of the two holds a live value is
+ * kept aside. Division by zero gives 0, remainder by zero the dividend, and the one signed quotient
+ * that does not fit wraps; the processor would trap on both, so they are tested first.
  */
 #include "vm/x86_64/jit.h"
 
@@ -35,7 +35,8 @@ static bool needs_keeping(const struct jit *j, enum reg r, u32 bpf_reg, enum reg
 static void divide(struct jit *j, const struct division *d)
 {
 	struct emit *e = &j->e;
-	bool keep_rax = needs_keeping(j, RAX, 0, d->dst), keep_rdx = needs_keeping(j, RDX, 3, d->dst);
+	bool keep_rax = needs_keeping(j, RAX, 0, d->dst),
+	     keep_rdx = needs_keeping(j, RDX, 3, d->dst);
 
 	if (keep_rax)
 		x86_mov(e, true, TMP2, RAX);

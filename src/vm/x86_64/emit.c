@@ -3,8 +3,9 @@
 #include "base/mem.h"
 #include "vm/x86_64/x86.h"
 
-#define ROUNDS 10 /* then every jump that is still short grows: long chains are not worth the time */
-#define ALIGN  16u
+#define ROUNDS                                                                                     \
+	10 /* then every jump that is still short grows: long chains are not worth the time */
+#define ALIGN 16u
 
 static void fail(struct emit *e, int err)
 {
@@ -32,7 +33,8 @@ static void add_fix(struct emit *e, enum fix_kind kind, u8 cond, u64 target)
 		fail(e, -EMIT_EINVAL);
 		return;
 	}
-	e->fixes[e->fix_count++] = (struct fix){.pos = e->pos, .kind = (u8)kind, .cond = cond, .target = target};
+	e->fixes[e->fix_count++] =
+		(struct fix){.pos = e->pos, .kind = (u8)kind, .cond = cond, .target = target};
 }
 
 void emit_jump(struct emit *e, enum cond cond, label l)
@@ -89,7 +91,8 @@ static u32 label_pos(const struct emit *e, label l, u32 total)
 
 static u32 emitted_len(const struct fix *f)
 {
-	static const u8 len[] = {[FIX_JUMP] = 2, [FIX_CALL] = 5, [FIX_LEA] = 7, [FIX_REACH] = 5, [FIX_ALIGN] = 0};
+	static const u8 len[] = {
+		[FIX_JUMP] = 2, [FIX_CALL] = 5, [FIX_LEA] = 7, [FIX_REACH] = 5, [FIX_ALIGN] = 0};
 
 	return len[f->kind];
 }

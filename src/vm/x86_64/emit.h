@@ -2,16 +2,16 @@
 /*
  * The emitter: bytes, labels and jumps into a buffer that somebody else makes executable.
  *
- * Code is emitted once, every jump in its 2-byte form. emit_finish() then finds out which jumps have to
- * be 5 or 6 bytes long (growing one may push another out of reach, so it looks until none is left) and
- * how much padding alignments need, moves the code between them to its final place, from the end to the
- * start, and fills in the distances.
+ * Code is emitted once, every jump in its 2-byte form. emit_finish() then finds out which jumps
+ * have to be 5 or 6 bytes long (growing one may push another out of reach, so it looks until none
+ * is left) and how much padding alignments need, moves the code between them to its final place,
+ * from the end to the start, and fills in the distances.
  *
  *     emitted   | code | jcc 2 | code | jmp 2 | code ...        positions in `pos`
  *     finished  | code | jcc 6  ...  | code | jmp 2 | code ...  pos + grown before it
  *
- * The first error sticks (-ENOSPC, or -EINVAL for a table that is too small) and is what emit_finish()
- * returns; after it nothing is written.
+ * The first error sticks (-ENOSPC, or -EINVAL for a table that is too small) and is what
+ * emit_finish() returns; after it nothing is written.
  */
 #ifndef LIMPET_VM_X86_64_EMIT_H
 #define LIMPET_VM_X86_64_EMIT_H
@@ -25,7 +25,19 @@
 enum reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
 
 /* Conditions by their numbers in jcc. */
-enum cond { CC_B = 2, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_L = 12, CC_GE, CC_LE, CC_G, CC_ALWAYS = 16 };
+enum cond {
+	CC_B = 2,
+	CC_AE,
+	CC_E,
+	CC_NE,
+	CC_BE,
+	CC_A,
+	CC_L = 12,
+	CC_GE,
+	CC_LE,
+	CC_G,
+	CC_ALWAYS = 16
+};
 
 typedef u32 label;
 
@@ -38,12 +50,12 @@ enum fix_kind {
 };
 
 struct fix {
-	u32 pos;     /* as emitted */
-	u32 shift;   /* growth of all fixes before this one */
+	u32 pos;   /* as emitted */
+	u32 shift; /* growth of all fixes before this one */
 	u8 kind;
 	u8 cond;
 	u8 grown;
-	u64 target;  /* label, or address */
+	u64 target; /* label, or address */
 };
 
 struct place {
@@ -54,7 +66,7 @@ struct place {
 struct emit {
 	u8 *buf;
 	size_t cap;
-	u64 at;  /* address buf will run at */
+	u64 at; /* address buf will run at */
 	u32 pos;
 	int err;
 	struct place *labels;

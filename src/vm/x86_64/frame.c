@@ -39,7 +39,8 @@ static bool busiest_map(const struct jit *j, u32 *ret_map)
 	for (u32 at = 0; at < j->prog->insn_count; at++) {
 		const struct bpf_insn *in = &j->prog->insns[at];
 
-		if (flow_is_wide(in) && in->src_reg == BPF_PSEUDO_MAP_VALUE && (u32)in->imm < ARRAY_SIZE(counts))
+		if (flow_is_wide(in) && in->src_reg == BPF_PSEUDO_MAP_VALUE &&
+		    (u32)in->imm < ARRAY_SIZE(counts))
 			counts[in->imm]++;
 	}
 	for (u32 i = 0; i < ARRAY_SIZE(counts); i++) {
@@ -80,7 +81,8 @@ void jit_plan(struct jit *j)
 		tests |= f->tests[i] != 0;
 	j->uses_budget = !j->prog->bounded && (f->back_edges || f->calls || f->callbacks);
 	j->unwinds = f->calls || f->callbacks;
-	j->uses_run = tests || f->helpers || f->may_goto || j->unwinds || j->uses_budget || f->unaligned;
+	j->uses_run =
+		tests || f->helpers || f->may_goto || j->unwinds || j->uses_budget || f->unaligned;
 	j->tracks_stack = tests || f->helpers || (j->unwinds && !f->frames);
 	choose_data_reg(j);
 }
@@ -188,7 +190,8 @@ void jit_enter_program(struct jit *j)
 		x86_alu_imm(e, true, ALU_SUB, RSP, (s32)j->locals);
 	if (framed && pad)
 		x86_lea(e, true, RBP, mem_at(RSP, (s32)(j->locals - pad)));
-	if (area > 2 * BPF_FRAME_SIZE) /* a guard page below a small stack must not be stepped over */
+	if (area >
+	    2 * BPF_FRAME_SIZE) /* a guard page below a small stack must not be stepped over */
 		x86_alu_mem_imm(e, false, ALU_OR, mem_at(RSP, 0), 0);
 	set_registers(j);
 	set_run(j);

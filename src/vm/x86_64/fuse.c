@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Instructions in a row that the processor does in one: eBPF has no three-operand arithmetic, indexed
- * addresses, rotations or conditional moves, and compilers spell them out. A row is fused only where
- * nothing jumps into it and what it leaves besides its result is not read later.
+ * Instructions in a row that the processor does in one: eBPF has no three-operand arithmetic,
+ * indexed addresses, rotations or conditional moves, and compilers spell them out. A row is fused
+ * only where nothing jumps into it and what it leaves besides its result is not read later.
  */
 #include "vm/x86_64/jit.h"
 
@@ -86,7 +86,8 @@ static bool accesses(const struct jit *j, const struct address *a, const struct 
 		return in->src_reg == a->d && (in->dst_reg == a->d || !live);
 	if (class == BPF_ST)
 		return in->dst_reg == a->d && !live;
-	return class == BPF_STX && mode == BPF_MEM && in->dst_reg == a->d && in->src_reg != a->d && !live;
+	return class == BPF_STX && mode == BPF_MEM && in->dst_reg == a->d && in->src_reg != a->d &&
+	       !live;
 }
 
 static bool in_data(const struct jit *j, u64 value, s64 *disp)
@@ -100,13 +101,16 @@ static bool in_data(const struct jit *j, u64 value, s64 *disp)
 }
 
 /* The operand for the value, `more` bytes on; constants not near data_reg go through TMP. */
-static bool operand(struct jit *j, const struct address *a, s64 more, bool with_tmp, struct mem *ret)
+static bool operand(struct jit *j, const struct address *a, s64 more, bool with_tmp,
+		    struct mem *ret)
 {
 	s64 disp = a->disp + more;
 
 	if (!a->has_base || !fits_disp(disp))
 		return false;
-	*ret = (struct mem){.base = (u8)jit_reg(a->base), .index = a->has_index ? (u8)jit_reg(a->index) : (u8)RSP, .scale = a->scale};
+	*ret = (struct mem){.base = (u8)jit_reg(a->base),
+			    .index = a->has_index ? (u8)jit_reg(a->index) : (u8)RSP,
+			    .scale = a->scale};
 	if (a->is_const) {
 		if (in_data(j, a->value, &disp)) {
 			ret->base = j->data_reg;
@@ -141,7 +145,8 @@ u32 jit_fuse_address(struct jit *j)
 		a.length++;
 		steps++;
 	}
-	if (in && a.length && accesses(j, &a, in) && (steps || a.is_const) && operand(j, &a, in->off, true, &m)) {
+	if (in && a.length && accesses(j, &a, in) && (steps || a.is_const) &&
+	    operand(j, &a, in->off, true, &m)) {
 		jit_select(j, at + a.length);
 		jit_access(j, m);
 		return a.length + 1;
@@ -174,7 +179,8 @@ u32 jit_fuse_add32(struct jit *j)
 }
 
 /* Shift `in` of register r by k or width - k, the other way than `left` says when `other`. */
-static bool is_shift(const struct bpf_insn *in, u8 class, u32 r, u32 width, bool *ret_left, u32 *ret_by)
+static bool is_shift(const struct bpf_insn *in, u8 class, u32 r, u32 width, bool *ret_left,
+		     u32 *ret_by)
 {
 	if (!in || in->dst_reg != r || in->imm <= 0 || (u32)in->imm >= width)
 		return false;
@@ -210,29 +216,34 @@ static void rotate_left(struct jit *j, bool wide, enum reg dst, enum reg src, u3
 }
 
 /*
- * mov t, s; shift t by k; [mov d, s;] shift d by width - k the other way; or: d is s where it is not
- * moved, and then the two shifts may come in either order.
+ * mov t, s; shift t by k; [mov d, s;] shift d by width - k the other way; or: d is s where it is
+ * not moved, and then the two shifts may come in either order.
  */
 u32 jit_fuse_rotate(struct jit *j)
 {
 	const struct bpf_insn *in = j->in, *second = jit_peek(j, 1), *third = jit_peek(j, 2);
 	u8 class = BPF_CLASS_OF(in);
-	u32 width = class == BPF_ALU64 ? 64 : 32, t = in->dst_reg, s = in->src_reg, d = s, by, by2, last = 3;
+	u32 width = class == BPF_ALU64 ? 64 : 32, t = in->dst_reg, s = in->src_reg, d = s, by, by2,
+	    last = 3;
 	bool left, left2, ok;
 
 	if (!second || !third || t == s)
 		return 0;
-	if (third->code == in->code && third->src_reg == s && !third->off && third->dst_reg != t && third->dst_reg != s) {
+	if (third->code == in->code && third->src_reg == s && !third->off && third->dst_reg != t &&
+	    third->dst_reg != s) {
 		d = third->dst_reg;
 		third = jit_peek(j, 3);
 		last = 4;
 	}
-	ok = is_shift(second, class, t, width, &left, &by) && is_shift(third, class, d, width, &left2, &by2);
+	ok = is_shift(second, class, t, width, &left, &by) &&
+	     is_shift(third, class, d, width, &left2, &by2);
 	if (!ok && last == 3)
-		ok = is_shift(second, class, d, width, &left2, &by2) && is_shift(third, class, t, width, &left, &by);
+		ok = is_shift(second, class, d, width, &left2, &by2) &&
+		     is_shift(third, class, t, width, &left, &by);
 	if (!ok || left == left2 || by + by2 != width || !is_or(j, last, class, d, t))
 		return 0;
-	rotate_left(j, width == 64, jit_reg(jit_peek(j, last)->dst_reg), jit_reg(s), left ? by : by2);
+	rotate_left(j, width == 64, jit_reg(jit_peek(j, last)->dst_reg), jit_reg(s),
+		    left ? by : by2);
 	return last + 1;
 }
 
@@ -241,7 +252,8 @@ static bool joins_after(const struct jit *j)
 {
 	const struct bpf_insn *ja = jit_peek(j, 2);
 
-	return j->in->off == 1 || (ja && flow_is_ja(ja) && flow_target(j->at + 2, ja) == flow_target(j->at, j->in));
+	return j->in->off == 1 ||
+	       (ja && flow_is_ja(ja) && flow_target(j->at + 2, ja) == flow_target(j->at, j->in));
 }
 
 /* A conditional jump over one move is a conditional move. */
@@ -262,6 +274,7 @@ u32 jit_fuse_select(struct jit *j, enum cond cond)
 	else if (!wide)
 		x86_mov(&j->e, false, TMP, jit_reg(mov->src_reg));
 	jit_compare(j);
-	x86_cmov(&j->e, (enum cond)(cond ^ 1), jit_reg(mov->dst_reg), reg && wide ? jit_reg(mov->src_reg) : TMP);
+	x86_cmov(&j->e, (enum cond)(cond ^ 1), jit_reg(mov->dst_reg),
+		 reg && wide ? jit_reg(mov->src_reg) : TMP);
 	return 2;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Helpers compiled in place. An inliner leaves r0 set and every other BPF register as it was (r1 - r5 may
- * be changed); it may use TMP and TMP2. It is a row in `inliners`, by helper number, and is asked only
- * when the helper's name is the one in the row, so that a program with helpers of its own is not misled.
+ * Helpers compiled in place. An inliner leaves r0 set and every other BPF register as it was (r1 -
+ * r5 may be changed); it may use TMP and TMP2. It is a row in `inliners`, by helper number, and is
+ * asked only when the helper's name is the one in the row, so that a program with helpers of its
+ * own is not misled.
  */
 #include "vm/x86_64/jit.h"
 #include "base/mem.h"
@@ -35,7 +36,10 @@ static bool array_lookup(struct jit *j)
 	u32 beyond, end;
 
 	if (j->fi->lookup == FLOW_LOOKUP_CONST) {
-		x86_mov_imm(e, RAX, j->fi->key < m->max_entries ? m->elems + (u64)j->fi->key * m->value_stride : 0);
+		x86_mov_imm(e, RAX,
+			    j->fi->key < m->max_entries
+				    ? m->elems + (u64)j->fi->key * m->value_stride
+				    : 0);
 		return true;
 	}
 	if (j->fi->lookup == FLOW_LOOKUP_CALL || m->value_stride > 0x7fffffff)

@@ -2,19 +2,19 @@
 /*
  * The x86-64 compiler (vm_jit() of vm/vm.h): what its files share.
  *
- * Registers:  r0 rax   r1 rdi   r2 rsi   r3 rdx   r4 rcx   r5 r8   r6 rbx   r7 r14   r8 r15   r9 r13
- *             r10 rbp;  r12 the run, r11d the budget left (both only where needed);  r9 and r10 scratch
- * so that a helper finds its arguments where the C calling convention wants them.
+ * Registers:  r0 rax   r1 rdi   r2 rsi   r3 rdx   r4 rcx   r5 r8   r6 rbx   r7 r14   r8 r15   r9
+ * r13 r10 rbp;  r12 the run, r11d the budget left (both only where needed);  r9 and r10 scratch so
+ * that a helper finds its arguments where the C calling convention wants them.
  *
  * Stack, from high to low addresses: the caller's, return address, saved registers, BPF frames (the
- * outermost highest), then what native calls push. All BPF frames of a run lie together and no return
- * address lies among them, so a program that may touch its frames reaches nothing else. In the body of a
- * subprogram rsp is a multiple of 16.
+ * outermost highest), then what native calls push. All BPF frames of a run lie together and no
+ * return address lies among them, so a program that may touch its frames reaches nothing else. In
+ * the body of a subprogram rsp is a multiple of 16.
  *
  * Failing: tests jump out of line to stubs, which end in one of a few shared thunks; these note the
  * cause in the run, restore rsp from unwind_sp where it may have moved, and leave with r0 = 0. A
- * callback's thunk puts its own unwind_sp in place, so that a failure in it ends there and the helper
- * above returns in good order; the call of the helper looks at the status.
+ * callback's thunk puts its own unwind_sp in place, so that a failure in it ends there and the
+ * helper above returns in good order; the call of the helper looks at the status.
  */
 #ifndef LIMPET_VM_X86_64_JIT_H
 #define LIMPET_VM_X86_64_JIT_H
@@ -29,9 +29,9 @@
 #define TMP2       R9
 
 enum stub_kind {
-	STUB_ACCESS,   /* tests the access again, thoroughly */
-	STUB_FAULT,    /* a fault at the address in TMP */
-	STUB_DEPTH,    /* too many frames */
+	STUB_ACCESS, /* tests the access again, thoroughly */
+	STUB_FAULT,  /* a fault at the address in TMP */
+	STUB_DEPTH,  /* too many frames */
 	STUB_BUDGET,
 	STUB_BAD_PROG, /* no such helper */
 };
@@ -74,7 +74,7 @@ struct jit {
 	struct stub *stubs;
 	u32 stub_count, stub_max;
 	u32 stub_kinds; /* that there are, by bit */
-	u8 data_reg;   /* holds data_base throughout, for loops over global data; RSP: none */
+	u8 data_reg;    /* holds data_base throughout, for loops over global data; RSP: none */
 	u32 data_map;
 	u64 data_base; /* direct value of data_map */
 };
@@ -108,10 +108,13 @@ static inline const struct bpf_insn *jit_peek(const struct jit *j, u32 ahead)
 {
 	u32 at = j->at + ahead;
 
-	return at < j->end && !(j->flow.insn[at].mark & (FLOW_TARGET | FLOW_HALF)) ? &j->prog->insns[at] : NULL;
+	return at < j->end && !(j->flow.insn[at].mark & (FLOW_TARGET | FLOW_HALF))
+		       ? &j->prog->insns[at]
+		       : NULL;
 }
 
-/* Labels: an instruction's is its index; entries of subprograms, before they save registers, follow. */
+/* Labels: an instruction's is its index; entries of subprograms, before they save registers,
+ * follow. */
 static inline label jit_entry_label(const struct jit *j, u32 start)
 {
 	return j->prog->insn_count + flow_subprogram(&j->flow, start);
@@ -133,8 +136,9 @@ void jit_engine_table(struct jit *j);
 void jit_fill_engine(struct jit *j);
 
 /* memory.c */
-struct mem jit_hold(struct jit *j, struct mem m, u32 size, bool write); /* tests m when it has to be */
-void jit_access(struct jit *j, struct mem m);                          /* the load or store, at m */
+struct mem jit_hold(struct jit *j, struct mem m, u32 size,
+		    bool write);              /* tests m when it has to be */
+void jit_access(struct jit *j, struct mem m); /* the load or store, at m */
 u32 jit_load(struct jit *j);
 u32 jit_store(struct jit *j);
 u32 jit_atomic(struct jit *j);
@@ -149,7 +153,8 @@ u32 jit_mul(struct jit *j);
 u32 jit_divide(struct jit *j);
 u32 jit_wide(struct jit *j);
 
-/* fuse.c: several instructions as one; 0 when they do not match, else how many slots were consumed */
+/* fuse.c: several instructions as one; 0 when they do not match, else how many slots were consumed
+ */
 u32 jit_fuse_address(struct jit *j);
 u32 jit_fuse_add32(struct jit *j);
 u32 jit_fuse_rotate(struct jit *j);

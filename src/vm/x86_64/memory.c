@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loads, stores and atomics. An access that is not proven is first tested inline against the place it is
- * likeliest to hit; what misses goes out of line to a thorough test (jit_slow_access()).
+ * Loads, stores and atomics. An access that is not proven is first tested inline against the place
+ * it is likeliest to hit; what misses goes out of line to a thorough test (jit_slow_access()).
  */
 #include "vm/x86_64/jit.h"
 #include "vm/alu.h"
@@ -72,7 +72,9 @@ static bool elements(const struct jit *j, const struct vm_map *m, bool write, u6
 
 static void test(struct jit *j, struct mem m, u32 size, bool write, label slow)
 {
-	const struct vm_map *map = j->fi->test >= FLOW_TEST_DIRECT && j->prog->map_count ? &j->prog->maps[j->fi->map] : NULL;
+	const struct vm_map *map = j->fi->test >= FLOW_TEST_DIRECT && j->prog->map_count
+					   ? &j->prog->maps[j->fi->map]
+					   : NULL;
 	u64 ctx = write ? j->prog->ctx_writable : j->prog->ctx_size, room;
 
 	switch (j->fi->test) {
@@ -109,8 +111,8 @@ static bool test_index(struct jit *j, struct mem m, u32 size, bool write, const 
 	const struct vm_map *map = &j->prog->maps[j->data_map];
 	u64 end = (u64)m.disp + size;
 
-	if (m.base != j->data_reg || m.index == RSP || m.scale || m.disp < 0 || (write && !map->writable) ||
-	    end > map->direct_size || map->direct_size > 0x7fffffff)
+	if (m.base != j->data_reg || m.index == RSP || m.scale || m.disp < 0 ||
+	    (write && !map->writable) || end > map->direct_size || map->direct_size > 0x7fffffff)
 		return false;
 	x86_alu_imm(&j->e, true, ALU_CMP, (enum reg)m.index, (s32)(map->direct_size - end));
 	emit_jump(&j->e, CC_A, jit_stub(j, *s));
@@ -139,7 +141,8 @@ struct mem jit_hold(struct jit *j, struct mem m, u32 size, bool write)
 
 static void load(struct jit *j, struct mem m, u32 size, bool sign)
 {
-	static const u32 zero_op[] = {0xb60f, 0xb70f, 0x8b, 0x8b}, sign_op[] = {0xbe0f, 0xbf0f, 0x63, 0x8b};
+	static const u32 zero_op[] = {0xb60f, 0xb70f, 0x8b, 0x8b},
+			 sign_op[] = {0xbe0f, 0xbf0f, 0x63, 0x8b};
 	u32 log2 = log2_of(size), op = sign ? sign_op[log2] : zero_op[log2];
 
 	x86_rm(&j->e, sign || size == 8, op, op > 0xff ? 2 : 1, jit_reg(j->in->dst_reg), m);
@@ -149,7 +152,8 @@ static void store_reg(struct jit *j, struct mem m, enum reg src, u32 size)
 {
 	if (size == 2)
 		emit_bytes(&j->e, 0x66, 1);
-	x86_rm_forced(&j->e, size == 8, size == 1 ? 0x88 : 0x89, 1, src, m, size == 1 && src >= RSP && src <= RDI);
+	x86_rm_forced(&j->e, size == 8, size == 1 ? 0x88 : 0x89, 1, src, m,
+		      size == 1 && src >= RSP && src <= RDI);
 }
 
 static void store_imm(struct jit *j, struct mem m, s32 imm, u32 size)
@@ -238,7 +242,9 @@ static void fetch_by_loop(struct jit *j, bool wide, enum x86_alu op, enum reg sr
 
 static void plain_atomic(struct jit *j, bool wide, struct mem m)
 {
-	static const u8 ops[] = {[BPF_ADD >> 4] = ALU_ADD, [BPF_OR >> 4] = ALU_OR, [BPF_AND >> 4] = ALU_AND,
+	static const u8 ops[] = {[BPF_ADD >> 4] = ALU_ADD,
+				 [BPF_OR >> 4] = ALU_OR,
+				 [BPF_AND >> 4] = ALU_AND,
 				 [BPF_XOR >> 4] = ALU_XOR};
 	s32 op = j->in->imm;
 	enum reg src = jit_reg(j->in->src_reg);
@@ -267,7 +273,8 @@ u32 jit_atomic(struct jit *j)
 	if (in->imm == BPF_LOAD_ACQ)
 		load(j, hold_aligned(j, in->src_reg, in->off, size, false), size, false);
 	else if (in->imm == BPF_STORE_REL)
-		store_reg(j, hold_aligned(j, in->dst_reg, in->off, size, true), jit_reg(in->src_reg), size);
+		store_reg(j, hold_aligned(j, in->dst_reg, in->off, size, true),
+			  jit_reg(in->src_reg), size);
 	else
 		plain_atomic(j, size == 8, hold_aligned(j, in->dst_reg, in->off, size, true));
 	return 1;

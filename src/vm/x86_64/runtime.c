@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What compiled code calls: thorough tests of accesses and arguments, and the way into callbacks. */
+/* What compiled code calls: thorough tests of accesses and arguments, and the way into callbacks.
+ */
 #include "vm/x86_64/jit.h"
 
 static void remember(struct vm_recent *r, u64 start, u64 end)
@@ -10,8 +11,8 @@ static void remember(struct vm_recent *r, u64 start, u64 end)
 }
 
 /*
- * The stack is remembered only where the outermost frame is hit: that part stays accessible whatever
- * frames come and go.
+ * The stack is remembered only where the outermost frame is hit: that part stays accessible
+ * whatever frames come and go.
  */
 bool jit_slow_access(struct vm_run *run, u64 addr, u32 what)
 {
@@ -21,7 +22,8 @@ bool jit_slow_access(struct vm_run *run, u64 addr, u32 what)
 
 	if (addr >= run->stack_limit && addr < run->stack_top && size <= run->stack_top - addr) {
 		if (addr >= run->stack_top - BPF_FRAME_SIZE)
-			remember(&run->recent[write], run->stack_top - BPF_FRAME_SIZE, run->stack_top);
+			remember(&run->recent[write], run->stack_top - BPF_FRAME_SIZE,
+				 run->stack_top);
 		return true;
 	}
 	if (vm_find_region(run->prog, (u64)run->ctx, addr, size, write, &where)) {

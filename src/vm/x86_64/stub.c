@@ -25,7 +25,9 @@ static void emit_stub(struct jit *j, const struct stub *s)
 	case STUB_ACCESS:
 		if (s->mem.base != TMP)
 			x86_lea(e, true, TMP, s->mem);
-		x86_mov_imm(e, TMP2, s->insn | (u64)s->size_log2 << SLOW_SIZE_SHIFT | (s->write ? SLOW_WRITE : 0));
+		x86_mov_imm(e, TMP2,
+			    s->insn | (u64)s->size_log2 << SLOW_SIZE_SHIFT |
+				    (s->write ? SLOW_WRITE : 0));
 		emit_call_label(e, j->slow);
 		emit_jump(e, CC_ALWAYS, s->back);
 		return;
@@ -36,7 +38,10 @@ static void emit_stub(struct jit *j, const struct stub *s)
 		break;
 	}
 	x86_mov_imm(e, TMP2, s->insn);
-	emit_jump(e, CC_ALWAYS, s->kind == STUB_BUDGET ? j->budget : s->kind == STUB_BAD_PROG ? j->bad_prog : j->fault);
+	emit_jump(e, CC_ALWAYS,
+		  s->kind == STUB_BUDGET     ? j->budget
+		  : s->kind == STUB_BAD_PROG ? j->bad_prog
+					     : j->fault);
 }
 
 /* A C function that must not disturb the program: everything it may clobber is saved. */
@@ -205,7 +210,8 @@ static u32 count_callbacks(const struct jit *j)
 /* Room for the table; its contents follow when labels have their places. */
 void jit_engine_table(struct jit *j)
 {
-	u32 size = sizeof(struct jit_engine) + count_callbacks(j) * sizeof(((struct jit_engine *)0)->entry[0]);
+	u32 size = sizeof(struct jit_engine) +
+		   count_callbacks(j) * sizeof(((struct jit_engine *)0)->entry[0]);
 
 	emit_align(&j->e);
 	emit_bind(&j->e, j->engine);
@@ -218,7 +224,8 @@ void jit_fill_engine(struct jit *j)
 	u32 table = emit_offset(&j->e, j->engine), n = 0;
 	struct jit_engine *engine = (struct jit_engine *)(j->e.buf + table);
 
-	engine->engine = (struct vm_engine){jit_engine_call, j->flow.frames ? j->flow.frames : BPF_MAX_FRAMES};
+	engine->engine = (struct vm_engine){jit_engine_call,
+					    j->flow.frames ? j->flow.frames : BPF_MAX_FRAMES};
 	engine->thunk = (s32)(emit_offset(&j->e, j->callback) - table);
 	for (u32 i = 0; i < j->flow.starts; i++) {
 		u32 start = j->flow.start[i];
@@ -226,7 +233,8 @@ void jit_fill_engine(struct jit *j)
 		if (!(j->flow.insn[start].mark & FLOW_CALLBACK))
 			continue;
 		engine->entry[n].insn = start;
-		engine->entry[n++].code = (s32)(emit_offset(&j->e, jit_entry_label(j, start)) - table);
+		engine->entry[n++].code =
+			(s32)(emit_offset(&j->e, jit_entry_label(j, start)) - table);
 	}
 	engine->count = n;
 }

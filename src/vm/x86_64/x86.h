@@ -39,7 +39,8 @@ static inline bool fits32(s64 v)
 }
 
 /* REX prefix, in front of `op` (1 to 3 bytes, the first lowest); force: registers sil, dil, ... */
-static ALWAYS_INLINE void x86_op(struct emit *e, bool w, u32 reg, u32 index, u32 rm, u32 op, u32 op_len, bool force)
+static ALWAYS_INLINE void x86_op(struct emit *e, bool w, u32 reg, u32 index, u32 rm, u32 op,
+				 u32 op_len, bool force)
 {
 	u32 rex = (w ? 8u : 0) | (reg & 8) >> 1 | (index & 8) >> 2 | (rm & 8) >> 3;
 
@@ -77,7 +78,8 @@ static inline void x86_operand(struct emit *e, u32 reg, struct mem m)
 	emit_bytes(e, code, len + (mod == 1 ? 1 : mod == 2 ? 4 : 0));
 }
 
-static inline void x86_rm_forced(struct emit *e, bool w, u32 op, u32 op_len, u32 reg, struct mem m, bool force)
+static inline void x86_rm_forced(struct emit *e, bool w, u32 op, u32 op_len, u32 reg, struct mem m,
+				 bool force)
 {
 	x86_op(e, w, reg, m.index, m.base, op, op_len, force);
 	x86_operand(e, reg, m);
@@ -198,13 +200,17 @@ static inline void x86_shift_cl(struct emit *e, bool w, enum x86_shift op, enum 
 }
 
 /* shlx, shrx, sarx dst, src, count (BMI2) */
-static inline void x86_shift_bmi2(struct emit *e, bool w, enum x86_shift op, enum reg dst, enum reg src, enum reg count)
+static inline void x86_shift_bmi2(struct emit *e, bool w, enum x86_shift op, enum reg dst,
+				  enum reg src, enum reg count)
 {
 	u32 prefix = op == SH_SHL ? 1 : op == SH_SHR ? 3 : 2;
 	u32 r = dst & 8 ? 0 : 0x80, b = src & 8 ? 0 : 0x20;
 
-	emit_bytes(e, 0xc4 | (u64)(r | 0x40 | b | 2) << 8 | (u64)((w ? 0x80u : 0) | (~(u32)count & 15) << 3 | prefix) << 16 |
-			      0xf7000000ULL | (u64)(0xc0 | (dst & 7) << 3 | (src & 7)) << 32, 5);
+	emit_bytes(e,
+		   0xc4 | (u64)(r | 0x40 | b | 2) << 8 |
+			   (u64)((w ? 0x80u : 0) | (~(u32)count & 15) << 3 | prefix) << 16 |
+			   0xf7000000ULL | (u64)(0xc0 | (dst & 7) << 3 | (src & 7)) << 32,
+		   5);
 }
 
 /* rorx dst, src, by (BMI2): rotates right. */
@@ -212,8 +218,11 @@ static inline void x86_rorx(struct emit *e, bool w, enum reg dst, enum reg src, 
 {
 	u32 r = dst & 8 ? 0 : 0x80, b = src & 8 ? 0 : 0x20;
 
-	emit_bytes(e, 0xc4 | (u64)(r | 0x40 | b | 3) << 8 | (u64)((w ? 0x80u : 0) | 0x7b) << 16 | 0xf0000000ULL |
-			      (u64)(0xc0 | (dst & 7) << 3 | (src & 7)) << 32 | (u64)by << 40, 6);
+	emit_bytes(e,
+		   0xc4 | (u64)(r | 0x40 | b | 3) << 8 | (u64)((w ? 0x80u : 0) | 0x7b) << 16 |
+			   0xf0000000ULL | (u64)(0xc0 | (dst & 7) << 3 | (src & 7)) << 32 |
+			   (u64)by << 40,
+		   6);
 }
 
 /* Moves all 64 bits when the condition holds. */

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* What a program may not do, by the interpreter or (COMPILED) by the JIT: bad accesses, endless loops, bad
- * helper arguments, malformed programs. */
+/* What a program may not do, by the interpreter or (COMPILED) by the JIT: bad accesses, endless
+ * loops, bad helper arguments, malformed programs. */
 #include "bpf/check.h"
 #include "vm/vm.h"
 #include "../check.h"
 #include "../../engine.h"
 
-#define INSN(c, d, s, o, i) ((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
-#define MOV(d, i)           INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define MOVX(d, s)          INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define EXIT                INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define STDW(d, o, i)       INSN(BPF_ST | BPF_MEM | BPF_DW, d, 0, o, i)
-#define LDDW(d, s, o)       INSN(BPF_LDX | BPF_MEM | BPF_DW, d, s, o, 0)
+#define INSN(c, d, s, o, i)                                                                        \
+	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
+#define MOV(d, i)     INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define MOVX(d, s)    INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
+#define EXIT          INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define STDW(d, o, i) INSN(BPF_ST | BPF_MEM | BPF_DW, d, 0, o, i)
+#define LDDW(d, s, o) INSN(BPF_LDX | BPF_MEM | BPF_DW, d, s, o, 0)
 
 static u64 return_size(u64 a, u64 b, u64 c, u64 d, u64 e, struct vm_run *run)
 {
@@ -31,7 +32,8 @@ static vm_helper_fn *const helpers[] = {[16] = return_size, [17] = loop_back};
 
 static const struct bpf_helper_desc *desc(u32 id)
 {
-	static const struct bpf_helper_desc loop = {.name = "loop", .arg = {ARG_SCALAR, ARG_CALLBACK, ARG_SCALAR}};
+	static const struct bpf_helper_desc loop = {.name = "loop",
+						    .arg = {ARG_SCALAR, ARG_CALLBACK, ARG_SCALAR}};
 
 	return id == 17 ? &loop : bpf_helper_desc(id);
 }
@@ -41,8 +43,13 @@ static u64 run_it(const struct bpf_insn *insns, u32 n, struct vm_run *ret)
 	static u64 ctx[4] = {11, 22, 33, 44};
 	static struct vm_program prog;
 
-	prog = (struct vm_program){.insns = insns, .insn_count = n, .ctx_size = sizeof(ctx), .helpers = helpers,
-				   .helper_count = ARRAY_SIZE(helpers), .helper_desc = desc, .budget = 1000};
+	prog = (struct vm_program){.insns = insns,
+				   .insn_count = n,
+				   .ctx_size = sizeof(ctx),
+				   .helpers = helpers,
+				   .helper_count = ARRAY_SIZE(helpers),
+				   .helper_desc = desc,
+				   .budget = 1000};
 	*ret = (struct vm_run){.prog = &prog, .ctx = ctx};
 	if (COMPILED) {
 		struct engine_code code = {0};
@@ -67,7 +74,8 @@ TEST(stack_and_context_are_reachable)
 	struct vm_run run;
 
 	CHECK_EQ(RUN(&run, STDW(10, -8, 7), LDDW(0, 10, -8), LDDW(1, 1, 24),
-		     INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 1, 0, 0), EXIT), 51);
+		     INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 1, 0, 0), EXIT),
+		 51);
 	CHECK_EQ(run.status, VM_OK);
 }
 
@@ -116,7 +124,9 @@ TEST(helper_arguments_are_held)
 	struct vm_run run;
 	struct bpf_insn call = INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 16);
 
-	CHECK_EQ(RUN(&run, MOVX(1, 10), INSN(BPF_ALU64 | BPF_ADD, 1, 0, 0, -16), MOV(2, 16), call, EXIT), 16);
+	CHECK_EQ(RUN(&run, MOVX(1, 10), INSN(BPF_ALU64 | BPF_ADD, 1, 0, 0, -16), MOV(2, 16), call,
+		     EXIT),
+		 16);
 	CHECK_EQ(run.status, VM_OK);
 	RUN(&run, MOVX(1, 10), INSN(BPF_ALU64 | BPF_ADD, 1, 0, 0, -16), MOV(2, 17), call, EXIT);
 	CHECK_EQ(run.status, VM_BAD_ARG);
@@ -129,10 +139,12 @@ TEST(callbacks_run_in_the_run)
 	struct vm_run run;
 
 	/* sum of i + 5 for i in 0 .. 3, and r6 survives */
-	CHECK_EQ(RUN(&run, MOV(6, 9), MOV(1, 4), INSN(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_FUNC, 0, 5),
-		     INSN(0, 0, 0, 0, 0), MOV(3, 5), INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 17),
+	CHECK_EQ(RUN(&run, MOV(6, 9), MOV(1, 4),
+		     INSN(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_FUNC, 0, 5), INSN(0, 0, 0, 0, 0),
+		     MOV(3, 5), INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 17),
 		     INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 6, 0, 0), EXIT,
-		     /* the callback */ MOVX(0, 1), MOV(6, 0), INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 2, 0, 0), EXIT),
+		     /* the callback */ MOVX(0, 1), MOV(6, 0),
+		     INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 2, 0, 0), EXIT),
 		 6 + 20 + 9);
 	CHECK_EQ(run.status, VM_OK);
 }
@@ -159,8 +171,10 @@ TEST(may_goto_leaves_a_loop)
 	struct vm_run run;
 
 	/* counts until may_goto stops it, which is before the budget ends the run */
-	CHECK_EQ(RUN(&run, MOV(0, 0), INSN(BPF_JMP | BPF_JCOND, 0, 0, 2, 0), INSN(BPF_ALU64 | BPF_ADD, 0, 0, 0, 1),
-		     INSN(BPF_JMP | BPF_JA, 0, 0, -3, 0), EXIT), 500);
+	CHECK_EQ(RUN(&run, MOV(0, 0), INSN(BPF_JMP | BPF_JCOND, 0, 0, 2, 0),
+		     INSN(BPF_ALU64 | BPF_ADD, 0, 0, 0, 1), INSN(BPF_JMP | BPF_JA, 0, 0, -3, 0),
+		     EXIT),
+		 500);
 	CHECK_EQ(run.status, VM_OK);
 }
 
@@ -168,8 +182,10 @@ TEST(calls_leave_zeroes_in_argument_registers)
 {
 	struct vm_run run;
 
-	CHECK_EQ(RUN(&run, MOV(4, 5), MOV(1, 7), INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 3), MOVX(0, 1),
-		     INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 4, 0, 0), EXIT, MOV(0, 3), MOV(1, 9), EXIT), 0);
+	CHECK_EQ(RUN(&run, MOV(4, 5), MOV(1, 7), INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 3),
+		     MOVX(0, 1), INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 4, 0, 0), EXIT, MOV(0, 3),
+		     MOV(1, 9), EXIT),
+		 0);
 	CHECK_EQ(RUN(&run, MOVX(0, 9), INSN(BPF_ALU64 | BPF_OR | BPF_X, 0, 3, 0, 0), EXIT), 0);
 	CHECK_EQ(run.status, VM_OK);
 }
@@ -182,12 +198,15 @@ TEST(malformed_programs_are_refused)
 	struct bpf_insn far[] = {INSN(BPF_JMP | BPF_JA, 0, 0, 5, 0), EXIT};
 	struct bpf_insn open[] = {MOV(0, 0)};
 	struct bpf_insn half[] = {INSN(BPF_LD | BPF_IMM | BPF_DW, 0, 0, 0, 0)};
-	struct bpf_insn into[] = {INSN(BPF_JMP | BPF_JA, 0, 0, 1, 0), INSN(BPF_LD | BPF_IMM | BPF_DW, 0, 0, 0, 0),
-				  INSN(0, 0, 0, 0, 0), EXIT};
-	struct bpf_insn map[] = {INSN(BPF_LD | BPF_IMM | BPF_DW, 0, BPF_PSEUDO_MAP_FD, 0, 3), INSN(0, 0, 0, 0, 0), EXIT};
-	struct bpf_insn across[] = {INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 1), EXIT, MOV(0, 0),
-				    INSN(BPF_JMP | BPF_JEQ, 0, 0, -3, 0), EXIT};
-	struct bpf_insn into_next[] = {INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 1), MOV(0, 0), MOV(0, 1), EXIT};
+	struct bpf_insn into[] = {INSN(BPF_JMP | BPF_JA, 0, 0, 1, 0),
+				  INSN(BPF_LD | BPF_IMM | BPF_DW, 0, 0, 0, 0), INSN(0, 0, 0, 0, 0),
+				  EXIT};
+	struct bpf_insn map[] = {INSN(BPF_LD | BPF_IMM | BPF_DW, 0, BPF_PSEUDO_MAP_FD, 0, 3),
+				 INSN(0, 0, 0, 0, 0), EXIT};
+	struct bpf_insn across[] = {INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 1), EXIT,
+				    MOV(0, 0), INSN(BPF_JMP | BPF_JEQ, 0, 0, -3, 0), EXIT};
+	struct bpf_insn into_next[] = {INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 1),
+				       MOV(0, 0), MOV(0, 1), EXIT};
 	struct bpf_insn func[] = {INSN(BPF_JMP | BPF_CALL, 0, 0, 0, 99999), EXIT};
 
 	CHECK_EQ(bpf_check(far, 2, &env), -22);
@@ -209,11 +228,13 @@ TEST(malformed_programs_are_refused)
 /* Zeroes most reserved fields, so that many random programs pass the check. */
 static void tidy(struct bpf_insn *in)
 {
-	bool alu = (in->code & 7) == BPF_ALU64 || (in->code & 7) == BPF_JMP || (in->code & 7) == BPF_JMP32;
+	bool alu = (in->code & 7) == BPF_ALU64 || (in->code & 7) == BPF_JMP ||
+		   (in->code & 7) == BPF_JMP32;
 
 	if (in->code == (BPF_JMP | BPF_CALL) || in->code == (BPF_JMP | BPF_JA)) {
 		in->dst_reg = in->src_reg = 0;
-		in->code == (BPF_JMP | BPF_CALL) ? (in->off = 0, in->imm = 16 + in->imm % 2 * -11) : (in->imm = 0);
+		in->code == (BPF_JMP | BPF_CALL) ? (in->off = 0, in->imm = 16 + in->imm % 2 * -11)
+						 : (in->imm = 0);
 		return;
 	}
 	if (alu && in->code & BPF_X)
@@ -236,14 +257,16 @@ TEST(random_programs_do_no_harm)
 	u64 seed = 42;
 
 	for (u32 r = 0; r < rounds; r++) {
-		static const u8 codes[] = {0xb7, 0xbf, 0x07, 0x0f, 0x7b, 0x79, 0x61, 0x15, 0x1d, 0x05, 0xdb, 0x85, 0xc7, 0x3f, 0x72, 0x16};
+		static const u8 codes[] = {0xb7, 0xbf, 0x07, 0x0f, 0x7b, 0x79, 0x61, 0x15,
+					   0x1d, 0x05, 0xdb, 0x85, 0xc7, 0x3f, 0x72, 0x16};
 		struct bpf_insn insns[8];
 		struct vm_run run;
 
 		for (u32 i = 0; i < 7; i++) {
 			seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-			insns[i] = INSN(codes[seed >> 60], (u8)(seed >> 40) % 11, (u8)(seed >> 32) % 11,
-					(s16)((s64)(seed >> 20 & 31) - 16), (s32)(seed >> 8 & 0xff));
+			insns[i] = INSN(codes[seed >> 60], (u8)(seed >> 40) % 11,
+					(u8)(seed >> 32) % 11, (s16)((s64)(seed >> 20 & 31) - 16),
+					(s32)(seed >> 8 & 0xff));
 			tidy(&insns[i]);
 		}
 		insns[7] = EXIT;
