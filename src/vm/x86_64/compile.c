@@ -194,6 +194,8 @@ static int compile_subprogram(struct jit *j, u32 start, u32 end)
 		h = jit_handlers[j->in->code];
 		if (!h)
 			return -JIT_EINVAL;
+		if (j->fi->mark & FLOW_TARGET)
+			j->flags.pos = NO_FLAGS;
 		if (j->fi->mark & FLOW_TARGET && at != start)
 			emit_bind(&j->e, at);
 		at = compile_insn(j, h);
@@ -221,6 +223,7 @@ static int compile(struct jit *j)
 
 	jit_plan(j);
 	make_labels(j);
+	j->flags.pos = NO_FLAGS;
 	enter_program(j);
 	for (u32 i = 0; i < j->flow.starts && !err; i++) {
 		u32 start = j->flow.start[i],

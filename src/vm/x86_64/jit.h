@@ -46,6 +46,8 @@ struct stub {
 	struct mem mem; /* STUB_ACCESS: what is accessed */
 };
 
+#define NO_FLAGS ~0u
+
 struct jit {
 	struct emit e;
 	struct flow flow;
@@ -63,7 +65,7 @@ struct jit {
 	u32 end;        /* the instruction after it */
 	label exit;
 	struct {
-		u32 pos; /* flags tell here whether `reg` is zero; 0: nowhere */
+		u32 pos; /* flags tell here whether `reg` is zero; NO_FLAGS: nowhere */
 		u8 reg;
 		bool wide;
 	} flags;
