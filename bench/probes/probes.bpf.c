@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The benchmark's programs: nothing; a push into a queue (that drops the oldest); a push and a pop.
+/*
+ * The benchmark's programs: nothing; a push into a queue (that drops the oldest); a push and a pop.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -6,9 +6,9 @@
  * else can. Later, a keeper stops all threads with ptrace, borrows one of them, and lets it run
  * agent_enter() on the agent's own stack with all signals blocked; registers, signal mask and
  * pending system call are put back afterwards. What must be written to code (patches, trampolines,
- * compiled programs) the agent prepares in memory and lists; the keeper writes it
- * through /proc/TID/mem, the constructor through /proc/self/mem. So no page is ever writable and
- * executable, and nothing needs mprotect.
+ * compiled programs) the agent prepares in memory and lists; the keeper writes it through
+ * /proc/TID/mem, the constructor through /proc/self/mem. So no page is ever writable and executable,
+ * and nothing needs mprotect.
  *
  * A command ends by the system call AGENT_DONE_NR with AGENT_DONE_MAGIC in its first argument,
  * which the keeper sees as a ptrace system-call stop and does not let through. No signal is used.
@@ -16,8 +16,8 @@
  * A keeper can be killed. Its borrowed thread then runs its command to the end, finds that the
  * system call returns, and goes home: rt_sigreturn(2) on the frame that the keeper has put at
  * `frame` (keeper/borrow.c). Threads that ran meanwhile see no difference, for commands change
- * nothing that a hit looks at. What a SYNC listed stays listed in the header until COMMIT says that all of it
- * has been written, so the next keeper finishes it first.
+ * nothing that a hit looks at. What a SYNC listed stays listed in the header until COMMIT says that
+ * all of it has been written, so the next keeper finishes it first.
  *
  * Descriptors (session files) come over a socket pair that the agent makes (AGENT_CMD_CHANNEL): the
  * keeper takes one end with pidfd_getfd, sends them with SCM_RIGHTS, one struct agent_fd each, and

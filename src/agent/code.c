@@ -160,7 +160,8 @@ static u64 map_code_near(u64 near, size_t size)
 	return 0;
 }
 
-/* An executable mapping near the agent's own code, so that calls of helpers reach; else anywhere.
+/*
+ * An executable mapping near the agent's own code, so that calls of helpers reach; else anywhere.
  */
 u64 code_map(size_t size)
 {

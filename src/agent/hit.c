@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a trampoline calls. It runs on the target's thread, on its
- * stack, with any signal state, and touches nothing but the site, what hangs off it, and shared
- * session memory. What went wrong is counted exactly.
+ * What a trampoline calls. It runs on the target's thread, on its stack, with any signal state, and
+ * touches nothing but the site, what hangs off it, and shared session memory. What went wrong is
+ * counted exactly.
  */
 #include "agent/state.h"
 

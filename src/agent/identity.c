@@ -69,8 +69,7 @@ bool identity_used(const struct bpf_insn *insns, u32 count)
 		if (insns[i].code != (BPF_JMP | BPF_CALL) || insns[i].src_reg)
 			continue;
 		switch (insns[i].imm) {
-		case BPF_FUNC_get_current_uid_gid: /* these make system calls: filters are watched
-						      for */
+		case BPF_FUNC_get_current_uid_gid: /* these make system calls, which filters forbid */
 		case BPF_FUNC_get_prandom_u32:
 		case BPF_FUNC_probe_write_user:
 		case BPF_FUNC_send_signal:
@@ -96,8 +95,10 @@ bool identity_used(const struct bpf_insn *insns, u32 count)
 	return false;
 }
 
-/* Reads the flags of a call; the thread's new thread pointer and where its id is stored, if so
- * asked. */
+/*
+ * Reads the flags of a call; the thread's new thread pointer and where its id is stored, if so
+ * asked.
+ */
 static bool thread_made(const struct call_regs *r, u32 nr, u64 *ret_flags, u64 *ret_tls,
 			u64 *ret_tid_at)
 {
@@ -139,8 +140,10 @@ static bool identity_call(const struct call_regs *r, u32 nr, bool any)
 
 	nr &= ~0x40000000u; /* x32 */
 	if (nr == NR_SECCOMP || nr == NR_PRCTL) {
-		/* seccomp(op, flags, fprog) with op 0 strict, 1 filter; prctl(PR_SET_SECCOMP, mode,
-		 * fprog) with 1, 2 */
+		/*
+		 * seccomp(op, flags, fprog) with op 0 strict, 1 filter; prctl(PR_SET_SECCOMP, mode,
+		 * fprog) with 1, 2
+		 */
 		if (nr == NR_SECCOMP ? r->rdi < 2 : r->rdi == PR_SET_SECCOMP)
 			seccomp_begins(nr == NR_SECCOMP ? r->rdi == 1 : r->rsi == 2, r->rdx);
 		return false;
@@ -201,7 +204,8 @@ static void jump(struct emit *e, u64 stub, u64 target)
 	bytes(e, &rel, 4);
 }
 
-/* syscall() is called for everything: others than clone, vfork and clone3 pass here. r11 is free.
+/*
+ * syscall() is called for everything: others than clone, vfork and clone3 pass here. r11 is free.
  */
 static void emit_filter(struct emit *e, u64 stub, const struct patch *p)
 {
@@ -254,7 +258,8 @@ static u32 emit_stub(u8 *code, u64 stub, const struct patch *p, u32 nr)
 	CODE(&e, 0x48, 0x85, 0xc0, 0x74, 0x09, /* test %rax, %rax; jz child */
 	     0xf0, 0x41, 0xff, 0x0b);          /* lock decl (%r11) */
 	jump(&e, stub, p->at + ATTACH_JMP_LEN + 2);
-	/* child: no count, when a signal handler forked between the count and the call: OFF it is
+	/*
+	 * child: no count, when a signal handler forked between the count and the call: OFF it is
 	 */
 	CODE(&e, 0x41, 0x83, 0x3b, 0x00, 0x75, 0x08, /* cmpl $0, (%r11); jne away */
 	     0xf0, 0x41, 0x81, 0x0b);                /* lock orl $IDENT_NEVER >> 32, (%r11) */

@@ -8,8 +8,8 @@
  * struct pthread, which the thread pointer points to, the id is (nptl_db/structs.def). The system
  * calls are found by their bytes:
  *
- *     b8 NR NR 00 00  0f 05       mov $NR, %eax; syscall           clone, vfork, clone3, prctl,
- * seccomp 4c 8b 4c 24 08  0f 05       mov 8(%rsp), %r9; syscall        syscall()
+ *     b8 NR NR 00 00  0f 05   mov $NR, %eax; syscall      clone, vfork, clone3, prctl, seccomp
+ *     4c 8b 4c 24 08  0f 05   mov 8(%rsp), %r9; syscall   syscall()
  *
  * Both are a five-byte instruction, the room a jump needs, and two bytes of syscall.
  *
@@ -129,8 +129,10 @@ static bool is_symbol(const struct object_tables *t, u64 index, const char *name
 	return true;
 }
 
-/* Looks a defined symbol up by the GNU hash (ld's "hash-style=gnu": header, bloom filter, buckets,
- * chains). */
+/*
+ * Looks a defined symbol up by the GNU hash (ld's "hash-style=gnu": header, bloom filter, buckets,
+ * chains).
+ */
 static u64 find_symbol(const struct object_tables *t, const char *name)
 {
 	u32 buckets = t->hash[0], first = t->hash[1], bloom = t->hash[2], hash = 5381;
@@ -182,8 +184,10 @@ static bool has_go_note(u64 base)
 	return false;
 }
 
-/* The system call that the seven bytes at p make: its number, 0: any (syscall()), -1: none of
- * interest. */
+/*
+ * The system call that the seven bytes at p make: its number, 0: any (syscall()), -1: none of
+ * interest.
+ */
 static s32 call_at(const u8 *p)
 {
 	static const u8 load_r9[] = {0x4c, 0x8b, 0x4c, 0x24, 0x08};
@@ -273,8 +277,10 @@ void libc_find(struct libc_calls *ret)
 			ret->exact = false;
 			continue;
 		}
-		/* A syscall() or prctl() of its own is no harm: libraries do not make processes by
-		 * it. */
+		/*
+		 * A syscall() or prctl() of its own is no harm: libraries do not make processes by
+		 * it.
+		 */
 		for (u32 k = first; k < ret->count && !off; k++)
 			ret->exact &= !makes_threads(ret->call[k].nr);
 	}

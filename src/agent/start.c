@@ -342,7 +342,7 @@ static void start(struct reader *r, char *path)
 
 __attribute__((constructor)) static void agent_start(void)
 {
-	/* Big buffers live in the agent's request page and stack, not on the program's stack. */
+	/* The program's stack may be small. */
 	static struct reader reader;
 	static char path[4096];
 

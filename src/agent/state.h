@@ -215,11 +215,9 @@ void place_release(void);
 void agent_hit(void *site, struct attach_regs *regs);
 void agent_hit_all(void *site, struct attach_regs *regs);
 
-/* command.c */
+/* command.c; the first two are called from its assembly */
 void agent_abandoned(void);
-int agent_init(u32 pid, u64 vdso, bool tp_is_thread);
-
-/* start.c, only used by the constructor */
 void agent_command(struct agent_request *r);
+int agent_init(u32 pid, u64 vdso, bool tp_is_thread);
 
 #endif

@@ -27,7 +27,8 @@
 
 #include "base/types.h"
 
-/* The kernel's struct pt_regs for x86-64 (arch/x86/include/uapi/asm/ptrace.h): what programs see.
+/*
+ * The kernel's struct pt_regs for x86-64 (arch/x86/include/uapi/asm/ptrace.h): what programs see.
  */
 struct attach_regs {
 	u64 r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;

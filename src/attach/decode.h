@@ -25,13 +25,11 @@ struct x86_insn {
 	u8 len;
 	u8 flow;   /* enum x86_flow */
 	u8 opcode; /* last opcode byte */
-	u8 map; /* 0: one-byte, 1: 0f, 2: 0f38, 3: 0f3a, 4 and up: VEX, EVEX, XOP (x86_64/tables.h)
-		 */
+	u8 map; /* 0: one-byte, 1: 0f, 2: 0f38, 3: 0f3a, 4 and up: enum opcode_space (tables.h) */
 	u8 prefixes; /* bytes before the opcode and its escapes */
 	u8 rel_off;  /* offset of a relative branch operand, 0: none */
 	u8 rel_size; /* 1, 2 (xbegin) or 4 */
-	u8 disp_off; /* offset of a RIP-relative disp32, 0: none; with `addrsize` the sum has 32
-			bits */
+	u8 disp_off; /* offset of a RIP-relative disp32, 0: none; with `addrsize` a 32-bit sum */
 	s64 rel;     /* branch displacement, from the end of the instruction */
 	s32 disp;    /* RIP-relative displacement, from the end of the instruction */
 	bool rex_w, opsize, addrsize, rep, repne, lock;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Where control comes to in a function: branches, landing pads, jump tables, restartable sequences
- * (function.h). */
+/*
+ * Where control comes to in a function: branches, landing pads, jump tables, restartable sequences
+ * (function.h).
+ */
 #include "attach/decode.h"
 #include "attach/unwind.h"
 #include "base/mem.h"
@@ -11,10 +13,9 @@
 #define LABELS_MAX 8
 #define RSEQ_SIG   0x53053053u
 #define RSEQ_LONG  4096u /* longer sequences do not exist */
-#define NEAR_SHORT                                                                                 \
-	160 /* bytes before or behind an address from which a short branch can reach its window */
-#define AROUND (128 * 1024UL) /* text before and behind a piece that is looked through */
-#define CHUNK  4096u
+#define NEAR_SHORT 160 /* bytes around an address from where a short branch can reach its window */
+#define AROUND     (128 * 1024UL) /* text before and behind a piece that is looked through */
+#define CHUNK      4096u
 
 struct part {
 	u64 start, end, lsda;
@@ -58,8 +59,10 @@ static const struct part *part_of(const struct walk *w, u64 addr)
 	return NULL;
 }
 
-/* A stub of the procedure linkage table, all of which have one frame description: jmp *x(%rip) and
- * nothing else. */
+/*
+ * A stub of the procedure linkage table, all of which have one frame description: jmp *x(%rip) and
+ * nothing else.
+ */
 static bool is_stub(const struct attach_view *v, u64 addr)
 {
 	u8 code[2 * ATTACH_INSN_MAX];

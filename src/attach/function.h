@@ -8,17 +8,17 @@
  * places control comes to are collected from
  *
  *   - direct branches in the function, and in whatever it jumps to or has as a landing pad
- * (compilers split functions; the cold part jumps back into the hot one);
+ *     (compilers split functions; the cold part jumps back into the hot one);
  *   - landing pads of exceptions (the language-specific data of the unwind tables);
  *   - jump tables, when the function has an indirect jump: each table whose address it loads, as
- * distances from the table, from a label or as addresses, as long as entries lie in the function
- * (when it takes the address of a place in itself, has an indirect jump and no such table, nothing
- * is known);
+ *     distances from the table, from a label or as addresses, as long as entries lie in the function
+ *     (when it takes the address of a place in itself, has an indirect jump and no such table,
+ *     nothing is known);
  *   - restartable sequences (linux/rseq.h) whose descriptor's address it loads: these must not be
- * entered with a jump at all;
+ *     entered with a jump at all;
  *   - other functions around (hand-written ones share their ends): short branches of the
- * neighbours, and whatever looks like a branch with a 32-bit distance in some 100 KiB of text
- * before and behind (struct attach_branches).
+ *     neighbours, and whatever looks like a branch with a 32-bit distance in some 100 KiB of text
+ *     before and behind (struct attach_branches).
  *
  * A function without unwind information (hand-written, Go, musl) is swept as far as can be: by
  * decoding from every possible start before the address that comes to it, and on behind it.
@@ -30,7 +30,8 @@
 
 /* How the code looks at the memory of the process. */
 struct attach_view {
-	/* Copies what there is, at most len bytes, of the original text at addr; 0: not executable.
+	/*
+	 * Copies what there is, at most len bytes, of the original text at addr; 0: not executable.
 	 */
 	size_t (*text)(const struct attach_view *v, u64 addr, u8 *ret, size_t len);
 	/* True when [addr, addr + len) is mapped from the same file as the text and can be read. */
@@ -57,8 +58,10 @@ struct attach_sink {
 /* Address of .eh_frame_hdr of the ELF image whose first page is at `header`; 0: none. */
 u64 attach_find_unwind(const struct attach_view *v, u64 header);
 
-/* Is that image Go's? Its goroutines run on stacks of a few kilobytes that grow only where Go's own
- * code asks. */
+/*
+ * Is that image Go's? Its goroutines run on stacks of a few kilobytes that grow only where Go's own
+ * code asks.
+ */
 bool attach_is_go(const struct attach_view *v, u64 header);
 
 /* The function at addr; with `end` 0 when no unwind information covers it. */
@@ -75,8 +78,10 @@ enum attach_error attach_collect(const struct attach_view *v, const struct attac
 enum attach_error attach_collect_near(const struct attach_view *v, u64 addr,
 				      struct attach_sink *sink);
 
-/* Where the branches with 32-bit distances around a piece of text lead to in it; one bit an
- * address. */
+/*
+ * Where the branches with 32-bit distances around a piece of text lead to in it; one bit an
+ * address.
+ */
 #define ATTACH_PIECE (64 * 1024UL)
 
 struct attach_branches {

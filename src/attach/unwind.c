@@ -105,7 +105,8 @@ static bool open_at(struct reader *r, const struct attach_view *v, u64 at, u64 l
 	return v->readable(v, at, len);
 }
 
-/* The program headers of the image at `header`, and where it is loaded relative to its addresses.
+/*
+ * The program headers of the image at `header`, and where it is loaded relative to its addresses.
  */
 static u32 program_headers(const struct attach_view *v, u64 header, const Elf64_Phdr **ret,
 			   u64 *ret_base)
@@ -248,8 +249,8 @@ static bool read_fde(const struct attach_view *v, u64 at, struct attach_function
 	f->start = pointer(&r, cie.pointer_enc);
 	size = pointer(&r, cie.pointer_enc & 0x0f);
 	f->end = f->start + size;
-	f->start += cie.signal_frame; /* unwinders look one byte before a return address, and the
-					 kernel calls this one */
+	/* unwinders look one byte before a return address, and the kernel calls this one */
+	f->start += cie.signal_frame;
 	f->lsda = 0;
 	if (cie.augmented) {
 		uleb(&r);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* limpet gc: removes what dead tools left in a session, shows what is pinned in it, and with --all
- * removes that too. */
+/*
+ * limpet gc: removes what dead tools left in a session, shows what is pinned in it, and with --all
+ * removes that too.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <errno.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* When and where: clocks, processor, user and group, pid namespace, random numbers; and signals to
- * oneself. */
+/*
+ * When and where: clocks, processor, user and group, pid namespace, random numbers; and signals to
+ * oneself.
+ */
 #include <asm/stat.h>
 #include "helpers/internal.h"
 #include "base/mem.h"

@@ -4,8 +4,7 @@
  * bpf_bprintf_prepare() admits it and its vsnprintf() prints it:
  *
  *     %[0+- ]*[width]  d i u x X, with l or ll    c    s    p
- *     p: plain, or px pK pks pus ps pS pB pI4 pI6 pi4 pi6; after it, letters and digits are
- * swallowed
+ *     p: plain, or px pK pks pus ps pS pB pI4 pI6 pi4 pi6; letters and digits after it are swallowed
  *
  * Everything else, more conversions than arguments and characters that cannot be printed are
  * -EINVAL before anything is written. Arguments share 512 bytes in the kernel, strings included:
@@ -62,7 +61,8 @@ static bool is_control(u8 c)
 	return (c < ' ' && !is_space(c)) || c == 0x7f;
 }
 
-/* What follows "%p", which is at f. Returns the place after it, NULL for what the kernel refuses.
+/*
+ * What follows "%p", which is at f. Returns the place after it, NULL for what the kernel refuses.
  */
 static const char *parse_pointer(const char *f, struct spec *s)
 {
@@ -94,7 +94,8 @@ static const char *parse_pointer(const char *f, struct spec *s)
 	return f;
 }
 
-/* What follows a '%', as the kernel reads it; the place after it, or NULL. The string ends by NUL.
+/*
+ * What follows a '%', as the kernel reads it; the place after it, or NULL. The string ends by NUL.
  */
 static const char *parse_spec(const char *f, struct spec *s)
 {

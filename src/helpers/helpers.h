@@ -115,9 +115,8 @@ struct helper_env {
 	u32 vdso_ok;
 };
 
-#define HELPER_HIT_REGS BIT(0) /* the context is struct pt_regs, just below the target's stack */
-#define HELPER_HIT_ENTRY                                                                           \
-	BIT(1) /* at `push %rbp` or `endbr64`: the return address is on top of the stack */
+#define HELPER_HIT_REGS   BIT(0) /* the context is struct pt_regs, just below the target's stack */
+#define HELPER_HIT_ENTRY  BIT(1) /* at `push %rbp` or `endbr64`: the return address tops the stack */
 #define HELPER_HIT_RETURN BIT(2) /* at a function's return */
 
 /* Facts of one hit, in vm_run.hit. */

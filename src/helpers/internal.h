@@ -33,8 +33,10 @@ u64 help_clock(const struct helper_env *env, int clock);
 /* tgid << 32 | tid of the calling thread. */
 u64 help_identity(const struct helper_env *env);
 
-/* The calling thread's name, padded with zeroes; -EPERM and no name where the kernel may not be
- * asked. */
+/*
+ * The calling thread's name, padded with zeroes; -EPERM and no name where the kernel may not be
+ * asked.
+ */
 int help_thread_name(const struct helper_env *env, u64 ret[2]);
 
 /* Copies from this process's memory; 0, or -EFAULT with nothing promised about dst. */
@@ -52,8 +54,10 @@ struct help_text {
 	u64 cap, len;
 };
 
-/* Formats as the kernel's bpf_bprintf_prepare() and vsnprintf(); 0, -EINVAL or -ENOSPC. fmt ends by
- * NUL. */
+/*
+ * Formats as the kernel's bpf_bprintf_prepare() and vsnprintf(); 0, -EINVAL or -ENOSPC. fmt ends by
+ * NUL.
+ */
 int help_format(struct help_text *t, const char *fmt, const u64 *args, u32 count,
 		struct vm_run *run);
 

@@ -74,7 +74,8 @@ static u64 stack_end(const struct helper_env *env, u64 frame)
 	return !(seq & 1) && atomic_load_explicit(&e->seq, memory_order_relaxed) == seq ? end : 0;
 }
 
-/* The stack that is certainly there: [*ret_start, *ret_end). False: this run has no such context.
+/*
+ * The stack that is certainly there: [*ret_start, *ret_end). False: this run has no such context.
  */
 static bool known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end)
 {
@@ -116,7 +117,8 @@ int help_copy(const struct vm_run *run, void *dst, u64 src, u64 size)
 										  : -HELPER_EFAULT;
 }
 
-/* Copies a piece of a string up to its NUL; *ret_end: there was one. Bytes copied, 0: not readable.
+/*
+ * Copies a piece of a string up to its NUL; *ret_end: there was one. Bytes copied, 0: not readable.
  */
 static u64 copy_piece(const struct vm_run *run, char *dst, u64 src, u64 room, bool *ret_end)
 {

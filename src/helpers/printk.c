@@ -52,7 +52,8 @@ u64 help_trace_vprintk(u64 fmt, u64 size, u64 data, u64 len, u64 r5, struct vm_r
 	return trace_text(run, (const char *)fmt, size, (const u64 *)data, (u32)(len / 8));
 }
 
-/* The kernel's verifier has looked at fmt; here its end is looked for in memory that may be read.
+/*
+ * The kernel's verifier has looked at fmt; here its end is looked for in memory that may be read.
  */
 u64 help_snprintf(u64 str, u64 size, u64 fmt, u64 data, u64 len, struct vm_run *run)
 {

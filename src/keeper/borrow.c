@@ -7,8 +7,8 @@
  * frame with everything it was found with (registers, vector state, signal mask), and next to
  * whatever it runs the code that ends in rt_sigreturn(2) on this frame.
  *
- *     the agent is mapped:  frame in the agent's memory; agent_return() in the agent's code
- *     it is not (yet, or   frame and chain on the thread's stack below the red zone, as a signal's
+ *     the agent is mapped:  frame in the agent's memory; agent_go_home() in the agent's code
+ *     it is not (yet, or    frame and chain on the thread's stack below the red zone, as a signal's
  *     any more):            would be; `syscall; ret`, then the libc's own signal restorer. What
  *                           lay there is put back
  *

@@ -22,8 +22,7 @@
 #include <unistd.h>
 #include "keeper/internal.h"
 
-#define RETRY_MIN_MS 20 /* after a target could not be brought in line; doubles up to the maximum  \
-			 */
+#define RETRY_MIN_MS 20    /* after a target could not be brought in line; doubles up to */
 #define RETRY_MAX_MS 10000 /* while nothing changes */
 #define ECHOES       3     /* further looks after a tool's end, see tool_ended() */
 

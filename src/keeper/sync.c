@@ -55,8 +55,10 @@ static int open_channel(struct target *t, struct agent_request *r)
 	err = target_command(t, r);
 	if (err)
 		return err;
-	/* Of a thread that lives, where the kernel can (6.9): a main thread that ended has no
-	 * files. */
+	/*
+	 * Of a thread that lives, where the kernel can (6.9): a main thread that ended has no
+	 * files.
+	 */
 	pidfd = (int)syscall(SYS_pidfd_open, t->live_tid, O_EXCL /* PIDFD_THREAD */);
 	if (pidfd < 0 && errno == EINVAL)
 		pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
@@ -180,8 +182,10 @@ static int write_patch(struct target *t, const struct agent_write *w, const u8 *
 	    memcmp(now, w->old, w->len))
 		return 0;
 	if (w->dst / PAGE_SIZE != (w->dst + w->len - 1) / PAGE_SIZE) {
-		/* On two pages: makes both private first, so that the two halves come right
-		 * together. */
+		/*
+		 * On two pages: makes both private first, so that the two halves come right
+		 * together.
+		 */
 		target_write(t, w->dst, now, 1);
 		target_write(t, w->dst + w->len - 1, now + w->len - 1, 1);
 	}

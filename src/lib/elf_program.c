@@ -188,7 +188,8 @@ static int map_member(struct loader *l, const struct btf_member *m, struct map_d
 	return -EOPNOTSUPP;
 }
 
-/* The definition of map variable `name`: a struct in BTF whose members' types are the attributes.
+/*
+ * The definition of map variable `name`: a struct in BTF whose members' types are the attributes.
  */
 static int map_definition(struct loader *l, const char *name, struct map_def *def)
 {
@@ -348,7 +349,8 @@ static int resolve_wide(struct loader *l, struct bpf_insn *in, const GElf_Sym *s
 	return index < 0 ? index : 0;
 }
 
-/* One instruction of `f`: function references become indexes of the list, made relative at the end.
+/*
+ * One instruction of `f`: function references become indexes of the list, made relative at the end.
  */
 static int resolve(struct loader *l, const struct func *f, u32 nth, struct bpf_insn *in)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The VM's maps: limpet's own types, each in shared anonymous memory instead of a session's file.
+/*
+ * The VM's maps: limpet's own types, each in shared anonymous memory instead of a session's file.
  */
 #include "lib/internal.h"
 

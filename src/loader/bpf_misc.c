@@ -20,8 +20,10 @@
 #define FD_TYPE_URETPROBE 5
 #define STATS_RUN_TIME    0
 
-/* The program's list of maps has room for PROG_MAX_MAPS (bpf_prog.c); a slot is claimed, then
- * counted. */
+/*
+ * The program's list of maps has room for PROG_MAX_MAPS (bpf_prog.c); a slot is claimed, then
+ * counted.
+ */
 static int add_map(struct prog_file *p, u64 size, u32 map)
 {
 	_Atomic u32 *ids = (_Atomic u32 *)((u8 *)p + p->map_ids_off);

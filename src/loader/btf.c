@@ -205,7 +205,8 @@ static bool holds_no_values(u32 type)
 	       type == BPF_MAP_TYPE_ARRAY_OF_MAPS;
 }
 
-/* The map type's own rule, the sizes being right. A key type may be missing for global data only.
+/*
+ * The map type's own rule, the sizes being right. A key type may be missing for global data only.
  */
 static int check_key_kind(const struct btf *b, const struct map_def *d)
 {

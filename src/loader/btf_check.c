@@ -296,8 +296,10 @@ static bool fits_others(const struct btf *b, const struct btf_type *t)
 	}
 }
 
-/* A type that contains itself has no size; following one stops at a depth the kernel would not
- * reach. */
+/*
+ * A type that contains itself has no size; following one stops at a depth the kernel would not
+ * reach.
+ */
 int btf_check(const struct btf *b)
 {
 	int err = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See digest.h. Both work on blocks of 64 bytes, padded with 0x80, zeroes and the length in bits.
+/*
+ * See digest.h. Both work on blocks of 64 bytes, padded with 0x80, zeroes and the length in bits.
  */
 #include "loader/digest.h"
 

@@ -40,8 +40,10 @@ int probe_place(const struct stat *file, u64 offset, u64 ref_ctr)
 	return (s64)offset > file->st_size || ref_ctr % sizeof(short) ? -EINVAL : 0;
 }
 
-/* A copy of the caller's attr: any size a kernel ever had, as long as what is not known here is
- * zero. */
+/*
+ * A copy of the caller's attr: any size a kernel ever had, as long as what is not known here is
+ * zero.
+ */
 static int read_attr(struct perf_event_attr *ret, u64 uattr)
 {
 	const u32 known = sizeof(*ret);

@@ -28,7 +28,8 @@ static _Atomic u32 *memory_owner;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 _Thread_local int loader_inside;
 
-/* Maps this process has mapped, by id. Never unmapped: another thread may be inside an operation.
+/*
+ * Maps this process has mapped, by id. Never unmapped: another thread may be inside an operation.
  */
 struct known_map {
 	struct map map;
@@ -86,8 +87,10 @@ static void make_memory_owner(void)
 	atomic_store(memory_owner, (u32)getpid());
 }
 
-/* False in a vfork child. A child with a copy of the memory is another tool, whichever call made
- * it. */
+/*
+ * False in a vfork child. A child with a copy of the memory is another tool, whichever call made
+ * it.
+ */
 static bool own_memory(void)
 {
 	u32 pid = (u32)getpid(), owner = memory_owner ? atomic_load(memory_owner) : pid;

@@ -144,8 +144,10 @@ static const char *in_session(const char *path, int i, char *buf)
 		    (files[k].which == IF_MISSING && (int)k != i))
 			continue;
 		snprintf(one, sizeof(one), "%s%s%s", s->path, tree, files[k].path);
-		/* Not the kernel's instead: a tool that reads its uprobe type would probe through
-		 * the kernel. */
+		/*
+		 * Not the kernel's instead: a tool that reads its uprobe type would probe through
+		 * the kernel.
+		 */
 		if (make_file(s, k, one))
 			break;
 	}

@@ -6,8 +6,8 @@
  *
  *     /sys/bus/event_source/devices/uprobe/...   <session>/files/sys/...    always ours
  *     /sys/kernel/btf/vmlinux, /sys/devices/system/cpu/{possible,online}
- *                                                <session>/files/sys/...    where the machine has
- * none /sys/fs/bpf/...                            <session>/bpffs/sys/fs/bpf/...
+ *                                                <session>/files/sys/...    where there is none
+ *     /sys/fs/bpf/...                            <session>/bpffs/sys/fs/bpf/...
  *
  * Two are made when they are opened: trace_pipe, and /proc/self/fdinfo of our descriptors.
  * Only absolute paths are looked at.
@@ -27,8 +27,10 @@ HIDDEN bool files_in_bpffs(const char *path); /* /sys/fs/bpf itself, or below it
 /* The same for what files_path() gave, or a session path that was given out before. */
 HIDDEN bool files_is_pin_path(const struct store *s, const char *path);
 
-/* A descriptor for a file made on opening, -1: not one of these, or -errno. `flags`: O_CLOEXEC,
- * O_NONBLOCK. */
+/*
+ * A descriptor for a file made on opening, -1: not one of these, or -errno. `flags`: O_CLOEXEC,
+ * O_NONBLOCK.
+ */
 HIDDEN int files_open(const char *path, int flags);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Files made when a tool opens them (files.h): trace_pipe and /proc/self/fdinfo of our descriptors.
+/*
+ * Files made when a tool opens them (files.h): trace_pipe and /proc/self/fdinfo of our descriptors.
  */
 #include "loader/files.h"
 

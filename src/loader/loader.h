@@ -53,7 +53,8 @@ HIDDEN struct map *loader_map_by_id(u32 id, int *ret_err);
 HIDDEN long loader_bpf(int cmd, union bpf_attr *attr, unsigned int size);
 HIDDEN int loader_copy_name(char dst[16], const char src[16]);
 
-/* What of a bpf(2) call a command sees: attr is a private copy, zero-extended; u is the caller's.
+/*
+ * What of a bpf(2) call a command sees: attr is a private copy, zero-extended; u is the caller's.
  */
 struct loader_call {
 	struct store *store;

@@ -24,8 +24,10 @@ struct loader_log {
 
 HIDDEN int log_init(struct loader_log *log, u32 level, u64 user,
 		    u32 size); /* 0, -EINVAL, -ENOMEM */
-/* Copies out and stores the true size in the caller's attr where it has the field. The call's
- * result. */
+/*
+ * Copies out and stores the true size in the caller's attr where it has the field. The call's
+ * result.
+ */
 HIDDEN long log_finish(struct loader_log *log, const struct loader_call *c, size_t true_size_off,
 		       long result);
 HIDDEN void log_free(struct loader_log *log);

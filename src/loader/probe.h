@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What perf events and uprobe_multi links share: which process, and is the place one for a probe.
+/*
+ * What perf events and uprobe_multi links share: which process, and is the place one for a probe.
  */
 #ifndef LIMPET_LOADER_PROBE_H
 #define LIMPET_LOADER_PROBE_H

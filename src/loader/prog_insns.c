@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* BPF_PROG_LOAD, the instructions: map references, checks, the tag. Messages in the kernel's words.
+/*
+ * BPF_PROG_LOAD, the instructions: map references, checks, the tag. Messages in the kernel's words.
  */
 #include "loader/prog.h"
 

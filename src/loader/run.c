@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* See run.h. The program's file is not trusted more here than in a target: copied, checked again,
- * run untrusted. */
+/*
+ * See run.h. The program's file is not trusted more here than in a target: copied, checked again,
+ * run untrusted.
+ */
 #include "loader/run.h"
 
 #include <errno.h>

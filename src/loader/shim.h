@@ -9,8 +9,10 @@
 #ifndef LIMPET_LOADER_SHIM_H
 #define LIMPET_LOADER_SHIM_H
 
-/* Both names of a function (open, open64) are defined here: keep headers from renaming one to the
- * other. */
+/*
+ * Both names of a function (open, open64) are defined here: keep headers from renaming one to the
+ * other.
+ */
 #undef _FILE_OFFSET_BITS
 
 #include <dlfcn.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Functions that take a path: the kernel files of files.h are elsewhere, everything else is passed
- * on. */
+/*
+ * Functions that take a path: the kernel files of files.h are elsewhere, everything else is passed
+ * on.
+ */
 #include "loader/shim.h"
 
 #include <alloca.h>

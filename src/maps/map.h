@@ -107,8 +107,10 @@ struct map_ops {
 	void *(*lookup_cpu)(struct map *m, const void *key, u32 cpu);
 	long (*update_cpu)(struct map *m, const void *key, const void *value, u64 flags, u32 cpu);
 
-	/* From user space; key is NULL where the caller passed NULL. Values are whole (per-CPU
-	 * types: one value, padded to 8, per possible CPU). */
+	/*
+	 * From user space; key is NULL where the caller passed NULL. Values are whole (per-CPU
+	 * types: one value, padded to 8, per possible CPU).
+	 */
 	int (*user_lookup)(struct map *m, const void *key, void *ret_value, u64 flags);
 	int (*user_update)(struct map *m, const void *key, const void *value, u64 flags);
 	int (*user_delete)(struct map *m, const void *key);

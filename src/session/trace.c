@@ -102,7 +102,8 @@ int trace_read(struct trace_log *log, u64 *cursor, struct trace_message *ret, u6
 			*cursor += parts;
 			return 1;
 		}
-		/* Being written, or its writer is gone: give up on it once newer ones are complete.
+		/*
+		 * Being written, or its writer is gone: give up on it once newer ones are complete.
 		 */
 		if (next - *cursor < PATIENCE)
 			return 0;

@@ -77,8 +77,10 @@ struct pool_hand pool_take(const struct pool *p, _Atomic u64 *list)
 		if (!atomic_compare_exchange_weak_explicit(list, &old, list_word(old, next), memory_order_acq_rel,
 							   memory_order_acquire))
 			continue;
-		/* `seen` was read while the element was on the list: a collector that was faster
-		 * has changed it since. */
+		/*
+		 * `seen` was read while the element was on the list: a collector that was faster
+		 * has changed it since.
+		 */
 		if (likely(own(e, seen, &h.owner))) {
 			h.index = index;
 			return h;

@@ -10,10 +10,11 @@
  *   lease:    CAS word 0 -> pid
  *   release:  store 0, if the word still has this process's pid (a forked child's run ends too)
  *
- * When all are taken: sched_yield, SLOT_YIELDS times at most, then the access fails and is counted, and
- * the next ones try SLOT_YIELDS_TIRED times only, until one has got a slot so. A process that was killed in a run keeps its slot until somebody finds none free and asks the kernel
- * for the holders; one that is stopped keeps it until it goes on. So does a run that a signal handler
- * left by longjmp, until its process ends.
+ * When all are taken: sched_yield, SLOT_YIELDS times at most, then the access fails and is counted,
+ * and the next ones try SLOT_YIELDS_TIRED times only, until one has got a slot so. A process that was
+ * killed in a run keeps its slot until somebody finds none free and asks the kernel for the holders;
+ * one that is stopped keeps it until it goes on. So does a run that a signal handler left by longjmp,
+ * until its process ends.
  */
 #ifndef LIMPET_SHM_SLOT_H
 #define LIMPET_SHM_SLOT_H

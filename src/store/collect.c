@@ -16,8 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define REF_DEPTH 64 /* of references followed in one go; the next collection goes on from there   \
-		      */
+#define REF_DEPTH 64 /* references followed in one go; the next collection goes on from there */
 
 int store_ref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id)
 {

@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Shared memory; where a system has none, a directory that every process sees under the same name.
+/*
+ * Shared memory; where a system has none, a directory that every process sees under the same name.
  */
 static const char *default_base(void)
 {

@@ -457,7 +457,8 @@ static enum attach_error plan_at(u32 off, struct attach_plan *ret)
 	return err ? err : led_into(addr, ret->window) ? ATTACH_E_BRANCH_IN : ATTACH_OK;
 }
 
-/* What the code has in its registers when it first comes to an instruction; false: it never does.
+/*
+ * What the code has in its registers when it first comes to an instruction; false: it never does.
  */
 static bool state_at(u32 off, struct state *ret)
 {

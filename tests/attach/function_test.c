@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What leads into a window, in hand-written functions (shapes.S); and that places are told from it.
+/*
+ * What leads into a window, in hand-written functions (shapes.S); and that places are told from it.
  */
 #include "../unit/check.h"
 #include "self.h"

@@ -25,7 +25,8 @@ __attribute__((target("general-regs-only"))) static void handler(void *arg,
 static u8 *page;
 static bool shadow_stack;
 
-/* Patches the function [page, page + end) at page + at; its planned window, or minus the refusal.
+/*
+ * Patches the function [page, page + end) at page + at; its planned window, or minus the refusal.
  */
 static int probe(const u8 *code, size_t len, size_t at, size_t end)
 {

@@ -136,7 +136,8 @@ static void raw_fork_once(void)
 		pthread_t t;
 
 		call();
-		/* libc's idea of the calling thread's id is wrong here; that of a new thread is not
+		/*
+		 * libc's idea of the calling thread's id is wrong here; that of a new thread is not
 		 */
 		if (!pthread_create(&t, NULL, thread, (void *)1))
 			pthread_join(t, NULL);

@@ -12,8 +12,7 @@ struct emit {
 	size_t cap, len;
 	u64 at; /* address of code[0] */
 	bool full;
-	bool shadow_stack; /* the target's calls are checked: only a call may push a return address
-			    */
+	bool shadow_stack; /* calls are checked: only a call may push a return address */
 };
 
 static inline void emit_bytes(struct emit *e, const void *p, size_t n)

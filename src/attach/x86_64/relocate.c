@@ -15,7 +15,7 @@
  */
 #include "attach/x86_64/emit.h"
 
-/* Copies an instruction with a new ModRM reg field or displacement where asked. */
+/* Copies an instruction; a displacement from the program counter is made one from here. */
 static enum attach_error copy(struct emit *e, const u8 *code, const struct x86_insn *in, u64 pc)
 {
 	size_t start = e->len;

@@ -4,8 +4,8 @@
  * and mandatory prefix (0: none, 1: 66, 2: f3, 3: f2); its class says which forms it has and what
  * follows it.
  *
- *     opcodes[]  sorted, key << 8 | class; opcode_index[key / 64] is where those of 16 opcodes
- * begin forms      legacy: bit mod3 * 8 + reg; vector: bit vector_form()
+ *     opcodes[]  sorted, key << 8 | class; opcode_index[key / 64]: where those of 16 opcodes begin
+ *     forms      legacy: bit mod3 * 8 + reg; vector: bit vector_form()
  *
  * Where a row lumps things together, a check may be stricter than the processor; then the
  * decoder refuses, which costs a probe, never a target.
@@ -41,8 +41,7 @@ enum opcode_imm {
 #define OPCODE_MODRM      0x01
 #define OPCODE_ANY_PREFIX 0x02 /* one row for all mandatory prefixes */
 #define OPCODE_BY_RM      0x04 /* which register forms exist depends on rm: register_forms[] */
-#define OPCODE_VVVV_REG                                                                            \
-	0x02 /* (vector) vvvv is an operand, else it must be 1111: register forms, */
+#define OPCODE_VVVV_REG    0x02 /* (vector) vvvv is an operand, else 1111: register forms, */
 #define OPCODE_VVVV_MEM    0x04 /* memory forms */
 #define OPCODE_MASK        0x08 /* may have a mask register */
 #define OPCODE_MASK_NEEDED 0x10 /* must have one */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The public VM: loading, running, errors, maps, threads, by either engine. argv: objects' folder.
+/*
+ * The public VM: loading, running, errors, maps, threads, by either engine. argv: objects' folder.
  */
 #include <errno.h>
 #include <linux/bpf.h>

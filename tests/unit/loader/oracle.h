@@ -52,7 +52,8 @@ extern u64 edge;          /* the last 8 bytes before an inaccessible page start 
 
 #define ATTR(attr, field) ((unsigned int)(offsetof(union bpf_attr, field) + sizeof((attr)->field)))
 
-/* `count` random calls from number `first` on. 0, or the command (plus 1) that only ours accepted.
+/*
+ * `count` random calls from number `first` on. 0, or the command (plus 1) that only ours accepted.
  */
 int oracle_fuzz(struct side *ours, struct side *kernel, u64 first, u32 count, u64 *ret_seed);
 
