@@ -11,7 +11,6 @@
 
 #define ENC_OMIT   0xff
 #define HDR_TABLE  12   /* .eh_frame_hdr: four bytes, eh_frame pointer, count; then the table */
-#define HDR_SORTED 0x3b /* distances from the header, four bytes */
 #define ELF_PHDRS  64
 #ifndef PT_GNU_EH_FRAME
 #define PT_GNU_EH_FRAME 0x6474e550
@@ -19,7 +18,6 @@
 
 /* A place in memory with a sticky error, bounded by what is readable. */
 struct reader {
-	const struct attach_view *v;
 	u64 at, end;
 	bool bad;
 };
@@ -101,7 +99,7 @@ static u64 pointer(struct reader *r, u8 enc)
 
 static bool open_at(struct reader *r, const struct attach_view *v, u64 at, u64 len)
 {
-	*r = (struct reader){.v = v, .at = at, .end = at + len};
+	*r = (struct reader){.at = at, .end = at + len};
 	return v->readable(v, at, len);
 }
 
@@ -140,6 +138,7 @@ u64 attach_find_unwind(const struct attach_view *v, u64 header)
 			hdr = base + ph[i].p_vaddr;
 	if (!hdr || !v->readable(v, hdr, HDR_TABLE))
 		return 0;
+	/* version 1; eh_frame from here, the count, and a table of distances from the header, 4 bytes each */
 	return !memcmp((const void *)hdr, "\x01\x1b\x03\x3b", 4) ? hdr : 0;
 }
 

@@ -6,7 +6,6 @@
 #include "helpers/helpers.h"
 
 #define HELPER_EPERM      1
-#define HELPER_ENOENT     2
 #define HELPER_E2BIG      7
 #define HELPER_EFAULT     14
 #define HELPER_EINVAL     22

@@ -9,7 +9,6 @@
 
 #define STACK_SKIP  0xffULL      /* BPF_F_SKIP_FIELD_MASK */
 #define STACK_USER  (1ULL << 8)  /* BPF_F_USER_STACK */
-#define STACK_BUILD (1ULL << 11) /* BPF_F_USER_BUILD_ID */
 #define DEPTH_MAX   127          /* kernel.perf_event_max_stack as it comes */
 #define WINDOW      64           /* words of stack fetched at a time */
 #define ARGS_MAX    6            /* in registers (System V psABI, 3.2.3) */

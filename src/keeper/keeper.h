@@ -56,9 +56,6 @@ int keeper_detach(struct keeper *k, pid_t pid, struct keeper_error *e);
 /* Is there an agent of this session in the process? Its header is copied when ret is not NULL. */
 bool keeper_is_target(struct keeper *k, pid_t pid, struct agent_header *ret);
 
-/* Calls fn for every target of the session that we can see, until it returns non-zero. */
-int keeper_each_target(struct keeper *k, int (*fn)(pid_t pid, void *arg), void *arg);
-
 /* The value of AGENT_SECCOMP for what this process starts; false when it runs under no filter. */
 bool keeper_seccomp_note(char *ret, size_t size);
 

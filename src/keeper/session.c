@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* A session as a keeper sees it, and its targets among all processes. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -113,24 +112,6 @@ bool keeper_is_target(struct keeper *k, pid_t pid, struct agent_header *ret)
 	if (found && ret)
 		*ret = header;
 	return found;
-}
-
-int keeper_each_target(struct keeper *k, int (*fn)(pid_t pid, void *arg), void *arg)
-{
-	DIR *dir = opendir("/proc");
-	struct dirent *d;
-	int r = 0;
-
-	if (!dir)
-		return -errno;
-	while (!r && (d = readdir(dir))) {
-		pid_t pid = atoi(d->d_name);
-
-		if (pid > 0 && pid != getpid() && keeper_is_target(k, pid, NULL))
-			r = fn(pid, arg);
-	}
-	closedir(dir);
-	return r;
 }
 
 long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret)

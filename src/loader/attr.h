@@ -67,6 +67,5 @@ _Static_assert(sizeof(union bpf_attr) <= ATTR_SIZE, "newer headers need a larger
 #define ATTACH_UPROBE_SESSION 57
 #define UPROBE_MULTI_RETURN   1u
 #define MAP_F_TOKEN_FD        (1u << 16)
-#define FILE_F_PATH_FD        (1u << 14)
 
 #endif

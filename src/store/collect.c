@@ -32,18 +32,6 @@ int store_ref(struct store *s, enum object_kind from, u32 from_id, enum object_k
 	return linkat(s->dir_fd, name, s->dir_fd, path, 0) && errno != EEXIST ? -errno : 0;
 }
 
-int store_unref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id)
-{
-	char from_name[OBJECT_NAME_MAX], to_name[OBJECT_NAME_MAX], path[128];
-
-	store_object_name(from, from_id, from_name);
-	store_object_name(to, to_id, to_name);
-	snprintf(path, sizeof(path), "refs/%s/%s", from_name, to_name);
-	if (unlinkat(s->dir_fd, path, 0))
-		return -errno;
-	return store_release(s, to, to_id);
-}
-
 /* The object's file with all its bytes write-locked, if nobody holds it and it has one name. */
 static int lock_dead(struct store *s, enum object_kind kind, u32 id)
 {

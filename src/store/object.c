@@ -296,16 +296,3 @@ int store_identify(struct store *s, int fd, enum object_kind *ret_kind, u32 *ret
 		return -EINVAL;
 	return 0;
 }
-
-bool store_is_held(struct store *s, enum object_kind kind, u32 id)
-{
-	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = store_peek(s, kind, id);
-	bool held;
-
-	if (fd < 0)
-		return false;
-	held = fcntl(fd, F_OFD_GETLK, &fl) || fl.l_type != F_UNLCK;
-	close(fd);
-	return held;
-}

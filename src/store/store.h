@@ -73,16 +73,8 @@ int store_list(struct store *s, enum object_kind kind, u32 *ret_ids, u32 max);
 /* Which object a descriptor is open on: 0, or -EINVAL when it is none of this session. */
 int store_identify(struct store *s, int fd, enum object_kind *ret_kind, u32 *ret_id);
 
-/* True while some descriptor holds the object. */
-bool store_is_held(struct store *s, enum object_kind kind, u32 id);
-
-/*
- * `from` refers to `to` and keeps it, until it goes or store_unref(). Call it after publishing
- * `from` and while holding both.
- */
+/* `from` refers to `to` and keeps it, until it goes. After publishing `from`, while holding both. */
 int store_ref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id);
-int store_unref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to,
-		u32 to_id);
 
 /*
  * Removes the object if nobody holds, pins or refers to it, and then what it alone referred to;
@@ -118,7 +110,6 @@ int store_wait(struct store *s, u32 seen, int timeout_ms);
 
 /* Registers the calling process as a tool (idempotent); -ENOSPC when the table is full. */
 int store_tool_add(struct store *s);
-void store_tool_remove(struct store *s);
 /* Pids of tools that are alive; clears the entries of the dead. Returns the number stored. */
 int store_tools(struct store *s, u32 *ret_pids, u32 max);
 

@@ -86,18 +86,6 @@ static void clear_tool(struct session_tool *t, u32 pid)
 	atomic_compare_exchange_strong(&t->pid, &pid, 0);
 }
 
-void store_tool_remove(struct store *s)
-{
-	u32 pid = (u32)getpid();
-
-	for (u32 i = 0; i < SESSION_TOOLS; i++) {
-		if (atomic_load(&s->file->tools[i].pid) == pid) {
-			clear_tool(&s->file->tools[i], pid);
-			store_changed(s);
-		}
-	}
-}
-
 int store_tools(struct store *s, u32 *ret_pids, u32 max)
 {
 	u32 n = 0;

@@ -36,7 +36,6 @@ struct vm_map {
 	u64 direct_size;  /* bytes there */
 	u32 key_size;     /* for ARG_MAP_KEY, ARG_MAP_VALUE and RET_MAP_VALUE_OR_NULL */
 	u32 value_size;
-	u32 inner_index;  /* reserved for map-in-map; 0 */
 	bool array;       /* BPF_MAP_TYPE_ARRAY: lookups may be inlined as below */
 	bool writable;    /* values may be stored to by the program */
 	u64 elems;        /* array: address of element 0, elements value_stride apart */

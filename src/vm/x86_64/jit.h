@@ -59,7 +59,6 @@ struct jit {
 	const struct flow_insn *fi;
 
 	/* the subprogram being compiled */
-	bool outermost; /* runs on the entry's frame, not called */
 	u16 pushed;     /* host registers it saves */
 	u32 locals;     /* bytes below them */
 	u32 end;        /* the instruction after it */
