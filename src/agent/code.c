@@ -33,7 +33,7 @@ static struct agent_write *note_write(u64 dst, const void *bytes, u32 len)
 	struct stage *s = stages;
 	struct agent_write *w;
 
-	if (!s || agent.stage.used + len > s->size) {
+	if (!s || agent.stage_used + len > s->size) {
 		u64 size = len > STAGE_CHUNK / 2 ? len : STAGE_CHUNK - sizeof(*s);
 
 		s = heap_alloc(sizeof(*s) + size);
@@ -42,15 +42,15 @@ static struct agent_write *note_write(u64 dst, const void *bytes, u32 len)
 		s->next = stages;
 		s->size = size;
 		stages = s;
-		agent.stage.used = 0;
+		agent.stage_used = 0;
 	}
 	w = vec_push(&agent.writes, sizeof(*w));
 	if (!w)
 		return NULL;
-	memcpy(s->bytes + agent.stage.used, bytes, len);
+	memcpy(s->bytes + agent.stage_used, bytes, len);
 	*w = (struct agent_write){
-		.dst = dst, .src = (u64)(s->bytes + agent.stage.used), .len = len};
-	agent.stage.used += len;
+		.dst = dst, .src = (u64)(s->bytes + agent.stage_used), .len = len};
+	agent.stage_used += len;
 	return w;
 }
 
@@ -92,7 +92,7 @@ void code_written(void)
 		heap_free(stages, sizeof(*stages) + stages->size);
 		stages = next;
 	}
-	agent.stage.used = 0;
+	agent.stage_used = 0;
 	agent.writes.count = 0;
 	agent.moves.count = 0;
 	code_list_writes();

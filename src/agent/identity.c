@@ -3,14 +3,7 @@
  * Makes thread identity cheap while it is exact (helpers.h, "Identity without a system call"):
  * finds where libc keeps thread ids, checks that against every thread there is, and patches the
  * system calls in libc that make threads and processes. Only where a loaded program asks who runs.
- *
- *     libc:  mov $NR, %eax  -->  jmp stub      stub:  save; r = identity_call(regs, NR); restore
- *            syscall                                  mov $NR, %eax
- *                                                     if (!r) jmp back to libc's syscall
- *                                                     syscall
- *                                                     parent: take the count away
- *                                                     child:  see that there is a count
- *                                                     jmp behind libc's syscall
+ * Such a call is replaced by a jump to a stub (call_stub.c), which asks identity_call() first.
  *
  * A thread found behind the replaced instruction is moved to the stub's start (agent.moves), so
  * from the patch on every such call is seen. A child that was made before, and whose parent waits
@@ -36,16 +29,7 @@
 #define CALLS          12
 #define STACKS_SIZE    (HELPER_STACKS * sizeof(struct helper_stack))
 #define REACH          24 /* bytes before a patch from where a probe's window may reach it */
-#define NR_CLONE       56
-#define NR_VFORK       58
-#define NR_PRCTL       157
-#define NR_SECCOMP     317
 #define PR_SET_SECCOMP 22
-
-/* The registers a stub saves, in its order. */
-struct call_regs {
-	u64 rbp, r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax;
-};
 
 enum patch_state { PATCH_NONE, PATCH_LISTED, PATCH_LIVE, PATCH_RETIRED };
 
@@ -104,7 +88,7 @@ static bool thread_made(const struct call_regs *r, u32 nr, u64 *ret_flags, u64 *
 {
 	const struct clone_args *a = (const struct clone_args *)r->rdi;
 
-	if (nr == NR_CLONE) {
+	if (nr == __NR_clone) {
 		*ret_flags = r->rdi;
 		*ret_tls = r->r8;
 		*ret_tid_at = r->rdx;
@@ -139,21 +123,21 @@ static bool identity_call(const struct call_regs *r, u32 nr, bool any)
 	u64 flags = CLONE_VM | CLONE_VFORK, tls = 0, tid_at = 0, ident;
 
 	nr &= ~0x40000000u; /* x32 */
-	if (nr == NR_SECCOMP || nr == NR_PRCTL) {
+	if (nr == __NR_seccomp || nr == __NR_prctl) {
 		/*
 		 * seccomp(op, flags, fprog) with op 0 strict, 1 filter; prctl(PR_SET_SECCOMP, mode,
 		 * fprog) with 1, 2
 		 */
-		if (nr == NR_SECCOMP ? r->rdi < 2 : r->rdi == PR_SET_SECCOMP)
-			seccomp_begins(nr == NR_SECCOMP ? r->rdi == 1 : r->rsi == 2, r->rdx);
+		if (nr == __NR_seccomp ? r->rdi < 2 : r->rdi == PR_SET_SECCOMP)
+			seccomp_begins(nr == __NR_seccomp ? r->rdi == 1 : r->rsi == 2, r->rdx);
 		return false;
 	}
-	if (any && nr != NR_CLONE && nr != NR_VFORK) {
+	if (any && nr != __NR_clone && nr != __NR_vfork) {
 		if (r->rdi && r->rsi >= 64)
 			never();
 		return false;
 	}
-	if ((nr != NR_VFORK && !thread_made(r, nr, &flags, &tls, &tid_at)) || !(flags & CLONE_VM))
+	if ((nr != __NR_vfork && !thread_made(r, nr, &flags, &tls, &tid_at)) || !(flags & CLONE_VM))
 		return false;
 	if (flags & CLONE_VFORK) {
 		atomic_fetch_add_explicit(&p->ident, IDENT_ONE, memory_order_relaxed);
@@ -164,118 +148,13 @@ static bool identity_call(const struct call_regs *r, u32 nr, bool any)
 		never();
 		return false;
 	}
-	if (nr != NR_CLONE)
+	if (nr != __NR_clone)
 		note_stack(tls, (const struct clone_args *)r->rdi);
 	/* A vfork child that makes threads: they may outlive its count, in another thread group. */
 	ident = atomic_load_explicit(&p->ident, memory_order_relaxed);
 	if (ident >> 32 && (u32)ident != (u32)sys_getpid())
 		never();
 	return false;
-}
-
-struct emit {
-	u8 *code;
-	u32 len;
-};
-
-static void bytes(struct emit *e, const void *p, u32 n)
-{
-	memcpy(e->code + e->len, p, n);
-	e->len += n;
-}
-
-#define CODE(e, ...)                                                                               \
-	do {                                                                                       \
-		const u8 code_[] = {__VA_ARGS__};                                                  \
-		bytes(e, code_, sizeof(code_));                                                    \
-	} while (0)
-
-static void imm64(struct emit *e, u64 v)
-{
-	bytes(e, &v, 8);
-}
-
-/* jmp to `target` from code that runs at `stub`. */
-static void jump(struct emit *e, u64 stub, u64 target)
-{
-	u32 rel = (u32)(target - (stub + e->len + 5));
-
-	CODE(e, 0xe9);
-	bytes(e, &rel, 4);
-}
-
-/*
- * syscall() is called for everything: others than clone, vfork and clone3 pass here. r11 is free.
- */
-static void emit_filter(struct emit *e, u64 stub, const struct patch *p)
-{
-	CODE(e, 0x41, 0x89, 0xc3,                      /* mov %eax, %r11d */
-	     0x41, 0x81, 0xe3, 0xff, 0xff, 0xff, 0xbf, /* and $~0x40000000, %r11d */
-	     0x41, 0x83, 0xfb, 0x38, 0x74, 0x2b,       /* cmp $56, %r11d; je over */
-	     0x41, 0x83, 0xfb, 0x3a, 0x74, 0x25,       /* cmp $58, %r11d; je over */
-	     0x41, 0x81, 0xfb, 0xb3, 0x01, 0x00, 0x00, /* cmp $435, %r11d */
-	     0x74, 0x1c,                               /* je over */
-	     0x41, 0x81, 0xfb, 0x3d, 0x01, 0x00, 0x00, /* cmp $317, %r11d */
-	     0x74, 0x13,                               /* je over */
-	     0x41, 0x81, 0xfb, 0x9d, 0x00, 0x00, 0x00, /* cmp $157, %r11d */
-	     0x74, 0x0a);                              /* je over */
-	bytes(e, p->orig, sizeof(p->orig));
-	jump(e, stub, p->at + ATTACH_JMP_LEN);
-	/* over: */
-}
-
-static u32 emit_stub(u8 *code, u64 stub, const struct patch *p, u32 nr)
-{
-	u64 count = (u64)&agent.env.process->ident + 4;
-	struct emit e = {code, 0};
-
-	if (!nr)
-		emit_filter(&e, stub, p);
-	CODE(&e, 0x48, 0x8d, 0x64, 0x24, 0x80); /* lea -128(%rsp), %rsp: the red zone */
-	CODE(&e, 0x50, 0x51, 0x52, 0x56, 0x57,  /* push rax rcx rdx rsi rdi */
-	     0x41, 0x50, 0x41, 0x51, 0x41, 0x52, 0x41, 0x53, 0x55); /* r8 r9 r10 r11 rbp */
-	if (nr) {
-		CODE(&e, 0xbe); /* mov $nr, %esi */
-		bytes(&e, &nr, 4);
-	} else {
-		CODE(&e, 0x89, 0xc6); /* mov %eax, %esi */
-	}
-	CODE(&e, 0xba, (u8)!nr, 0, 0, 0);            /* mov $any, %edx */
-	CODE(&e, 0x48, 0x89, 0xe7, 0x48, 0x89, 0xe5, /* mov %rsp, %rdi; mov %rsp, %rbp */
-	     0x48, 0x83, 0xe4, 0xf0, 0x48, 0xb8); /* and $-16, %rsp; movabs $identity_call, %rax */
-	imm64(&e, (u64)identity_call);
-	CODE(&e, 0xff, 0xd0, 0x48, 0x89, 0xec, 0x84,
-	     0xc0); /* call *%rax; mov %rbp, %rsp; test %al, %al */
-	/* Nothing below changes flags before the jump. */
-	CODE(&e, 0x5d, 0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58, 0x5f, 0x5e, 0x5a, 0x59,
-	     0x58);
-	CODE(&e, 0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0); /* lea 128(%rsp), %rsp */
-	bytes(&e, p->orig, sizeof(p->orig));
-	CODE(&e, 0x75, 0x05); /* jnz counted */
-	jump(&e, stub, p->at + ATTACH_JMP_LEN);
-	CODE(&e, 0x0f, 0x05, 0x49, 0xbb); /* syscall; movabs $count, %r11 */
-	imm64(&e, count);
-	CODE(&e, 0x48, 0x85, 0xc0, 0x74, 0x09, /* test %rax, %rax; jz child */
-	     0xf0, 0x41, 0xff, 0x0b);          /* lock decl (%r11) */
-	jump(&e, stub, p->at + ATTACH_JMP_LEN + 2);
-	/*
-	 * child: no count, when a signal handler forked between the count and the call: OFF it is
-	 */
-	CODE(&e, 0x41, 0x83, 0x3b, 0x00, 0x75, 0x08, /* cmpl $0, (%r11); jne away */
-	     0xf0, 0x41, 0x81, 0x0b);                /* lock orl $IDENT_NEVER >> 32, (%r11) */
-	CODE(&e, 0x00, 0x00, 0x00, (u8)(IDENT_NEVER >> 56));
-	jump(&e, stub, p->at + ATTACH_JMP_LEN + 2);
-	return e.len;
-}
-
-/* What follows the system call must not look at the flags that a stub's return leaves. */
-static bool flags_dead(u64 at)
-{
-	const u8 *p = (const u8 *)at + ATTACH_JMP_LEN + 2;
-
-	p += *p == 0x57 || *p == 0x52; /* push %rdi, push %rdx */
-	return *p == 0x3d ||
-	       (p[0] == 0x48 && (p[1] == 0x3d || p[1] == 0x85)); /* cmp $, %rax; test %rax */
 }
 
 static struct patch *free_patch(void)
@@ -300,7 +179,7 @@ static int add_patch(const struct libc_call *call)
 	u8 code[ATTACH_TRAMP_MAX], jmp[ATTACH_JMP_LEN];
 	struct agent_move *m;
 
-	if (!p || !flags_dead(call->at))
+	if (!p || !call_stub_fits(call->at))
 		return -ENOENT;
 	p->at = call->at;
 	memcpy(p->orig, (const void *)call->at, sizeof(p->orig));
@@ -308,7 +187,7 @@ static int add_patch(const struct libc_call *call)
 	p->stub = code_room(call->at, &p->area);
 	if (!p->stub)
 		return -ENOMEM;
-	p->len = emit_stub(code, p->stub, p, call->nr);
+	p->len = call_stub_emit(code, p->stub, call, identity_call);
 	jump_of(p, jmp);
 	m = vec_push(&agent.moves, sizeof(*m));
 	if (!m || code_write(p->stub, code, p->len) || code_patch(p->at, p->orig, jmp, sizeof(jmp)))
@@ -515,7 +394,7 @@ static void note_found_stacks(void)
 
 static bool makes_threads(u32 nr)
 {
-	return nr != NR_PRCTL && nr != NR_SECCOMP;
+	return nr != __NR_prctl && nr != __NR_seccomp;
 }
 
 /* Are all calls there that make threads and processes, and none in the way of a probe? */
@@ -528,7 +407,7 @@ static bool calls_complete(const struct libc_calls *calls)
 
 		if (makes_threads(nr) && probe_near(calls->call[i].at))
 			return false;
-		kinds |= !nr ? 1 : nr == NR_CLONE ? 2 : nr == NR_VFORK ? 4 : 8;
+		kinds |= !nr ? 1 : nr == __NR_clone ? 2 : nr == __NR_vfork ? 4 : 8;
 	}
 	return (kinds & 7) == 7; /* clone3 came with glibc 2.34 */
 }

@@ -20,6 +20,7 @@
 #include <linux/elf.h>
 #include "agent/state.h"
 #include "base/mem.h"
+#include "base/sys.h"
 
 #define SCAN_MAX (16UL << 20) /* text of all objects: more would take longer than it saves */
 #define CALL_LEN 7
@@ -184,6 +185,11 @@ static bool has_go_note(u64 base)
 	return false;
 }
 
+static bool makes_threads(u32 nr)
+{
+	return nr == __NR_clone || nr == __NR_vfork || nr == __NR_clone3;
+}
+
 /*
  * The system call that the seven bytes at p make: its number, 0: any (syscall()), -1: none of
  * interest.
@@ -198,7 +204,7 @@ static s32 call_at(const u8 *p)
 	if (!memcmp(p, load_r9, sizeof(load_r9)))
 		return 0;
 	memcpy(&nr, p + 1, 4);
-	return p[0] == 0xb8 && (nr == 56 || nr == 58 || nr == 435 || nr == 157 || nr == 317)
+	return p[0] == 0xb8 && (makes_threads(nr) || nr == __NR_prctl || nr == __NR_seccomp)
 		       ? (s32)nr
 		       : -1;
 }
@@ -245,11 +251,6 @@ bool libc_calls_in(const u8 *text, u64 len)
 		if (call_at(text + i) >= 0)
 			return true;
 	return false;
-}
-
-static bool makes_threads(u32 nr)
-{
-	return nr == 56 || nr == 58 || nr == 435;
 }
 
 void libc_find(struct libc_calls *ret)

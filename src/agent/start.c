@@ -141,7 +141,7 @@ static bool read_regions(struct reader *r)
 	return n && n < cap;
 }
 
-static u32 object_name(char *buf, const char *prefix, u32 id)
+static void object_name(char *buf, const char *prefix, u32 id)
 {
 	char digits[12];
 	u32 n = (u32)strlen(prefix), k = 0;
@@ -153,7 +153,6 @@ static u32 object_name(char *buf, const char *prefix, u32 id)
 	while (k)
 		buf[n++] = digits[--k];
 	buf[n] = 0;
-	return n;
 }
 
 static int take_by_name(int dir, u32 kind, const char *prefix, u32 id)
@@ -170,18 +169,6 @@ static int take_by_name(int dir, u32 kind, const char *prefix, u32 id)
 	return err;
 }
 
-static bool mapped_here(const struct agent_link *l)
-{
-	for (u32 i = 0; i < agent.region_count; i++) {
-		const struct agent_region *r = &agent.regions[i];
-
-		if (r->exec && r->ino == l->ino && r->dev_major == l->dev_major &&
-		    r->dev_minor == l->dev_minor)
-			return true;
-	}
-	return false;
-}
-
 /* A link, and when it concerns this process its program and the program's maps. */
 static void take_link_tree(int dir, u32 id)
 {
@@ -191,7 +178,7 @@ static void take_link_tree(int dir, u32 id)
 	if (take_by_name(dir, OBJ_LINK, "bpf-link.", id))
 		return;
 	l = object_link(id);
-	if (!l || !mapped_here(l) || (l->pid >= 0 && (u32)l->pid != agent.pid))
+	if (!l || !link_mapped(l) || (l->pid >= 0 && (u32)l->pid != agent.pid))
 		return;
 	if (!object_prog(l->prog_id) &&
 	    take_by_name(dir, OBJ_PROG, "bpf-prog.", l->prog_id))

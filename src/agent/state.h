@@ -129,10 +129,7 @@ struct agent_state {
 	struct vec new_sites; /* likewise: those it makes */
 	struct tramp_area *areas;
 	struct vec writes, moves, probes, link_ids, code_areas, wants;
-	struct {
-		u8 *data;
-		size_t size, used;
-	} stage; /* bytes that `writes` point at, until COMMIT */
+	size_t stage_used; /* of code.c's newest piece of bytes that `writes` point at, until COMMIT */
 	const struct agent_region *regions;
 	u32 region_count;
 	const struct agent_thread *threads; /* NULL in the constructor: the caller is alone */
@@ -175,6 +172,7 @@ void code_written(void);
 
 /* sync.c */
 int sync_probes(bool none);
+bool link_mapped(const struct agent_link *l); /* is its file, with its code? */
 bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
 void sites_overlay(u8 *text, u64 base, u64 len); /* original bytes over a copy of patched text */
 bool sync_retire(const u64 *busy, u64 count, bool all_idle);
@@ -192,6 +190,14 @@ struct libc_calls {
 };
 void libc_find(struct libc_calls *ret);
 bool libc_calls_in(const u8 *text, u64 len);
+
+/* call_stub.c; the registers a stub saves, in its order */
+struct call_regs {
+	u64 rbp, r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax;
+};
+typedef bool call_stub_fn(const struct call_regs *r, u32 nr, bool any); /* any: from syscall() */
+u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_fn *fn);
+bool call_stub_fits(u64 at); /* what follows does not look at the flags that a stub leaves */
 
 /* seccomp.c */
 void seccomp_begins(bool filter, u64 fprog); /* the target is about to install one (or strict mode) */

@@ -30,7 +30,7 @@ static bool region_of(const struct agent_link *l, const struct agent_region *r)
 	       r->dev_minor == l->dev_minor;
 }
 
-static bool mapped_here(const struct agent_link *l)
+bool link_mapped(const struct agent_link *l)
 {
 	for (u32 i = 0; i < agent.region_count; i++)
 		if (region_of(l, &agent.regions[i]))
@@ -109,7 +109,7 @@ static int collect_wants(void)
 	for (struct agent_link *l = agent.links; l; l = l->next) {
 		int err;
 
-		l->wanted = link_wanted(l) && mapped_here(l);
+		l->wanted = link_wanted(l) && link_mapped(l);
 		if (!l->wanted)
 			continue;
 		err = bind_prog(l);
