@@ -26,6 +26,7 @@
 #define DYNPTR        ARG_DYNPTR
 #define SPIN_LOCK     ARG_SPIN_LOCK
 #define ANY           ARG_ANY_PTR
+#define ANY_OUT       ARG_ANY_PTR_OUT
 #define INT           RET_INTEGER
 #define VOID          RET_VOID
 #define VALUE_OR_NULL RET_MAP_VALUE_OR_NULL
@@ -84,7 +85,7 @@ static const struct bpf_helper_desc descs[] = {
 	[33] = {"skb_under_cgroup", INT, {CTX, MAP, NUM}, 0, NETWORK},
 	[34] = {"get_hash_recalc", INT, {CTX}, 0, NETWORK},
 	[35] = {"get_current_task", INT, {0}, GPL, NOT_YET},
-	[36] = {"probe_write_user", INT, {ANY, MEM, SIZE}, GPL, NULL},
+	[36] = {"probe_write_user", INT, {ANY_OUT, MEM, SIZE}, GPL, NULL},
 	[37] = {"current_task_under_cgroup", INT, {MAP, NUM}, 0, NOT_YET},
 	[38] = {"skb_change_tail", INT, {CTX, NUM, NUM}, 0, NETWORK},
 	[39] = {"skb_pull_data", INT, {CTX, NUM}, 0, NETWORK},

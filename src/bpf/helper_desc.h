@@ -32,6 +32,7 @@ enum bpf_arg_kind {
 	ARG_DYNPTR,         /* struct bpf_dynptr on the stack */
 	ARG_SPIN_LOCK,      /* struct bpf_spin_lock in a map value */
 	ARG_ANY_PTR,        /* a number taken as an address the helper checks itself (probe_read) */
+	ARG_ANY_PTR_OUT,    /* the same, written to: it may point into the stack */
 };
 
 enum bpf_ret_kind {

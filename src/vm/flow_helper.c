@@ -75,6 +75,7 @@ static bool arg_proven(const struct flow *f, const struct call *c, u32 i)
 	case ARG_NONE:
 	case ARG_SCALAR:
 	case ARG_ANY_PTR:
+	case ARG_ANY_PTR_OUT:
 		return true;
 	case ARG_MAP:
 		return v.kind == FLOW_MAP;
@@ -115,8 +116,10 @@ static void forget_outputs(struct flow_state *s, const struct call *c)
 		size = is_output(kind) ? extent(c, i) : 0;
 		if (size && v.kind == FLOW_STACK && !v.val)
 			flow_forget_range(s, v.off, (s64)size);
-		else if (!size || v.kind < FLOW_CTX || v.kind > FLOW_VALUE)
-			flow_clear_slots(s);
+		else if (!size || v.kind <= FLOW_STACK ||
+			 flow_test_access(c->prog, v, 0, size, true) != FLOW_PROVEN)
+			flow_clear_slots(s); /* however a pointer began: it may have been moved onto
+						the stack */
 	}
 }
 

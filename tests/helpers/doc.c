@@ -30,6 +30,7 @@ static const char *const args[] = {
 	[ARG_DYNPTR] = "dynptr",
 	[ARG_SPIN_LOCK] = "lock",
 	[ARG_ANY_PTR] = "address",
+	[ARG_ANY_PTR_OUT] = "address",
 };
 static const char *const rets[] = {
 	[RET_INTEGER] = "number",

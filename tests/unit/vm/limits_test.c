@@ -28,14 +28,27 @@ static u64 loop_back(u64 n, u64 fn, u64 arg, u64 d, u64 e, struct vm_run *run)
 	return sum;
 }
 
-static vm_helper_fn *const helpers[] = {[16] = return_size, [17] = loop_back};
+static u64 fill(u64 at, u64 size, u64 byte, u64 d, u64 e, struct vm_run *run)
+{
+	memset((void *)at, (int)byte, size);
+	return 0;
+}
+
+enum { FILL = 18, FILL_ANY };
+
+static vm_helper_fn *const helpers[] = {
+	[16] = return_size, [17] = loop_back, [FILL] = fill, [FILL_ANY] = fill};
 
 static const struct bpf_helper_desc *desc(u32 id)
 {
 	static const struct bpf_helper_desc loop = {.name = "loop",
 						    .arg = {ARG_SCALAR, ARG_CALLBACK, ARG_SCALAR}};
+	static const struct bpf_helper_desc fills = {.name = "fill",
+						     .arg = {ARG_MEM_OUT, ARG_SIZE, ARG_SCALAR}};
+	static const struct bpf_helper_desc any = {
+		.name = "fill_any", .arg = {ARG_ANY_PTR_OUT, ARG_SCALAR, ARG_SCALAR}};
 
-	return id == 17 ? &loop : bpf_helper_desc(id);
+	return id == 17 ? &loop : id == FILL ? &fills : id == FILL_ANY ? &any : bpf_helper_desc(id);
 }
 
 static u64 run_it(const struct bpf_insn *insns, u32 n, struct vm_run *ret)
@@ -132,6 +145,22 @@ TEST(helper_arguments_are_held)
 	CHECK_EQ(run.status, VM_BAD_ARG);
 	RUN(&run, MOV(1, 0), MOV(2, 16), call, EXIT);
 	CHECK_EQ(run.status, VM_BAD_ARG);
+}
+
+/* The context's address, moved onto the stack, overwrites what the stack is known to hold. */
+TEST(a_spilled_pointer_does_not_outlive_a_helper_that_writes_over_it)
+{
+	for (s32 id = FILL; id <= FILL_ANY; id++) {
+		struct vm_run run;
+
+		RUN(&run, MOVX(8, 1), INSN(BPF_STX | BPF_MEM | BPF_DW, 10, 8, -8, 0), MOVX(7, 10),
+		    INSN(BPF_ALU64 | BPF_ADD, 7, 0, 0, -8),
+		    INSN(BPF_ALU64 | BPF_SUB | BPF_X, 7, 8, 0, 0), MOVX(1, 8),
+		    INSN(BPF_ALU64 | BPF_ADD | BPF_X, 1, 7, 0, 0), MOV(2, 8), MOV(3, 16),
+		    INSN(BPF_JMP | BPF_CALL, 0, 0, 0, id), LDDW(2, 10, -8), LDDW(0, 2, 0), EXIT);
+		CHECK_EQ(run.status, VM_FAULT);
+		CHECK_EQ(run.fault_addr, 0x1010101010101010ULL);
+	}
 }
 
 TEST(callbacks_run_in_the_run)
