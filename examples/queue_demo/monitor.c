@@ -211,7 +211,7 @@ static int attach_function(struct monitor *monitor, struct bpf_object *object, c
 	DECLARE_LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = function);
 	struct bpf_program *program;
 	struct bpf_link *link;
-	char name[128];
+	char name[128], why[128];
 
 	snprintf(name, sizeof(name), "%s_entry", function);
 	program = bpf_object__find_program_by_name(object, name);
@@ -220,8 +220,10 @@ static int attach_function(struct monitor *monitor, struct bpf_object *object, c
 	link = bpf_program__attach_uprobe_opts(program, monitor->pid, monitor->binary, 0, &opts);
 	if (!link && errno == ENOENT)
 		return fail(text->no_symbol, program_name, monitor->binary, function);
-	if (!link)
-		return fail(text->attach_failed, program_name, function, monitor->binary, strerror(errno));
+	if (!link) {
+		libbpf_strerror(errno, why, sizeof(why)); /* has words for libbpf's own, as for no ELF file */
+		return fail(text->attach_failed, program_name, function, monitor->binary, why);
+	}
 	monitor->links[monitor->link_count++] = link;
 	return 0;
 }

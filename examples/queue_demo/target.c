@@ -73,7 +73,8 @@ static int usage(FILE *out, const char *name)
 		"  -n N   stop after N iterations (default: never)\n"
 		"  -i MS  pause between iterations (default: 1000; 0 removes every pause)\n"
 		"  -t N   threads that run the loop (default: 1, the main thread)\n"
-		"  -q     print nothing per call\n",
+		"  -q     print nothing per call\n"
+		"  -h     show this\n",
 		name);
 	return out == stderr ? 2 : 0;
 }
@@ -93,11 +94,12 @@ static int number(const char *text, long min, long max, long *ret_value)
 
 int main(int argc, char **argv)
 {
+	static const struct option help[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
 	pthread_t threads[MAX_THREADS];
 	long thread_count = 1;
 	int option;
 
-	while ((option = getopt(argc, argv, "n:i:t:qh")) != -1) {
+	while ((option = getopt_long(argc, argv, "n:i:t:qh", help, NULL)) != -1) {
 		if (option == 'q')
 			quiet = 1;
 		else if (option == 'h')

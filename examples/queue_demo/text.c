@@ -42,7 +42,7 @@ static const struct text chinese = {
 	.load_failed = "%s: 无法加载eBPF程序: %s\n",
 	.load_denied = "%s: 无法加载eBPF程序: %s (用 'limpet load' 运行, 或以 root 身份使用内核的eBPF)\n",
 	.no_symbol = "%s: %s 中没有函数 %s (被内联, 或符号表已去除; 给函数加 __attribute__((noinline)), 不要 strip)\n",
-	.attach_failed = "%s: 无法监听 %s 的 %s: %s\n",
+	.attach_failed = "%s: 无法监听函数 %s (%s): %s\n",
 	.read_failed = "%s: 无法读取事件: %s\n",
 	.program_missing = "%s: eBPF对象中没有 %s\n",
 };

@@ -99,6 +99,9 @@ def addresses():
     got, text = run([LIMPET, "load", MONITOR, "--binary", "/bin/true"], env("address"))
     ok("5: no such function", got == 1, text)
     documented("5: addresses", text, "uprobe_queue: ")
+    got, text = run([LIMPET, "load", MONITOR, "--binary", os.path.join(SOURCE, "README.md")], env("address"))
+    ok("5: no program at all", got == 1 and "target_function (" in text and "Unknown error" not in text
+       and text.count("\n") == 1, text)
     code = """#include <unistd.h>
     __attribute__((noinline, used)) int target_function(int a, const char *m) { __asm__ volatile("nopl 0x100(%rax)"); return a; }
     __attribute__((noinline, used)) void secondary_function(void) { __asm__ volatile("nopl 0x100(%rax)"); }

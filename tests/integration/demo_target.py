@@ -60,7 +60,7 @@ def event():
 
 
 def options():
-    for args, status, word in ((["-h"], 0, "Usage"), (["-x"], 2, "Usage"), (["-n", "x"], 2, "'x'"), (["-t", "0"], 2, "'0'")):
+    for args, status, word in ((["-h"], 0, "Usage"), (["--help"], 0, "Usage"), (["-x"], 2, "Usage"), (["-n", "x"], 2, "'x'"), (["-t", "0"], 2, "'0'")):
         got, text = run([TARGET, *args], ENV)
         ok(f"target {' '.join(args)}", got == status and word in text, text)
 
