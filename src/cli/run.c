@@ -67,6 +67,9 @@ int program_check(const char *verb, const char *name, char *ret_path, size_t siz
 	int err = path_search(name, ret_path, size), fd;
 
 	*ret_static = false;
+	if (err == ENOENT && !strchr(name, '/') && !access(name, X_OK))
+		return fail(EXIT_NOT_FOUND, T("%s: there is no program %s in PATH; for the one in this folder write ./%s",
+					      "%s：PATH 中没有程序 %s；如果是当前目录中的，请写 ./%s"), verb, name, name);
 	if (err == ENOENT || err == ENOTDIR)
 		return fail(EXIT_NOT_FOUND, T("%s: there is no program %s; check the path", "%s：没有程序 %s；请检查路径"),
 			    verb, name);

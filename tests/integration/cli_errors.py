@@ -24,14 +24,14 @@ children = []
 WORK = tempfile.mkdtemp(prefix="limpet-cli-")
 
 
-def limpet(*args, lang="en", env=None, exe=LIMPET, user=None):
+def limpet(*args, lang="en", env=None, exe=LIMPET, user=None, cwd=None):
     full = {k: v for k, v in os.environ.items()
             if not k.startswith(("LC_", "LANG", "LIMPET_", "LD_"))}
     full.update({"LIMPET_DIR": os.path.join(WORK, "sessions"), "LIMPET_LANG": lang})
     full.update(env or {})
     full = {k: v for k, v in full.items() if v is not None}
     done = subprocess.run([exe, *map(str, args)], env=full, stdin=subprocess.DEVNULL, timeout=20,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, user=user)
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, user=user, cwd=cwd)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -90,6 +90,7 @@ def programs():
     for verb in ("load", "start"):
         error(f"{verb}: not found", [verb, "/no/such"], 127, "/no/such")
         error(f"{verb}: not found in PATH", [verb, "no-such-program"], 127, "no-such-program")
+        error(f"{verb}: in this folder, but not in PATH", [verb, "elf32"], 127, "./elf32", cwd=WORK)
         error(f"{verb}: not executable", [verb, plain], 126, plain, "chmod")
         error(f"{verb}: a directory", [verb, WORK], 126, "directory")
         error(f"{verb}: another architecture", [verb, small], 126, "x86")
