@@ -73,7 +73,7 @@ struct watch {
 	bool idle;      /* say when nothing probed is called */
 	bool quiet, dead;
 	bool refused; /* said that probes could not be made */
-	u32 generation;
+	u32 generation, first; /* first: when it began */
 	long began, next, step; /* ms */
 	long attached;          /* when a probe was first seen attached */
 	u32 said[WATCHED_LINKS]; /* links that were reported as refused */

@@ -7,11 +7,14 @@
  * A look goes through /proc, so it is made only while there is something left to say: every second at
  * first, then ever more seldom; a change of the session's links starts that anew.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 #include "cli/cli.h"
 
 #define STEP_MS     1000
@@ -138,6 +141,29 @@ static void look_for_refusal(struct watch *w, u32 pid)
 	w->refused = true;
 }
 
+/* May we not even look at it, as at a process that changed its credentials? */
+static bool hidden(u32 pid)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%u/maps", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 && errno == EACCES;
+}
+
+/* Tools that were loaded before it hid have their probes in it. */
+static void look_for_hidden(struct watch *w, u32 pid)
+{
+	if (w->refused || w->generation == w->first || !link_count(w->store) || !hidden(pid))
+		return;
+	note(T("process %u is not dumpable (it changed its credentials or asked for that): tools loaded from now on do not reach it; load the tool first, or run limpet as root",
+	       "进程 %u 不可转储（改变过凭据或自行设定）：此后加载的工具无法观测它；请先加载工具，或以 root 运行 limpet"), pid);
+	w->refused = true;
+}
+
 /* Anything left to say about this process? */
 static bool look_at_target(struct watch *w, u32 pid)
 {
@@ -150,6 +176,8 @@ static bool look_at_target(struct watch *w, u32 pid)
 	free(probes);
 	if (!n)
 		look_for_refusal(w, pid);
+	if (n < 0)
+		look_for_hidden(w, pid);
 	w->idle = w->idle && !f.hits;
 	if (!f.attached || !w->idle)
 		return n <= 0 || w->idle;
@@ -203,7 +231,7 @@ void watch_begin(struct watch *w, struct store *s)
 {
 	memset(w, 0, sizeof(*w));
 	w->store = s;
-	w->generation = atomic_load(&s->file->generation);
+	w->generation = w->first = atomic_load(&s->file->generation);
 	w->step = STEP_MS;
 	w->began = now_ms();
 	w->next = w->began + STEP_MS;

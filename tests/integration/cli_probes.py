@@ -173,6 +173,35 @@ def filtered():
         stop(target)
 
 
+def hidden():
+    """A target that nobody may look at any more, since it is not dumpable: `start` says so when a tool comes."""
+    if os.geteuid() or not shutil.which("setpriv"):
+        print("skip a target that is not dumpable: needs root and setpriv")
+        return
+    tree = os.path.join(WORK, "all")
+    for part in ("src/cli/limpet", "src/agent/liblimpet-agent.so", "src/loader/liblimpet-shim.so"):
+        os.makedirs(os.path.join(tree, os.path.dirname(part)), exist_ok=True)
+        shutil.copy(os.path.join(BUILD, part), os.path.join(tree, part))
+    limpet = os.path.join(tree, "src/cli/limpet")
+    monitor = shutil.copy(os.path.join(DEMO, "uprobe_queue"), tree)
+    path = compile_c(PLAIN.replace("{ for", "{ prctl(PR_SET_DUMPABLE, 0); for").replace(
+        "#include", "#include <sys/prctl.h>\n#include", 1), os.path.join(tree, "hidden"))
+    for lang, word in (("en", "is not dumpable"), ("zh", "不可转储")):
+        sessions = folder(place=WORK)
+        os.chown(sessions, NOBODY, NOBODY)
+        where = environment(sessions, lang)
+        early = spawn(as_nobody(limpet, "load", monitor, "--binary", path), where)
+        wait_for(lambda: "Ctrl" in output(early))
+        target = spawn(as_nobody(limpet, "start", path, "call"), where)
+        ok(f"start: the probes that were there first work when it is not dumpable, in {lang}",
+           wait_for(lambda: "PID:" in output(early)) and word not in output(target), output(early) + output(target))
+        late = spawn(as_nobody(limpet, "load", monitor, "--binary", path), where)
+        ok(f"start: a target that hides is named when a tool is loaded, in {lang}",
+           wait_for(lambda: word in output(target), 20) and output(target).count("\n") == 1, output(target) + output(late))
+        for p in (late, early, target):
+            stop(p)
+
+
 def attach_words():
     """What `$(pgrep ...)` can turn into."""
     where = env("words", "en")
@@ -195,4 +224,4 @@ def attach_words():
 
 
 if __name__ == "__main__":
-    sys.exit(main(probes, idle, yama, architecture, no_room, filtered, attach_words))
+    sys.exit(main(probes, idle, yama, architecture, no_room, filtered, hidden, attach_words))
