@@ -200,6 +200,8 @@ static bool look(struct watch *w)
 	pids[0] = (u32)w->only;
 	if (!w->only)
 		n = targets_find(w->store, pids, 4096);
+	if (n)
+		w->no_target = false; /* "yet" would be wrong from here on */
 	if (!n && w->no_target && now_ms() - w->began >= TARGET_MS) {
 		hint_target();
 		w->no_target = false;

@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from common import BUILD, DEMO, LIMPET, NOBODY, compile_c, copy, environment, folder, listed, main, ok, output, run, \
+import time
+from common import BUILD, DEMO, LIMPET, NOBODY, alive, compile_c, copy, environment, folder, listed, main, ok, output, run, \
     spawn, stop, wait_for
 
 WORK = folder(place="/dev/shm")
@@ -72,6 +73,11 @@ def idle():
         lambda: words in output(silent[0]) and "inlined" in output(silent[0]), 25), output(silent[0]))
     stop(silent[1], signal.SIGTERM)
     ok("not said where functions are called", words not in output(calling[0]), output(calling[0]))
+    before = output(calling[0]).count("no process is observed")
+    stop(calling[1], signal.SIGTERM)
+    time.sleep(2.5)
+    ok("that nothing is observed yet is not said when a target has ended", output(calling[0]).count("no process is observed") == before,
+       output(calling[0]))
     stop(silent[0])
     ok("said once", output(silent[0]).count(words) == 1, output(silent[0]))
     for p in calling:
@@ -194,7 +200,7 @@ def hidden():
         wait_for(lambda: "Ctrl" in output(early))
         target = spawn(as_nobody(limpet, "start", path, "call"), where)
         ok(f"start: the probes that were there first work when it is not dumpable, in {lang}",
-           wait_for(lambda: "PID:" in output(early)) and word not in output(target), output(early) + output(target))
+           wait_for(lambda: "PID:" in output(early)) and word not in output(target), (output(early), output(target), target.poll(), alive(path)))
         late = spawn(as_nobody(limpet, "load", monitor, "--binary", path), where)
         ok(f"start: a target that hides is named when a tool is loaded, in {lang}",
            wait_for(lambda: word in output(target), 20) and output(target).count("\n") == 1, output(target) + output(late))
