@@ -144,6 +144,7 @@ static int load_background(struct store *s, char **argv)
 		return status == TOOL_DONE ? EXIT_OK : status;
 	printf(T("%s runs in the background (pid %d); output: %s\n", "%s 在后台运行（pid %d）；输出：%s\n"),
 	       argv[0], r.pid, log);
+	fflush(stdout); /* the hint comes after it in a pipe too */
 	if (!targets_find(s, &(u32){0}, 1))
 		hint_target();
 	return EXIT_OK;

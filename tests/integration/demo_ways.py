@@ -133,6 +133,8 @@ def way3(who, place):
     ok(f"{who}, way 3: make", making.wait(20) == 0, output(making))
     terminal = place.terminal(WAY3[1])
     wait_for(lambda: len(calls(output(terminal))) >= 2)
+    ok(f"{who}, way 3: what load says, in this order", re.search(
+        r"^\./uprobe_queue runs in the background .*\nlimpet: no process is observed yet", output(terminal), re.M), output(terminal))
     end_of_tool(who, "way 3", place, terminal)
 
 
