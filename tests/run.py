@@ -63,8 +63,9 @@ def main():
         if bad:
             print(f"       exit status {status}; its last lines:")
             print("\n".join("       | " + line for line in out.splitlines()[-60:]), flush=True)
-    tail = f", {skipped} skipped" if skipped else ""
-    print(f"{passed} passed, {failed} failed{tail}")
+    if skipped:
+        print(f"{skipped} skipped")
+    print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
 
