@@ -20,7 +20,7 @@ static bool link_wanted(struct agent_link *l)
 	if (!atomic_load_explicit(l->live, memory_order_acquire))
 		return false;
 	if (l->flags & (PROBE_F_RETURN | PROBE_F_SESSION))
-		return false; /* return probes: not served yet; reported as refused by the caller */
+		return false; /* return probes: not served yet; the loader makes no such links */
 	return l->pid < 0 || (u32)l->pid == agent.pid;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table behind the hash types: a list of elements per bucket, in the order of (hash, key), so that two inserts of one key
- * meet at the same link, and an iteration neither skips nor repeats an entry that is there throughout.
+ * The table behind the hash types: a list of elements per bucket, in the order of (hash, key), so that
+ * two inserts of one key meet at the same link, and an iteration neither skips nor repeats an entry
+ * that is there throughout.
  *
  *     file:     | buckets: a link word each | elements | marks | metadata page |
  *     element:  | owner, next (shm/pool.h) | chain | hash 32, used 32 | key, 8-padded | value, 8-padded |

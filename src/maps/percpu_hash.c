@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PERCPU_HASH and LRU_PERCPU_HASH (maps/lru.c): the table of maps/hash.h with a value per possible CPU in each entry; which of them a
- * run has to itself is leased as in PERCPU_ARRAY (shm/slot.h).
+ * PERCPU_HASH and LRU_PERCPU_HASH (maps/lru.c): the table of maps/hash.h with a value per possible CPU
+ * in each entry; which of them a run has to itself is leased as in PERCPU_ARRAY (shm/slot.h).
  *
  *     file:  | words, one a CPU | buckets | elements | marks | metadata page |
  *

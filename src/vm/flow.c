@@ -224,7 +224,8 @@ static u16 written_between(const struct flow *f, u32 from, u32 to)
 	return mask;
 }
 
-/* The first guess at a loop's head: what the loop writes is anything, pointers into what they were.
+/*
+ * The first guess at a loop's head: what the loop writes is anything, pointers into what they were.
  */
 static void guess_loop(struct flow *f, u32 at, struct flow_state *s)
 {

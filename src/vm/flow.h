@@ -74,7 +74,7 @@ struct flow_insn {
 	u16 map;
 	u16 live_in, live_out; /* registers read later, by bit */
 	u32 key;               /* FLOW_LOOKUP_CONST: the key */
-	u32 loop_end; /* last instruction that jumps back here; 0 once the loop's first guess is
+	u32 loop_end; /* last instruction that jumps back here; 0 once the first guess is
 			 made */
 	u32 state;    /* 1 + index of what is known here, for targets */
 };

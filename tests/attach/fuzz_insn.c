@@ -4,8 +4,8 @@
  * operand relative to the program counter; a plan must displace whole instructions, at least as
  * many bytes as it writes, and fit its buffers.
  *
- *     clang -g -fsanitize=fuzzer,address,undefined -Isrc tests/attach/fuzz_insn.c
- * src/attach/x86_64/[dtr]*.c -lZydis
+ *     clang -g -fsanitize=fuzzer,address,undefined -Isrc tests/attach/fuzz_insn.c \
+ *         src/attach/x86_64/[dtr]*.c -lZydis
  *
  * Without libFuzzer it runs over the files that are its arguments, or over random bytes.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Jumps. A backward jump of a program that is not proven to end counts down the budget when taken.
+/*
+ * Jumps. A backward jump of a program that is not proven to end counts down the budget when taken.
  */
 #include "vm/x86_64/jit.h"
 

@@ -2,9 +2,9 @@
 /*
  * The x86-64 compiler (vm_jit() of vm/vm.h): what its files share.
  *
- * Registers:  r0 rax   r1 rdi   r2 rsi   r3 rdx   r4 rcx   r5 r8   r6 rbx   r7 r14   r8 r15   r9
- * r13 r10 rbp;  r12 the run, r11d the budget left (both only where needed);  r9 and r10 scratch so
- * that a helper finds its arguments where the C calling convention wants them.
+ * Registers:  r0 rax  r1 rdi  r2 rsi  r3 rdx  r4 rcx  r5 r8  r6 rbx  r7 r14  r8 r15  r9 r13  r10 rbp;
+ *             r12 the run, r11d the budget left (both only where needed); r9 and r10 scratch
+ * so that a helper finds its arguments where the C calling convention wants them.
  *
  * Stack, from high to low addresses: the caller's, return address, saved registers, BPF frames (the
  * outermost highest), then what native calls push. All BPF frames of a run lie together and no
@@ -154,7 +154,8 @@ u32 jit_mul(struct jit *j);
 u32 jit_divide(struct jit *j);
 u32 jit_wide(struct jit *j);
 
-/* fuse.c: several instructions as one; 0 when they do not match, else how many slots were consumed
+/*
+ * fuse.c: several instructions as one; 0 when they do not match, else how many slots were consumed
  */
 u32 jit_fuse_address(struct jit *j);
 u32 jit_fuse_add32(struct jit *j);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What compiled code calls: thorough tests of accesses and arguments, and the way into callbacks.
+/*
+ * What compiled code calls: thorough tests of accesses and arguments, and the way into callbacks.
  */
 #include "vm/x86_64/jit.h"
 
