@@ -5,11 +5,9 @@
  * of a subprogram but by call and exit. After it, an engine may index tables by register, opcode,
  * map and jump target without further tests.
  */
+#include <asm/errno.h>
 #include "bpf/check.h"
 #include "bpf/helper_desc.h"
-
-#define CHECK_EINVAL 22
-#define CHECK_E2BIG  7
 
 struct check {
 	const struct bpf_insn *insns;
@@ -24,7 +22,7 @@ static int refuse(const struct check *c, u32 at, const char *what)
 {
 	if (c->env->log)
 		bpf_log(c->env->log, "insn %d: %s\n", (int)at, what);
-	return -CHECK_EINVAL;
+	return -EINVAL;
 }
 
 /* A wide instruction's second half: everything but imm is zero, and so is the opcode. */
@@ -157,7 +155,7 @@ static int check_call(const struct check *c, u32 at, const struct bpf_insn *in)
 	if (c->env->log)
 		bpf_log(c->env->log, d && d->name ? "unknown func bpf_%s#%d\n" : "invalid func %s#%d\n",
 			d && d->name ? d->name : "unknown", in->imm);
-	return -CHECK_EINVAL;
+	return -EINVAL;
 }
 
 static int check_jump(const struct check *c, u32 at, const struct bpf_insn *in)
@@ -219,7 +217,7 @@ static int check_target(const struct check *c, u32 at, s64 target, const char *w
 		return 0;
 	if (c->env->log)
 		bpf_log(c->env->log, "%s from insn %d to %d\n", what, (int)at, (int)target);
-	return -CHECK_EINVAL;
+	return -EINVAL;
 }
 
 /* Notes that a subprogram starts at `at`, which check_insn() has found in range. */
@@ -234,7 +232,7 @@ static int add_start(struct check *c, u32 at)
 	if (c->starts == BPF_MAX_SUBPROGS) {
 		if (c->env->log)
 			bpf_log(c->env->log, "too many subprograms\n");
-		return -CHECK_E2BIG;
+		return -E2BIG;
 	}
 	for (u32 j = c->starts++; j > i; j--)
 		c->start[j] = c->start[j - 1];
@@ -296,7 +294,7 @@ static int check_flow(const struct check *c, u32 at)
 	if (target < c->low || target >= c->high) {
 		if (c->env->log)
 			bpf_log(c->env->log, "jump out of range from insn %d to %d\n", (int)at, (int)target);
-		return -CHECK_EINVAL;
+		return -EINVAL;
 	}
 	return check_target(c, at, target, "jump out of range");
 }
@@ -308,7 +306,7 @@ int bpf_check(const struct bpf_insn *insns, u32 count, const struct bpf_check_en
 	int err;
 
 	if (!count || count > BPF_MAX_INSNS)
-		return -CHECK_E2BIG;
+		return -E2BIG;
 	for (u32 at = 0; at < count; at++) {
 		err = check_insn(&c, at);
 		if (err)

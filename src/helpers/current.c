@@ -116,7 +116,7 @@ u64 help_jiffies64(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 u64 help_uid_gid(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	if (!helper_may(run->env, HELPER_CALL_GETUID) || !helper_may(run->env, HELPER_CALL_GETGID))
-		return (u64)-HELPER_EPERM;
+		return (u64)-EPERM;
 	return (u64)sys_call0(__NR_getgid) << 32 | (u32)sys_call0(__NR_getuid);
 }
 
@@ -166,7 +166,7 @@ u64 help_ns_pid_tgid(u64 dev, u64 ino, u64 info, u64 size, u64 r5, struct vm_run
 	    ((st.st_dev >> 8 & 0xfff) << 20 | (st.st_dev & 0xff) | (st.st_dev >> 12 & 0xfff00)) !=
 		    dev) {
 		memset(ret, 0, size);
-		return (u64)-HELPER_EINVAL;
+		return (u64)-EINVAL;
 	}
 	id = help_identity(run->env);
 	ret->pid = (u32)id;
@@ -177,7 +177,7 @@ u64 help_ns_pid_tgid(u64 dev, u64 ino, u64 info, u64 size, u64 r5, struct vm_run
 u64 help_send_signal(u64 sig, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	if (!helper_may(run->env, HELPER_CALL_KILL))
-		return (u64)-HELPER_EPERM;
+		return (u64)-EPERM;
 	return (u64)sys_call2(__NR_kill, help_identity(run->env) >> 32, (u32)sig);
 }
 
@@ -186,7 +186,7 @@ u64 help_send_signal_thread(u64 sig, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_r
 	u64 id = help_identity(run->env);
 
 	if (!helper_may(run->env, HELPER_CALL_TGKILL))
-		return (u64)-HELPER_EPERM;
+		return (u64)-EPERM;
 	return (u64)sys_call3(__NR_tgkill, (long)(id >> 32), (long)(u32)id, (long)(u32)sig);
 }
 

@@ -141,7 +141,7 @@ static int check_format(const char *f, u32 count)
 
 	while (*f) {
 		if (is_control((u8)*f))
-			return -HELPER_EINVAL;
+			return -EINVAL;
 		if (*f != '%') {
 			f++;
 			continue;
@@ -151,10 +151,10 @@ static int check_format(const char *f, u32 count)
 			continue;
 		}
 		if (used++ >= count)
-			return -HELPER_EINVAL;
+			return -EINVAL;
 		f = parse_spec(f + 1, &s);
 		if (!f)
-			return -HELPER_EINVAL;
+			return -EINVAL;
 	}
 	return 0;
 }
@@ -273,7 +273,7 @@ static int put_argument(struct help_text *t, struct spec *s, u64 v, u32 *kept, s
 
 	if (string) {
 		if (!room)
-			return -HELPER_ENOSPC;
+			return -ENOSPC;
 		n = help_copy_str(run, str, v, room);
 		if (n < 1)
 			n = 1;
@@ -285,7 +285,7 @@ static int put_argument(struct help_text *t, struct spec *s, u64 v, u32 *kept, s
 		put_field(t, s, 0, str, (u32)n - 1);
 	} else if (s->conv == 'p' && s->family) {
 		if (room < (s->family == '4' ? 4 : 16))
-			return -HELPER_ENOSPC;
+			return -ENOSPC;
 		if (help_copy(run, addr, v, s->family == '4' ? 4 : 16))
 			memset(addr, 0, sizeof(addr));
 		n = address_text(s, addr, str);
@@ -294,7 +294,7 @@ static int put_argument(struct help_text *t, struct spec *s, u64 v, u32 *kept, s
 		put_field(t, s, 0, str, (u32)n);
 	} else if (s->conv == 'c') {
 		if (!room)
-			return -HELPER_ENOSPC;
+			return -ENOSPC;
 		*kept += 1;
 		str[0] = (char)v;
 		s->zero = false;
@@ -302,7 +302,7 @@ static int put_argument(struct help_text *t, struct spec *s, u64 v, u32 *kept, s
 	} else {
 		*kept = ALIGN_UP(*kept, 4U);
 		if (ARGS_MAX - *kept < s->size)
-			return -HELPER_ENOSPC;
+			return -ENOSPC;
 		*kept += s->size;
 		if (s->conv == 'p')
 			put_pointer(t, *s, v);

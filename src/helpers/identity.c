@@ -23,7 +23,7 @@ static NOINLINE u64 ask_kernel(const struct helper_env *env)
 	u32 tgid, tid;
 
 	if (!helper_may(env, HELPER_CALL_GETPID) || !helper_may(env, HELPER_CALL_GETTID))
-		return (u64)-HELPER_EPERM;
+		return (u64)-EPERM;
 	tgid = (u32)sys_getpid();
 	tid = (u32)sys_gettid();
 
@@ -61,7 +61,7 @@ static int kernel_name(const struct helper_env *env, u64 ret[2])
 {
 	ret[0] = ret[1] = 0;
 	if (!helper_may(env, HELPER_CALL_GET_NAME))
-		return -HELPER_EPERM;
+		return -EPERM;
 	return (int)sys_call2(__NR_prctl, PR_GET_NAME, ret);
 }
 

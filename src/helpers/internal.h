@@ -3,15 +3,8 @@
 #ifndef LIMPET_HELPERS_INTERNAL_H
 #define LIMPET_HELPERS_INTERNAL_H
 
+#include <asm/errno.h>
 #include "helpers/helpers.h"
-
-#define HELPER_EPERM      1
-#define HELPER_E2BIG      7
-#define HELPER_EFAULT     14
-#define HELPER_EINVAL     22
-#define HELPER_ENOSPC     28
-#define HELPER_ERANGE     34
-#define HELPER_EOPNOTSUPP 95
 
 vm_helper_fn help_map_lookup, help_map_lookup_percpu, help_map_update, help_map_delete, help_map_push, help_map_pop,
 	help_map_peek;

@@ -2,8 +2,8 @@
 /* Map helpers. r1 is the struct map * that the program's lddw loaded; engines have tested pointers. */
 #include "helpers/internal.h"
 
-#define NOT_SUPPORTED ((u64)-95)
-#define BUSY          ((u64)-16)
+#define NOT_SUPPORTED ((u64)-EOPNOTSUPP)
+#define BUSY          ((u64)-EBUSY)
 
 /* The run's execution slot of a per-CPU map, leased when it is first asked for; -1: none is free. */
 static int slot_of(struct vm_run *run, struct map *m)

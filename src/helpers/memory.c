@@ -114,7 +114,7 @@ int help_copy(const struct vm_run *run, void *dst, u64 src, u64 size)
 		return 0;
 	}
 	return by_kernel(run->env, __NR_process_vm_readv, dst, src, size) == size ? 0
-										  : -HELPER_EFAULT;
+										  : -EFAULT;
 }
 
 /*
@@ -164,7 +164,7 @@ long help_copy_str(const struct vm_run *run, char *dst, u64 src, u64 size)
 		u64 n = copy_piece(run, dst + done, src + done, size - done, &end);
 
 		if (!n)
-			return -HELPER_EFAULT;
+			return -EFAULT;
 		done += n;
 		if (end) {
 			clear_word(run, dst, src, done, size);
@@ -187,7 +187,7 @@ long help_const_str(const struct vm_run *run, u64 addr)
 		for (; n; n--, len++)
 			if (!s[len])
 				return (long)len;
-	return -HELPER_EFAULT;
+	return -EFAULT;
 }
 
 u64 help_probe_read(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_run *run)
@@ -212,5 +212,5 @@ u64 help_probe_write_user(u64 dst, u64 src, u64 size, u64 r4, u64 r5, struct vm_
 {
 	return by_kernel(run->env, __NR_process_vm_writev, (void *)src, dst, size) == size
 		       ? 0
-		       : (u64)-HELPER_EFAULT;
+		       : (u64)-EFAULT;
 }

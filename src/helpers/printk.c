@@ -21,7 +21,7 @@ static u64 trace_text(struct vm_run *run, const char *fmt, u64 size, const u64 *
 	while (len < size && fmt[len])
 		len++;
 	if (len == size)
-		return (u64)-HELPER_EINVAL; /* no NUL in it */
+		return (u64)-EINVAL; /* no NUL in it */
 	err = help_format(&t, fmt, args, count, run);
 	if (err || !env->trace)
 		return err ? (u64)(s64)err : t.len;
@@ -48,7 +48,7 @@ u64 help_trace_printk(u64 fmt, u64 size, u64 a, u64 b, u64 c, struct vm_run *run
 u64 help_trace_vprintk(u64 fmt, u64 size, u64 data, u64 len, u64 r5, struct vm_run *run)
 {
 	if (len % 8 || len > VARARGS_MAX * 8 || (len && !data))
-		return (u64)-HELPER_EINVAL;
+		return (u64)-EINVAL;
 	return trace_text(run, (const char *)fmt, size, (const u64 *)data, (u32)(len / 8));
 }
 
@@ -61,7 +61,7 @@ u64 help_snprintf(u64 str, u64 size, u64 fmt, u64 data, u64 len, struct vm_run *
 	int err;
 
 	if (len % 8 || len > VARARGS_MAX * 8 || (len && !data) || help_const_str(run, fmt) < 0)
-		return (u64)-HELPER_EINVAL;
+		return (u64)-EINVAL;
 	err = help_format(&t, (const char *)fmt, (const u64 *)data, (u32)(len / 8), run);
 	if (err)
 		return (u64)(s64)err;

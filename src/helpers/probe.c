@@ -41,9 +41,9 @@ u64 help_func_arg(u64 ctx, u64 n, u64 value, u64 r4, u64 r5, struct vm_run *run)
 	const struct helper_hit *hit = hit_of(run);
 
 	if (!hit || hit->flags & HELPER_HIT_RETURN)
-		return (u64)-HELPER_EOPNOTSUPP; /* the registers hold something else by then */
+		return (u64)-EOPNOTSUPP; /* the registers hold something else by then */
 	if (n >= ARGS_MAX)
-		return (u64)-HELPER_EINVAL;
+		return (u64)-EINVAL;
 	*(u64 *)value = n == 0   ? regs->rdi
 			: n == 1 ? regs->rsi
 			: n == 2 ? regs->rdx
@@ -58,7 +58,7 @@ u64 help_func_ret(u64 ctx, u64 value, u64 r3, u64 r4, u64 r5, struct vm_run *run
 	const struct helper_hit *hit = hit_of(run);
 
 	if (!hit || !(hit->flags & HELPER_HIT_RETURN))
-		return (u64)-HELPER_EOPNOTSUPP;
+		return (u64)-EOPNOTSUPP;
 	*(u64 *)value = ((const struct pt_regs *)ctx)->rax;
 	return 0;
 }
@@ -126,7 +126,7 @@ static u32 unwind(const struct vm_run *run, const struct pt_regs *regs, u32 skip
 
 u64 help_get_stack(u64 ctx, u64 buf, u64 size, u64 flags, u64 r5, struct vm_run *run)
 {
-	s64 result = -HELPER_EINVAL;
+	s64 result = -EINVAL;
 	u64 used = 0;
 
 	if (!(flags & ~(STACK_SKIP | STACK_USER)) && !(size % 8)) {
@@ -137,7 +137,7 @@ u64 help_get_stack(u64 ctx, u64 buf, u64 size, u64 flags, u64 r5, struct vm_run 
 					(u32)(size / 8)) *
 				 8;
 		else
-			result = -HELPER_EFAULT;
+			result = -EFAULT;
 	}
 	if (result > 0)
 		used = (u64)result;

@@ -59,9 +59,9 @@ u64 help_loop(u64 count, u64 fn, u64 ctx, u64 flags, u64 r5, struct vm_run *run)
 	u32 n = (u32)count;
 
 	if (flags)
-		return (u64)-HELPER_EINVAL;
+		return (u64)-EINVAL;
 	if (n > LOOPS_MAX)
-		return (u32)-HELPER_E2BIG; /* 32 bits wide, as the kernel inlines it */
+		return (u32)-E2BIG; /* 32 bits wide, as the kernel inlines it */
 	for (u32 i = 0; i < n; i++) {
 		u64 stop = vm_callback(run, fn, i, ctx, 0);
 

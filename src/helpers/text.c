@@ -33,7 +33,7 @@ static long digits(const char *s, u64 len, u32 base, u64 *ret)
 			__builtin_add_overflow(next, digit_of(s[i]), &v);
 	}
 	*ret = v;
-	return over ? -HELPER_ERANGE : (long)i;
+	return over ? -ERANGE : (long)i;
 }
 
 /* Characters used, or -EINVAL, -ERANGE. */
@@ -44,13 +44,13 @@ static long parse(const char *s, u64 len, u64 flags, u64 *ret, bool *ret_negativ
 	long n;
 
 	if (!len || (base != 0 && base != 8 && base != 10 && base != 16) || flags & ~BASE_MASK)
-		return -HELPER_EINVAL;
+		return -EINVAL;
 	while (at < len && is_space(s[at]))
 		at++;
 	*ret_negative = at < len && s[at] == '-';
 	at += *ret_negative;
 	if (at == len)
-		return -HELPER_EINVAL;
+		return -EINVAL;
 	end = len - at < WORK_MAX ? len : at + WORK_MAX;
 	if (!base) {
 		bool hex = end - at > 2 && (s[at + 1] | 0x20) == 'x' && digit_of(s[at + 2]) < 16;
@@ -61,7 +61,7 @@ static long parse(const char *s, u64 len, u64 flags, u64 *ret, bool *ret_negativ
 		at += 2;
 	n = digits(s + at, end - at, base, ret);
 	if (!n)
-		return -HELPER_EINVAL;
+		return -EINVAL;
 	return n < 0 ? n : (long)at + n;
 }
 
@@ -75,7 +75,7 @@ u64 help_strtol(u64 buf, u64 len, u64 flags, u64 res, u64 r5, struct vm_run *run
 	if (n < 0)
 		return (u64)n;
 	if (negative ? (s64)(0 - v) > 0 : (s64)v < 0)
-		return (u64)-HELPER_ERANGE;
+		return (u64)-ERANGE;
 	*(u64 *)res = negative ? 0 - v : v;
 	return (u64)n;
 }
@@ -90,7 +90,7 @@ u64 help_strtoul(u64 buf, u64 len, u64 flags, u64 res, u64 r5, struct vm_run *ru
 	if (n < 0)
 		return (u64)n;
 	if (negative)
-		return (u64)-HELPER_EINVAL;
+		return (u64)-EINVAL;
 	*(u64 *)res = v;
 	return (u64)n;
 }
@@ -100,7 +100,7 @@ u64 help_strncmp(u64 s1, u64 size, u64 s2, u64 r4, u64 r5, struct vm_run *run)
 	const u8 *a = (const u8 *)s1, *b = (const u8 *)s2;
 
 	if (help_const_str(run, s2) < 0)
-		return (u64)-HELPER_EFAULT;
+		return (u64)-EFAULT;
 	for (u64 i = 0; i < size; i++) {
 		if (a[i] != b[i])
 			return a[i] < b[i] ? (u64)-1 : 1;

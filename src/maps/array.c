@@ -7,11 +7,6 @@
 #include "base/mem.h"
 #include "maps/types.h"
 
-#define ARRAY_ENOENT 2
-#define ARRAY_E2BIG  7
-#define ARRAY_EFAULT 14
-#define ARRAY_EEXIST 17
-#define ARRAY_EINVAL 22
 #define ARRAY_FLAGS                                                                                \
 	(BPF_F_NUMA_NODE | BPF_F_MMAPABLE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG |      \
 	 BPF_F_WRONLY_PROG | BPF_F_PRESERVE_ELEMS | BPF_F_INNER_MAP)
@@ -22,11 +17,11 @@ static int array_layout(struct map *m)
 	const struct map_def *def = &m->def;
 
 	if (!def->max_entries || def->key_size != 4 || !def->value_size || (def->flags & ~ARRAY_FLAGS))
-		return -ARRAY_EINVAL;
+		return -EINVAL;
 	if (def->flags & (BPF_F_PRESERVE_ELEMS | BPF_F_INNER_MAP))
-		return -ARRAY_EINVAL;
+		return -EINVAL;
 	if (def->value_size > ARRAY_VALUE_MAX)
-		return -ARRAY_E2BIG;
+		return -E2BIG;
 	m->mmapable = def->flags & BPF_F_MMAPABLE;
 	m->elem_size = m->value_stride;
 	m->elem_count = def->max_entries;
@@ -55,21 +50,21 @@ static long array_update(struct map *m, const void *key, const void *value, u64 
 	void *slot;
 
 	if (flags > BPF_EXIST)
-		return -ARRAY_EINVAL;
+		return -EINVAL;
 	slot = array_lookup(m, key);
 	if (!slot)
-		return -ARRAY_E2BIG;
+		return -E2BIG;
 	if (flags == BPF_NOEXIST)
-		return -ARRAY_EEXIST;
+		return -EEXIST;
 	if (!m->writable)
-		return -ARRAY_EINVAL;
+		return -EINVAL;
 	memcpy(slot, value, m->def.value_size);
 	return 0;
 }
 
 static long array_remove(struct map *m, const void *key)
 {
-	return -ARRAY_EINVAL;
+	return -EINVAL;
 }
 
 static int array_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
@@ -77,24 +72,24 @@ static int array_user_lookup(struct map *m, const void *key, void *ret_value, u6
 	void *slot;
 
 	if (flags)
-		return -ARRAY_EINVAL;
+		return -EINVAL;
 	if (!key)
-		return -ARRAY_EFAULT;
+		return -EFAULT;
 	slot = array_lookup(m, key);
 	if (!slot)
-		return -ARRAY_ENOENT;
+		return -ENOENT;
 	memcpy(ret_value, slot, m->def.value_size);
 	return 0;
 }
 
 static int array_user_update(struct map *m, const void *key, const void *value, u64 flags)
 {
-	return key ? (int)array_update(m, key, value, flags) : -ARRAY_EFAULT;
+	return key ? (int)array_update(m, key, value, flags) : -EFAULT;
 }
 
 static int array_user_delete(struct map *m, const void *key)
 {
-	return key ? -ARRAY_EINVAL : -ARRAY_EFAULT;
+	return key ? -EINVAL : -EFAULT;
 }
 
 int array_next_key(struct map *m, const void *key, void *ret_key)
@@ -104,7 +99,7 @@ int array_next_key(struct map *m, const void *key, void *ret_key)
 	if (key)
 		memcpy(&index, key, sizeof(index));
 	if (key && index == m->def.max_entries - 1)
-		return -ARRAY_ENOENT;
+		return -ENOENT;
 	next = !key || index >= m->def.max_entries ? 0 : index + 1;
 	memcpy(ret_key, &next, sizeof(next));
 	return 0;

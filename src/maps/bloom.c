@@ -11,7 +11,6 @@
 #include "base/sys.h"
 #include "maps/hash.h"
 
-#define BLOOM_EOPNOTSUPP 95
 #define BLOOM_HASHES     5 /* the kernel's default */
 #define BLOOM_FLAGS                                                                                \
 	(BPF_F_NUMA_NODE | BPF_F_ZERO_SEED | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG |     \
@@ -30,9 +29,9 @@ static int layout(struct map *m)
 
 	if (def->key_size || !def->value_size || !def->max_entries || (def->flags & ~BLOOM_FLAGS) ||
 	    def->map_extra > 15)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (def->value_size > BLOOM_VALUE_MAX)
-		return -HASH_E2BIG;
+		return -E2BIG;
 	m->extra[2] = def->map_extra ? def->map_extra : BLOOM_HASHES;
 	wanted = def->max_entries * m->extra[2] / 5 * 7;
 	while (bits < wanted && bits < 1ULL << 32)
@@ -89,9 +88,9 @@ static long push(struct map *m, const void *value, u64 flags)
 	u64 h, bit;
 
 	if (flags != BPF_ANY)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (!m->writable)
-		return -HASH_EPERM;
+		return -EPERM;
 	h = hash_value64(m, value);
 	for (u32 n = 0; n < m->extra[2]; n++) {
 		_Atomic u64 *word = word_of(m, h, n, &bit);
@@ -108,34 +107,34 @@ static long peek(struct map *m, void *value)
 
 	for (u32 n = 0; n < m->extra[2]; n++)
 		if (!(atomic_load_explicit(word_of(m, h, n, &bit), memory_order_relaxed) & bit))
-			return -HASH_ENOENT;
+			return -ENOENT;
 	return 0;
 }
 
 static long pop(struct map *m, void *value)
 {
-	return -BLOOM_EOPNOTSUPP;
+	return -EOPNOTSUPP;
 }
 
 /* The value to look for comes in ret_value. */
 static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
 {
-	return key || flags ? -HASH_EINVAL : (int)peek(m, ret_value);
+	return key || flags ? -EINVAL : (int)peek(m, ret_value);
 }
 
 static int user_update(struct map *m, const void *key, const void *value, u64 flags)
 {
-	return key ? -HASH_EINVAL : (int)push(m, value, flags);
+	return key ? -EINVAL : (int)push(m, value, flags);
 }
 
 static int user_delete(struct map *m, const void *key)
 {
-	return key ? -HASH_EINVAL : -BLOOM_EOPNOTSUPP;
+	return key ? -EINVAL : -EOPNOTSUPP;
 }
 
 static int user_next_key(struct map *m, const void *key, void *ret_key)
 {
-	return key ? -HASH_EINVAL : -BLOOM_EOPNOTSUPP;
+	return key ? -EINVAL : -EOPNOTSUPP;
 }
 
 const struct map_ops bloom_ops = {

@@ -7,8 +7,6 @@
  */
 #include "maps/types.h"
 
-#define FIFO_EINVAL 22
-#define FIFO_E2BIG  7
 #define FIFO_FLAGS  (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)
 #define FIFO_VALUE_MAX (1u << 22) /* KMALLOC_MAX_SIZE */
 #define FIFO_MAX_ENTRIES ((1u << 23) - MAP_SPARES) /* indexes have 24 bits, stacks two elements an entry */
@@ -18,9 +16,9 @@ int fifo_layout(struct map *m, u64 index_size, u32 elem_count)
 	const struct map_def *def = &m->def;
 
 	if (!def->max_entries || def->key_size || !def->value_size || (def->flags & ~FIFO_FLAGS))
-		return -FIFO_EINVAL;
+		return -EINVAL;
 	if (def->value_size > FIFO_VALUE_MAX || def->max_entries > FIFO_MAX_ENTRIES)
-		return -FIFO_E2BIG;
+		return -E2BIG;
 	m->data_size = 0;
 	m->index_off = 0;
 	m->elem_size = (u32)sizeof(struct pool_elem) + m->value_stride;
@@ -34,20 +32,20 @@ int fifo_layout(struct map *m, u64 index_size, u32 elem_count)
 int fifo_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
 {
 	if (key || flags)
-		return -FIFO_EINVAL;
+		return -EINVAL;
 	return (int)m->ops->peek(m, ret_value);
 }
 
 int fifo_user_update(struct map *m, const void *key, const void *value, u64 flags)
 {
 	if (key)
-		return -FIFO_EINVAL;
+		return -EINVAL;
 	return (int)m->ops->push(m, value, flags);
 }
 
 int fifo_user_lookup_and_delete(struct map *m, const void *key, void *ret_value, u64 flags)
 {
 	if (key || flags)
-		return -FIFO_EINVAL;
+		return -EINVAL;
 	return (int)m->ops->pop(m, ret_value);
 }

@@ -48,7 +48,7 @@ static bool replace(struct map *m, const struct pool *pool, struct hash_pos *pos
 static NOINLINE long refused(struct map *m, bool update)
 {
 	map_count(m, update || m->lru || !hash_is_full(m) ? MAP_STAT_NO_ELEM : MAP_STAT_FULL);
-	return m->lru ? -HASH_ENOMEM : -HASH_E2BIG;
+	return m->lru ? -ENOMEM : -E2BIG;
 }
 
 static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const struct content *c, u64 flags, bool lru)
@@ -60,18 +60,18 @@ static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const str
 	int err;
 
 	if (flags > BPF_EXIST)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (!m->writable)
-		return -HASH_EPERM;
+		return -EPERM;
 	for (;;) {
 		bool update;
 		u64 own, chain;
 
 		err = hash_find(m, &pool, hash, key, &pos, &steps, true);
-		if (err == -HASH_EBUSY)
+		if (err == -EBUSY)
 			break;
 		update = !err;
-		err = update ? (flags == BPF_NOEXIST ? -HASH_EEXIST : 0) : flags == BPF_EXIST ? -HASH_ENOENT : 0;
+		err = update ? (flags == BPF_NOEXIST ? -EEXIST : 0) : flags == BPF_EXIST ? -ENOENT : 0;
 		if (err)
 			break;
 		if (update && unlikely(pos.index == h.index))
@@ -153,9 +153,9 @@ static int hash_user_lookup(struct map *m, const void *key, void *ret_value, u64
 	int err;
 
 	if (flags)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (!key)
-		return -HASH_EFAULT;
+		return -EFAULT;
 	hash = hash_of(m, key);
 	do {
 		err = hash_find(m, &pool, hash, key, &pos, &steps, false);
@@ -169,12 +169,12 @@ static int hash_user_lookup(struct map *m, const void *key, void *ret_value, u64
 
 static int hash_user_update(struct map *m, const void *key, const void *value, u64 flags)
 {
-	return key ? (int)m->ops->update(m, key, value, flags) : -HASH_EFAULT;
+	return key ? (int)m->ops->update(m, key, value, flags) : -EFAULT;
 }
 
 static int hash_user_delete(struct map *m, const void *key)
 {
-	return key ? hash_delete(m, key) : -HASH_EFAULT;
+	return key ? hash_delete(m, key) : -EFAULT;
 }
 
 /* The value is copied before the entry is withdrawn: the CAS proves that it was still the entry's. */
@@ -187,9 +187,9 @@ static int hash_user_lookup_and_delete(struct map *m, const void *key, void *ret
 	int err;
 
 	if (flags)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (!m->writable)
-		return -HASH_EPERM;
+		return -EPERM;
 	do {
 		err = hash_seek(m, &pool, hash, key, &pos, &steps, true);
 		if (err)

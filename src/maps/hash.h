@@ -36,15 +36,6 @@
 
 #include "maps/types.h"
 
-#define HASH_EPERM   1
-#define HASH_ENOENT  2
-#define HASH_E2BIG   7
-#define HASH_EFAULT  14
-#define HASH_EBUSY   16
-#define HASH_EEXIST  17
-#define HASH_EINVAL  22
-#define HASH_ENOTSUPP 524 /* the kernel's internal one */
-#define HASH_ENOMEM  12
 #define HASH_FLAGS                                                                                 \
 	(BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_ZERO_SEED |     \
 	 BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)
@@ -239,7 +230,7 @@ static ALWAYS_INLINE int hash_find(struct map *m, const struct pool *pool, u32 h
 		int order;
 
 		if (s == STEP_END)
-			return -HASH_ENOENT;
+			return -ENOENT;
 		order = s == STEP_LIVE ? hash_compare(m, hash_entry(pos->elem), hash, key) : 0;
 		if (unlikely(s == STEP_RESTART || !hash_step_good(pos))) {
 			hash_start(m, pos, hash & m->mask, &at);
@@ -248,13 +239,13 @@ static ALWAYS_INLINE int hash_find(struct map *m, const struct pool *pool, u32 h
 		if (s == STEP_PASSED)
 			continue;
 		if (order >= 0)
-			return order ? -HASH_ENOENT : 0;
+			return order ? -ENOENT : 0;
 		pos->prev = &hash_entry(pos->elem)->chain;
 		at = pos->seen = pos->chain;
 	}
 	*steps = 0;
 	map_count(m, MAP_STAT_BUSY);
-	return -HASH_EBUSY;
+	return -EBUSY;
 }
 
 /*

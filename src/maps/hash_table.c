@@ -39,9 +39,9 @@ int hash_layout_for(struct map *m, u32 flags, u64 front, u64 value_bytes)
 	u64 buckets = 1, size;
 
 	if ((def->flags & ~flags) || !def->max_entries || !def->key_size || !def->value_size)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if ((u64)def->key_size + def->value_size >= HASH_ENTRY_MAX || def->max_entries > HASH_MAX_ENTRIES)
-		return -HASH_E2BIG;
+		return -E2BIG;
 	while (buckets < def->max_entries)
 		buckets <<= 1;
 	m->mask = (u32)(buckets - 1);
@@ -277,7 +277,7 @@ int hash_delete(struct map *m, const void *key)
 	int err;
 
 	if (!m->writable)
-		return -HASH_EPERM;
+		return -EPERM;
 	do {
 		err = hash_seek(m, &pool, hash, key, &pos, &steps, true);
 		if (err)
@@ -307,21 +307,21 @@ static int next_live(struct map *m, const struct pool *pool, struct hash_pos *po
 		enum step s = hash_step(m, pool, pos, &at, false);
 
 		if (s == STEP_END)
-			return -HASH_ENOENT;
+			return -ENOENT;
 		if (!hash_step_good(pos))
-			return -HASH_EBUSY;
+			return -EBUSY;
 		if (s == STEP_LIVE)
 			return 0;
 	}
 	*steps = 0;
-	return -HASH_EBUSY;
+	return -EBUSY;
 }
 
 /* The entry behind the key's, or the first one. */
 static int find_next(struct map *m, const struct pool *pool, u32 hash, const void *key, struct hash_pos *pos,
 		     u32 *steps)
 {
-	int err = key ? hash_seek(m, pool, hash, key, pos, steps, false) : -HASH_ENOENT;
+	int err = key ? hash_seek(m, pool, hash, key, pos, steps, false) : -ENOENT;
 	u64 b = err ? 0 : (hash & m->mask) + 1ULL, at;
 
 	if (!err) {
@@ -329,15 +329,15 @@ static int find_next(struct map *m, const struct pool *pool, u32 hash, const voi
 		pos->seen = pos->chain;
 		err = next_live(m, pool, pos, steps);
 	}
-	while (err == -HASH_ENOENT && b <= m->mask) {
+	while (err == -ENOENT && b <= m->mask) {
 		hash_start(m, pos, (u32)b, &at);
 		if (!LINK_INDEX(at)) {
 			b++;
 			continue;
 		}
 		err = next_live(m, pool, pos, steps);
-		if (err == -HASH_EBUSY && *steps)
-			err = -HASH_ENOENT; /* the same bucket again */
+		if (err == -EBUSY && *steps)
+			err = -ENOENT; /* the same bucket again */
 		else
 			b++;
 	}
@@ -356,7 +356,7 @@ int hash_next_key(struct map *m, const void *key, void *ret_key)
 		key = memcpy(small, key, m->def.key_size);
 	do {
 		err = find_next(m, &pool, hash, key, &pos, &steps);
-		if (err && !(err == -HASH_EBUSY && steps))
+		if (err && !(err == -EBUSY && steps))
 			return err;
 		if (err)
 			continue;
@@ -365,7 +365,7 @@ int hash_next_key(struct map *m, const void *key, void *ret_key)
 		if (pool_tag(pos.elem) == pos.tag)
 			return 0;
 	} while (steps);
-	return -HASH_EBUSY;
+	return -EBUSY;
 }
 
 void hash_walk_start(struct map *m, struct hash_walk *w)
@@ -384,8 +384,8 @@ static int resume(struct map *m, const struct pool *pool, struct hash_walk *w, u
 
 	memcpy(key, w->key, m->def.key_size);
 	err = hash_seek(m, pool, hash, key, &w->pos, steps, false);
-	if (err == -HASH_ENOENT) /* pos is the place behind it */
-		return w->pos.elem ? 0 : -HASH_ENOENT;
+	if (err == -ENOENT) /* pos is the place behind it */
+		return w->pos.elem ? 0 : -ENOENT;
 	if (err)
 		return err;
 	w->pos.prev = &hash_entry(w->pos.elem)->chain;
@@ -404,7 +404,7 @@ bool hash_walk_next(struct map *m, const struct pool *pool, struct hash_walk *w)
 			err = resume(m, pool, w, &steps);
 		} else {
 			hash_start(m, &w->pos, (u32)w->bucket, &at);
-			err = LINK_INDEX(at) ? next_live(m, pool, &w->pos, &steps) : -HASH_ENOENT;
+			err = LINK_INDEX(at) ? next_live(m, pool, &w->pos, &steps) : -ENOENT;
 		}
 		w->steps -= had - steps;
 		if (!err) {
@@ -416,7 +416,7 @@ bool hash_walk_next(struct map *m, const struct pool *pool, struct hash_walk *w)
 			w->inside = true;
 			return true;
 		}
-		if (err == -HASH_ENOENT) {
+		if (err == -ENOENT) {
 			w->bucket++;
 			w->inside = false;
 		}

@@ -14,7 +14,6 @@
  */
 #include "maps/hash.h"
 
-#define LPM_ENOSPC   28
 #define LPM_DATA_MAX 256u
 #define LPM_FLAGS                                                                                  \
 	(BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG |   \
@@ -53,12 +52,12 @@ static int layout(struct map *m)
 	const struct map_def *def = &m->def;
 
 	if (!def->max_entries || !(def->flags & BPF_F_NO_PREALLOC) || (def->flags & ~LPM_FLAGS))
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (def->key_size < sizeof(u32) + 1 || def->key_size > sizeof(u32) + LPM_DATA_MAX || !def->value_size ||
 	    def->value_size > LPM_VALUE_MAX)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (def->max_entries > HASH_MAX_ENTRIES)
-		return -HASH_ENOMEM;
+		return -ENOMEM;
 	return hash_layout_for(m, LPM_FLAGS, 0, m->value_stride + ALIGN_UP(data_size(m), 8));
 }
 
@@ -108,13 +107,13 @@ static int find_longest(struct map *m, const struct pool *pool, const void *key,
 	int length;
 
 	if (!take_key(m, key, &k))
-		return -HASH_ENOENT;
+		return -ENOENT;
 	for (length = length_in_use(m, (int)k.length); length >= 0; length = length_in_use(m, length - 1)) {
 		make_key(m, &k, k.data, (u32)length);
 		if (!hash_seek(m, pool, hash_of(m, &k), &k, pos, &steps, false))
 			return 0;
 	}
-	return -HASH_ENOENT;
+	return -ENOENT;
 }
 
 static void *lookup(struct map *m, const void *key)
@@ -131,17 +130,17 @@ static long update(struct map *m, const void *key, const void *value, u64 flags)
 	long err;
 
 	if (flags > BPF_EXIST || !take_key(m, key, &k))
-		return -HASH_EINVAL;
+		return -EINVAL;
 	atomic_fetch_or_explicit(&lengths_of(m)[k.length / 64], BIT(k.length % 64), memory_order_release);
 	err = hash_store(m, &k, value, (const u8 *)key + sizeof(u32), data_size(m), flags);
-	return err == -HASH_E2BIG ? -LPM_ENOSPC : err;
+	return err == -E2BIG ? -ENOSPC : err;
 }
 
 static long remove(struct map *m, const void *key)
 {
 	struct lpm_key k;
 
-	return take_key(m, key, &k) ? hash_delete(m, &k) : -HASH_EINVAL;
+	return take_key(m, key, &k) ? hash_delete(m, &k) : -EINVAL;
 }
 
 static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
@@ -150,12 +149,12 @@ static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flag
 	struct hash_pos pos;
 
 	if (flags)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (!key)
-		return -HASH_EFAULT;
+		return -EFAULT;
 	do {
 		if (find_longest(m, &pool, key, &pos))
-			return -HASH_ENOENT;
+			return -ENOENT;
 		map_copy(ret_value, hash_value(m, pos.elem), m->def.value_size);
 		atomic_thread_fence(memory_order_acquire);
 	} while (pool_tag(pos.elem) != pos.tag);
@@ -164,12 +163,12 @@ static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flag
 
 static int user_update(struct map *m, const void *key, const void *value, u64 flags)
 {
-	return key ? (int)update(m, key, value, flags) : -HASH_EFAULT;
+	return key ? (int)update(m, key, value, flags) : -EFAULT;
 }
 
 static int user_delete(struct map *m, const void *key)
 {
-	return key ? (int)remove(m, key) : -HASH_EFAULT;
+	return key ? (int)remove(m, key) : -EFAULT;
 }
 
 /* < 0: a comes first. */
@@ -230,9 +229,9 @@ static int next_key(struct map *m, const void *key, void *ret_key)
 
 	there = key && take_key(m, key, &k) && !hash_seek(m, &pool, hash_of(m, &k), &k, &pos, &steps, false);
 	if (!search(m, there ? &k : NULL, &best))
-		return -HASH_EBUSY;
+		return -EBUSY;
 	if (!best.found)
-		return -HASH_ENOENT;
+		return -ENOENT;
 	memcpy(ret_key, &best.key, m->def.key_size);
 	return 0;
 }

@@ -46,9 +46,9 @@ int lru_layout_check(struct map *m)
 	u32 most;
 
 	if (flags & ~(u32)(HASH_FLAGS | BPF_F_NO_COMMON_LRU))
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (flags & BPF_F_NO_PREALLOC)
-		return -HASH_ENOTSUPP;
+		return -MAP_ENOTSUPP;
 	m->lru = true;
 	if (!(flags & BPF_F_NO_COMMON_LRU) || !m->def.max_entries)
 		return 0;

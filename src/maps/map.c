@@ -10,11 +10,6 @@
 #include "maps/types.h"
 #include "shm/slot.h"
 
-#define MAP_EPERM   1
-#define MAP_EFAULT  14
-#define MAP_EINVAL  22
-#define MAP_ENOTSUP 524 /* the kernel's internal ENOTSUPP, which bpf(2) does return */
-
 static const struct map_ops *const map_types[] = {
 	[BPF_MAP_TYPE_HASH] = &hash_ops,
 	[BPF_MAP_TYPE_ARRAY] = &array_ops,
@@ -45,7 +40,7 @@ int map_layout(struct map *m, const struct map_def *def)
 
 	if (!fresh.ops || both(def->flags, BPF_F_RDONLY | BPF_F_WRONLY) ||
 	    both(def->flags, BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
-		return -MAP_EINVAL;
+		return -EINVAL;
 	fresh.value_stride = ALIGN_UP(def->value_size, 8u);
 	err = fresh.ops->layout(&fresh);
 	if (err)
@@ -101,17 +96,17 @@ int map_open(struct map *m, void *base, u64 size, bool writable)
 	int err;
 
 	if (size < MAP_META_SIZE || size % PAGE_SIZE)
-		return -MAP_EINVAL;
+		return -EINVAL;
 	meta = (const struct map_meta *)((u8 *)base + size - MAP_META_SIZE);
 	if (meta->magic != MAP_MAGIC || meta->layout_version != MAP_LAYOUT_VERSION)
-		return -MAP_EINVAL;
+		return -EINVAL;
 	memcpy(&def, &meta->def, sizeof(def));
 	def.name[MAP_NAME_LEN - 1] = 0;
 	err = map_layout(&found, &def);
 	if (err)
 		return err;
 	if (found.file_size != size)
-		return -MAP_EINVAL;
+		return -EINVAL;
 	map_bind(&found, base);
 	use_pid_ns(meta->pid_ns);
 	if (found.ops->bind)
@@ -187,44 +182,44 @@ static bool map_is_frozen(const struct map *m)
 int map_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
 {
 	if (m->def.flags & BPF_F_WRONLY)
-		return -MAP_EPERM;
-	return m->ops->user_lookup ? m->ops->user_lookup(m, key, ret_value, flags) : -MAP_ENOTSUP;
+		return -EPERM;
+	return m->ops->user_lookup ? m->ops->user_lookup(m, key, ret_value, flags) : -MAP_ENOTSUPP;
 }
 
 int map_user_update(struct map *m, const void *key, const void *value, u64 flags)
 {
 	if ((m->def.flags & BPF_F_RDONLY) || map_is_frozen(m))
-		return -MAP_EPERM;
+		return -EPERM;
 	if (flags & BPF_F_LOCK) /* no value has a bpf_spin_lock yet */
-		return -MAP_EINVAL;
-	return m->ops->user_update ? m->ops->user_update(m, key, value, flags) : -MAP_ENOTSUP;
+		return -EINVAL;
+	return m->ops->user_update ? m->ops->user_update(m, key, value, flags) : -MAP_ENOTSUPP;
 }
 
 int map_user_delete(struct map *m, const void *key)
 {
 	if ((m->def.flags & BPF_F_RDONLY) || map_is_frozen(m))
-		return -MAP_EPERM;
-	return m->ops->user_delete ? m->ops->user_delete(m, key) : -MAP_EINVAL;
+		return -EPERM;
+	return m->ops->user_delete ? m->ops->user_delete(m, key) : -EINVAL;
 }
 
 int map_user_lookup_and_delete(struct map *m, const void *key, void *ret_value, u64 flags)
 {
 	if (flags)
-		return -MAP_EINVAL;
+		return -EINVAL;
 	if ((m->def.flags & (BPF_F_RDONLY | BPF_F_WRONLY)) || map_is_frozen(m))
-		return -MAP_EPERM;
+		return -EPERM;
 	if (!key && m->def.key_size)
-		return -MAP_EFAULT;
+		return -EFAULT;
 	if (key && !m->def.key_size)
-		return -MAP_EINVAL;
+		return -EINVAL;
 	return m->ops->user_lookup_and_delete ?
 		       m->ops->user_lookup_and_delete(m, key, ret_value, flags) :
-		       -MAP_ENOTSUP;
+		       -MAP_ENOTSUPP;
 }
 
 int map_user_next_key(struct map *m, const void *key, void *ret_key)
 {
 	if (m->def.flags & BPF_F_WRONLY)
-		return -MAP_EPERM;
-	return m->ops->user_next_key ? m->ops->user_next_key(m, key, ret_key) : -MAP_EINVAL;
+		return -EPERM;
+	return m->ops->user_next_key ? m->ops->user_next_key(m, key, ret_key) : -EINVAL;
 }

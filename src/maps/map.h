@@ -78,7 +78,7 @@ _Static_assert(sizeof(struct map_meta) <= MAP_META_SIZE, "map_meta must fit its 
 
 struct map;
 
-/* One row per map type; a NULL member answers -EOPNOTSUPP or what the type's file says. */
+/* One row per map type. A NULL member answers -EOPNOTSUPP to programs, and to bpf(2) what map.c says. */
 struct map_ops {
 	const char *name; /* "hash", as bpftool prints it */
 

@@ -11,11 +11,6 @@
 #include "maps/types.h"
 #include "shm/slot.h"
 
-#define PCPU_ENOENT 2
-#define PCPU_E2BIG  7
-#define PCPU_EFAULT 14
-#define PCPU_EEXIST 17
-#define PCPU_EINVAL 22
 #define PCPU_FLAGS  (BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)
 
 static int layout(struct map *m)
@@ -23,9 +18,9 @@ static int layout(struct map *m)
 	const struct map_def *def = &m->def;
 
 	if (!def->max_entries || def->key_size != 4 || !def->value_size || (def->flags & ~PCPU_FLAGS))
-		return -PCPU_EINVAL;
+		return -EINVAL;
 	if (def->value_size > MAP_PERCPU_VALUE_MAX)
-		return -PCPU_E2BIG;
+		return -E2BIG;
 	map_take_cpus(m);
 	m->elems_off = ALIGN_UP((u64)m->cpus * SLOT_STRIDE, PAGE_SIZE);
 	m->extra[0] = ALIGN_UP((u64)def->max_entries * m->value_stride, 64); /* of one plane */
@@ -67,10 +62,10 @@ static void *lookup_cpu(struct map *m, const void *key, u32 cpu)
 static long check_update(const struct map *m, u32 index, u64 flags)
 {
 	if (flags > BPF_EXIST)
-		return -PCPU_EINVAL;
+		return -EINVAL;
 	if (index >= m->def.max_entries)
-		return -PCPU_E2BIG;
-	return flags == BPF_NOEXIST ? -PCPU_EEXIST : !m->writable ? -PCPU_EINVAL : 0;
+		return -E2BIG;
+	return flags == BPF_NOEXIST ? -EEXIST : !m->writable ? -EINVAL : 0;
 }
 
 static long update_cpu(struct map *m, const void *key, const void *value, u64 flags, u32 cpu)
@@ -87,7 +82,7 @@ static long update_cpu(struct map *m, const void *key, const void *value, u64 fl
 
 static long remove(struct map *m, const void *key)
 {
-	return -PCPU_EINVAL;
+	return -EINVAL;
 }
 
 static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
@@ -95,12 +90,12 @@ static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flag
 	u32 index;
 
 	if (flags)
-		return -PCPU_EINVAL;
+		return -EINVAL;
 	if (!key)
-		return -PCPU_EFAULT;
+		return -EFAULT;
 	memcpy(&index, key, sizeof(index));
 	if (index >= m->def.max_entries)
-		return -PCPU_ENOENT;
+		return -ENOENT;
 	for (u32 cpu = 0; cpu < m->cpus; cpu++)
 		map_copy((u8 *)ret_value + (u64)cpu * m->value_stride, value_at(m, index, cpu), m->value_stride);
 	return 0;
@@ -112,7 +107,7 @@ static int user_update(struct map *m, const void *key, const void *value, u64 fl
 	long err;
 
 	if (!key)
-		return -PCPU_EFAULT;
+		return -EFAULT;
 	memcpy(&index, key, sizeof(index));
 	err = check_update(m, index, flags);
 	for (u32 cpu = 0; cpu < m->cpus && !err; cpu++)
@@ -122,7 +117,7 @@ static int user_update(struct map *m, const void *key, const void *value, u64 fl
 
 static int user_delete(struct map *m, const void *key)
 {
-	return key ? -PCPU_EINVAL : -PCPU_EFAULT;
+	return key ? -EINVAL : -EFAULT;
 }
 
 const struct map_ops percpu_array_ops = {

@@ -21,7 +21,7 @@ static int layout_for(struct map *m, u32 flags)
 	if (err)
 		return err;
 	if (m->def.value_size > MAP_PERCPU_VALUE_MAX)
-		return -HASH_E2BIG;
+		return -E2BIG;
 	map_take_cpus(m);
 	return hash_layout_for(m, flags, (u64)m->cpus * SLOT_STRIDE, (u64)m->cpus * m->value_stride);
 }
@@ -89,18 +89,18 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 	int err;
 
 	if (flags > BPF_EXIST)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (!m->writable)
-		return -HASH_EPERM;
+		return -EPERM;
 	for (;;) {
 		err = hash_find(m, &pool, hash, key, &pos, &steps, true);
-		if (err != -HASH_ENOENT || flags == BPF_EXIST)
+		if (err != -ENOENT || flags == BPF_EXIST)
 			break;
 		if (h.index == POOL_NONE) {
 			h = hash_fill(m, &pool, hash, key, false);
 			if (h.index == POOL_NONE) {
 				map_count(m, !m->lru && hash_is_full(m) ? MAP_STAT_FULL : MAP_STAT_NO_ELEM);
-				return m->lru ? -HASH_ENOMEM : -HASH_E2BIG;
+				return m->lru ? -ENOMEM : -E2BIG;
 			}
 			store(m, pool_elem(&pool, h.index), value, cpu, true);
 			atomic_store_explicit(&hash_entry(pool_elem(&pool, h.index))->used, 0, memory_order_relaxed);
@@ -117,7 +117,7 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 		}
 	}
 	if (!err && flags == BPF_NOEXIST)
-		err = -HASH_EEXIST;
+		err = -EEXIST;
 	if (!err)
 		store(m, pos.elem, value, cpu, false);
 	if (!err && m->lru)
@@ -143,9 +143,9 @@ static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flag
 	int err;
 
 	if (flags)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (!key)
-		return -HASH_EFAULT;
+		return -EFAULT;
 	do {
 		err = hash_find(m, &pool, hash_of(m, key), key, &pos, &steps, false);
 		if (err)
@@ -156,12 +156,12 @@ static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flag
 
 static int user_update(struct map *m, const void *key, const void *value, u64 flags)
 {
-	return key ? (int)update(m, key, value, flags, ALL_CPUS) : -HASH_EFAULT;
+	return key ? (int)update(m, key, value, flags, ALL_CPUS) : -EFAULT;
 }
 
 static int user_delete(struct map *m, const void *key)
 {
-	return key ? hash_delete(m, key) : -HASH_EFAULT;
+	return key ? hash_delete(m, key) : -EFAULT;
 }
 
 static long remove(struct map *m, const void *key)
@@ -178,9 +178,9 @@ static int user_lookup_and_delete(struct map *m, const void *key, void *ret_valu
 	int err;
 
 	if (flags)
-		return -HASH_EINVAL;
+		return -EINVAL;
 	if (!m->writable)
-		return -HASH_EPERM;
+		return -EPERM;
 	do {
 		err = hash_seek(m, &pool, hash, key, &pos, &steps, true);
 		if (err)

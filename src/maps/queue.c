@@ -22,11 +22,6 @@
 #include "base/mem.h"
 #include "maps/types.h"
 
-#define QUEUE_ENOENT  2
-#define QUEUE_ESRCH   3 /* never leaves this file */
-#define QUEUE_E2BIG   7
-#define QUEUE_EBUSY   16
-#define QUEUE_EINVAL  22
 #define QUEUE_STEPS   20000 /* of one operation: each means that another one went on, or spoilt memory */
 #define CELL_SHIFT    24
 #define CELL_INDEX    (BIT(CELL_SHIFT) - 1)
@@ -107,10 +102,10 @@ static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const stru
 		_Atomic u64 *c = cell_of(m, t);
 
 		if (unlikely(is_full(m, a, t, steps)))
-			return -QUEUE_E2BIG;
+			return -E2BIG;
 		cell = load(c);
 		if (unlikely(!pool_holds(pool, h)) || cell == (empty | (h.index + 1)))
-			return -QUEUE_ESRCH;
+			return -ESRCH;
 		if (likely(cell == empty) &&
 		    atomic_compare_exchange_strong_explicit(c, &cell, empty | (h.index + 1),
 							    memory_order_release, memory_order_acquire)) {
@@ -121,7 +116,7 @@ static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const stru
 			advance(&a->tail, t);
 	}
 	map_count(m, MAP_STAT_BUSY);
-	return -QUEUE_EBUSY;
+	return -EBUSY;
 }
 
 /*
@@ -141,7 +136,7 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 		u32 tag;
 
 		if (cell == base)
-			return -QUEUE_ENOENT;
+			return -ENOENT;
 		if (unlikely((cell & ~CELL_INDEX) != base)) { /* h was popped */
 			advance(&a->head, h);
 			continue;
@@ -149,7 +144,7 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 		e = pool_elem(&pool, (u32)(cell & CELL_INDEX) - 1);
 		if (unlikely(!e)) {
 			map_count(m, MAP_STAT_CORRUPT);
-			return -QUEUE_ENOENT;
+			return -ENOENT;
 		}
 		tag = pool_tag(e);
 		if (ret_value)
@@ -168,7 +163,7 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 		return 0;
 	}
 	map_count(m, MAP_STAT_BUSY);
-	return -QUEUE_EBUSY;
+	return -EBUSY;
 }
 
 static _Atomic u64 *queue_list(void *map, u32 n)
@@ -225,15 +220,15 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 	struct pool pool = map_pool(m);
 	struct pool_hand h = {POOL_NONE, 0};
 	u32 steps = QUEUE_STEPS;
-	int err = -QUEUE_EBUSY;
+	int err = -EBUSY;
 	bool full;
 
 	if (flags & BPF_NOEXIST || flags > BPF_EXIST)
-		return -QUEUE_EINVAL;
+		return -EINVAL;
 	full = is_full(m, a, load(&a->tail), &steps);
 	while (steps) {
 		if (unlikely(full) && !(flags & BPF_EXIST)) {
-			err = -QUEUE_E2BIG;
+			err = -E2BIG;
 			map_count(m, MAP_STAT_FULL);
 			break;
 		}
@@ -250,7 +245,7 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 			h = take(m, &pool);
 		if (unlikely(h.index == POOL_NONE)) {
 			map_count(m, MAP_STAT_NO_ELEM);
-			return -QUEUE_E2BIG;
+			return -E2BIG;
 		}
 		map_copy(pool_elem(&pool, h.index)->payload, value, m->def.value_size);
 		err = publish(m, a, &pool, h, &steps);
@@ -258,15 +253,15 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 			pool_shared(&pool, h);
 			return 0;
 		}
-		full = err == -QUEUE_E2BIG;
-		if (err == -QUEUE_ESRCH)
+		full = err == -E2BIG;
+		if (err == -ESRCH)
 			h.index = POOL_NONE;
 		else if (!full)
 			break;
 	}
 	if (h.index != POOL_NONE)
 		pool_put(&pool, &a->free, h);
-	return err == -QUEUE_ESRCH || (err == -QUEUE_E2BIG && flags & BPF_EXIST) ? -QUEUE_EBUSY : err;
+	return err == -ESRCH || (err == -E2BIG && flags & BPF_EXIST) ? -EBUSY : err;
 }
 
 static long queue_pop(struct map *m, void *value)

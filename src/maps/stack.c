@@ -16,11 +16,6 @@
 #include "base/mem.h"
 #include "maps/types.h"
 
-#define STACK_ENOENT  2
-#define STACK_ESRCH   3 /* never leaves this file */
-#define STACK_E2BIG   7
-#define STACK_EBUSY   16
-#define STACK_EINVAL  22
 #define STACK_RETRIES 20000
 #define STACK_WALKS   64
 
@@ -103,9 +98,9 @@ static int publish(struct map *m, struct stack_area *a, const struct pool *pool,
 		u32 tag = below ? pool_tag(below) : 0;
 
 		if (full && !replace)
-			return -STACK_E2BIG;
+			return -E2BIG;
 		if (unlikely(!pool_holds(pool, h)) || top.link == h.index + 1)
-			return -STACK_ESRCH;
+			return -ESRCH;
 		pool_link(e, next, below_stamp(tag, next), top.count ? top.link : 0);
 		if (!atomic_compare_exchange_strong_explicit(
 			    &a->top, &old,
@@ -117,7 +112,7 @@ static int publish(struct map *m, struct stack_area *a, const struct pool *pool,
 		return 0;
 	}
 	map_count(m, MAP_STAT_BUSY);
-	return -STACK_EBUSY;
+	return -EBUSY;
 }
 
 static int withdraw(struct map *m, struct stack_area *a, void *ret_value, bool take)
@@ -133,10 +128,10 @@ static int withdraw(struct map *m, struct stack_area *a, void *ret_value, bool t
 		u32 next, tag;
 
 		if (!top.count)
-			return -STACK_ENOENT;
+			return -ENOENT;
 		if (!e) {
 			map_count(m, MAP_STAT_CORRUPT);
-			return -STACK_ENOENT;
+			return -ENOENT;
 		}
 		tag = pool_tag(e);
 		next = pool_next(atomic_load_explicit(&e->next, memory_order_relaxed));
@@ -160,7 +155,7 @@ static int withdraw(struct map *m, struct stack_area *a, void *ret_value, bool t
 		return 0;
 	}
 	map_count(m, MAP_STAT_BUSY);
-	return -STACK_EBUSY;
+	return -EBUSY;
 }
 
 static _Atomic u64 *stack_list(void *map, u32 n)
@@ -239,17 +234,17 @@ static long stack_push(struct map *m, const void *value, u64 flags)
 	int err;
 
 	if (flags & BPF_NOEXIST || flags > BPF_EXIST)
-		return -STACK_EINVAL;
+		return -EINVAL;
 	do {
 		h = fill(m, &pool, value);
 		if (unlikely(h.index == POOL_NONE)) {
 			map_count(m, MAP_STAT_NO_ELEM);
-			return -STACK_E2BIG;
+			return -E2BIG;
 		}
 		err = publish(m, a, &pool, h, flags & BPF_EXIST);
-	} while (unlikely(err == -STACK_ESRCH));
+	} while (unlikely(err == -ESRCH));
 	if (unlikely(err)) {
-		if (err == -STACK_E2BIG)
+		if (err == -E2BIG)
 			map_count(m, MAP_STAT_FULL);
 		pool_put(&pool, &a->free, h);
 		return err;

@@ -3,6 +3,7 @@
 #ifndef LIMPET_MAPS_TYPES_H
 #define LIMPET_MAPS_TYPES_H
 
+#include <asm/errno.h>
 #include "base/mem.h"
 #include "maps/map.h"
 #include "shm/pool.h"
@@ -17,6 +18,8 @@ extern HIDDEN const struct map_ops lpm_ops;
 extern HIDDEN const struct map_ops bloom_ops;
 extern HIDDEN const struct map_ops queue_ops;
 extern HIDDEN const struct map_ops stack_ops;
+
+#define MAP_ENOTSUPP 524 /* the kernel's internal ENOTSUPP, which bpf(2) does return */
 
 /* Elements beyond max_entries, for those in the hands of threads in the middle of an operation. */
 #define MAP_SPARES 64u

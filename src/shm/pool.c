@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The element pool of shm/pool.h. */
 #include <asm/stat.h>
+#include <asm/errno.h>
 #include "shm/pool.h"
 #include "base/sys.h"
 
 #define POOL_RETRIES      100000
 #define POOL_LIST_RETRIES 64
-#define POOL_ESRCH        3
 #define POOL_COLLECTED    0xffffffffu /* for a pid: a collector is about to take it */
 #define POOL_SETTLE       200         /* pauses until a store under way has long arrived */
 
@@ -137,7 +137,7 @@ void pool_put(const struct pool *p, _Atomic u64 *list, struct pool_hand h)
 bool pool_pid_lives(u32 pid)
 {
 	return pid >= POOL_PID_UNKNOWN || pool_pid() == POOL_PID_UNKNOWN || !pool_may_call(POOL_CALL_KILL) ||
-	       sys_call2(__NR_kill, pid, 0) != -POOL_ESRCH;
+	       sys_call2(__NR_kill, pid, 0) != -ESRCH;
 }
 
 void pool_reached(const struct pool_sweep *s, u32 index)

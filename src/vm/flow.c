@@ -3,10 +3,10 @@
  * The forward pass (vm/flow.h): marks, joins and branches. What single instructions do to the state
  * is in flow_step.c.
  */
+#include <asm/errno.h>
 #include "vm/flow_internal.h"
 #include "base/mem.h"
 
-#define FLOW_EINVAL      22
 #define FLOW_MAX_STATES  8192 /* targets beyond these start from nothing known */
 #define FLOW_MAX_RESUMES 64   /* then every target starts from nothing known */
 
@@ -48,7 +48,7 @@ static int add_start(struct flow *f, u32 at)
 	if (!at || f->insn[at].mark & FLOW_ENTRY)
 		return 0;
 	if (f->starts == BPF_MAX_SUBPROGS)
-		return -FLOW_EINVAL;
+		return -EINVAL;
 	for (; i && f->start[i - 1] > at; i--)
 		f->start[i] = f->start[i - 1];
 	f->start[i] = at;
@@ -62,7 +62,7 @@ static int mark_call(struct flow *f, u32 at)
 	s64 target = flow_is_wide(in) ? (s64)at + 1 + in->imm : flow_target(at, in);
 
 	if (target < 0 || target >= f->prog->insn_count || add_start(f, (u32)target))
-		return -FLOW_EINVAL;
+		return -EINVAL;
 	mark_target(f, (u32)target, flow_is_wide(in) ? FLOW_ENTRY | FLOW_CALLBACK : FLOW_ENTRY);
 	f->calls |= !flow_is_wide(in);
 	f->callbacks |= flow_is_wide(in);
@@ -76,7 +76,7 @@ static int mark_jump(struct flow *f, u32 at)
 	bool back = target <= at;
 
 	if (target < 0 || target >= f->prog->insn_count)
-		return -FLOW_EINVAL;
+		return -EINVAL;
 	f->may_goto |= BPF_OP_OF(in) == BPF_JCOND && BPF_CLASS_OF(in) == BPF_JMP;
 	mark_target(f, (u32)target, back ? FLOW_LOOP : 0);
 	f->back_edges += back;
@@ -92,7 +92,7 @@ static int mark_wide(struct flow *f, u32 at)
 
 	if (at + 1 == f->prog->insn_count ||
 	    (map && ((u32)in->imm >= f->prog->map_count || in->imm > 0xffff)))
-		return -FLOW_EINVAL;
+		return -EINVAL;
 	f->insn[at + 1].mark |= FLOW_HALF;
 	return in->src_reg == BPF_PSEUDO_FUNC ? mark_call(f, at) : 0;
 }
@@ -107,7 +107,7 @@ static int mark(struct flow *f)
 		const struct bpf_insn *in = &f->prog->insns[at];
 
 		if (in->dst_reg > 10 || in->src_reg > 10)
-			return -FLOW_EINVAL;
+			return -EINVAL;
 		f->named |= (u16)(1u << in->dst_reg | 1u << in->src_reg);
 		if (flow_is_wide(in)) {
 			err = mark_wide(f, at++);
@@ -136,14 +136,14 @@ static int check_bounds(const struct flow *f)
 		sub += sub + 1 < f->starts && f->start[sub + 1] == at;
 		end = sub + 1 < f->starts ? f->start[sub + 1] : n;
 		if ((f->insn[at].mark & (FLOW_HALF | FLOW_TARGET)) == (FLOW_HALF | FLOW_TARGET))
-			return -FLOW_EINVAL;
+			return -EINVAL;
 		if (next == end &&
 		    (f->insn[at].mark & FLOW_HALF || (!flow_is_exit(in) && !flow_is_ja(in))))
-			return -FLOW_EINVAL;
+			return -EINVAL;
 		if (f->insn[at].mark & FLOW_HALF || !flow_is_jump(in))
 			continue;
 		if (flow_target(at, in) < f->start[sub] || flow_target(at, in) >= end)
-			return -FLOW_EINVAL;
+			return -EINVAL;
 	}
 	return 0;
 }

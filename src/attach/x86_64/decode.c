@@ -6,11 +6,10 @@
  * different processors (66 before a near branch with a 32-bit displacement, 3DNow!) is unknown, and
  * unknown means that nothing is patched.
  */
+#include <asm/errno.h>
 #include "attach/decode.h"
 #include "attach/x86_64/tables.h"
 #include "attach/x86_64/tables.inc"
-
-#define DECODE_EINVAL 22
 
 struct cursor {
 	const u8 *code;
@@ -377,19 +376,19 @@ int x86_decode(const u8 *code, size_t len, struct x86_insn *ret)
 	u32 imm;
 
 	if (!prefixes(&c, &in) || !(cl = opcode(&c, &in)))
-		return -DECODE_EINVAL;
+		return -EINVAL;
 	if (cl->flags & OPCODE_MODRM && !modrm(&c, &in))
-		return -DECODE_EINVAL;
+		return -EINVAL;
 	if (c.space < SPACE_VEX ? !legacy_form(&c, &in, cl) : !vector_form_exists(&c, &in, cl))
-		return -DECODE_EINVAL;
+		return -EINVAL;
 	imm = immediate(cl->imm, &in);
 	in.flow = flow_of(&in);
 	relative = cl->imm == IMM_REL8 || cl->imm == IMM_REL32 ||
 		   (in.flow == X86_FLOW_JCC && in.has_modrm);
 	if (cl->imm == IMM_REL32 && in.opsize && !in.rex_w)
-		return -DECODE_EINVAL;
+		return -EINVAL;
 	if (c.at + imm > c.len)
-		return -DECODE_EINVAL;
+		return -EINVAL;
 	if (relative) {
 		in.rel_off = (u8)c.at;
 		in.rel_size = (u8)imm;

@@ -7,8 +7,6 @@
 #include "base/mem.h"
 #include "vm/x86_64/jit.h"
 
-#define JIT_EINVAL 22
-
 /* More than any one instruction needs of each; a table that is too small is an error, never an
  * overrun. */
 #define FIXES_PER_INSN 6
@@ -193,7 +191,7 @@ static int compile_subprogram(struct jit *j, u32 start, u32 end)
 		jit_select(j, at);
 		h = jit_handlers[j->in->code];
 		if (!h)
-			return -JIT_EINVAL;
+			return -EINVAL;
 		if (j->fi->mark & FLOW_TARGET)
 			j->flags.pos = NO_FLAGS;
 		if (j->fi->mark & FLOW_TARGET && at != start)
@@ -252,7 +250,7 @@ long vm_jit(const struct vm_program *prog, u8 *buf, size_t cap, u64 at, void *sc
 	long len;
 
 	if (!prog->insn_count)
-		return -JIT_EINVAL;
+		return -EINVAL;
 	if (!buf)
 		return bound(prog);
 	s = sizes_of(prog);

@@ -16,7 +16,7 @@ static void fail(struct emit *e, int err)
 label emit_label(struct emit *e)
 {
 	if (e->label_count == e->label_max) {
-		fail(e, -EMIT_EINVAL);
+		fail(e, -EINVAL);
 		return 0;
 	}
 	return e->label_count++;
@@ -30,7 +30,7 @@ void emit_bind(struct emit *e, label l)
 static void add_fix(struct emit *e, enum fix_kind kind, u8 cond, u64 target)
 {
 	if (e->fix_count == e->fix_max) {
-		fail(e, -EMIT_EINVAL);
+		fail(e, -EINVAL);
 		return;
 	}
 	e->fixes[e->fix_count++] =
@@ -228,7 +228,7 @@ long emit_finish(struct emit *e)
 	for (u32 round = 0; grow(e, total, round == ROUNDS); round++)
 		total = sum_shifts(e);
 	if (e->pos + total > e->cap)
-		return -EMIT_ENOSPC;
+		return -ENOSPC;
 	settle(e, total);
 	e->pos += total;
 	e->grown = total;

@@ -16,10 +16,8 @@
 #ifndef LIMPET_VM_X86_64_EMIT_H
 #define LIMPET_VM_X86_64_EMIT_H
 
+#include <asm/errno.h>
 #include "base/types.h"
-
-#define EMIT_ENOSPC 28
-#define EMIT_EINVAL 22
 
 /* Registers by their numbers in instructions. */
 enum reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
@@ -94,7 +92,7 @@ u32 emit_offset(const struct emit *e, label l);
 static ALWAYS_INLINE void emit_bytes(struct emit *e, u64 bytes, u32 n)
 {
 	if (unlikely(e->pos + 16 > e->cap)) {
-		e->err = e->err ? e->err : -EMIT_ENOSPC;
+		e->err = e->err ? e->err : -ENOSPC;
 		return;
 	}
 	__builtin_memcpy(e->buf + e->pos, &bytes, 8);

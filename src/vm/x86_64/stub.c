@@ -6,7 +6,7 @@
 label jit_stub(struct jit *j, struct stub s)
 {
 	if (j->stub_count == j->stub_max) {
-		j->e.err = j->e.err ? j->e.err : -EMIT_EINVAL;
+		j->e.err = j->e.err ? j->e.err : -EINVAL;
 		return 0;
 	}
 	j->stub_kinds |= 1u << s.kind;
