@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* See self.h: the part of the agent's state that agent/place.c looks at, filled in by hand. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The agent's view of code (agent/place.c) in a test program: of what is mapped here and not
- * patched. */
+/*
+ * The agent's view of code (agent/place.c) in a test program: of what is mapped here and not patched.
+ */
 #ifndef LIMPET_TESTS_ATTACH_SELF_H
 #define LIMPET_TESTS_ATTACH_SELF_H
 

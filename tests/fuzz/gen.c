@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* See gen.h. A snippet is a function that emits a few instructions and leaves r8 forgotten. */
 #include "gen.h"
 
 #include "world.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* See world.h: the maps, and helpers that note what they were called with. */
 #include "world.h"
 
 #include <string.h>
