@@ -39,7 +39,7 @@
 #include "session/layout.h"
 
 #define AGENT_MAGIC      0x746e6567616d706cULL
-#define AGENT_VERSION    2
+#define AGENT_VERSION    3
 #define AGENT_SYMBOL     "limpet_agent" /* struct agent_header, the agent's only exported symbol */
 #define AGENT_DONE_NR    39             /* getpid: harmless should nobody watch */
 #define AGENT_DONE_MAGIC 0x6c696d7065740000ULL
@@ -173,6 +173,7 @@ struct agent_header {
 	u64 syscall;       /* in there: a system call, then go_home */
 	u64 stack_low, stack_top; /* of the stack to run it on */
 	u64 frame, frame_size;    /* room for the borrowed thread's signal frame */
+	u64 starting;      /* 1 while the constructor is at work: a keeper lets it be and comes again */
 	u64 borrowed;      /* 1 while a keeper borrows a thread, or died doing so: look closely */
 	u64 request;       /* address of struct agent_request */
 	u64 inbox;         /* scratch for regions and busy lists */

@@ -333,5 +333,10 @@ __attribute__((constructor)) static void agent_start(void)
 	static struct reader reader;
 	static char path[4096];
 
+	/* With the session mapped a keeper finds this agent, and would have it work in the middle of this. */
+	limpet_agent.header.starting = 1;
+	atomic_signal_fence(memory_order_seq_cst);
 	start(&reader, path);
+	atomic_signal_fence(memory_order_seq_cst);
+	limpet_agent.header.starting = 0;
 }

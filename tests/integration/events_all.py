@@ -131,6 +131,15 @@ def killed_targets():
        has(found) and 0 <= missing <= 2 * kills + 3 and found["popped"] > kills, found)
 
 
+def keeper_comes_early():
+    """Programs start while keepers look for targets all the time: none may find one half begun."""
+    env, starts = session(), 1000 if LONG else 60
+    p = drain(env)
+    ends = [run([LIMPET, "start", "--", TARGET, "-q", "-i", "0", "-n", "200", "-t", "2"], env)[0] for _ in range(starts)]
+    ok(f"{starts} programs started: each ends well, with all its calls", set(ends) == {0} and has(
+        result(p), calls=starts * calls_of(2, 200)), ends)
+
+
 def text_of(pid, said):
     """The first bytes of target_function, whose address the target has said."""
     address = int(re.search(r"target_function: (0x[0-9a-f]+)", said).group(1), 16)
@@ -218,7 +227,7 @@ def ignored_sigchld():
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(all_threads, small_map, two_monitors, killed_targets, killed_monitor,
+    raise SystemExit(main(all_threads, small_map, two_monitors, killed_targets, keeper_comes_early, killed_monitor,
                           killed_keeper, ignored_sigchld, static_programs,
                           need=("tests/integration/drain", "src/loader/liblimpet-shim.so",
                                 "src/agent/liblimpet-agent.so")))
