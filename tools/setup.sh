@@ -6,6 +6,14 @@
 #   tools/setup.sh --check    only says what is missing (exit status 1 if anything is)
 set -euo pipefail
 
+case ${1:-} in
+'' | --long | --check) ;;
+*)
+    sed -n '2,6s/^# \?//p' "$0" >&2
+    exit 2
+    ;;
+esac
+
 packages=(
     gcc libc6-dev linux-libc-dev make pkg-config python3
     meson ninja-build
