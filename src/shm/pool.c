@@ -128,9 +128,12 @@ void pool_put(const struct pool *p, _Atomic u64 *list, struct pool_hand h)
 		if (!pool_holds(p, h) || (u32)old == h.index + 1)
 			return; /* a fork's other half has it, or has put it */
 		pool_link(e, next, (next >> POOL_LINK_BITS) + 1, (u32)old);
-		if (atomic_compare_exchange_weak_explicit(list, &old, list_word(old, h.index + 1),
-							  memory_order_release, memory_order_relaxed))
-			return;
+		if (!atomic_compare_exchange_weak_explicit(list, &old, list_word(old, h.index + 1),
+							   memory_order_release, memory_order_relaxed))
+			continue;
+		if (unlikely(pool_pid() != (u32)h.owner)) /* a fork's child did it: its parent shall know */
+			pool_shared(p, h);
+		return;
 	}
 }
 

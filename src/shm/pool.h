@@ -35,8 +35,9 @@
  * the element is not its own; where the fork came between the two, only one of both CAS succeeds,
  * for no such word has the same value twice. `next` is stored likewise, by pool_link(): the half that
  * comes late finds another stamp and stores nothing. Bytes of a payload it may store late: wrong
- * data in one element. Known gap: a fork between the last check and the CAS of pool_put(), where the
- * other half puts this element and then another one before this half goes on: it is put twice.
+ * data in one element. A child that has put its parent's element clears the owner word at once, so that
+ * the parent, whose CAS failed, does not put it again. Known gap: somebody else puts another element
+ * on top between the child's CAS and that store, and the parent looks just then.
  */
 #ifndef LIMPET_SHM_POOL_H
 #define LIMPET_SHM_POOL_H
