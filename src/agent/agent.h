@@ -181,7 +181,7 @@ struct agent_header {
 	u64 text_start, text_end; /* the agent's own code; text_start is its image's base */
 	u64 image_end;
 	u64 session_dev, session_ino; /* of the session file it belongs to; 0: idle */
-	_Atomic u32 ready;      /* 1: initialised */
+	_Atomic u32 ready;      /* 1: takes commands; 0: the constructor is at work */
 	_Atomic u32 generation; /* last SYNC */
 	u64 areas, area_count;  /* struct agent_region[]: all memory limpet mapped here (code areas
 	                           have exec 1), for stack scans */

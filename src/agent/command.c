@@ -121,7 +121,6 @@ int agent_init(u32 pid, u64 vdso, bool tp_is_thread)
 	agent.env.tp_is_thread = tp_is_thread;
 	if (agent.env.process)
 		atomic_store(&agent.env.process->fork_gen, 1);
-	atomic_store(&limpet_agent.header.ready, 1);
 	return 0;
 }
 
@@ -301,7 +300,6 @@ static int release(bool keep_session)
 	limpet_agent.header.areas = limpet_agent.header.area_count = 0;
 	limpet_agent.header.probes = limpet_agent.header.probe_count = 0;
 	limpet_agent.header.links = limpet_agent.header.link_count = 0;
-	atomic_store(&limpet_agent.header.ready, 0);
 	return 0;
 }
 
@@ -311,6 +309,7 @@ HIDDEN void agent_command(struct agent_request *r)
 	case AGENT_CMD_INIT:
 		r->result = agent_init(r->pid, r->vdso, r->tp_is_thread);
 		atomic_fetch_or(&agent.env.denied, r->denied);
+		atomic_store(&limpet_agent.header.ready, 1);
 		break;
 	case AGENT_CMD_CHANNEL:
 		r->result = make_channel(r);

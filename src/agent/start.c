@@ -321,6 +321,7 @@ static void start(struct reader *r, char *path)
 		sync_retire(NULL, 0, true);
 		agent.regions = NULL;
 		agent.region_count = 0;
+		atomic_store(&limpet_agent.header.ready, 1);
 	}
 	if (fd >= 0)
 		sys_close(fd);

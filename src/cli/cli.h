@@ -52,6 +52,9 @@ int usage_error(const struct command *c, const char *what);
 extern bool cli_as_bpftime;
 extern char **cli_argv; /* as main() got it */
 
+/* No session has been made there, or it is just being made. */
+bool session_missing(const struct options *o);
+
 /* Opens the session; on failure says why and returns the exit status. */
 int session_open(struct store *ret, const struct options *o, u32 flags);
 

@@ -24,14 +24,13 @@ static int run_gc(const struct command *c, int argc, char **argv)
 {
 	struct options o;
 	int status, i = options_parse(c, argc, argv, "sa", &o, &status), n;
-	char path[SESSION_PATH_MAX];
 	struct store s;
 
 	if (i < 0)
 		return status;
 	if (i < argc)
 		return usage_error(c, T("takes no argument", "不接受参数"));
-	if (!store_path(o.session, path, sizeof(path)) && store_open(&s, o.session, 0) == -ENOENT) {
+	if (session_missing(&o)) {
 		puts(T("removed 0 objects", "清除了 0 个对象"));
 		return EXIT_OK;
 	}

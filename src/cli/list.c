@@ -330,17 +330,15 @@ static int run_list(const struct command *c, int argc, char **argv)
 {
 	struct options o;
 	int status, i = options_parse(c, argc, argv, "sj", &o, &status);
-	char path[SESSION_PATH_MAX];
 	struct json_object *all;
-	bool none = false;
+	bool none;
 	struct store s;
 
 	if (i < 0)
 		return status;
 	if (i < argc)
 		return usage_error(c, T("takes no argument", "不接受参数"));
-	if (!store_path(o.session, path, sizeof(path)))
-		none = access(path, F_OK) && errno == ENOENT;
+	none = session_missing(&o);
 	if (!none) {
 		status = session_open(&s, &o, 0);
 		if (status)

@@ -397,14 +397,6 @@ static int dump_prog(struct store *s, const char *text, const struct options *o)
 	return status;
 }
 
-/* A list of nothing is empty, and no error. */
-static bool no_session(const struct options *o)
-{
-	char path[SESSION_PATH_MAX];
-
-	return !store_path(o->session, path, sizeof(path)) && access(path, F_OK) && errno == ENOENT;
-}
-
 /* Options may stand before and after the verb. */
 static int run_prog(const struct command *c, int argc, char **argv)
 {
@@ -440,7 +432,7 @@ static int run_prog(const struct command *c, int argc, char **argv)
 		return usage_error(c, T("too many arguments", "参数过多"));
 	if (!dump && o.jited)
 		return usage_error(c, T("--jited goes with dump", "--jited 用于 dump"));
-	if (!dump && no_session(&o)) {
+	if (!dump && session_missing(&o)) { /* a list of nothing is empty, and no error */
 		if (o.json)
 			puts("[]");
 		return EXIT_OK;

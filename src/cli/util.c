@@ -122,6 +122,16 @@ int options_parse(const struct command *c, int argc, char **argv, const char *ac
 	return i;
 }
 
+bool session_missing(const struct options *o)
+{
+	struct store s;
+	int err = store_open(&s, o->session, 0);
+
+	if (!err)
+		store_close(&s);
+	return err == -ENOENT;
+}
+
 int session_open(struct store *ret, const struct options *o, u32 flags)
 {
 	const char *name = o->session ? o->session : "default";

@@ -334,6 +334,10 @@ static int begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_er
 		t->header_at = 0;
 		return 0;
 	}
+	if (!atomic_load(&t->header.ready)) {
+		target_resume(t);
+		return keeper_fail(e, KEEPER_BUSY, -EAGAIN, "process %d is just starting", pid);
+	}
 	t->agent_ready = true;
 	t->agent_runs = t->header.starting || target_agent_runs(t);
 	if (!t->agent_runs && t->header.borrowed)

@@ -78,6 +78,53 @@ TEST(constructor_stays_idle_without_session)
 	CHECK_EQ(sum_calls(), 1000);
 }
 
+/* Stops a starting target in the middle of the agent's constructor; 0 when it never was there. */
+static pid_t stop_in_constructor(void)
+{
+	struct agent_header h;
+	int status;
+	pid_t pid;
+
+	memset(shared, 0, sizeof(*shared));
+	*(u64 *)map_direct_value(&counter) = 0;
+	pid = fork();
+	if (!pid) {
+		setenv("LD_PRELOAD", agent_path, 1);
+		setenv(AGENT_ENV, s.path, 1);
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		execl(target_path, target_path, shared_path, "1", "1000", NULL);
+		_exit(127);
+	}
+	while (waitpid(pid, &status, 0) == pid && WIFSTOPPED(status)) {
+		if (keeper_is_target(k, pid, &h)) {
+			ptrace(PTRACE_DETACH, pid, 0, SIGSTOP);
+			return atomic_load(&h.ready) ? 0 : pid;
+		}
+		ptrace(PTRACE_SYSCALL, pid, 0, 0);
+	}
+	return 0;
+}
+
+TEST(a_target_whose_constructor_is_at_work_is_left_alone)
+{
+	struct keeper_error e;
+	int link, status;
+	pid_t pid;
+
+	REQUIRE(prepare());
+	link = make_link(-1);
+	REQUIRE(link >= 0);
+	pid = stop_in_constructor();
+	REQUIRE(pid > 0);
+	CHECK_EQ(keeper_sync(k, pid, &e), -EAGAIN);
+	CHECK_EQ(e.reason, KEEPER_BUSY);
+	kill(pid, SIGCONT);
+	waitpid(pid, &status, 0);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(hits(), 1000);
+	drop_link(link);
+}
+
 TEST(links_come_and_go_in_a_started_target)
 {
 	struct keeper_error e;
