@@ -114,16 +114,22 @@ static int open_fdinfo(int of, int flags)
 	return fd;
 }
 
-/* As the kernel's trace_pipe prints a message: one line, cut where the reader went away. */
+/*
+ * As the kernel's trace_pipe prints a message: one line, cut where the reader went away. Not by stdio:
+ * at exit the tool's main thread would flush what this thread has just begun to print.
+ */
 static bool print_message(int fd, const struct trace_message *m)
 {
+	char line[sizeof(m->text) + 128];
 	u32 len = m->len;
+	int n;
 
 	while (len && m->text[len - 1] == '\n')
 		len--;
-	return dprintf(fd, "%16.16s-%-7u [%03u] ..... %llu.%06llu: bpf_trace_printk: %.*s\n",
-		       m->comm, m->tid, m->cpu, (unsigned long long)(m->time_ns / 1000000000),
-		       (unsigned long long)(m->time_ns / 1000 % 1000000), (int)len, m->text) > 0;
+	n = snprintf(line, sizeof(line), "%16.16s-%-7u [%03u] ..... %llu.%06llu: bpf_trace_printk: %.*s\n",
+		     m->comm, m->tid, m->cpu, (unsigned long long)(m->time_ns / 1000000000),
+		     (unsigned long long)(m->time_ns / 1000 % 1000000), (int)len, m->text);
+	return write(fd, line, (size_t)n) == n;
 }
 
 /*
