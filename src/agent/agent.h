@@ -173,7 +173,6 @@ struct agent_header {
 	u64 syscall;       /* in there: a system call, then go_home */
 	u64 stack_low, stack_top; /* of the stack to run it on */
 	u64 frame, frame_size;    /* room for the borrowed thread's signal frame */
-	u64 starting;      /* 1 while the constructor is at work: a keeper lets it be and comes again */
 	u64 borrowed;      /* 1 while a keeper borrows a thread, or died doing so: look closely */
 	u64 request;       /* address of struct agent_request */
 	u64 inbox;         /* scratch for regions and busy lists */
@@ -181,7 +180,7 @@ struct agent_header {
 	u64 text_start, text_end; /* the agent's own code; text_start is its image's base */
 	u64 image_end;
 	u64 session_dev, session_ino; /* of the session file it belongs to; 0: idle */
-	_Atomic u32 ready;      /* 1: takes commands; 0: the constructor is at work */
+	_Atomic u32 ready;      /* 1: takes commands; 0: the constructor is at work, a keeper comes again */
 	_Atomic u32 generation; /* last SYNC */
 	u64 areas, area_count;  /* struct agent_region[]: all memory limpet mapped here (code areas
 	                           have exec 1), for stack scans */

@@ -321,6 +321,7 @@ static void start(struct reader *r, char *path)
 		sync_retire(NULL, 0, true);
 		agent.regions = NULL;
 		agent.region_count = 0;
+		/* With the session mapped keepers find this agent: from here on it takes their commands. */
 		atomic_store(&limpet_agent.header.ready, 1);
 	}
 	if (fd >= 0)
@@ -334,10 +335,5 @@ __attribute__((constructor)) static void agent_start(void)
 	static struct reader reader;
 	static char path[4096];
 
-	/* With the session mapped a keeper finds this agent, and would have it work in the middle of this. */
-	limpet_agent.header.starting = 1;
-	atomic_signal_fence(memory_order_seq_cst);
 	start(&reader, path);
-	atomic_signal_fence(memory_order_seq_cst);
-	limpet_agent.header.starting = 0;
 }

@@ -339,14 +339,11 @@ static int begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_er
 		return keeper_fail(e, KEEPER_BUSY, -EAGAIN, "process %d is just starting", pid);
 	}
 	t->agent_ready = true;
-	t->agent_runs = t->header.starting || target_agent_runs(t);
+	t->agent_runs = target_agent_runs(t);
 	if (!t->agent_runs && t->header.borrowed)
 		err = scan(t);
 	if (!err && t->agent_runs)
-		err = keeper_fail(e, KEEPER_BUSY, -EAGAIN,
-				  t->header.starting ? "process %d has not begun yet" :
-						       "a thread of %d is not back yet",
-				  pid);
+		err = keeper_fail(e, KEEPER_BUSY, -EAGAIN, "a thread of %d is not back yet", pid);
 	if (err)
 		target_resume(t);
 	return err;
