@@ -148,7 +148,7 @@ static struct flow_val result(struct flow_pass *p, u32 at, const struct call *c)
 		return flow_any(~0ULL);
 	if (c->map->array && c->map->elems && c->map->value_stride && c->map->key_size == 4 &&
 	    p->f->prog->insns[at].imm == BPF_FUNC_map_lookup_elem &&
-	    !strcmp(c->desc->name, "map_lookup_elem"))
+	    !vm_helper_is_own(p->f->prog, BPF_FUNC_map_lookup_elem))
 		return lookup_array(p, at, c);
 	return (struct flow_val){.kind = FLOW_VALUE_OR_NULL, .map = fi->map, .val = at};
 }

@@ -59,7 +59,7 @@ static u64 bound(const struct bpf_insn *in, u64 a, u64 b, bool known)
 
 static struct flow_val move_pointer(struct flow_val v, u64 by)
 {
-	s64 off = (s64)by + v.off;
+	s64 off = (s64)(by + (u64)(s64)v.off);
 
 	if ((s64)by > MAX_OFF || (s64)by < -MAX_OFF || off > MAX_OFF || off < -MAX_OFF)
 		return flow_any(~0ULL);
