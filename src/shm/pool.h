@@ -9,7 +9,8 @@
  *
  * Life of an element, and what a death, a stop or a signal in between leaves:
  *
- *   pool_take:   CAS list -> next element         (dies here: unreachable, owner as the freer left it)
+ *   pool_take:   CAS list -> next element         (dies here: unreachable, owner as the freer left it:
+ *                                                  collectable when the freer is gone too)
  *                cx owner (t, *) -> (t+1, pid)    fails only when a collector was faster: take another
  *   filled by its owner, then published by the map type with one CAS of its own
  *   pool_shared: cx owner (t, pid) -> (t, 0)      (dies before: reachable, so never collected)
