@@ -333,7 +333,10 @@ static uint64_t counter(const struct monitor *monitor, __u32 index)
 	return value;
 }
 
-/* `calls` may be old, so that the count lags while calls go on; it never says too much. */
+/*
+ * `calls` may be old, so that the count lags while calls go on; it never says too much. What is neither
+ * popped nor rejected has been overwritten, where that was asked for; else its push is still under way.
+ */
 static void show_losses(struct monitor *monitor, uint64_t calls)
 {
 	uint64_t rejected = counter(monitor, COUNTER_REJECTED);
@@ -343,6 +346,8 @@ static void show_losses(struct monitor *monitor, uint64_t calls)
 		printf(text->rejected[monitor->kind],
 		       (unsigned long long)(rejected - monitor->rejected_shown));
 	monitor->rejected_shown = rejected;
+	if (!monitor->overwrite)
+		return;
 	if (calls > gone && !monitor->json)
 		printf(text->overwritten[monitor->kind], (unsigned long long)(calls - gone));
 	if (calls > gone)
@@ -425,24 +430,43 @@ static int play_round(struct monitor *monitor, uint64_t *ret_count)
 	return 0;
 }
 
-/* With the probes gone: everything that is left, then the exact sums. */
+/* Calls whose event is not accounted for. */
+static uint64_t left(const struct monitor *monitor, uint64_t calls)
+{
+	uint64_t gone = monitor->popped + monitor->rejected_shown + monitor->overwritten_shown;
+
+	return calls > gone ? calls - gone : 0;
+}
+
+/*
+ * With the probes gone: everything that is left, then the exact sums. A program that was running when
+ * its probe went has counted its call, and pushes a moment later: looked at again until nothing moves.
+ */
 static int finish(struct monitor *monitor)
 {
-	uint64_t calls, count;
+	const struct timespec moment = { .tv_nsec = 2000000 };
+	uint64_t calls, before, count;
 
 	detach(monitor);
-	do {
-		if (play_round(monitor, &count))
-			return 1;
-	} while (count);
 	calls = counter(monitor, COUNTER_CALLS);
+	for (int quiet = 0, tries = 0; quiet < 2 && tries < 100; tries++) {
+		do {
+			if (play_round(monitor, &count))
+				return 1;
+		} while (count);
+		before = calls;
+		calls = counter(monitor, COUNTER_CALLS);
+		quiet = calls == before && (monitor->overwrite || !left(monitor, calls)) ? quiet + 1 : 0;
+		nanosleep(&moment, NULL);
+	}
 	show_losses(monitor, calls);
 	printf(monitor->json ? "{\"type\":\"summary\",\"calls\":%llu,\"popped\":%llu,\"rejected\":%llu,"
 			       "\"overwritten\":%llu,\"left\":%llu}\n"
 			     : text->summary,
 	       (unsigned long long)calls, (unsigned long long)monitor->popped,
 	       (unsigned long long)monitor->rejected_shown,
-	       (unsigned long long)monitor->overwritten_shown, 0ull);
+	       (unsigned long long)monitor->overwritten_shown,
+	       (unsigned long long)left(monitor, calls));
 	return fflush(stdout) ? 1 : 0;
 }
 
