@@ -106,8 +106,11 @@ struct pool_hand pool_claim(const struct pool *p, u32 index, u32 tag)
 	u64 seen = atomic_load_explicit(&e->owner, memory_order_relaxed);
 	struct pool_hand h = {POOL_NONE, 0};
 
-	/* twice at most: the publisher's pool_shared() may come in between */
-	while (seen >> 32 == tag) {
+	/*
+	 * Twice at most: the publisher's pool_shared() may come in between. What a collector has is the
+	 * collector's: take_back() counts on no cx that expects POOL_COLLECTED.
+	 */
+	while (seen >> 32 == tag && (u32)seen != POOL_COLLECTED) {
 		if (own(e, seen, &h.owner)) {
 			h.index = index;
 			return h;

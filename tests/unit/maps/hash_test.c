@@ -347,7 +347,7 @@ static void all_elements_are_there(struct map *m, bool look)
  */
 TEST(survives_killed_processes)
 {
-	int rounds = getenv("LIMPET_LONG") ? 5000 : 50;
+	int rounds = getenv("LIMPET_LONG") ? 5000 : 100;
 	u64 seed = 11;
 	struct map m;
 	int status;
