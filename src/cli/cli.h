@@ -76,6 +76,7 @@ struct watch {
 	bool idle;      /* say when nothing probed is called */
 	bool quiet, dead;
 	bool refused; /* said that probes could not be made */
+	int busy;     /* looks that found them waiting for a thread */
 	u32 generation, first; /* first: when it began */
 	long began, next, step; /* ms */
 	long attached;          /* when a probe was first seen attached */

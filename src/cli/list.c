@@ -196,10 +196,6 @@ static struct json_object *probes_of(struct keeper *k, u32 pid)
 		add_int(o, "offset", p[i].file_off);
 		add_text(o, "state", p[i].state < 4 ? states[p[i].state] : "unknown", 16);
 		add_text(o, "reason", probe_reason(&p[i]), 256);
-		if (p[i].insn_len && p[i].insn_len <= sizeof(p[i].insn)) {
-			add_int(o, "where", p[i].where); /* what is in the way */
-			add_hex(o, "instruction", p[i].insn, p[i].insn_len);
-		}
 		if (p[i].state == PROBE_REFUSED)
 			add_obstacle(o, &p[i]);
 		json_object_array_add(all, o);
@@ -276,7 +272,7 @@ static void print_refused(struct json_object *probes)
 		printf(T("    link %s: not attached: %s", "    链接 %s：未挂接：%s"), text_of(p, "link_id"), text_of(p, "reason"));
 		if (json_object_object_get(p, "instruction"))
 			printf(T(" (at %#llx: %s)", "（位于 %#llx：%s）"),
-			       (unsigned long long)json_object_get_uint64(json_object_object_get(p, "where")),
+			       (unsigned long long)json_object_get_uint64(json_object_object_get(p, "obstacle")),
 			       text_of(p, "instruction"));
 		puts("");
 	}

@@ -21,6 +21,7 @@
 #define STEP_MAX_MS 8000
 #define TARGET_MS   2000 /* without any target */
 #define IDLE_MS     5000 /* attached, but no call */
+#define BUSY_LOOKS  4    /* that found the target busy before it is said */
 
 static const char *const chinese_reasons[] = { /* attach_reason() has the English ones */
 	[ATTACH_OK] = "已挂接",
@@ -78,52 +79,67 @@ static bool first_time(struct watch *w, u32 id)
 	return true;
 }
 
+/* What the reports on one link's probes share. */
 struct link_view {
-	char function[300];
+	u32 id; /* 0: none looked at yet */
+	bool good;
+	char path[sizeof(((struct link_file *)0)->path) + 1];
 	u64 hits;
 };
 
-static bool link_view(struct store *s, u32 id, u64 offset, struct link_view *ret)
+static void look_at_link(struct store *s, u32 id, struct link_view *ret)
 {
 	u64 size;
 	int err;
 	struct link_file *l = store_map_object(s, OBJ_LINK, id, &size, &err);
-	bool good = l && size >= sizeof(*l) + PAGE_SIZE;
-	char path[sizeof(l->path) + 1];
 
-	if (good) {
+	ret->id = id;
+	ret->good = l && size >= sizeof(*l) + PAGE_SIZE;
+	if (ret->good) {
 		ret->hits = link_hits((struct link_stats *)((u8 *)l + size - PAGE_SIZE));
-		memcpy(path, l->path, sizeof(l->path));
-		path[sizeof(l->path)] = 0;
-		symbol_text(path, offset, ret->function, sizeof(ret->function));
+		memcpy(ret->path, l->path, sizeof(l->path));
+		ret->path[sizeof(l->path)] = 0;
 	}
 	if (l)
 		munmap(l, size);
-	return good;
 }
 
 /* What a look at one process found. */
 struct found {
+	struct link_view link; /* of the probe looked at last: a link may have ten thousand */
 	u64 hits;
-	char names[512]; /* of the functions whose probes are attached */
+	char names[512]; /* of the functions whose probes are attached, as many as fit */
 	bool attached;
 };
 
-static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p, struct found *f)
+static void add_name(struct found *f, u64 offset)
 {
 	size_t n = strlen(f->names);
-	struct link_view link;
+	char function[300];
 
-	if (!link_view(w->store, p->link_id, p->file_off, &link))
+	if (n == sizeof(f->names) - 1)
+		return;
+	symbol_text(f->link.path, offset, function, sizeof(function));
+	snprintf(f->names + n, sizeof(f->names) - n, "%s%s", n ? ", " : "", function);
+}
+
+static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p, struct found *f)
+{
+	char function[300];
+
+	if (p->link_id != f->link.id)
+		look_at_link(w->store, p->link_id, &f->link);
+	if (!f->link.good)
 		return;
 	if (p->state == PROBE_ATTACHED) {
-		snprintf(f->names + n, sizeof(f->names) - n, "%s%s", n ? ", " : "", link.function);
-		f->hits += link.hits;
+		add_name(f, p->file_off);
+		f->hits += f->link.hits;
 		f->attached = true;
 	} else if (first_time(w, p->link_id)) {
+		symbol_text(f->link.path, p->file_off, function, sizeof(function));
 		note(T("%s in process %u is not observed: %s; `limpet list` shows all probes",
 		       "无法观测进程 %2$u 中的 %1$s：%3$s；`limpet list` 列出所有探针"),
-		     link.function, pid, probe_reason(p));
+		     function, pid, probe_reason(p));
 	}
 }
 
@@ -134,7 +150,8 @@ static void look_for_refusal(struct watch *w, u32 pid)
 
 	if (w->refused || now_ms() - w->began < TARGET_MS || !link_count(w->store))
 		return;
-	if (!keeper_sync(w->keeper, (pid_t)pid, &e) || e.reason == KEEPER_NO_PROCESS || e.reason == KEEPER_NOT_TARGET)
+	if (!keeper_sync(w->keeper, (pid_t)pid, &e) || e.reason == KEEPER_NO_PROCESS ||
+	    e.reason == KEEPER_NOT_TARGET || (e.reason == KEEPER_BUSY && ++w->busy < BUSY_LOOKS))
 		return;
 	e.pid = e.pid ? e.pid : (pid_t)pid;
 	keep_fail(T("probes", "探针"), &e);
