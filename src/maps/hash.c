@@ -40,6 +40,7 @@ static bool replace(struct map *m, const struct pool *pool, struct hash_pos *pos
 	u64 seen = pos->chain;
 
 	*ret_chain = hash_link(seen, LINK_MARK | (own & LINK_SPARE) | (h.index + 1));
+	pool_disown(pos->elem, pos->tag);
 	return atomic_compare_exchange_strong_explicit(&hash_entry(pos->elem)->chain, &seen, *ret_chain,
 						       memory_order_acq_rel, memory_order_relaxed);
 }
@@ -63,19 +64,22 @@ static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const str
 		return -EINVAL;
 	if (!m->writable)
 		return -EPERM;
-	for (;;) {
+	for (bool tried = false;; tried = true) {
 		bool update;
 		u64 own, chain;
 
 		err = hash_find(m, &pool, hash, key, &pos, &steps, true);
+		if (unlikely(tried && h.index != POOL_NONE) && !hash_renew(&pool, err, &pos, &h)) {
+			if (!err && pos.index == h.index)
+				return 0; /* by a fork's other half */
+			h.index = POOL_NONE;
+		}
 		if (err == -EBUSY)
 			break;
 		update = !err;
 		err = update ? (flags == BPF_NOEXIST ? -EEXIST : 0) : flags == BPF_EXIST ? -ENOENT : 0;
 		if (err)
 			break;
-		if (update && unlikely(pos.index == h.index))
-			return 0; /* a fork's other half has inserted our very element */
 		if (unlikely(h.index != POOL_NONE && !update && (hash_chain(&pool, h) & LINK_SPARE))) {
 			hash_put_back(m, &pool, h);
 			h.index = POOL_NONE;
@@ -93,7 +97,6 @@ static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const str
 		}
 		hash_set_chain(pool_elem(&pool, h.index), own, update ? LINK_INDEX(pos.chain) : pos.elem ? pos.index + 1 : 0);
 		if (update ? replace(m, &pool, &pos, h, own, &chain) : hash_insert(m, &pos, h)) {
-			pool_shared(&pool, h);
 			if (update)
 				hash_unlink(m, &pool, hash, key, &pos, chain);
 			return 0;

@@ -168,6 +168,13 @@ static ALWAYS_INLINE int hash_compare(const struct map *m, const struct hash_ele
 /* Takes charge of an element just unlinked; chain is its own link. */
 void hash_release(struct map *m, const struct pool *pool, u32 index, u32 tag, u64 chain);
 
+/* Every word of pos->elem read so far was read while it was linked. */
+static ALWAYS_INLINE bool hash_step_good(const struct hash_pos *pos)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return likely(atomic_load_explicit(pos->prev, memory_order_relaxed) == pos->seen);
+}
+
 enum step { STEP_LIVE, STEP_PASSED, STEP_END, STEP_RESTART };
 
 /*
@@ -192,6 +199,9 @@ static ALWAYS_INLINE enum step hash_step(struct map *m, const struct pool *pool,
 	if (help) {
 		u64 new = hash_link(pos->seen, LINK_INDEX(pos->chain));
 
+		if (!hash_step_good(pos)) /* it may be in somebody's hands */
+			return STEP_RESTART;
+		pool_disown(e, pos->tag);
 		if (!atomic_compare_exchange_strong_explicit(pos->prev, &pos->seen, new, memory_order_acq_rel,
 							     memory_order_relaxed))
 			return STEP_RESTART;
@@ -201,13 +211,6 @@ static ALWAYS_INLINE enum step hash_step(struct map *m, const struct pool *pool,
 		*at = pos->chain;
 	}
 	return STEP_PASSED;
-}
-
-/* Every word of pos->elem read so far was read while it was linked. */
-static ALWAYS_INLINE bool hash_step_good(const struct hash_pos *pos)
-{
-	atomic_thread_fence(memory_order_acquire);
-	return likely(atomic_load_explicit(pos->prev, memory_order_relaxed) == pos->seen);
 }
 
 static ALWAYS_INLINE void hash_start(const struct map *m, struct hash_pos *pos, u32 bucket, u64 *at)
@@ -278,6 +281,17 @@ bool hash_withdraw(struct map *m, struct hash_pos *pos, u64 *ret_chain);
 
 /* The withdrawn entry at pos, whose link is `chain` now: out of its bucket, back to the pool. */
 void hash_unlink(struct map *m, const struct pool *pool, u32 hash, const void *key, struct hash_pos *pos, u64 chain);
+
+/*
+ * After a failed CAS that would have published h, and a walk that ended in `err`: still ours? A fork's other half
+ * may have published it.
+ */
+static ALWAYS_INLINE bool hash_renew(const struct pool *pool, int err, const struct hash_pos *pos, struct pool_hand *h)
+{
+	if (err == -EBUSY)
+		pool_abandon(pool, *h);
+	return err != -EBUSY && (err || pos->index != h->index) && pool_renew(pool, h);
+}
 
 /* Publishes h, which hash_set_chain() has linked, at pos, where the key is not. */
 bool hash_insert(struct map *m, struct hash_pos *pos, struct pool_hand h);

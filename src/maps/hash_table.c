@@ -260,6 +260,7 @@ bool hash_withdraw(struct map *m, struct hash_pos *pos, u64 *ret_chain)
 	u64 seen = pos->chain;
 
 	*ret_chain = hash_link(seen, LINK_MARK | LINK_INDEX(seen));
+	pool_disown(pos->elem, pos->tag);
 	atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
 	if (atomic_compare_exchange_strong_explicit(&hash_entry(pos->elem)->chain, &seen, *ret_chain,
 						    memory_order_acq_rel, memory_order_relaxed))

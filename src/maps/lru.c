@@ -14,12 +14,11 @@
 #define LRU_SCAN  64  /* entries that may be spared for being used */
 #define LRU_TRIES 512 /* elements the hand may pass, free ones included */
 
-/* Published, and nobody's: what a deletion may take. An element never taken has owner word 0. */
+/* May be an entry: neither never taken (owner word 0) nor withdrawn. give_up() looks closely. */
 static bool is_entry(struct pool_elem *e)
 {
-	u64 owner = atomic_load_explicit(&e->owner, memory_order_acquire);
-
-	return owner && !(u32)owner && !(atomic_load_explicit(&hash_entry(e)->chain, memory_order_relaxed) & LINK_MARK);
+	return atomic_load_explicit(&e->owner, memory_order_acquire) &&
+	       !(atomic_load_explicit(&hash_entry(e)->chain, memory_order_relaxed) & LINK_MARK);
 }
 
 /*

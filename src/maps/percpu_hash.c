@@ -92,8 +92,13 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 		return -EINVAL;
 	if (!m->writable)
 		return -EPERM;
-	for (;;) {
+	for (bool tried = false;; tried = true) {
 		err = hash_find(m, &pool, hash, key, &pos, &steps, true);
+		if (unlikely(tried && h.index != POOL_NONE) && !hash_renew(&pool, err, &pos, &h)) {
+			if (!err && pos.index == h.index)
+				return 0; /* by a fork's other half */
+			h.index = POOL_NONE;
+		}
 		if (err != -ENOENT || flags == BPF_EXIST)
 			break;
 		if (h.index == POOL_NONE) {
@@ -111,10 +116,8 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 			continue;
 		}
 		hash_set_chain(pool_elem(&pool, h.index), own, pos.elem ? pos.index + 1 : 0);
-		if (hash_insert(m, &pos, h)) {
-			pool_shared(&pool, h);
+		if (hash_insert(m, &pos, h))
 			return 0;
-		}
 	}
 	if (!err && flags == BPF_NOEXIST)
 		err = -EEXIST;
@@ -122,8 +125,6 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 		store(m, pos.elem, value, cpu, false);
 	if (!err && m->lru)
 		hash_touch(pos.elem);
-	if (!err && pos.index == h.index)
-		return 0; /* a fork's other half has inserted our very element */
 	hash_put_back(m, &pool, h);
 	return err;
 }

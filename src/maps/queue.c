@@ -93,8 +93,8 @@ static ALWAYS_INLINE bool is_full(const struct map *m, struct queue_area *a, u64
 	return true;
 }
 
-/* 0: published; -E2BIG: full; -ESRCH: the element is another process's. */
-static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const struct pool *pool, struct pool_hand h,
+/* 0: published; -E2BIG: full; -ESRCH: the element is no longer ours. */
+static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const struct pool *pool, struct pool_hand *h,
 				 u32 *steps)
 {
 	for (; *steps; --*steps) {
@@ -104,16 +104,21 @@ static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const stru
 		if (unlikely(is_full(m, a, t, steps)))
 			return -E2BIG;
 		cell = load(c);
-		if (unlikely(!pool_holds(pool, h)) || cell == (empty | (h.index + 1)))
+		if (unlikely(!pool_holds(pool, *h)))
 			return -ESRCH;
-		if (likely(cell == empty) &&
-		    atomic_compare_exchange_strong_explicit(c, &cell, empty | (h.index + 1),
-							    memory_order_release, memory_order_acquire)) {
-			advance(&a->tail, t);
-			return 0;
+		if (likely(cell == empty)) {
+			if (likely(atomic_compare_exchange_strong_explicit(c, &cell, empty | (h->index + 1),
+									   memory_order_release,
+									   memory_order_acquire))) {
+				advance(&a->tail, t);
+				return 0;
+			}
+			/* A fork's other half may have pushed it; if t is popped by now, so may have been it. */
+			if (cell == (empty | (h->index + 1)) ||
+			    ((cell & ~CELL_INDEX) != empty && !pool_renew(pool, h)))
+				return -ESRCH;
 		}
-		if (cell != empty) /* t was pushed, whatever became of it since */
-			advance(&a->tail, t);
+		advance(&a->tail, t); /* t was pushed, whatever became of it since */
 	}
 	map_count(m, MAP_STAT_BUSY);
 	return -EBUSY;
@@ -149,12 +154,12 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 		tag = pool_tag(e);
 		if (ret_value)
 			map_copy(ret_value, e->payload, m->def.value_size);
-		if (!ret_hand) {
-			atomic_thread_fence(memory_order_acquire);
-			if (atomic_load_explicit(c, memory_order_relaxed) == cell)
-				return 0;
+		atomic_thread_fence(memory_order_acquire);
+		if (unlikely(atomic_load_explicit(c, memory_order_relaxed) != cell))
 			continue;
-		}
+		if (!ret_hand)
+			return 0;
+		pool_disown(e, tag);
 		if (unlikely(!atomic_compare_exchange_strong_explicit(c, &cell, (h + m->mask + 1) << CELL_SHIFT,
 								      memory_order_acq_rel, memory_order_relaxed)))
 			continue;
@@ -248,11 +253,9 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 			return -E2BIG;
 		}
 		map_copy(pool_elem(&pool, h.index)->payload, value, m->def.value_size);
-		err = publish(m, a, &pool, h, &steps);
-		if (likely(!err)) {
-			pool_shared(&pool, h);
+		err = publish(m, a, &pool, &h, &steps);
+		if (likely(!err))
 			return 0;
-		}
 		full = err == -E2BIG;
 		if (err == -ESRCH)
 			h.index = POOL_NONE;

@@ -9,7 +9,8 @@
  *         at the bottom, is forgotten, as the kernel does
  *   pop:  copy the value and next; CAS top, count - 1     this withdraws; the tag proves the copy whole
  *
- * Forgotten elements are nobody's and unreachable: the pool collects them when it runs dry, which
+ * Whoever pushes clears the owner word of the element below first. So forgotten elements are nobody's and
+ * unreachable: the pool collects them when it runs dry, which
  * is at most once every max_entries overwrites, for there are two elements an entry. A death or stop
  * before a CAS costs the element in hand (shm/pool.h).
  */
@@ -18,6 +19,7 @@
 
 #define STACK_RETRIES 20000
 #define STACK_WALKS   64
+#define STACK_DEPTH   4096 /* elements looked at after a failed push */
 
 struct stack_area {
 	_Alignas(64) _Atomic u64 top;
@@ -83,30 +85,70 @@ static u32 below_tag(u64 next)
 	return (u32)(next >> (POOL_LINK_BITS + 4));
 }
 
-/* 0: published; -E2BIG: full; -ESRCH: the element is another process's. */
-static int publish(struct map *m, struct stack_area *a, const struct pool *pool, struct pool_hand h, bool replace)
+/*
+ * After a failed CAS of `top` from `was`: is the element still ours to push? A fork's other half may have
+ * pushed it: then it lies as deep as there were changes since, or was popped. *now: the word.
+ */
+static NOINLINE bool push_again(struct map *m, struct stack_area *a, const struct pool *pool, u64 was, u64 *now,
+				struct pool_hand *h)
 {
-	struct pool_elem *e = pool_elem(pool, h.index);
+	u32 shift = 2 * (u32)m->extra[0];
+
+	for (int i = 0; i < STACK_WALKS; i++) {
+		u64 changes = ((*now >> shift) - (was >> shift)) & (~0ULL >> shift), seen = *now;
+		bool there;
+
+		if (changes == 1 && top_parts(m, seen).link != h->index + 1)
+			return true;
+		if (changes > STACK_DEPTH)
+			break;
+		there = pool_among(pool, top_parts(m, seen).link, (u32)changes, h->index);
+		atomic_thread_fence(memory_order_acquire);
+		*now = atomic_load_explicit(&a->top, memory_order_acquire);
+		if (*now == seen)
+			return !there && pool_renew(pool, h);
+	}
+	pool_abandon(pool, *h);
+	return false;
+}
+
+/* 0: published; -E2BIG: full; -ESRCH: the element is no longer ours. */
+static int publish(struct map *m, struct stack_area *a, const struct pool *pool, struct pool_hand *h, bool replace)
+{
+	struct pool_elem *e = pool_elem(pool, h->index);
 	u64 old = atomic_load_explicit(&a->top, memory_order_acquire);
 
 	for (int i = 0; i < STACK_RETRIES; i++) {
 		struct top top = top_parts(m, old);
 		struct pool_elem *below = pool_elem(pool, top.link - 1);
 		bool full = top.count >= m->def.max_entries;
-
-		u64 next = atomic_load_explicit(&e->next, memory_order_relaxed);
+		u64 next = atomic_load_explicit(&e->next, memory_order_relaxed), was = old;
 		u32 tag = below ? pool_tag(below) : 0;
 
 		if (full && !replace)
 			return -E2BIG;
-		if (unlikely(!pool_holds(pool, h)) || top.link == h.index + 1)
+		if (below && unlikely((u32)atomic_load_explicit(&below->owner, memory_order_relaxed))) {
+			u64 now;
+
+			atomic_thread_fence(memory_order_acquire);
+			now = atomic_load_explicit(&a->top, memory_order_acquire);
+			if (now != old) { /* it may be in somebody's hands */
+				old = now;
+				continue;
+			}
+			pool_nobodys(below, tag);
+		}
+		if (unlikely(!pool_holds(pool, *h)))
 			return -ESRCH;
 		pool_link(e, next, below_stamp(tag, next), top.count ? top.link : 0);
 		if (!atomic_compare_exchange_strong_explicit(
 			    &a->top, &old,
-			    top_word(m, top.tag + 1, full ? m->def.max_entries : top.count + 1, h.index + 1),
-			    memory_order_release, memory_order_acquire))
-			continue;
+			    top_word(m, top.tag + 1, full ? m->def.max_entries : top.count + 1, h->index + 1),
+			    memory_order_release, memory_order_acquire)) {
+			if (push_again(m, a, pool, was, &old, h))
+				continue;
+			return -ESRCH;
+		}
 		if (full)
 			map_count(m, MAP_STAT_OVERWRITTEN);
 		return 0;
@@ -138,13 +180,13 @@ static int withdraw(struct map *m, struct stack_area *a, void *ret_value, bool t
 		if (next > pool.count)
 			next = 0;
 		map_copy(ret_value, e->payload, m->def.value_size);
-		if (!take) {
-			atomic_thread_fence(memory_order_acquire);
-			old = atomic_load_explicit(&a->top, memory_order_acquire);
-			if (old == seen)
-				return 0;
+		atomic_thread_fence(memory_order_acquire);
+		old = atomic_load_explicit(&a->top, memory_order_acquire);
+		if (unlikely(old != seen))
 			continue;
-		}
+		if (!take)
+			return 0;
+		pool_disown(e, tag);
 		if (!atomic_compare_exchange_strong_explicit(
 			    &a->top, &old, top_word(m, top.tag + 1, top.count - 1, top.count > 1 ? next : 0),
 			    memory_order_acq_rel, memory_order_acquire))
@@ -241,7 +283,7 @@ static long stack_push(struct map *m, const void *value, u64 flags)
 			map_count(m, MAP_STAT_NO_ELEM);
 			return -E2BIG;
 		}
-		err = publish(m, a, &pool, h, flags & BPF_EXIST);
+		err = publish(m, a, &pool, &h, flags & BPF_EXIST);
 	} while (unlikely(err == -ESRCH));
 	if (unlikely(err)) {
 		if (err == -E2BIG)
@@ -249,7 +291,6 @@ static long stack_push(struct map *m, const void *value, u64 flags)
 		pool_put(&pool, &a->free, h);
 		return err;
 	}
-	pool_shared(&pool, h);
 	return 0;
 }
 

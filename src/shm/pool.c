@@ -7,8 +7,8 @@
 
 #define POOL_RETRIES      100000
 #define POOL_LIST_RETRIES 64
-#define POOL_COLLECTED    0xffffffffu /* for a pid: a collector is about to take it */
-#define POOL_SETTLE       200         /* pauses until a store under way has long arrived */
+#define POOL_WALK         4096 /* elements looked at after a failed CAS */
+#define POOL_SETTLE       2000 /* pauses until a store under way has long arrived */
 
 HIDDEN _Atomic u32 *pool_pid_word;
 HIDDEN bool (*pool_may)(enum pool_call call);
@@ -74,17 +74,24 @@ struct pool_hand pool_take(const struct pool *p, _Atomic u64 *list)
 			return h;
 		next = pool_next(atomic_load_explicit(&e->next, memory_order_relaxed));
 		seen = atomic_load_explicit(&e->owner, memory_order_relaxed);
+		if (unlikely((u32)seen && (u32)seen != pool_pid())) {
+			u64 now;
+
+			atomic_thread_fence(memory_order_acquire);
+			now = atomic_load_explicit(list, memory_order_relaxed);
+			if (now != old) { /* it may be in somebody's hands */
+				old = now;
+				continue;
+			}
+			pool_disown(e, (u32)(seen >> 32));
+		}
 		if (!atomic_compare_exchange_weak_explicit(list, &old, list_word(old, next), memory_order_acq_rel,
 							   memory_order_acquire))
 			continue;
-		/*
-		 * `seen` was read while the element was on the list: a collector that was faster
-		 * has changed it since.
-		 */
-		if (likely(own(e, seen, &h.owner))) {
-			h.index = index;
+		/* `seen` was read while the element was on the list: only a collector has changed the tag since. */
+		h = pool_claim(p, index, (u32)(seen >> 32));
+		if (likely(h.index != POOL_NONE))
 			return h;
-		}
 		old = atomic_load_explicit(list, memory_order_acquire);
 	}
 	return h;
@@ -107,8 +114,8 @@ struct pool_hand pool_claim(const struct pool *p, u32 index, u32 tag)
 	struct pool_hand h = {POOL_NONE, 0};
 
 	/*
-	 * Twice at most: the publisher's pool_shared() may come in between. What a collector has is the
-	 * collector's: take_back() counts on no cx that expects POOL_COLLECTED.
+	 * Twice at most: it may be disowned in between. What a collector has is the collector's: take_back()
+	 * counts on no cx that expects POOL_COLLECTED.
 	 */
 	while (seen >> 32 == tag && (u32)seen != POOL_COLLECTED) {
 		if (own(e, seen, &h.owner)) {
@@ -120,23 +127,78 @@ struct pool_hand pool_claim(const struct pool *p, u32 index, u32 tag)
 	return h;
 }
 
+bool pool_renew(const struct pool *p, struct pool_hand *h)
+{
+	u64 seen = h->owner, new = owned(seen);
+
+	if (!pool_holds(p, *h) ||
+	    !atomic_compare_exchange_strong_explicit(&pool_elem(p, h->index)->owner, &seen, new, memory_order_relaxed,
+						     memory_order_relaxed))
+		return false;
+	h->owner = new;
+	return true;
+}
+
+void pool_abandon(const struct pool *p, struct pool_hand h)
+{
+	u64 seen = h.owner;
+
+	if (pool_holds(p, h))
+		atomic_compare_exchange_strong_explicit(&pool_elem(p, h.index)->owner, &seen, seen & ~0xffffffffULL,
+							memory_order_release, memory_order_relaxed);
+}
+
+bool pool_among(const struct pool *p, u32 link, u32 count, u32 index)
+{
+	for (; count && link != index + 1; count--) {
+		struct pool_elem *e = pool_elem(p, link - 1);
+
+		if (!e)
+			return false;
+		link = pool_next(atomic_load_explicit(&e->next, memory_order_relaxed));
+	}
+	return count;
+}
+
+/*
+ * After a failed CAS of the list from `was`: is the element still ours to put? *now: the list's word; each
+ * change of it has raised its tag by one.
+ */
+static NOINLINE bool put_again(const struct pool *p, _Atomic u64 *list, u64 was, u64 *now, struct pool_hand *h)
+{
+	u32 changes = (u32)(*now >> 32) - (u32)(was >> 32);
+
+	if (changes == 1 && (u32)*now != h->index + 1)
+		return true;
+	for (int i = 0; i < POOL_LIST_RETRIES && changes <= POOL_WALK; i++) {
+		u64 seen = *now;
+		bool there = pool_among(p, (u32)seen, changes, h->index);
+
+		atomic_thread_fence(memory_order_acquire);
+		*now = atomic_load_explicit(list, memory_order_acquire);
+		if (*now == seen)
+			return !there && pool_renew(p, h);
+		changes = (u32)(*now >> 32) - (u32)(was >> 32);
+	}
+	pool_abandon(p, *h);
+	return false;
+}
+
 void pool_put(const struct pool *p, _Atomic u64 *list, struct pool_hand h)
 {
 	struct pool_elem *e = pool_elem(p, h.index);
 	u64 old = atomic_load_explicit(list, memory_order_relaxed);
 
 	for (int i = 0; i < POOL_RETRIES && e; i++) {
-		u64 next = atomic_load_explicit(&e->next, memory_order_relaxed);
+		u64 next = atomic_load_explicit(&e->next, memory_order_relaxed), was = old;
 
-		if (!pool_holds(p, h) || (u32)old == h.index + 1)
-			return; /* a fork's other half has it, or has put it */
+		if (!pool_holds(p, h))
+			return; /* a fork's other half has it */
 		pool_link(e, next, (next >> POOL_LINK_BITS) + 1, (u32)old);
-		if (!atomic_compare_exchange_weak_explicit(list, &old, list_word(old, h.index + 1),
-							   memory_order_release, memory_order_relaxed))
-			continue;
-		if (unlikely(pool_pid() != (u32)h.owner)) /* a fork's child did it: its parent shall know */
-			pool_shared(p, h);
-		return;
+		if (likely(atomic_compare_exchange_strong_explicit(list, &old, list_word(old, h.index + 1),
+								   memory_order_release, memory_order_relaxed)) ||
+		    !put_again(p, list, was, &old, &h))
+			return;
 	}
 }
 

@@ -9,20 +9,26 @@
  *
  * Life of an element, and what a death, a stop or a signal in between leaves:
  *
- *   pool_take:   CAS list -> next element         (dies here: unreachable, owner as the freer left it:
- *                                                  collectable when the freer is gone too)
+ *   pool_take:   disown, if need be               (dies here: still on the list)
+ *                CAS list -> next element         (dies here: unreachable, nobody's or this process's: collectable)
  *                cx owner (t, *) -> (t+1, pid)    fails only when a collector was faster: take another
- *   filled by its owner, then published by the map type with one CAS of its own
- *   pool_shared: cx owner (t, pid) -> (t, 0)      (dies before: reachable, so never collected)
+ *   filled by its owner, then published by the map type with one CAS of its own; the owner word stays
  *   pool_tag:    t is read while it is published, before the CAS that withdraws it
- *   withdrawn by the map type with one CAS        (dies after: unreachable, pid 0: collectable)
+ *   pool_disown: CAS owner (t, other) -> (t, 0)   where the pid is neither 0 nor the withdrawing process's
+ *   withdrawn by the map type with one CAS        (dies after: unreachable, nobody's or this process's)
  *   pool_claim:  cx owner (t, *) -> (t+1, pid)    fails when a collector was faster: it frees it
  *   pool_put:    next = list; CAS list            (dies before: owner dead: collectable)
  *
+ * So a pid in the owner word of what can be reached says nothing, and whoever takes an element from where it
+ * can be reached has seen to it first that the word names nobody else who lives on: what dies with
+ * its taker is never taken for somebody else's. Disowning changes no tag, and expects one that was
+ * seen, and seen to be current, while the element could be reached: a word of an element in hand has another.
+ *
  * cx is cmpxchg without a lock prefix: half the cost of a CAS, not to be torn by a stop or a signal, but
- * blind to another processor's store in the same moment. Claim and shared of one element can meet so;
- * if the claim is overwritten, who claimed finds by pool_holds() that it has nothing, and the element
- * is left to be collected. Collectors, the only others who store there, wait it out (take_back).
+ * blind to another processor's store in the same moment. Only he whose CAS took the element claims,
+ * so there are two that can meet: a disowning, which the claim may overwrite, for it means the
+ * same; and a collector, which waits the claim out (take_back) and whose word no claim expects. Tags
+ * only grow, therefore, and a copy made under one is whole while it stays.
  *
  * Collecting. Every way out of "unreachable" changes the tag. So a collector first writes down the
  * tags of the elements that nobody living has in hand, then forgets those that are on a free list or
@@ -34,11 +40,13 @@
  * the middle of its parent's operation (fork in a signal handler) has the same element in its
  * registers. pool_holds(), between loading the word that a CAS expects and that CAS, tells it that
  * the element is not its own; where the fork came between the two, only one of both CAS succeeds,
- * for no such word has the same value twice. `next` is stored likewise, by pool_link(): the half that
- * comes late finds another stamp and stores nothing. Bytes of a payload it may store late: wrong
- * data in one element. A child that has put its parent's element clears the owner word at once, so that
- * the parent, whose CAS failed, does not put it again. Known gap: somebody else puts another element
- * on top between the child's CAS and that store, and the parent looks just then.
+ * for no such word has the same value twice, and the child's is its last. So a parent whose CAS
+ * failed finds out whether the child's has succeeded: the element is where the CAS would have put it
+ * (behind as many others as changes came since), or it was taken from there, which its claim shows, or
+ * it is not claimed yet: pool_renew() changes the tag, and so outruns that claim. What cannot be told
+ * is left (pool_abandon). A fork inside pool_renew() loses the element until the parent ends. `next`
+ * is stored by pool_link(): the half that comes late finds another stamp and stores nothing. Bytes of a
+ * payload it may store late: wrong data in one element.
  */
 #ifndef LIMPET_SHM_POOL_H
 #define LIMPET_SHM_POOL_H
@@ -46,7 +54,8 @@
 #include <stdatomic.h>
 #include "base/types.h"
 
-#define POOL_NONE 0xffffffffu
+#define POOL_NONE      0xffffffffu
+#define POOL_COLLECTED 0xffffffffu /* for a pid: a collector is about to take it */
 
 struct pool_elem {
 	_Atomic u64 owner;
@@ -171,22 +180,43 @@ static inline bool pool_holds(const struct pool *p, struct pool_hand h)
 	       atomic_load_explicit(&e->owner, memory_order_relaxed) == h.owner;
 }
 
-/* After publishing: nobody owns it, unless somebody has withdrawn it already. */
-static inline void pool_shared(const struct pool *p, struct pool_hand h)
-{
-	struct pool_elem *e = pool_elem(p, h.index);
-
-	pool_cx(&e->owner, h.owner, h.owner & ~0xffffffffULL);
-}
-
 /* The tag of a published element, for the claim after it has been withdrawn. */
 static inline u32 pool_tag(const struct pool_elem *e)
 {
 	return (u32)(atomic_load_explicit(&e->owner, memory_order_relaxed) >> 32);
 }
 
+/*
+ * For an element that can be reached, where it was seen with this tag: its word names nobody. pool_disown()
+ * is for who takes it from there, and leaves his own name, with which he claims it.
+ */
+static ALWAYS_INLINE void pool_nobodys(struct pool_elem *e, u32 tag)
+{
+	u64 seen = atomic_load_explicit(&e->owner, memory_order_relaxed);
+
+	if (likely(!(u32)seen) || seen >> 32 != tag || (u32)seen == POOL_COLLECTED)
+		return;
+	atomic_compare_exchange_strong_explicit(&e->owner, &seen, (u64)tag << 32, memory_order_relaxed,
+						memory_order_relaxed);
+}
+
+static ALWAYS_INLINE void pool_disown(struct pool_elem *e, u32 tag)
+{
+	if (unlikely((u32)atomic_load_explicit(&e->owner, memory_order_relaxed) != pool_pid()))
+		pool_nobodys(e, tag);
+}
+
 /* After withdrawing it: index POOL_NONE when a collector was faster. */
 struct pool_hand pool_claim(const struct pool *p, u32 index, u32 tag);
+
+/* After a failed CAS that would have published the element, when it is not published: still ours? */
+bool pool_renew(const struct pool *p, struct pool_hand *h);
+
+/* Leaves it, published or not, to others or the collector. */
+void pool_abandon(const struct pool *p, struct pool_hand h);
+
+/* True when `index` is among the first `count` elements of the list that begins with `link`. */
+bool pool_among(const struct pool *p, u32 link, u32 count, u32 index);
 
 /* Puts a private element back. */
 void pool_put(const struct pool *p, _Atomic u64 *list, struct pool_hand h);

@@ -342,15 +342,15 @@ static void all_elements_are_there(struct map *m, bool look)
 }
 
 /*
- * Processes die at random in the middle; nobody waits, nothing is torn, all elements come back. Who
- * looks is a process of its own: what dies with its taker is found when its freer is gone (shm/pool.h).
+ * Processes die at random in the middle; nobody waits, nothing is torn, all elements come back, although
+ * this process, which had them all in its hands and published most of them, lives on.
  */
 TEST(survives_killed_processes)
 {
+	const char *chosen = getenv("LIMPET_SEED");
+	u64 start = chosen ? strtoull(chosen, NULL, 0) : 11, seed = start;
 	int rounds = getenv("LIMPET_LONG") ? 5000 : 100;
-	u64 seed = 11;
 	struct map m;
-	int status;
 
 	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_HASH, 4, sizeof(struct item), 8, 0));
 	for (int r = 0; r < rounds && !check_failed; r++) {
@@ -358,7 +358,7 @@ TEST(survives_killed_processes)
 
 		for (u32 i = 0; i < 2; i++)
 			if (!(pids[i] = fork()))
-				torment(&m, (u64)r * 2 + i);
+				torment(&m, start + (u64)r * 2 + i);
 		usleep(100 + test_random(&seed) % 400);
 		for (u32 i = 0; i < 2; i++)
 			kill(pids[i], SIGKILL);
@@ -370,16 +370,10 @@ TEST(survives_killed_processes)
 		}
 		for (u32 i = 0; i < 2; i++)
 			waitpid(pids[i], NULL, 0);
-		fflush(stdout);
-		pids[0] = fork();
-		if (!pids[0]) {
-			all_elements_are_there(&m, r % 10 == 9);
-			fflush(stdout);
-			_exit(check_failed ? 1 : 0);
-		}
-		waitpid(pids[0], &status, 0);
-		CHECK_EQ(status, 0);
+		all_elements_are_there(&m, r % 10 == 9);
 	}
+	if (check_failed)
+		printf("# LIMPET_SEED=%llu\n", (unsigned long long)start);
 	test_map_free(&m);
 }
 
