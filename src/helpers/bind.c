@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What engines may know of a map that this process has open. */
 #include "helpers/helpers.h"
+#include "maps/refs.h"
 
 void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_region)
 {
@@ -17,6 +18,8 @@ void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_re
 		ret->direct_value = ret->elems = (u64)direct;
 		ret->direct_size = m->def.value_size;
 	}
+	if (m->holds == MAP_HOLDS_PROGS)
+		ret->progs = map_ref_words(m);
 	map_region(m, &ret_region->start, &ret_region->end);
 	ret_region->writable = ret->writable;
 }

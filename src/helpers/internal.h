@@ -17,7 +17,7 @@ vm_helper_fn help_func_ip, help_attach_cookie, help_func_arg, help_func_ret, hel
 	help_get_stack;
 vm_helper_fn help_trace_printk, help_trace_vprintk, help_snprintf;
 vm_helper_fn help_strtol, help_strtoul, help_strncmp;
-vm_helper_fn help_loop;
+vm_helper_fn help_loop, help_tail_call;
 
 /* CLOCK_* in nanoseconds, by the vDSO where there is one. */
 u64 help_clock(const struct helper_env *env, int clock);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "loader/attr.h"
 #include "loader/btf.h"
+#include "loader/refs.h"
 #include "loader/say.h"
 
 static bool node_exists(u32 node)
@@ -108,6 +109,8 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 		close(fd);
 		return err;
 	}
+	if (m.holds)
+		atomic_store(&c->store->file->has_refs, 1);
 	fd = store_publish_as(c->store, OBJ_MAP, id, fd, mode);
 	if (fd >= 0 && def.btf_id)
 		err = store_ref(c->store, OBJ_MAP, id, OBJ_BTF, def.btf_id);
@@ -149,7 +152,7 @@ static int take_key(const struct map *m, unsigned int cmd, u64 key, u8 *copy)
 	return user_read(copy, key, m->def.key_size);
 }
 
-static long run_elem(struct map *m, unsigned int cmd, const union bpf_attr *a, u8 *key, u8 *value)
+static long run_elem(struct store *s, struct map *m, unsigned int cmd, const union bpf_attr *a, u8 *key, u8 *value)
 {
 	const u64 size = cmd == BPF_MAP_GET_NEXT_KEY ? m->def.key_size : map_user_value_size(m);
 	const void *k = a->key ? key : NULL;
@@ -157,9 +160,12 @@ static long run_elem(struct map *m, unsigned int cmd, const union bpf_attr *a, u
 
 	switch (cmd) {
 	case BPF_MAP_UPDATE_ELEM:
-		return user_read(value, a->value, size) ? -EFAULT
-							: map_user_update(m, k, value, a->flags);
+		if (user_read(value, a->value, size))
+			return -EFAULT;
+		return m->holds ? loader_ref_update(s, m, k, value, a->flags) : map_user_update(m, k, value, a->flags);
 	case BPF_MAP_DELETE_ELEM:
+		if (m->holds)
+			return loader_ref_delete(s, m, k);
 		return map_user_delete(m, k);
 	case BPF_MAP_GET_NEXT_KEY:
 		ret = map_user_next_key(m, k, value);
@@ -199,7 +205,7 @@ long loader_map_elem(const struct loader_call *c, union bpf_attr *a)
 		return -ENOMEM;
 	ret = take_key(m, c->cmd, a->key, buf);
 	if (!ret)
-		ret = run_elem(m, c->cmd, a, buf, buf + ALIGN_UP((size_t)m->def.key_size, 16));
+		ret = run_elem(c->store, m, c->cmd, a, buf, buf + ALIGN_UP((size_t)m->def.key_size, 16));
 	free(buf);
 	return ret;
 }

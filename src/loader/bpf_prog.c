@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "loader/btf.h"
+#include "loader/refs.h"
 
 #define PROG_FLAGS                                                                                 \
 	(BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_RND_HI32 |                      \
@@ -270,6 +271,20 @@ static int check_kind(struct prog_load *l, const union bpf_attr *a)
 	return -EINVAL;
 }
 
+/* Arrays of programs that it uses are of its kind, or become so. */
+static int own_arrays(const struct prog_load *l, const union bpf_attr *a)
+{
+	int err = 0;
+
+	for (u32 i = 0; !err && i < l->map_count; i++) {
+		struct map *m = loader_map_by_id(l->map_id[i], &err);
+
+		if (m && m->holds == MAP_HOLDS_PROGS)
+			err = loader_own_progs(m, a->prog_type, a->expected_attach_type);
+	}
+	return err;
+}
+
 static long check_and_store(const struct loader_call *c, struct prog_load *l,
 			    const union attr_more *a)
 {
@@ -295,6 +310,8 @@ static long check_and_store(const struct loader_call *c, struct prog_load *l,
 	if (!ret)
 		ret = prog_check(l);
 	ret = log_finish(&l->log, c, offsetof(union attr_more, prog_load.log_true_size), ret);
+	if (!ret)
+		ret = own_arrays(l, k);
 	if (!ret && l->traces)
 		ret = store_trace(c->store, true, NULL);
 	return ret ? ret : store_prog(c->store, l, k);

@@ -57,7 +57,7 @@ static long run_raw_tp(const struct loader_call *c, const union bpf_attr *a, str
 		return -EINVAL;
 	if (user_read(args, a->test.ctx_in, size))
 		return -EFAULT;
-	r->vm.ctx_size = r->vm.ctx_writable = size;
+	run_set_ctx(r, size);
 	err = a->test.flags & ON_CPU ? run_on_cpu(r, args, a->test.cpu, &value)
 				     : run_once(r, args, &value);
 	return err ? err : put_u32(c, offsetof(union bpf_attr, test.retval), value);
@@ -146,7 +146,7 @@ static long run_packet(const struct loader_call *c, const union bpf_attr *a, str
 	if (err)
 		return err;
 	describe_packet(&skb, packet, size);
-	r->vm.ctx_size = r->vm.ctx_writable = sizeof(skb);
+	run_set_ctx(r, sizeof(skb));
 	start = now_ns();
 	for (u32 i = 0; !err && i < repeat; i++)
 		err = run_once(r, &skb, &value);

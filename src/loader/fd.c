@@ -310,7 +310,7 @@ struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 	if (!m)
 		return NULL;
 	remember(fd, &o);
-	if (o.mode == O_RDWR && fd < LOADER_FDS)
+	if (o.mode == O_RDWR && fd < LOADER_FDS && !m->holds)
 		atomic_store(&loader_fd_map[fd], m);
 	if (ret_mode)
 		*ret_mode = o.mode;

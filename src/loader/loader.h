@@ -19,7 +19,8 @@
 #define LOADER_ENOTSUPP  524   /* the kernel's internal ENOTSUPP, which bpf(2) lets out */
 #define LOADER_PERF_TYPE 1000  /* our "uprobe" event source; the kernel numbers its own from 0 */
 
-/* The map behind a descriptor that may read and write, once it was used: the fast way to it. */
+/* The map behind a descriptor that may read and write, once it was used, if it holds no objects: the fast
+ * way to it. */
 extern HIDDEN struct map *_Atomic loader_fd_map[LOADER_FDS];
 
 /* An object as a descriptor names it. */

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include "bpf/check.h"
 #include "helpers/helpers.h"
+#include "maps/refs.h"
 #include "session/object.h"
 
 static struct helper_env env;
@@ -29,33 +30,18 @@ static bool helper_known(u32 id)
 	return d && !d->why_not && id < helper_table_size() && helper_table[id];
 }
 
-static int bind_map(struct loader_run *r, u32 i, u32 id)
+static int bind_map(struct run_prog *r, u32 i, u32 id)
 {
-	struct vm_map *v = &r->maps[i];
 	int err = 0;
 	struct map *m = loader_map_by_id(id, &err);
-	void *direct;
 
 	if (!m)
 		return err;
-	direct = map_direct_value(m);
-	*v = (struct vm_map){.handle = m,
-			     .key_size = m->def.key_size,
-			     .value_size = m->def.value_size,
-			     .value_stride = m->value_stride,
-			     .max_entries = m->def.max_entries,
-			     .writable = !(m->def.flags & BPF_F_RDONLY_PROG),
-			     .array = m->def.type == BPF_MAP_TYPE_ARRAY};
-	if (direct) {
-		v->direct_value = v->elems = (u64)direct;
-		v->direct_size = m->def.value_size;
-	}
-	map_region(m, &r->regions[i].start, &r->regions[i].end);
-	r->regions[i].writable = v->writable;
+	helper_bind_map(m, &r->maps[i], &r->regions[i]);
 	return 0;
 }
 
-static int bind(struct loader_run *r)
+static int bind(struct run_prog *r)
 {
 	struct bpf_check_env check = {.map_count = r->file->map_count,
 				      .helper_known = helper_known};
@@ -75,54 +61,125 @@ static int bind(struct loader_run *r)
 	return err;
 }
 
-int run_open(struct loader_run *ret, struct store *s, u32 prog)
+static void close_prog(struct run_prog *p)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	struct loader_run r = {0};
+	if (p->file)
+		munmap(p->file, p->file_size);
+	free(p->insns);
+	free(p->maps);
+	free(p->regions);
+	free(p);
+}
+
+static int read_prog(struct run_prog *p, const struct prog_file *head, const struct vm_known *known)
+{
+	int err = object_check_prog(head, p->file_size);
+
+	if (err)
+		return err;
+	p->insns = malloc(head->insn_count * sizeof(*p->insns));
+	p->maps = calloc(head->map_count + 1, sizeof(*p->maps));
+	p->regions = calloc(head->map_count + 1, sizeof(*p->regions));
+	if (!p->insns || !p->maps || !p->regions)
+		return -ENOMEM;
+	memcpy(p->insns, (const u8 *)p->file + head->insns_off,
+	       head->insn_count * sizeof(*p->insns));
+	p->vm = (struct vm_program){.insns = p->insns,
+				    .insn_count = head->insn_count,
+				    .map_count = head->map_count,
+				    .maps = p->maps,
+				    .regions = p->regions,
+				    .region_count = head->map_count,
+				    .helpers = helper_table,
+				    .helper_count = helper_table_size(),
+				    .helper_desc = bpf_helper_desc,
+				    .known = known,
+				    .budget = head->budget};
+	return bind(p);
+}
+
+static int open_prog(struct store *s, u32 id, const struct vm_known *known, struct run_prog **ret)
+{
+	struct run_prog *p = calloc(1, sizeof(*p));
 	struct prog_file head;
 	int err = 0;
+
+	if (!p)
+		return -ENOMEM;
+	p->file = store_map_object(s, OBJ_PROG, id, &p->file_size, &err);
+	if (p->file) {
+		head = *p->file;
+		err = read_prog(p, &head, known);
+	}
+	if (err) {
+		close_prog(p);
+		return err;
+	}
+	p->target = (struct vm_target){id, vm_interpret, &p->vm};
+	*ret = p;
+	return 0;
+}
+
+static const struct vm_target *find_target(const struct vm_known *known, void *handle, u64 word)
+{
+	const struct loader_run *r = CONTAINER_OF(known, struct loader_run, known);
+
+	for (const struct run_prog *p = r->progs; p; p = p->next)
+		if (p->target.id == (u32)word)
+			return &p->target;
+	map_count(handle, MAP_STAT_ABSENT);
+	return NULL;
+}
+
+/* Behind `last`, what the arrays of programs that p uses hold. */
+static void open_held(struct loader_run *r, struct store *s, struct run_prog *p,
+		      struct run_prog **last)
+{
+	for (u32 i = 0; i < p->vm.map_count; i++) {
+		struct map *m = p->maps[i].handle;
+		struct run_prog *q;
+		u64 at = 0;
+		u32 id;
+
+		while (m->holds == MAP_HOLDS_PROGS && map_next_ref(m, &at, &id)) {
+			for (q = r->progs; q && q->target.id != id; q = q->next)
+				;
+			if (!q && !open_prog(s, id, &r->known, &q))
+				*last = (*last)->next = q;
+		}
+	}
+}
+
+int run_open(struct loader_run *r, struct store *s, u32 prog)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct run_prog *last;
+	int err;
 
 	pthread_once(&once, make_env);
 	if (!env.trace)
 		store_trace(s, false, &env.trace);
-	r.file = store_map_object(s, OBJ_PROG, prog, &r.file_size, &err);
-	if (!r.file)
-		return err;
-	head = *r.file;
-	err = object_check_prog(&head, r.file_size);
-	if (!err) {
-		r.type = head.type;
-		r.insns = malloc(head.insn_count * sizeof(*r.insns));
-		r.maps = calloc(head.map_count + 1, sizeof(*r.maps));
-		r.regions = calloc(head.map_count + 1, sizeof(*r.regions));
-		err = r.insns && r.maps && r.regions ? 0 : -ENOMEM;
-	}
-	if (!err) {
-		memcpy(r.insns, (const u8 *)r.file + head.insns_off,
-		       head.insn_count * sizeof(*r.insns));
-		r.vm = (struct vm_program){.insns = r.insns,
-					   .insn_count = head.insn_count,
-					   .map_count = head.map_count,
-					   .maps = r.maps,
-					   .regions = r.regions,
-					   .region_count = head.map_count,
-					   .helpers = helper_table,
-					   .helper_count = helper_table_size(),
-					   .helper_desc = bpf_helper_desc,
-					   .budget = head.budget};
-		err = bind(&r);
-	}
+	*r = (struct loader_run){.known.find_target = find_target};
+	err = open_prog(s, prog, &r->known, &r->progs);
 	if (err)
-		run_close(&r);
-	else
-		*ret = r;
-	return err;
+		return err;
+	r->type = r->progs->file->type;
+	last = r->progs;
+	for (struct run_prog *p = r->progs; p; p = p->next)
+		open_held(r, s, p, &last);
+	return 0;
+}
+
+void run_set_ctx(struct loader_run *r, u32 size)
+{
+	for (struct run_prog *p = r->progs; p; p = p->next)
+		p->vm.ctx_size = p->vm.ctx_writable = size;
 }
 
 int run_once(const struct loader_run *r, void *ctx, u32 *ret_value)
 {
 	struct helper_hit hit = {0};
-	struct vm_run run = {.prog = &r->vm, .ctx = ctx, .env = &env, .hit = &hit};
+	struct vm_run run = {.prog = &r->progs->vm, .ctx = ctx, .env = &env, .hit = &hit};
 
 	*ret_value = (u32)vm_interpret(&run, (u64)ctx, 0);
 	helper_run_end(&run);
@@ -131,8 +188,10 @@ int run_once(const struct loader_run *r, void *ctx, u32 *ret_value)
 
 void run_close(struct loader_run *r)
 {
-	munmap(r->file, r->file_size);
-	free(r->insns);
-	free(r->maps);
-	free(r->regions);
+	while (r->progs) {
+		struct run_prog *next = r->progs->next;
+
+		close_prog(r->progs);
+		r->progs = next;
+	}
 }

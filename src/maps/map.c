@@ -13,6 +13,7 @@
 static const struct map_ops *const map_types[] = {
 	[BPF_MAP_TYPE_HASH] = &hash_ops,
 	[BPF_MAP_TYPE_ARRAY] = &array_ops,
+	[BPF_MAP_TYPE_PROG_ARRAY] = &prog_array_ops,
 	[BPF_MAP_TYPE_PERCPU_ARRAY] = &percpu_array_ops,
 	[BPF_MAP_TYPE_PERCPU_HASH] = &percpu_hash_ops,
 	[BPF_MAP_TYPE_LRU_HASH] = &lru_hash_ops,
@@ -155,6 +156,10 @@ void map_owner_make(void)
 
 void map_region(const struct map *m, u64 *ret_start, u64 *ret_end)
 {
+	if (m->holds) { /* ids are not for programs */
+		*ret_start = *ret_end = 0;
+		return;
+	}
 	*ret_start = (u64)m->base + m->elems_off;
 	*ret_end = *ret_start + (m->region_size ? m->region_size : (u64)m->elem_count * m->elem_size);
 }

@@ -56,6 +56,7 @@ enum map_stat {
 	MAP_STAT_COLLECTED,   /* elements taken back from dead processes */
 	MAP_STAT_CORRUPT,     /* shared state that failed its check */
 	MAP_STAT_EVICTED,     /* an LRU type gave up an old entry for a new one */
+	MAP_STAT_ABSENT,      /* a program asked for an object the map names, which its process has not got */
 	MAP_STAT_MAX = 16
 };
 
@@ -75,6 +76,9 @@ struct map_meta {
 	_Alignas(64) u8 type_area[2048]; /* struct of the map type, cache-line aligned */
 };
 _Static_assert(sizeof(struct map_meta) <= MAP_META_SIZE, "map_meta must fit its page");
+
+/* What the ids are that a map has for values (maps/refs.h). User space passes descriptors for them. */
+enum map_holds { MAP_HOLDS_NOTHING, MAP_HOLDS_PROGS, MAP_HOLDS_MAPS, MAP_HOLDS_CGROUPS };
 
 struct map;
 
@@ -131,6 +135,7 @@ struct map {
 	u64 data_size;
 	bool mmapable;         /* BPF_F_MMAPABLE array */
 	bool lru;              /* a hash that gives up old entries */
+	u8 holds;              /* enum map_holds */
 	bool writable;         /* false: base is mapped read-only (frozen or RDONLY_PROG) */
 	u32 id;
 	u32 value_stride;      /* value_size rounded up to 8 */

@@ -10,6 +10,7 @@
 
 extern HIDDEN const struct map_ops array_ops;
 extern HIDDEN const struct map_ops hash_ops;
+extern HIDDEN const struct map_ops prog_array_ops;
 extern HIDDEN const struct map_ops percpu_array_ops;
 extern HIDDEN const struct map_ops lru_hash_ops;
 extern HIDDEN const struct map_ops lru_percpu_hash_ops;

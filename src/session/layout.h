@@ -18,13 +18,20 @@
  * Lifetime. Whoever has an object open holds an OFD lock on byte 0 of its file (F_RDLCK where the
  * descriptor is readable, else F_WRLCK on a byte of its own above OBJ_LOCK_WRONLY). An object
  * lives while it is held, or while its file has another name: a pin, or an entry in the refs of
- * another object. Who gives it one holds it at that time. So the link count is the reference count,
+ * another object (a program refers to its maps, a map to its BTF and to what its slots hold). Who gives
+ * it one holds it at that time. So the link count is the reference count,
  * and no death can make it wrong. Creation: O_TMPFILE, write, lock, linkat, then its refs. Opening:
  * open, lock, then st_nlink must not be 0. Collection (by a tool at close, by a keeper when a tool
  * dies, by `limpet gc`): write-lock all bytes of a file, see that it has one name, unlink it,
  * then unlink its refs and look at those objects in turn. A death leaves an object nobody holds,
  * or refs of an object that is no more: the next collection removes them. Mappings inside targets
  * are made through unlocked descriptors and keep nothing alive.
+ *
+ * Slots of maps (maps/refs.h). Who changes one holds the write lock on OBJ_LOCK_REFS, waiting for it
+ * only so long: refers to the new object first, stores its id, drops the reference to the old one when
+ * no other slot has it, and changes the generation. A death in between leaves a reference too many,
+ * until the map goes. A program array that nobody holds or pins any more is emptied, as the kernel
+ * does: programs that use it keep it, but not what lay in it.
  *
  * Changes. Who adds, removes or changes a link sets its `live` word first, then adds 1 to
  * session_file.generation and wakes its futex. Keepers sleep on that word. A death anywhere
@@ -48,6 +55,7 @@
 enum object_kind { OBJ_MAP, OBJ_PROG, OBJ_LINK, OBJ_BTF, OBJ_EVENT, OBJ_KINDS };
 
 #define OBJ_LOCK_WRONLY (1LL << 32) /* first byte for holders of write-only descriptors */
+#define OBJ_LOCK_REFS   2LL /* F_WRLCK: a map's slots are being changed */
 #define OBJ_LOCK_MAPPED 1LL /* F_RDLCK: a tool has the map mapped writable; F_WRLCK: being frozen */
 
 /* A process that is a tool. pid 0: free; claimed by CAS on `pid`; cleared by whoever sees it dead. */
@@ -65,6 +73,7 @@ struct session_file {
 	_Atomic u32 generation;     /* futex: grows with every change of links or tools */
 	_Atomic u32 next_id[OBJ_KINDS]; /* last id handed out; ids start at 1 and are not reused */
 	_Atomic u32 no_verify;
+	_Atomic u32 has_refs; /* 1 once a map that holds programs or maps was made: keepers look closer */
 	struct session_tool tools[SESSION_TOOLS];
 };
 

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "maps/refs.h"
 
 #define REF_DEPTH 64 /* references followed in one go; the next collection goes on from there */
 
@@ -32,8 +33,8 @@ int store_ref(struct store *s, enum object_kind from, u32 from_id, enum object_k
 	return linkat(s->dir_fd, name, s->dir_fd, path, 0) && errno != EEXIST ? -errno : 0;
 }
 
-/* The object's file with all its bytes write-locked, if nobody holds it and it has one name. */
-static int lock_dead(struct store *s, enum object_kind kind, u32 id)
+/* The object's file with all its bytes write-locked, if nobody holds it; how many names it has. */
+static int lock_unheld(struct store *s, enum object_kind kind, u32 id, u32 *ret_names)
 {
 	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	int fd = store_peek(s, kind, id);
@@ -41,8 +42,10 @@ static int lock_dead(struct store *s, enum object_kind kind, u32 id)
 
 	if (fd < 0)
 		return fd;
-	if (!fcntl(fd, F_OFD_SETLK, &fl) && !fstat(fd, &st) && st.st_nlink == 1)
+	if (!fcntl(fd, F_OFD_SETLK, &fl) && !fstat(fd, &st)) {
+		*ret_names = (u32)st.st_nlink;
 		return fd;
+	}
 	close(fd);
 	return -EBUSY;
 }
@@ -80,49 +83,125 @@ static void stop_link(struct store *s, int fd)
 
 static int release(struct store *s, enum object_kind kind, u32 id, int depth);
 
-/* Removes what refs/<name> holds, and what thereby lost its last name. */
-static int drop_refs(struct store *s, const char *name, int depth)
+static DIR *open_dir(struct store *s, const char *path)
+{
+	int fd = openat(s->dir_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d && fd >= 0)
+		close(fd);
+	return d;
+}
+
+static DIR *open_refs(struct store *s, const char *name)
 {
 	char path[64];
-	struct dirent *e;
-	int gone = 0, fd;
-	DIR *d;
 
 	snprintf(path, sizeof(path), "refs/%s", name);
-	fd = openat(s->dir_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
-		return 0;
-	}
-	while ((e = readdir(d))) {
-		enum object_kind kind;
-		u32 id;
+	return open_dir(s, path);
+}
 
-		if (*e->d_name == '.' || unlinkat(fd, e->d_name, 0))
+/*
+ * Removes what refs/<name> holds (of one kind; OBJ_KINDS: of all, and the directory), and what thereby
+ * lost its last name.
+ */
+static int drop_refs(struct store *s, const char *name, enum object_kind only, int depth)
+{
+	DIR *d = open_refs(s, name);
+	struct dirent *e;
+	char path[64];
+	int gone = 0;
+
+	if (!d)
+		return 0;
+	while ((e = readdir(d))) {
+		enum object_kind kind = OBJ_KINDS;
+		u32 id = 0;
+		bool known = !store_parse_name(e->d_name, &kind, &id);
+
+		if (*e->d_name == '.' || (only != OBJ_KINDS && kind != only) ||
+		    unlinkat(dirfd(d), e->d_name, 0))
 			continue;
-		if (!store_parse_name(e->d_name, &kind, &id))
+		if (known)
 			gone += release(s, kind, id, depth + 1);
 	}
 	closedir(d);
-	unlinkat(s->dir_fd, path, AT_REMOVEDIR);
+	snprintf(path, sizeof(path), "refs/%s", name);
+	if (only == OBJ_KINDS)
+		unlinkat(s->dir_fd, path, AT_REMOVEDIR);
+	return gone;
+}
+
+/* How many objects refer to the one of that name. */
+static u32 count_referrers(struct store *s, const char *name)
+{
+	DIR *d = open_dir(s, "refs");
+	char path[2 * OBJECT_NAME_MAX + 2];
+	struct dirent *e;
+	struct stat st;
+	u32 n = 0;
+
+	while (d && (e = readdir(d))) {
+		if (*e->d_name == '.' || strlen(e->d_name) >= OBJECT_NAME_MAX)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", e->d_name, name);
+		n += !fstatat(dirfd(d), path, &st, AT_SYMLINK_NOFOLLOW);
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
+/*
+ * Only programs keep this map: an array of programs is emptied. That also ends circles of programs
+ * that keep an array that keeps them.
+ */
+static int empty_progs(struct store *s, const char *name, u32 names, int fd, int depth)
+{
+	struct map_meta meta;
+	struct stat st;
+	struct map m;
+	int err, gone = 0;
+	u64 at = 0, size;
+	void *p;
+	u32 id;
+
+	if (fstat(fd, &st) || st.st_size < (off_t)MAP_META_SIZE ||
+	    pread(fd, &meta, sizeof(meta), st.st_size - (off_t)MAP_META_SIZE) != sizeof(meta) ||
+	    meta.def.type != BPF_MAP_TYPE_PROG_ARRAY)
+		return 0;
+	p = store_map_fd(fd, true, &size, &err);
+	if (!p)
+		return 0;
+	if (!map_open(&m, p, size, true) && map_next_ref(&m, &at, &id) &&
+	    count_referrers(s, name) + 1 == names) {
+		map_clear_refs(&m);
+		gone = 1 + drop_refs(s, name, OBJ_PROG, depth);
+	}
+	munmap(p, size);
 	return gone;
 }
 
 static int release(struct store *s, enum object_kind kind, u32 id, int depth)
 {
-	int fd = depth < REF_DEPTH ? lock_dead(s, kind, id) : -EBUSY, gone = 0;
+	u32 names = 0;
+	int fd = depth < REF_DEPTH ? lock_unheld(s, kind, id, &names) : -EBUSY, gone = 0;
 	char name[OBJECT_NAME_MAX];
 
 	if (fd < 0)
 		return 0;
 	store_object_name(kind, id, name);
+	if (names != 1) {
+		gone = kind == OBJ_MAP ? empty_progs(s, name, names, fd, depth) : 0;
+		close(fd);
+		/* its last program may just have gone, and could not take it along */
+		return gone ? gone + release(s, kind, id, depth + 1) : 0;
+	}
 	if (kind == OBJ_LINK)
 		stop_link(s, fd);
 	gone += !unlinkat(s->dir_fd, name, 0);
 	close(fd);
-	return gone + drop_refs(s, name, depth);
+	return gone + drop_refs(s, name, OBJ_KINDS, depth);
 }
 
 int store_release(struct store *s, enum object_kind kind, u32 id)
@@ -134,43 +213,64 @@ int store_release(struct store *s, enum object_kind kind, u32 id)
 	return gone;
 }
 
+int store_unref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id)
+{
+	char dir[OBJECT_NAME_MAX], name[OBJECT_NAME_MAX], path[128];
+
+	store_object_name(from, from_id, dir);
+	store_object_name(to, to_id, name);
+	snprintf(path, sizeof(path), "refs/%s/%s", dir, name);
+	if (unlinkat(s->dir_fd, path, 0))
+		return -errno;
+	store_release(s, to, to_id);
+	return 0;
+}
+
+void store_refs(struct store *s, enum object_kind from, u32 from_id, store_ref_fn *fn, void *arg)
+{
+	char name[OBJECT_NAME_MAX];
+	enum object_kind kind;
+	struct dirent *e;
+	DIR *d;
+	u32 id;
+
+	store_object_name(from, from_id, name);
+	d = open_refs(s, name);
+	while (d && (e = readdir(d)))
+		if (!store_parse_name(e->d_name, &kind, &id))
+			fn(kind, id, arg);
+	if (d)
+		closedir(d);
+}
+
 /* References whose referrer was removed by somebody who died before he had removed them. */
 static int drop_strays(struct store *s)
 {
-	int gone = 0,
-	    fd = openat(s->dir_fd, "refs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	DIR *d = open_dir(s, "refs");
 	struct dirent *e;
 	struct stat st;
+	int gone = 0;
 
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
+	if (!d)
 		return 0;
-	}
 	while ((e = readdir(d)))
 		if (*e->d_name != '.' && fstatat(s->dir_fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
 		    errno == ENOENT)
-			gone += drop_refs(s, e->d_name, 0);
+			gone += drop_refs(s, e->d_name, OBJ_KINDS, 0);
 	closedir(d);
 	return gone;
 }
 
 int store_collect(struct store *s)
 {
-	int gone = drop_strays(s), fd = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	int gone = drop_strays(s);
+	DIR *d = open_dir(s, ".");
 	enum object_kind kind;
 	struct dirent *e;
 	u32 id;
 
-	if (!d) {
-		int err = -errno;
-
-		if (fd >= 0)
-			close(fd);
-		return err;
-	}
+	if (!d)
+		return -errno;
 	while ((e = readdir(d)))
 		if (!store_parse_name(e->d_name, &kind, &id))
 			gone += release(s, kind, id, 0);

@@ -76,6 +76,13 @@ int store_identify(struct store *s, int fd, enum object_kind *ret_kind, u32 *ret
 /* `from` refers to `to` and keeps it, until it goes. After publishing `from`, while holding both. */
 int store_ref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id);
 
+/* The same ended, and the referent released. */
+int store_unref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id);
+
+/* Calls fn for each object that one refers to. */
+typedef void store_ref_fn(enum object_kind kind, u32 id, void *arg);
+void store_refs(struct store *s, enum object_kind from, u32 from_id, store_ref_fn *fn, void *arg);
+
 /*
  * Removes the object if nobody holds, pins or refers to it, and then what it alone referred to;
  * links stop (live = 0) before they go. For the one whose descriptor was just closed. Returns how

@@ -75,7 +75,7 @@ static bool arg_ok(const struct vm_run *run, u8 kind, u64 value, u64 size, const
 {
 	switch (kind) {
 	case ARG_MAP:
-		return map;
+		return map_by_handle(run->prog, value);
 	case ARG_MAP_KEY:
 		return map && vm_may_access(run, value, map->key_size, false);
 	case ARG_MAP_VALUE:
@@ -154,4 +154,56 @@ u64 vm_callback(struct vm_run *run, u64 fn, u64 r1, u64 r2, u64 r3)
 	if (!prog->bounded && !run->budget--)
 		return vm_end(run, VM_BUDGET, (u32)at, 0);
 	return run->engine->call(run, (u32)at, arg);
+}
+
+const struct vm_target *vm_tail_target(const struct vm_program *prog, const struct vm_map *m, u32 index)
+{
+	const u64 word = atomic_load_explicit(&m->progs[index], memory_order_acquire);
+	const struct vm_target *t;
+
+	if (!(u32)word || !prog->known)
+		return NULL;
+	t = prog->known->target[(u32)word % VM_KNOWN];
+	if (likely(t && t->id == (u32)word))
+		return t;
+	return prog->known->find_target ? prog->known->find_target(prog->known, m->handle, word) : NULL;
+}
+
+const struct vm_target *vm_tail_call(struct vm_run *run, u64 map, u64 index, u32 insn)
+{
+	const struct vm_map *m = map_by_handle(run->prog, map);
+	const struct vm_target *t;
+
+	if (!m || !m->progs) {
+		vm_end(run, VM_BAD_ARG, insn, 0);
+		return NULL;
+	}
+	if ((u32)index >= m->max_entries || run->tail_calls >= BPF_MAX_TAIL_CALLS)
+		return NULL;
+	t = vm_tail_target(run->prog, m, (u32)index);
+	run->tail_calls += t != NULL;
+	return t;
+}
+
+u64 vm_nested_run(struct vm_run *run, const struct vm_target *t, vm_entry *entry)
+{
+	const struct vm_program *prog = run->prog;
+	struct vm_engine *engine = run->engine;
+	const u64 limit = run->stack_limit, top = run->stack_top, unwind_sp = run->unwind_sp;
+	const u32 budget = run->budget, may_goto = run->may_goto;
+	u64 ret;
+
+	run->prog = t->prog;
+	ret = entry(run, (u64)run->ctx, 0);
+	run->prog = prog;
+	run->engine = engine;
+	run->stack_limit = limit;
+	run->stack_top = top;
+	run->unwind_sp = unwind_sp;
+	run->budget = budget;
+	run->may_goto = may_goto;
+	for (u32 i = 0; i < ARRAY_SIZE(run->recent); i++) /* they were the other program's */
+		for (u32 k = 0; k < ARRAY_SIZE(run->recent[i].room); k++)
+			run->recent[i].room[k] = 0;
+	return ret;
 }

@@ -174,6 +174,11 @@ struct flow_val flow_helper(struct flow_pass *p, u32 at)
 		fi->map = c.arg[0].map;
 		c.map = &prog->maps[fi->map];
 	}
+	if (vm_is_tail_call(prog, &prog->insns[at]) && c.arg[1].kind == FLOW_MAP &&
+	    prog->maps[c.arg[1].map].progs) {
+		fi->map = c.arg[1].map;
+		fi->lookup = FLOW_LOOKUP_PROGS;
+	}
 	for (u32 i = 0; i < 5 && proven; i++)
 		proven = arg_proven(p->f, &c, i);
 	if (proven || prog->trusted)

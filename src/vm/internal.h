@@ -25,6 +25,21 @@ bool vm_find_region(const struct vm_program *prog, u64 ctx, u64 addr, u64 size, 
 /* Holds the arguments in reg[1] .. reg[5] of a call of helper `id` against its descriptor. */
 bool vm_args_ok(const struct vm_run *run, u32 id, const u64 *reg);
 
+static inline bool vm_is_tail_call(const struct vm_program *prog, const struct bpf_insn *in)
+{
+	return in->code == (BPF_JMP | BPF_CALL) && !in->src_reg && in->imm == BPF_FUNC_tail_call &&
+	       !vm_helper_is_own(prog, BPF_FUNC_tail_call);
+}
+
+/* The target of slot `index` < max_entries of program array `m`; NULL: none here. */
+const struct vm_target *vm_tail_target(const struct vm_program *prog, const struct vm_map *m, u32 index);
+
+/*
+ * A tail call in a subprogram or callback: the target runs, from `entry`, on frames of its own,
+ * while those of the callers wait. What it returns.
+ */
+u64 vm_nested_run(struct vm_run *run, const struct vm_target *t, vm_entry *entry);
+
 /* What lddw loads. */
 u64 vm_wide_immediate(const struct vm_program *prog, u32 at);
 

@@ -33,6 +33,8 @@ struct interp {
 	struct frame frames[BPF_MAX_FRAMES];
 	u32 depth;
 	u32 floor; /* depth at which exit leaves the run, or the callback */
+	bool outermost; /* `floor` is the run's own, not a callback's */
+	const struct vm_target *next; /* a tail call of the main program: where the run goes on */
 	_Alignas(16) u8 stack[BPF_MAX_FRAMES * BPF_FRAME_SIZE];
 };
 
@@ -284,6 +286,7 @@ static u64 run_from(struct interp *vm, struct vm_run *run, const struct bpf_insn
 	struct hot stack = stack_of(run);
 	struct hot loads = prog->trusted ? (struct hot){0, ~0ULL - 8} : stack, stores = loads;
 	u64 *const reg = vm->reg, addr;
+	const struct vm_target *t;
 	u32 left = run->budget, size;
 
 	DISPATCH;
@@ -370,6 +373,8 @@ call:
 	if (!prog->trusted && !vm_args_ok(run, (u32)in->imm, reg))
 		return end_run(run, VM_BAD_ARG, in, 0);
 	run->budget = left; /* callbacks take from it */
+	if (unlikely(in->imm == BPF_FUNC_tail_call) && vm_is_tail_call(prog, in))
+		goto tail_call;
 	reg[0] = prog->helpers[in->imm](reg[1], reg[2], reg[3], reg[4], reg[5], run);
 	if (unlikely(run->status))
 		return 0;
@@ -384,6 +389,23 @@ leave:
 	in = pop_frame(vm, run);
 	stack = stack_of(run);
 	NEXT;
+tail_call:
+	t = vm_tail_call(run, reg[2], reg[3], (u32)(in - prog->insns));
+	if (!t) {
+		if (run->status)
+			return 0;
+		reg[0] = 0;
+		clear_arguments(reg);
+		NEXT;
+	}
+	if (!vm->depth && vm->outermost) {
+		vm->next = t;
+		return 0;
+	}
+	reg[0] = vm_nested_run(run, t, vm_interpret);
+	if (run->status)
+		return 0;
+	goto leave;
 
 unknown:
 	return end_run(run, VM_BAD_PROG, in, 0);
@@ -399,6 +421,7 @@ static u64 interp_call(struct vm_run *run, u32 fn, const u64 arg[3])
 	struct interp *vm = CONTAINER_OF(run->engine, struct interp, engine);
 	u64 saved[11], ret;
 	u32 floor = vm->floor;
+	bool outermost = vm->outermost;
 
 	memcpy(saved, vm->reg, sizeof(saved));
 	memset(vm->reg, 0, 10 * sizeof(vm->reg[0]));
@@ -406,29 +429,46 @@ static u64 interp_call(struct vm_run *run, u32 fn, const u64 arg[3])
 	vm->reg[10] -= BPF_FRAME_SIZE;
 	run->stack_limit -= BPF_FRAME_SIZE;
 	vm->floor = ++vm->depth;
+	vm->outermost = false;
 	ret = run_from(vm, run, run->prog->insns + fn);
 	run->stack_limit = saved[10] - BPF_FRAME_SIZE;
 	vm->depth = vm->floor - 1;
 	vm->floor = floor;
+	vm->outermost = outermost;
 	memcpy(vm->reg, saved, sizeof(saved));
 	return ret;
+}
+
+/* Registers and frames as at the start of a run of run->prog. */
+static void begin(struct interp *vm, struct vm_run *run, u64 ctx, u64 arg2)
+{
+	vm->depth = vm->floor = 0;
+	vm->outermost = true;
+	vm->next = NULL;
+	memset(vm->reg, 0, sizeof(vm->reg));
+	vm->reg[1] = ctx;
+	vm->reg[2] = arg2;
+	vm->reg[10] = (u64)vm->stack + sizeof(vm->stack);
+	run->stack_top = vm->reg[10];
+	run->stack_limit = vm->reg[10] - BPF_FRAME_SIZE;
+	run->budget = vm_budget(run->prog);
+	run->may_goto = vm_may_goto(run->prog);
 }
 
 u64 vm_interpret(struct vm_run *run, u64 ctx, u64 arg2)
 {
 	struct interp vm;
+	u64 ret;
 
 	vm.engine = (struct vm_engine){interp_call, BPF_MAX_FRAMES};
-	vm.depth = 0;
-	vm.floor = 0;
-	memset(vm.reg, 0, sizeof(vm.reg));
-	vm.reg[1] = ctx;
-	vm.reg[2] = arg2;
-	vm.reg[10] = (u64)vm.stack + sizeof(vm.stack);
-	run->stack_top = vm.reg[10];
-	run->stack_limit = vm.reg[10] - BPF_FRAME_SIZE;
-	run->budget = vm_budget(run->prog);
-	run->may_goto = vm_may_goto(run->prog);
 	run->engine = &vm.engine;
-	return run_from(&vm, run, run->prog->insns);
+	for (;;) {
+		begin(&vm, run, ctx, arg2);
+		ret = run_from(&vm, run, run->prog->insns);
+		if (!vm.next)
+			return ret;
+		run->prog = vm.next->prog;
+		ctx = (u64)run->ctx;
+		arg2 = 0;
+	}
 }

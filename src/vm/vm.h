@@ -22,6 +22,7 @@
 #ifndef LIMPET_VM_VM_H
 #define LIMPET_VM_VM_H
 
+#include <stdatomic.h>
 #include "bpf/helper_desc.h"
 #include "bpf/insn.h"
 
@@ -41,6 +42,34 @@ struct vm_map {
 	u64 elems;        /* array: address of element 0, elements value_stride apart */
 	u32 value_stride;
 	u32 max_entries;
+	const _Atomic u64 *progs; /* BPF_MAP_TYPE_PROG_ARRAY: max_entries words (vm_known); NULL else */
+};
+
+struct vm_program;
+typedef u64 vm_entry(struct vm_run *run, u64 ctx, u64 arg2);
+
+/* A program of this process that a slot of a program array may name. */
+struct vm_target {
+	u32 id;
+	vm_entry *entry; /* vm_interpret() where it is not compiled */
+	const struct vm_program *prog;
+};
+
+/*
+ * What of the objects that maps hold ids of this process has itself. Words of maps come from shared
+ * memory, so they are never more than numbers to be looked up here:
+ *
+ *     word of a program array:  | id the slot had before, 32 | id, 32 |   0: empty
+ *
+ * `target` is indexed by id % VM_KNOWN; what is not there (two ids may want one place) `find_target`
+ * is asked for: the target of the word's id, or NULL. Entries change while no thread of the process
+ * runs, and what they lead to stays until no thread is in a program that can make tail calls.
+ */
+#define VM_KNOWN 256
+
+struct vm_known {
+	const struct vm_target *target[VM_KNOWN];
+	const struct vm_target *(*find_target)(const struct vm_known *known, void *handle, u64 word);
 };
 
 struct vm_region {
@@ -61,6 +90,7 @@ struct vm_program {
 	vm_helper_fn *const *helpers;                           /* by number, NULL: none */
 	const struct bpf_helper_desc *(*helper_desc)(u32 id);   /* argument kinds, by number */
 	const struct bpf_helper_desc *const *helper_descs;      /* asked first; helper_count, or NULL */
+	const struct vm_known *known; /* NULL: slots of maps are as if empty */
 	bool trusted;     /* a verifier has proven memory safety: no run-time tests */
 	bool bounded;     /* a verifier has proven termination: no budget */
 	u32 budget;       /* back edges (and calls) a run may take; 0: VM_DEFAULT_BUDGET */
@@ -112,7 +142,8 @@ struct vm_held {
 #define VM_HELD 8 /* per-CPU maps that one run may touch */
 
 /*
- * One run. The caller sets prog, ctx, env, hit and zeroes status and held_count; the rest is the engine's.
+ * One run. The caller sets prog, ctx, env, hit and zeroes status, tail_calls and held_count; the rest is the
+ * engine's. After tail calls prog is the program that ran last.
  * Kept small: it is built on the target's stack for every hit.
  */
 struct vm_run {
@@ -141,15 +172,26 @@ struct vm_run {
  */
 u64 vm_interpret(struct vm_run *run, u64 ctx, u64 arg2);
 
+/* A compiled program's entry is a vm_entry: r1 = ctx, r2 = arg2, as vm_interpret. */
+
+/*
+ * Tail calls: bpf_tail_call(ctx, map, index) goes to the start of the program in that slot, with
+ * r1 = run->ctx, everything else as at the start of a run; its exit leaves the run. From a
+ * subprogram (or callback) that program takes the place of the subprogram: its exit returns to the
+ * caller, whose frames wait. An index out of range, an empty slot, or BPF_MAX_TAIL_CALLS in this
+ * run fall through, with r0 = 0. The callee has a budget of its own.
+ *
+ * vm_tail_call(): the target of a call in run->prog, counted; NULL: falls through, or, where
+ * run->status is set, ends.
+ */
+const struct vm_target *vm_tail_call(struct vm_run *run, u64 map, u64 index, u32 insn);
+
 /*
  * Calls subprogram `fn` (what lddw BPF_PSEUDO_FUNC loaded) from a helper, in either engine; the
  * helper's descriptor must say ARG_CALLBACK. Counts as one back edge. When run->status is set
  * afterwards the run has ended: the helper returns at once, its result is dropped.
  */
 u64 vm_callback(struct vm_run *run, u64 fn, u64 r1, u64 r2, u64 r3);
-
-/* A compiled program's entry: r1 = ctx, r2 = arg2, as vm_interpret. */
-typedef u64 vm_entry(struct vm_run *run, u64 ctx, u64 arg2);
 
 /*
  * Compiles for execution at address `at` (rel32 calls are used where helpers are in reach). With

@@ -70,7 +70,9 @@ u32 jit_call(struct jit *j)
 		x86_mov_imm(&j->e, TMP2, j->at);
 		emit_call_label(&j->e, j->args);
 	}
-	if (!jit_inline_helper(j))
+	if (vm_is_tail_call(j->prog, j->in))
+		jit_tail_call(j);
+	else if (!jit_inline_helper(j))
 		call_helper(j, j->prog->helpers[id]);
 	jit_clear_args(j);
 	return 1;

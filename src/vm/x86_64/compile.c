@@ -106,7 +106,7 @@ static u32 bytes_of(const struct vm_program *prog, const struct bpf_insn *in)
 	case BPF_STX:
 		return (in->code & 0xe0) == BPF_ATOMIC ? 128 : prog->trusted ? 16 : 80;
 	default:
-		return flow_is_call(in) ? 192 : 48;
+		return vm_is_tail_call(prog, in) ? 384 : flow_is_call(in) ? 192 : 48;
 	}
 }
 
@@ -121,7 +121,7 @@ static long bound(const struct vm_program *prog)
 
 static void make_labels(struct jit *j)
 {
-	label *const fixed[] = {&j->outer_exit, &j->fail,        &j->slow,     &j->args,
+	label *const fixed[] = {&j->nested,     &j->outer_exit, &j->fail,        &j->slow,     &j->args,
 				&j->budget,     &j->fault,       &j->bad_prog, &j->engine,
 				&j->callback,   &j->callback_out};
 

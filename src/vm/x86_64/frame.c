@@ -197,12 +197,11 @@ void jit_enter_program(struct jit *j)
 	set_run(j);
 }
 
-static void leave(struct jit *j)
+void jit_drop_frame(struct jit *j)
 {
 	if (j->locals)
 		x86_alu_imm(&j->e, true, ALU_ADD, RSP, (s32)j->locals);
 	pop_saved(j);
-	x86_ret(&j->e);
 }
 
 void jit_enter_subprogram(struct jit *j)
@@ -217,7 +216,8 @@ void jit_enter_subprogram(struct jit *j)
 void jit_leave_subprogram(struct jit *j)
 {
 	emit_bind(&j->e, j->exit);
-	leave(j);
+	jit_drop_frame(j);
+	x86_ret(&j->e);
 }
 
 /* Nothing to restore: exit is one byte. */

@@ -34,6 +34,7 @@ enum stub_kind {
 	STUB_DEPTH,  /* too many frames */
 	STUB_BUDGET,
 	STUB_BAD_PROG, /* no such helper */
+	STUB_TAIL,     /* looks for a tail call's target thoroughly; back: it is found */
 };
 
 /* Code out of line that one instruction jumps to. */
@@ -44,6 +45,7 @@ struct stub {
 	u8 size_log2;
 	bool write;
 	struct mem mem; /* STUB_ACCESS: what is accessed */
+	label out;      /* STUB_TAIL: where it is not found */
 };
 
 #define NO_FLAGS ~0u
@@ -71,7 +73,8 @@ struct jit {
 
 	/* the program */
 	bool uses_run, uses_budget, tracks_stack, unwinds;
-	label outer_exit, fail, slow, args, budget, fault, bad_prog, engine, callback, callback_out;
+	bool nests; /* there are tail calls from subprograms */
+	label nested, outer_exit, fail, slow, args, budget, fault, bad_prog, engine, callback, callback_out;
 	struct stub *stubs;
 	u32 stub_count, stub_max;
 	u32 stub_kinds; /* that there are, by bit */
@@ -128,6 +131,7 @@ void jit_plan(struct jit *j);
 void jit_enter_program(struct jit *j);
 void jit_enter_subprogram(struct jit *j);
 void jit_leave_subprogram(struct jit *j); /* what exit does */
+void jit_drop_frame(struct jit *j); /* the same, but for the return */
 bool jit_exit_is_short(const struct jit *j);
 
 /* stub.c: out of line */
@@ -176,6 +180,11 @@ u32 jit_exit(struct jit *j);
 u32 jit_call(struct jit *j);
 void jit_clear_args(struct jit *j);
 bool jit_inline_helper(struct jit *j); /* true: done without a call */
+
+/* tail.c */
+void jit_tail_call(struct jit *j);
+void jit_tail_stub(struct jit *j, const struct stub *s);
+void jit_nested_thunk(struct jit *j);
 
 /* cpu.c */
 bool cpu_has_bmi2(void);

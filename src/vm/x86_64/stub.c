@@ -31,6 +31,9 @@ static void emit_stub(struct jit *j, const struct stub *s)
 		emit_call_label(e, j->slow);
 		emit_jump(e, CC_ALWAYS, s->back);
 		return;
+	case STUB_TAIL:
+		jit_tail_stub(j, s);
+		return;
 	case STUB_DEPTH:
 		x86_mov(e, true, TMP, RBP);
 		break;
@@ -193,6 +196,8 @@ void jit_emit_stubs(struct jit *j)
 		end_run(j, j->bad_prog, VM_BAD_PROG);
 	if (j->stub_kinds & (1u << STUB_FAULT | 1u << STUB_DEPTH))
 		end_run(j, j->fault, VM_FAULT);
+	if (j->nests)
+		jit_nested_thunk(j);
 	fail_thunk(j);
 	if (j->flow.callbacks)
 		callback_thunk(j);

@@ -39,7 +39,7 @@ struct row {
 };
 
 extern const struct row oracle_map_rows[], oracle_prog_rows[], oracle_link_rows[],
-	oracle_info_rows[], oracle_pin_rows[], oracle_mmap_rows[], oracle_run_rows[];
+	oracle_info_rows[], oracle_pin_rows[], oracle_mmap_rows[], oracle_run_rows[], oracle_ref_rows[];
 
 /* Places every pointer test wants. */
 #define BAD_NULL  ((u64)0)

@@ -358,6 +358,11 @@ TEST(runs_batches_and_queries_answer_as_the_kernels)
 	compare(oracle_run_rows);
 }
 
+TEST(maps_that_hold_objects_answer_as_the_kernels)
+{
+	compare(oracle_ref_rows);
+}
+
 TEST(mappings_answer_as_the_kernels)
 {
 	compare(oracle_mmap_rows);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PROG_ARRAY, and what the types that hold objects share (maps/refs.h). In these functions values are
+ * ids, as lookups give them out; the loader makes them of descriptors.
+ */
+#include "maps/refs.h"
+#include "maps/types.h"
+
+#define FD_ARRAY_FLAGS (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY)
+
+/* The kernel's fd_array_map_alloc_check, and where the words lie. */
+static int fd_array_layout(struct map *m, enum map_holds holds)
+{
+	const struct map_def *def = &m->def;
+
+	if (def->value_size != 4 || !def->max_entries || def->key_size != 4 ||
+	    (def->flags & ~(u32)FD_ARRAY_FLAGS))
+		return -EINVAL;
+	m->holds = holds;
+	m->elem_size = sizeof(u64);
+	m->elem_count = def->max_entries;
+	m->file_size = ALIGN_UP((u64)m->elem_count * m->elem_size, PAGE_SIZE) + MAP_META_SIZE;
+	return 0;
+}
+
+static int prog_array_layout(struct map *m)
+{
+	return fd_array_layout(m, MAP_HOLDS_PROGS);
+}
+
+static int fd_array_init(struct map *m)
+{
+	return 0;
+}
+
+_Atomic u64 *map_ref_words(const struct map *m)
+{
+	return (_Atomic u64 *)(m->base + m->elems_off);
+}
+
+static _Atomic u64 *word_at(const struct map *m, const void *key)
+{
+	u32 index;
+
+	memcpy(&index, key, sizeof(index));
+	return index < m->def.max_entries ? &map_ref_words(m)[index] : NULL;
+}
+
+static int fd_array_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
+{
+	_Atomic u64 *word;
+	u32 id;
+
+	if (flags)
+		return -EINVAL;
+	if (!key)
+		return -EFAULT;
+	word = word_at(m, key);
+	id = word ? (u32)atomic_load_explicit(word, memory_order_acquire) : 0;
+	if (!id)
+		return -ENOENT;
+	memcpy(ret_value, &id, sizeof(id));
+	return 0;
+}
+
+static int fd_array_user_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	_Atomic u64 *word;
+	u64 seen, next;
+	u32 id;
+
+	if (!key)
+		return -EFAULT;
+	if (flags != BPF_ANY)
+		return -EINVAL;
+	word = word_at(m, key);
+	if (!word)
+		return -E2BIG;
+	memcpy(&id, value, sizeof(id));
+	seen = atomic_load_explicit(word, memory_order_relaxed);
+	do
+		next = (u64)(u32)seen << 32 | id;
+	while (!atomic_compare_exchange_strong_explicit(word, &seen, next, memory_order_acq_rel,
+							memory_order_relaxed));
+	return 0;
+}
+
+static int fd_array_user_delete(struct map *m, const void *key)
+{
+	_Atomic u64 *word;
+
+	if (!key)
+		return -EFAULT;
+	word = word_at(m, key);
+	if (!word)
+		return -E2BIG;
+	return atomic_exchange_explicit(word, 0, memory_order_acq_rel) ? 0 : -ENOENT;
+}
+
+bool map_next_ref(struct map *m, u64 *at, u32 *ret_id)
+{
+	const _Atomic u64 *words = map_ref_words(m);
+
+	while (*at < m->def.max_entries) {
+		u32 id = (u32)atomic_load_explicit(&words[(*at)++], memory_order_acquire);
+
+		if (!id)
+			continue;
+		*ret_id = id;
+		return true;
+	}
+	return false;
+}
+
+bool map_has_ref(struct map *m, u32 id)
+{
+	u64 at = 0;
+	u32 other;
+
+	while (map_next_ref(m, &at, &other))
+		if (other == id)
+			return true;
+	return false;
+}
+
+void map_clear_refs(struct map *m)
+{
+	_Atomic u64 *words = map_ref_words(m);
+
+	for (u32 i = 0; i < m->def.max_entries; i++)
+		if (atomic_load_explicit(&words[i], memory_order_relaxed))
+			atomic_store_explicit(&words[i], 0, memory_order_release);
+}
+
+const struct map_ops prog_array_ops = {
+	.name = "prog_array",
+	.layout = prog_array_layout,
+	.init = fd_array_init,
+	.user_lookup = fd_array_user_lookup,
+	.user_update = fd_array_user_update,
+	.user_delete = fd_array_user_delete,
+	.user_next_key = array_next_key,
+};

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rows on maps that hold objects: definitions, descriptors in and ids out, who may go together, what
+ * becomes of them, and programs that go through them (test runs of socket filters).
+ */
+#include "oracle.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* clang-format off: a row is a line where it can be */
+#define ROW(name_) static long name_(struct side *s, union bpf_attr *a, u8 *room)
+
+#define INSN(c, d, r, o, i) ((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (r), .off = (o), .imm = (i)})
+#define MOV(d, i)      INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define MOVX(d, r)     INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, r, 0, 0)
+#define ADD(d, i)      INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
+#define ADDX(d, r)     INSN(BPF_ALU64 | BPF_ADD | BPF_X, d, r, 0, 0)
+#define EXIT           INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define STW(d, o, i)   INSN(BPF_ST | BPF_MEM | BPF_W, d, 0, o, i)
+#define LDW(d, r, o)   INSN(BPF_LDX | BPF_MEM | BPF_W, d, r, o, 0)
+#define LDDW(d, r, o)  INSN(BPF_LDX | BPF_MEM | BPF_DW, d, r, o, 0)
+#define STXDW(d, o, r) INSN(BPF_STX | BPF_MEM | BPF_DW, d, r, o, 0)
+#define JEQ(d, i, o)   INSN(BPF_JMP | BPF_JEQ | BPF_K, d, 0, o, i)
+#define CALL(n)        INSN(BPF_JMP | BPF_CALL, 0, 0, 0, n)
+#define SUB(o)         INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, o)
+#define MAP(d, fd)     INSN(BPF_LD | BPF_IMM | BPF_DW, d, BPF_PSEUDO_MAP_FD, 0, fd), INSN(0, 0, 0, 0, 0)
+#define TAIL(fd, n)    MAP(2, fd), MOV(3, n), CALL(BPF_FUNC_tail_call)
+
+static int make(struct side *s, u32 type, u32 key, u32 value, u32 entries, u32 flags, int inner)
+{
+	union bpf_attr a = {.map_type = type, .key_size = key, .value_size = value, .max_entries = entries, .map_flags = flags};
+
+	a.inner_map_fd = (u32)inner;
+	return (int)s->bpf(BPF_MAP_CREATE, &a, sizeof(a));
+}
+
+static int progs(struct side *s, u32 entries)
+{
+	return make(s, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, entries, 0, 0);
+}
+
+static long elem(struct side *s, int cmd, int map, u32 key, void *value, u64 flags)
+{
+	union bpf_attr a = {.map_fd = (u32)map, .key = (u64)&key, .value = cmd == BPF_MAP_DELETE_ELEM ? 0 : (u64)value, .flags = flags};
+
+	return s->bpf(cmd, &a, sizeof(a));
+}
+
+static long put(struct side *s, int map, u32 key, int fd) { return elem(s, BPF_MAP_UPDATE_ELEM, map, key, &fd, 0); }
+static long take(struct side *s, int map, u32 key) { return elem(s, BPF_MAP_DELETE_ELEM, map, key, NULL, 0); }
+
+/* int; int (void); static func f: what the kernel wants of programs with tail calls in subprograms */
+static const u8 two_funcs[] = {
+	0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 40, 0, 0, 0, 40, 0, 0, 0, 7, 0, 0, 0,
+	1, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 32, 0, 0, 1,
+	0, 0, 0, 0, 0, 0, 0, 13, 1, 0, 0, 0,
+	5, 0, 0, 0, 0, 0, 0, 12, 2, 0, 0, 0,
+	0, 'i', 'n', 't', 0, 'f', 0};
+
+static int load_type(struct side *s, u32 type, u32 attach, const struct bpf_insn *insns, u32 n)
+{
+	static char log[65536];
+	union bpf_attr a = {.prog_type = type, .insn_cnt = n, .expected_attach_type = attach}, b = {.btf_size = sizeof(two_funcs)};
+	struct bpf_func_info funcs[2] = {{0, 3}, {0, 3}};
+	long fd, btf = 0;
+
+	for (u32 i = 0; i < n; i++)
+		if (insns[i].code == (BPF_JMP | BPF_CALL) && insns[i].src_reg)
+			funcs[1].insn_off = i + 1 + (u32)insns[i].imm;
+	if (funcs[1].insn_off) {
+		b.btf = (u64)two_funcs;
+		btf = s->bpf(BPF_BTF_LOAD, &b, sizeof(b));
+		a.prog_btf_fd = (u32)btf;
+		a.func_info = (u64)funcs;
+		a.func_info_cnt = 2;
+		a.func_info_rec_size = sizeof(funcs[0]);
+	}
+
+	a.insns = (u64)insns;
+	a.license = (u64)"GPL";
+	fd = s->bpf(BPF_PROG_LOAD, &a, sizeof(a));
+	if (fd < 0 && getenv("ORACLE_LOG")) {
+		a.log_buf = (u64)log, a.log_size = sizeof(log), a.log_level = 1;
+		s->bpf(BPF_PROG_LOAD, &a, sizeof(a));
+		printf("# %s: %ld %s\n", s->name, fd, log);
+	}
+	if (btf > 0)
+		s->close((int)btf);
+	return (int)fd;
+}
+
+#define LOAD(s, ...) ({ struct bpf_insn i_[] = {__VA_ARGS__}; load_type(s, BPF_PROG_TYPE_SOCKET_FILTER, 0, i_, ARRAY_SIZE(i_)); })
+#define LOAD_KPROBE(s, attach, ...) ({ struct bpf_insn i_[] = {__VA_ARGS__}; load_type(s, BPF_PROG_TYPE_KPROBE, attach, i_, ARRAY_SIZE(i_)); })
+
+static u32 id_of(struct side *s, int fd)
+{
+	u8 info[256] = {0};
+	union bpf_attr a = {.info = {.bpf_fd = (u32)fd, .info_len = sizeof(info), .info = (u64)info}};
+	u32 id;
+
+	if (s->bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a)))
+		return 0;
+	memcpy(&id, info + 4, sizeof(id)); /* of maps and programs alike */
+	return id;
+}
+
+/* Runs a socket filter on a packet: its result, or -errno. */
+static long test_run(struct side *s, int prog, u32 repeat)
+{
+	u8 packet[64] = {0};
+	union bpf_attr a = {.test = {.prog_fd = (u32)prog, .data_size_in = sizeof(packet), .data_in = (u64)packet, .repeat = repeat}};
+	long r = s->bpf(BPF_PROG_TEST_RUN, &a, sizeof(a));
+
+	return r ? r : (long)a.test.retval;
+}
+
+static void note(struct side *s, long r) { oracle_out(s, &r, sizeof(r)); }
+
+/* Closes all of a list of descriptors that ends by 0. */
+static void close_all(struct side *s, const int *fds)
+{
+	for (; *fds; fds++)
+		if (*fds > 0)
+			s->close(*fds);
+}
+#define CLOSE(s, ...) close_all(s, (int[]){__VA_ARGS__, 0})
+
+/* ---- definitions ---- */
+
+ROW(define_progs)
+{
+	static const u32 sizes[] = {0, 1, 3, 4, 5, 8, 16}, entries[] = {0, 1, 7};
+	int inner = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0, 0);
+
+	for (u32 k = 0; k < 7; k++)
+		for (u32 v = 0; v < 7; v++)
+			for (u32 e = 0; e < 3; e++) {
+				int fd = make(s, BPF_MAP_TYPE_PROG_ARRAY, sizes[k], sizes[v], entries[e], 0, 0);
+
+				note(s, fd < 0 ? fd : 1);
+				CLOSE(s, fd);
+			}
+	for (u32 bit = 0; bit < 20; bit++) {
+		int fd = make(s, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 1, 1u << bit, bit % 2 ? inner : 0);
+
+		note(s, fd < 0 ? fd : 1);
+		CLOSE(s, fd);
+	}
+	CLOSE(s, inner);
+	return 0;
+}
+
+/* ---- program arrays from user space ---- */
+
+ROW(progs_elements)
+{
+	int m = progs(s, 3), p = LOAD(s, MOV(0, 1), EXIT), q = LOAD(s, MOV(0, 2), EXIT), fd = p;
+	const int bad[] = {-1, s->closed, s->pipe, s->array, m, s->btf, s->link, s->event};
+	u32 value = 7, key = 1;
+
+	note(s, elem(s, BPF_MAP_LOOKUP_ELEM, m, 0, &value, 0));
+	for (u64 flags = 0; flags < 8; flags++)
+		note(s, elem(s, BPF_MAP_UPDATE_ELEM, m, 0, &fd, flags));
+	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
+		note(s, put(s, m, 1, bad[i]));
+		note(s, put(s, m, 3, bad[i]));
+		note(s, elem(s, BPF_MAP_UPDATE_ELEM, m, 1, (void *)&bad[i], 1));
+	}
+	note(s, put(s, m, 2, q));
+	note(s, put(s, m, 3, q));
+	note(s, put(s, m, ~0u, q));
+	for (u32 i = 0; i < 5; i++) {
+		value = 99;
+		note(s, elem(s, BPF_MAP_LOOKUP_ELEM, m, i, &value, 0));
+		note(s, value == id_of(s, p) ? 1 : value == id_of(s, q) ? 2 : value);
+		note(s, elem(s, BPF_MAP_LOOKUP_ELEM, m, i, &value, BPF_F_LOCK));
+		note(s, elem(s, BPF_MAP_LOOKUP_AND_DELETE_ELEM, m, i, &value, 0));
+		note(s, elem(s, BPF_MAP_GET_NEXT_KEY, m, i, &key, 0));
+		note(s, key);
+	}
+	for (u32 i = 0; i < 4; i++) {
+		note(s, take(s, m, i));
+		note(s, take(s, m, i));
+	}
+	CLOSE(s, m, p, q);
+	return 0;
+}
+
+ROW(progs_null)
+{
+	int m = progs(s, 3), p = LOAD(s, MOV(0, 1), EXIT);
+	u32 key = 1;
+
+	for (int cmd = BPF_MAP_LOOKUP_ELEM; cmd <= BPF_MAP_GET_NEXT_KEY; cmd++) {
+		union bpf_attr no_key = {.map_fd = (u32)m, .value = (u64)room}, no_value = {.map_fd = (u32)m, .key = (u64)&key};
+
+		note(s, s->bpf(cmd, &no_key, sizeof(no_key)));
+		note(s, s->bpf(cmd, &no_value, sizeof(no_value)));
+		no_key.key = bad_page;
+		note(s, s->bpf(cmd, &no_key, sizeof(no_key)));
+	}
+	CLOSE(s, m, p);
+	return 0;
+}
+
+static long batch(struct side *s, int cmd, int map, u32 count, u64 flags)
+{
+	u32 keys[4] = {0, 1, 2, 3}, values[4] = {0}, out[4] = {0};
+	union bpf_attr a = {.batch = {.map_fd = (u32)map, .keys = (u64)keys, .values = (u64)values, .out_batch = (u64)out, .count = count, .elem_flags = flags}};
+
+	return s->bpf(cmd, &a, sizeof(a));
+}
+
+ROW(progs_batch)
+{
+	int m = progs(s, 3);
+
+	for (int cmd = BPF_MAP_LOOKUP_BATCH; cmd <= BPF_MAP_DELETE_BATCH; cmd++)
+		for (u32 n = 0; n < 3; n++)
+			note(s, batch(s, cmd, m, n, 0));
+	CLOSE(s, m);
+	return 0;
+}
+
+ROW(progs_frozen)
+{
+	int m = progs(s, 3), p = LOAD(s, MOV(0, 1), EXIT);
+	union bpf_attr f = {.map_fd = (u32)m};
+	u32 value;
+
+	note(s, put(s, m, 0, p));
+	note(s, s->bpf(BPF_MAP_FREEZE, &f, sizeof(f)));
+	note(s, put(s, m, 0, p));
+	note(s, take(s, m, 0));
+	note(s, elem(s, BPF_MAP_LOOKUP_ELEM, m, 0, &value, 0));
+	CLOSE(s, m, p);
+	return 0;
+}
+
+ROW(progs_one_way)
+{
+	int m = make(s, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, BPF_F_RDONLY, 0), w = make(s, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, BPF_F_WRONLY, 0);
+	int p = LOAD(s, MOV(0, 1), EXIT);
+	u32 value;
+
+	note(s, put(s, m, 0, p));
+	note(s, take(s, m, 0));
+	note(s, elem(s, BPF_MAP_LOOKUP_ELEM, m, 0, &value, 0));
+	note(s, put(s, w, 0, p));
+	note(s, elem(s, BPF_MAP_LOOKUP_ELEM, w, 0, &value, 0));
+	note(s, take(s, w, 0));
+	CLOSE(s, m, w, p);
+	return 0;
+}
+
+ROW(progs_info)
+{
+	int m = progs(s, 3);
+	struct bpf_map_info info = {0};
+	union bpf_attr b = {.info = {.bpf_fd = (u32)m, .info_len = sizeof(info), .info = (u64)&info}};
+
+	note(s, s->bpf(BPF_OBJ_GET_INFO_BY_FD, &b, sizeof(b)));
+	info.id = 0;
+	oracle_out(s, &info, sizeof(info));
+	CLOSE(s, m);
+	return 0;
+}
+
+/* ---- who may go together ---- */
+
+ROW(kinds)
+{
+	int m = progs(s, 3), p = LOAD(s, MOV(0, 1), EXIT), k = LOAD_KPROBE(s, 0, MOV(0, 1), EXIT), user;
+
+	note(s, put(s, m, 0, p));
+	note(s, put(s, m, 1, k));
+	note(s, take(s, m, 0));
+	note(s, put(s, m, 1, k)); /* the first decides for good */
+	user = LOAD_KPROBE(s, 0, TAIL(m, 0), MOV(0, 0), EXIT);
+	note(s, user < 0 ? user : 1);
+	CLOSE(s, user);
+	user = LOAD(s, TAIL(m, 0), MOV(0, 0), EXIT);
+	note(s, user < 0 ? user : 1);
+	CLOSE(s, m, p, k, user);
+	return 0;
+}
+
+ROW(kind_of_the_user)
+{
+	int m = progs(s, 3), user = LOAD_KPROBE(s, 0, TAIL(m, 0), MOV(0, 0), EXIT);
+	int p = LOAD(s, MOV(0, 1), EXIT), k = LOAD_KPROBE(s, 0, MOV(0, 1), EXIT), multi = LOAD_KPROBE(s, 48, MOV(0, 1), EXIT);
+
+	note(s, put(s, m, 0, p));
+	note(s, put(s, m, 0, k));
+	note(s, put(s, m, 1, multi));
+	CLOSE(s, m, p, k, user, multi);
+	return 0;
+}
+
+ROW(kind_of_one_refused)
+{
+	int m = progs(s, 3), user = LOAD_KPROBE(s, 0, TAIL(m, 0), MOV(0, 0), CALL(9999), EXIT), p = LOAD(s, MOV(0, 1), EXIT);
+
+	CLOSE(s, user);
+	note(s, put(s, m, 0, p));
+	CLOSE(s, m, p);
+	return 0;
+}
+
+/* ---- the life of what is in it ---- */
+
+/* The map of a program, by its id. */
+static int map_of(struct side *s, int prog)
+{
+	u32 id = 0;
+	struct bpf_prog_info info = {.nr_map_ids = 1, .map_ids = (u64)&id};
+	union bpf_attr a = {.info = {.bpf_fd = (u32)prog, .info_len = sizeof(info), .info = (u64)&info}}, b = {0};
+
+	if (s->bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a)))
+		return -1;
+	b.map_id = id;
+	return (int)s->bpf(BPF_MAP_GET_FD_BY_ID, &b, sizeof(b));
+}
+
+static bool lives(struct side *s, int cmd, u32 id)
+{
+	union bpf_attr a = {.prog_id = id};
+	int fd = (int)s->bpf(cmd, &a, sizeof(a));
+
+	CLOSE(s, fd);
+	return fd >= 0;
+}
+
+ROW(kept_by_the_array)
+{
+	int m = progs(s, 3), p = LOAD(s, MOV(0, 1), EXIT), q;
+	u32 id = id_of(s, p), value = 0;
+
+	note(s, put(s, m, 0, p));
+	note(s, put(s, m, 1, p));
+	CLOSE(s, p);
+	s->settle();
+	note(s, lives(s, BPF_PROG_GET_FD_BY_ID, id));
+	note(s, elem(s, BPF_MAP_LOOKUP_ELEM, m, 0, &value, 0));
+	note(s, value == id);
+	note(s, take(s, m, 0));
+	s->settle();
+	note(s, lives(s, BPF_PROG_GET_FD_BY_ID, id));
+	q = LOAD(s, MOV(0, 1), EXIT);
+	note(s, put(s, m, 1, q));
+	s->settle();
+	note(s, lives(s, BPF_PROG_GET_FD_BY_ID, id));
+	id = id_of(s, q);
+	CLOSE(s, q, m);
+	s->settle();
+	note(s, lives(s, BPF_PROG_GET_FD_BY_ID, id));
+	return 0;
+}
+
+ROW(emptied_with_its_last_user)
+{
+	int m = progs(s, 3), p = LOAD(s, MOV(0, 5), EXIT), user = LOAD(s, TAIL(m, 1), MOV(0, 1), EXIT), again;
+	u32 id = id_of(s, p), value;
+
+	note(s, put(s, m, 1, p));
+	note(s, test_run(s, user, 1));
+	CLOSE(s, p);
+	again = map_of(s, user);
+	CLOSE(s, m);
+	s->settle();
+	note(s, test_run(s, user, 1)); /* somebody has it open still */
+	CLOSE(s, again);
+	s->settle();
+	note(s, test_run(s, user, 1));
+	note(s, lives(s, BPF_PROG_GET_FD_BY_ID, id));
+	again = map_of(s, user);
+	note(s, elem(s, BPF_MAP_LOOKUP_ELEM, again, 1, &value, 0));
+	CLOSE(s, again, user);
+	return 0;
+}
+
+ROW(a_circle_ends)
+{
+	int m = progs(s, 3), user = LOAD(s, TAIL(m, 0), MOV(0, 1), EXIT);
+	u32 id = id_of(s, user), map = id_of(s, m);
+
+	note(s, put(s, m, 0, user));
+	CLOSE(s, user);
+	s->settle();
+	note(s, lives(s, BPF_PROG_GET_FD_BY_ID, id));
+	CLOSE(s, m);
+	s->settle();
+	s->settle();
+	note(s, lives(s, BPF_PROG_GET_FD_BY_ID, id));
+	note(s, lives(s, BPF_MAP_GET_FD_BY_ID, map));
+	return 0;
+}
+
+/* ---- runs ---- */
+
+ROW(run_tail)
+{
+	int m = progs(s, 3), p = LOAD(s, LDW(0, 1, 0), ADD(0, 1000), EXIT), q = LOAD(s, TAIL(m, 0), MOV(0, 9), EXIT);
+	int user = LOAD(s, MOV(6, 1), TAIL(m, 1), MOV(0, 3), EXIT), wide = LOAD(s, TAIL(m, 3), MOV(0, 4), EXIT);
+
+	note(s, test_run(s, user, 1));
+	note(s, put(s, m, 0, p));
+	note(s, test_run(s, user, 1));
+	note(s, put(s, m, 1, p));
+	note(s, test_run(s, user, 1));
+	note(s, put(s, m, 1, q));
+	note(s, test_run(s, user, 1));
+	note(s, test_run(s, user, 10));
+	note(s, test_run(s, wide, 1));
+	note(s, take(s, m, 0));
+	note(s, test_run(s, user, 1));
+	CLOSE(s, m, p, q, user, wide);
+	return 0;
+}
+
+#define COUNT(map) STW(10, -4, 0), MOVX(2, 10), ADD(2, -4), MAP(1, map), CALL(BPF_FUNC_map_lookup_elem), \
+		   JEQ(0, 0, 3), LDDW(1, 0, 0), ADD(1, 1), STXDW(0, 0, 1)
+
+static u64 counted(struct side *s, int map)
+{
+	u64 n = 0, zero = 0;
+
+	elem(s, BPF_MAP_LOOKUP_ELEM, map, 0, &n, 0);
+	elem(s, BPF_MAP_UPDATE_ELEM, map, 0, &zero, 0);
+	return n;
+}
+
+ROW(run_to_the_limit)
+{
+	int m = progs(s, 2), c = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0, 0);
+	int one = LOAD(s, MOVX(6, 1), COUNT(c), MOVX(1, 6), TAIL(m, 0), MOV(0, 7), EXIT);
+	int two = LOAD(s, MOVX(6, 1), COUNT(c), MOVX(1, 6), TAIL(m, 1), MOV(0, 8), EXIT);
+
+	note(s, put(s, m, 0, one));
+	note(s, test_run(s, one, 1));
+	note(s, (long)counted(s, c));
+	note(s, put(s, m, 0, two)); /* two and one take turns */
+	note(s, put(s, m, 1, one));
+	note(s, test_run(s, one, 1));
+	note(s, (long)counted(s, c));
+	note(s, test_run(s, two, 3));
+	note(s, (long)counted(s, c));
+	CLOSE(s, m, c, one, two);
+	return 0;
+}
+
+ROW(run_from_a_subprogram)
+{
+	int m = progs(s, 2), p = LOAD(s, MOV(6, 5), MOV(9, 5), STW(10, -4, 5), MOV(0, 20), EXIT);
+	int user = LOAD(s, MOVX(9, 1), MOV(6, 100), STW(10, -4, 3), MOVX(1, 9), SUB(4), ADDX(0, 6), LDW(1, 10, -4), ADDX(0, 1), EXIT,
+			MOV(6, 4), TAIL(m, 0), MOV(0, 7), EXIT);
+
+	note(s, user > 0);
+	note(s, test_run(s, user, 1));
+	note(s, put(s, m, 0, p));
+	note(s, test_run(s, user, 2));
+	CLOSE(s, m, p, user);
+	return 0;
+}
+
+ROW(run_from_subprograms_to_the_limit)
+{
+	int m = progs(s, 2), c = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0, 0);
+	int user = LOAD(s, SUB(2), ADD(0, 1), EXIT, MOVX(6, 1), COUNT(c), MOVX(1, 6), TAIL(m, 0), MOV(0, 0), EXIT);
+
+	note(s, user > 0);
+	note(s, put(s, m, 0, user));
+	note(s, test_run(s, user, 1));
+	note(s, (long)counted(s, c));
+	CLOSE(s, m, c, user);
+	return 0;
+}
+
+/* Operations at random, the same on both sides; ids are told by whose they are. */
+ROW(progs_at_random)
+{
+	int m = progs(s, 5), fds[4];
+	const u32 count = getenv("LIMPET_LONG") ? 300000 : 10000;
+	u64 state = 7, sum = 0;
+
+	for (u32 i = 0; i < 4; i++)
+		fds[i] = LOAD(s, MOV(0, (s32)i + 10), EXIT);
+	for (u32 n = 0; n < count; n++) {
+		u32 key, value, who, what;
+		u64 flags;
+		long r;
+
+		state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+		key = (u32)(state >> 33) % 6, who = (u32)(state >> 40) % 6, what = (u32)(state >> 50) % 8;
+		flags = (state >> 54) % 8 ? 0 : (state >> 57) % 4;
+		value = who < 4 ? (u32)fds[who] : who == 4 ? (u32)s->array : ~0u;
+		if (what < 3) {
+			r = elem(s, BPF_MAP_UPDATE_ELEM, m, key, &value, flags);
+		} else if (what < 5) {
+			r = take(s, m, key);
+		} else if (what == 5) {
+			r = elem(s, BPF_MAP_GET_NEXT_KEY, m, key, &value, 0);
+			r = r ? r : (long)value + 100;
+		} else {
+			r = elem(s, BPF_MAP_LOOKUP_ELEM, m, key, &value, flags);
+			for (u32 i = 0; !r && i < 4; i++)
+				r = value == id_of(s, fds[i]) ? (long)i + 1 : 0;
+		}
+		sum = (sum ^ (u64)r) * 0x9e3779b97f4a7c15ULL;
+		if (n % (count / 500) == 0) /* where it began to differ */
+			oracle_out(s, &sum, sizeof(sum));
+	}
+	CLOSE(s, m, fds[0], fds[1], fds[2], fds[3]);
+	return 0;
+}
+
+#define R(name_) {#name_, name_}
+const struct row oracle_ref_rows[] = {
+	R(define_progs), R(progs_elements), R(progs_null), R(progs_batch), R(progs_frozen), R(progs_one_way), R(progs_info),
+	R(kinds), R(kind_of_the_user), R(kind_of_one_refused),
+	R(kept_by_the_array), R(emptied_with_its_last_user), R(a_circle_ends),
+	R(run_tail), R(run_to_the_limit), R(run_from_a_subprogram), R(run_from_subprograms_to_the_limit), R(progs_at_random),
+	{NULL, NULL},
+};
