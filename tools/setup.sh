@@ -20,7 +20,7 @@ packages=(
     clang llvm
     libbpf-dev libelf-dev zlib1g-dev libjson-c-dev
     bpftool binutils procps patch
-    libzydis-dev
+    libzydis-dev systemtap-sdt-dev
 )
 [ "${1:-}" != --long ] || packages+=(debootstrap shellcheck)
 

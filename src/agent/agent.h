@@ -39,7 +39,7 @@
 #include "session/layout.h"
 
 #define AGENT_MAGIC      0x746e6567616d706cULL
-#define AGENT_VERSION    3
+#define AGENT_VERSION    4
 #define AGENT_SYMBOL     "limpet_agent" /* struct agent_header, the agent's only exported symbol */
 #define AGENT_DONE_NR    39             /* getpid: harmless should nobody watch */
 #define AGENT_DONE_MAGIC 0x6c696d7065740000ULL
@@ -83,7 +83,7 @@ struct agent_region {
 	u32 exec; /* readable and executable */
 	u32 read; /* readable */
 	u32 stack; /* the main thread's stack */
-	u32 pad;
+	u32 private_write; /* writable, and nobody else's */
 };
 
 /* A thread of the target, as it was stopped. */

@@ -291,6 +291,7 @@ static int release(bool keep_session)
 	vec_free(&agent.link_ids, sizeof(u32));
 	vec_free(&agent.code_areas, sizeof(struct agent_region));
 	vec_free(&agent.wants, sizeof(struct want));
+	semaphores_release();
 	vec_free(&agent.old_sites, sizeof(struct site *));
 	vec_free(&agent.new_sites, sizeof(struct site *));
 	place_release();

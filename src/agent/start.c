@@ -112,6 +112,7 @@ static bool read_region(struct reader *r, struct agent_region *ret)
 		perm[i] = (char)next_byte(r);
 	ret->read = perm[0] == 'r';
 	ret->exec = perm[0] == 'r' && perm[2] == 'x';
+	ret->private_write = perm[1] == 'w' && perm[3] == 'p';
 	next_byte(r);
 	ret->file_off = number(r, 16, &c);
 	ret->dev_major = (u32)number(r, 16, &c);

@@ -94,6 +94,7 @@ struct site {
 	struct attach_plan plan;
 	struct tramp_area *area;
 	u64 file_off;
+	u64 semaphore; /* counts this site, 0: none */
 	bool retired;
 	u32 hit_flags; /* HELPER_HIT_* */
 	u32 count;
@@ -103,6 +104,7 @@ struct site {
 /* A probe that a link asks for, at an address. */
 struct want {
 	u64 addr, file_off, cookie;
+	u64 semaphore; /* its address, 0: none */
 	struct agent_link *link;
 };
 
@@ -129,6 +131,7 @@ struct agent_state {
 	struct vec new_sites; /* likewise: those it makes */
 	struct tramp_area *areas;
 	struct vec writes, moves, probes, link_ids, code_areas, wants;
+	struct vec semaphores; /* semaphore.c */
 	size_t stage_used; /* of code.c's newest piece of bytes that `writes` point at, until COMMIT */
 	const struct agent_region *regions;
 	u32 region_count;
@@ -216,6 +219,11 @@ enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, stru
 enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_why);
 void place_forget(void);
 void place_release(void);
+
+/* semaphore.c */
+u64 semaphore_at(const struct agent_region *code, u64 file_off); /* 0: none */
+int semaphores_sync(void); /* SYNC, when the sites are known */
+void semaphores_release(void);
 
 /* hit.c: what trampolines call, for one program or for several */
 void agent_hit(void *site, struct attach_regs *regs);

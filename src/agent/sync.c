@@ -52,6 +52,7 @@ static int add_wants(struct agent_link *l, const struct agent_region *r)
 		w->addr = r->start + (p->offset - r->file_off);
 		w->file_off = p->offset;
 		w->cookie = p->cookie;
+		w->semaphore = semaphore_at(r, p->ref_ctr);
 		w->link = l;
 	}
 	return 0;
@@ -292,6 +293,8 @@ static struct site *make_site(const struct want *w, u32 n, struct attach_refusal
 	}
 	s->count = n;
 	s->file_off = w->file_off;
+	for (u32 i = 0; i < n && !s->semaphore; i++)
+		s->semaphore = w[i].semaphore;
 	if (plan_site(s, w->addr, why))
 		goto fail;
 	s->hit_flags = hit_flags(&s->plan);
@@ -439,6 +442,8 @@ int sync_probes(bool none)
 			;
 		take_group(w + i, n);
 	}
+	if (!err)
+		err = semaphores_sync();
 	if (!err)
 		identity_end(none);
 	publish();

@@ -19,7 +19,7 @@ struct keeper {
 struct region {
 	u64 start, end, file_off, ino;
 	u32 dev_major, dev_minor;
-	bool read, write, exec, vdso, stack;
+	bool read, write, exec, private, vdso, stack;
 };
 
 struct regions {

@@ -67,6 +67,7 @@ int proc_read_maps(pid_t tid, struct regions *ret)
 							 .read = perm[0] == 'r',
 							 .write = perm[1] == 'w',
 							 .exec = perm[2] == 'x',
+							 .private = perm[3] == 'p',
 							 .vdso = strstr(line, "[vdso]") != NULL,
 							 .stack = strstr(line, "[stack]") != NULL};
 	}

@@ -156,6 +156,7 @@ static int fill_inbox(struct target *t, struct agent_request *r)
 					       .dev_minor = m->dev_minor,
 					       .exec = m->exec && m->read,
 					       .read = m->read,
+					       .private_write = m->write && m->private,
 					       .stack = m->stack};
 	}
 	r->regions = t->header.inbox;
