@@ -282,6 +282,7 @@ static int release(bool keep_session)
 		return -EBUSY;
 	object_release(keep_session);
 	identity_release();
+	mappings_release();
 	map_owner_at(NULL);
 	if (agent.wiped)
 		sys_munmap(agent.wiped, agent.wiped_size);

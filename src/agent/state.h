@@ -40,6 +40,7 @@ struct agent_prog {
 	s32 error; /* 0: runnable; else why not */
 	bool ready;
 	bool uses_identity; /* calls a helper that identity.c makes cheap, or safe under filters */
+	bool uses_stacks;   /* unwinds: mappings.c */
 	vm_entry *entry; /* NULL: interpret */
 	u8 *code;        /* mapping the compiled program lies in */
 	size_t code_size;
@@ -213,6 +214,12 @@ bool identity_retire(const u64 *busy, u64 count, bool all_idle); /* true: a thre
 void identity_release(void);
 void identity_overlay(u8 *text, u64 base, u64 len);
 bool identity_used(const struct bpf_insn *insns, u32 count);
+
+/* mappings.c */
+bool mappings_used(const struct bpf_insn *insns, u32 count);
+void mappings_sync(bool none); /* SYNC, when the wants are known */
+bool mappings_retire(bool idle); /* true: something waits until no thread is in limpet's code */
+void mappings_release(void);
 
 /* place.c: the code around an address. Text is at most ATTACH_TEXT_WANTED bytes, copied to `bytes`. */
 enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, struct attach_refusal *ret_why);

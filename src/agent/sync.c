@@ -431,6 +431,7 @@ int sync_probes(bool none)
 	if (!none)
 		err = collect_wants();
 	identity_begin(none);
+	mappings_sync(none);
 	if (!err)
 		err = index_sites();
 	if (!err)
@@ -489,6 +490,7 @@ bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 		heap_free(s, sizeof(*s) + s->count * sizeof(s->progs[0]));
 	}
 	left |= identity_retire(busy, count, all_idle);
+	left |= mappings_retire(all_idle || !count);
 	object_drop_unused();
 	publish();
 	return left;

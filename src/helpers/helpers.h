@@ -79,6 +79,23 @@ struct helper_stack {
 	_Atomic u64 tp, start, end;
 };
 
+/*
+ * What lies at an address, for build ids: a file's executable mapping. `build_id` as the kernel pads it;
+ * all zero: the file has none that could be read.
+ */
+struct helper_mapping {
+	u64 start, end, file_off;
+	u8 build_id[20];
+	u32 pad;
+};
+
+/* By address. Replaced as a whole, and freed only when no hit can see it. */
+struct helper_mappings {
+	u32 count;
+	u32 pad;
+	struct helper_mapping at[];
+};
+
 /* System calls that helpers make in the target's name. */
 enum helper_call {
 	HELPER_CALL_GETPID,
@@ -113,6 +130,13 @@ struct helper_env {
 	bool rdpid;              /* the processor has it */
 	struct trace_log *trace; /* NULL: bpf_printk is dropped, counted */
 	u32 vdso_ok;
+	const struct helper_mappings *_Atomic mappings; /* NULL: not known */
+	/*
+	 * Return addresses in [own_start, own_end) are limpet's, put there by return probes: own_caller
+	 * says the address that it stands for. NULL: there are none.
+	 */
+	u64 own_start, own_end;
+	u64 (*own_caller)(u64 ip);
 };
 
 #define HELPER_HIT_REGS   BIT(0) /* the context is struct pt_regs, just below the target's stack */

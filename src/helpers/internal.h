@@ -14,10 +14,21 @@ vm_helper_fn help_prandom, help_cpu, help_numa_node, help_uid_gid, help_pid_tgid
 	help_comm;
 vm_helper_fn help_send_signal, help_send_signal_thread;
 vm_helper_fn help_func_ip, help_attach_cookie, help_func_arg, help_func_ret, help_func_arg_cnt,
-	help_get_stack;
+	help_get_stack, help_get_stackid;
 vm_helper_fn help_trace_printk, help_trace_vprintk, help_snprintf;
 vm_helper_fn help_strtol, help_strtoul, help_strncmp;
 vm_helper_fn help_loop, help_tail_call;
+
+/* The hit, when the run's context is its registers; else NULL. */
+static inline const struct helper_hit *help_hit(const struct vm_run *run)
+{
+	const struct helper_hit *hit = run->hit;
+
+	return hit && hit->flags & HELPER_HIT_REGS ? hit : NULL;
+}
+
+/* The stack that is certainly there: [*ret_start, *ret_end). False: this run has no such context. */
+bool help_known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end);
 
 /* CLOCK_* in nanoseconds, by the vDSO where there is one. */
 u64 help_clock(const struct helper_env *env, int clock);

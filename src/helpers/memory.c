@@ -74,15 +74,11 @@ static u64 stack_end(const struct helper_env *env, u64 frame)
 	return !(seq & 1) && atomic_load_explicit(&e->seq, memory_order_relaxed) == seq ? end : 0;
 }
 
-/*
- * The stack that is certainly there: [*ret_start, *ret_end). False: this run has no such context.
- */
-static bool known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end)
+bool help_known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end)
 {
-	const struct helper_hit *hit = run->hit;
 	const struct pt_regs *regs = run->ctx;
 
-	if (!hit || !(hit->flags & HELPER_HIT_REGS))
+	if (!help_hit(run))
 		return false;
 	*ret_start = (u64)regs;
 	*ret_end = stack_end(run->env, (u64)regs);
@@ -96,7 +92,7 @@ static u64 known_bytes(const struct vm_run *run, u64 addr, u64 size)
 {
 	u64 start, end;
 
-	if (known_stack(run, &start, &end) && addr >= start && addr < end)
+	if (help_known_stack(run, &start, &end) && addr >= start && addr < end)
 		return end - addr < size ? end - addr : size;
 	if (!run->prog || !vm_may_access(run, addr, 1, false))
 		return 0;

@@ -15,6 +15,7 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[14] = help_pid_tgid,
 	[15] = help_uid_gid,
 	[16] = help_comm,
+	[27] = help_get_stackid,
 	[36] = help_probe_write_user,
 	[42] = help_numa_node,
 	[45] = help_probe_read_str,

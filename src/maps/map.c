@@ -22,6 +22,7 @@ static const struct map_ops *const map_types[] = {
 	[BPF_MAP_TYPE_BLOOM_FILTER] = &bloom_ops,
 	[BPF_MAP_TYPE_QUEUE] = &queue_ops,
 	[BPF_MAP_TYPE_STACK] = &stack_ops,
+	[BPF_MAP_TYPE_STACK_TRACE] = &stack_trace_ops,
 };
 
 const struct map_ops *map_ops_find(u32 type)

@@ -82,6 +82,17 @@ enum map_holds { MAP_HOLDS_NOTHING, MAP_HOLDS_PROGS, MAP_HOLDS_MAPS, MAP_HOLDS_C
 
 struct map;
 
+#define MAP_STACK_DEPTH 127u /* frames of a stack: kernel.perf_event_max_stack as it comes */
+
+/* A call stack, as bpf_get_stackid() has unwound it. */
+struct map_stack {
+	const u64 *ips;
+	u32 count;
+	/* Writes count struct bpf_stack_build_id, for maps that keep those. */
+	void (*name)(const struct map_stack *s, void *ret_frames);
+	const void *env; /* name()'s own */
+};
+
 /* One row per map type. A NULL member answers -EOPNOTSUPP to programs, and to bpf(2) what map.c says. */
 struct map_ops {
 	const char *name; /* "hash", as bpftool prints it */
@@ -100,6 +111,9 @@ struct map_ops {
 	long (*push)(struct map *m, const void *value, u64 flags);
 	long (*pop)(struct map *m, void *value);
 	long (*peek)(struct map *m, void *value);
+
+	/* STACK_TRACE, from bpf_get_stackid(): stores a stack; its id, or as the kernel answers. */
+	long (*stackid)(struct map *m, const struct map_stack *s, u64 flags);
 
 	/*
 	 * Per-CPU types, from programs, instead of lookup and update. lease() takes the execution slot

@@ -19,6 +19,7 @@ extern HIDDEN const struct map_ops lpm_ops;
 extern HIDDEN const struct map_ops bloom_ops;
 extern HIDDEN const struct map_ops queue_ops;
 extern HIDDEN const struct map_ops stack_ops;
+extern HIDDEN const struct map_ops stack_trace_ops;
 
 #define MAP_ENOTSUPP 524 /* the kernel's internal ENOTSUPP, which bpf(2) does return */
 

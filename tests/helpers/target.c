@@ -74,6 +74,40 @@ PROBED static long deep(int n, const struct stat *st)
 	return r + 1;
 }
 
+/* Calls nothing with rbp as it is given, and what it was afterwards. */
+PROBED long astray(long n, const void *frame)
+{
+	__asm__ volatile(ROOM : "+r"(n), "+r"(frame));
+	return n;
+}
+
+static void with_frame(long n, const void *frame)
+{
+	__asm__ volatile("push %%rbp; mov %1, %%rbp; call astray; pop %%rbp"
+			 : "+D"(n), "+S"(frame)
+			 :
+			 : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc");
+}
+
+static void lead_astray(char *page)
+{
+	long *const last = (long *)(page + 4096 - 16), *const middle = (long *)(page + 64);
+	long circle[2] = {(long)circle, 0x1234};
+
+	last[0] = (long)(page + 4096); /* not there */
+	last[1] = 0x2345;
+	middle[0] = (long)last;
+	middle[1] = 0x3456;
+	*(long *)(page + 131) = 0; /* at an odd address */
+	*(long *)(page + 139) = 0x4567;
+	with_frame(0, NULL);
+	with_frame(1, (void *)0xffffffff80000000);
+	with_frame(2, page + 4096 - 8);
+	with_frame(3, circle);
+	with_frame(4, middle);
+	with_frame(5, page + 131);
+}
+
 static void on_signal(int sig)
 {
 	if (sig == SIGUSR1)
@@ -89,15 +123,17 @@ int main(void)
 	pthread_t thread;
 	long written = 1;
 
-	munmap(page + 4096, 4096);
-	memcpy(page + 4088, "at end!", 8);
+	mprotect(page + 4096, 4096, PROT_NONE);
 	signal(SIGUSR1, on_signal);
 	signal(SIGUSR2, on_signal);
 	prctl(PR_SET_NAME, "helper-target");
 	stat("/proc/self/ns/pid", &st);
+	memset(page, 0, 4096);
+	memcpy(page + 4088, "at end!", 8);
 	formats("text of the target");
 	texts(page + 4088, page + 4096);
-	deep(5, &st);
+	deep(12, &st);
+	lead_astray(page);
 	on_stack(NULL);
 	pthread_create(&thread, NULL, on_stack, (void *)1);
 	pthread_join(thread, NULL);

@@ -1,19 +1,62 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A plain libbpf tool: attaches each program of an object to the target's function of the same name
- * (those that there are), and when its standard input ends prints the object's map `results`.
+ * (those that there are), and when its standard input ends prints the object's map `results`, and what
+ * bpf(2) says about its maps of call stacks.
  *
  * usage: tool OBJECT.bpf.o TARGET
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <stdio.h>
+#include <string.h>
 #include "result.h"
+
+static void print(const char *bytes, int len)
+{
+	for (int k = 0; k < len; k++)
+		printf(bytes[k] >= ' ' && bytes[k] <= '~' && bytes[k] != '\\' ? "%c" : "\\%02x", (unsigned char)bytes[k]);
+	putchar('\n');
+}
+
+/* Everything that can be done to a map of stacks. */
+static void print_stacks(const struct bpf_map *map)
+{
+	int fd = bpf_map__fd(map);
+	unsigned int size = bpf_map__value_size(map), key = 0, next = 77, first = ~0U;
+	char value[256];
+
+	for (void *at = NULL; !bpf_map_get_next_key(fd, at, &next); at = &key) {
+		memset(value, 'y', sizeof(value));
+		printf("%s.%u %d ", bpf_map__name(map), next, bpf_map_lookup_elem(fd, &next, value));
+		print(value, (int)size);
+		key = next;
+		if (first == ~0U)
+			first = next;
+	}
+	printf("%s.end %d\n", bpf_map__name(map), bpf_map_get_next_key(fd, &key, &next));
+	printf("%s.update %d %d\n", bpf_map__name(map), bpf_map_update_elem(fd, &first, value, BPF_ANY),
+	       bpf_map_update_elem(fd, &first, value, BPF_EXIST));
+	for (unsigned int i = 0; i < 1030; i += i < 8 ? 1 : 1021)
+		printf("%s.next.%u %d %u\n", bpf_map__name(map), i, bpf_map_get_next_key(fd, &i, &next), next);
+	key = ~0U;
+	printf("%s.large %d %d", bpf_map__name(map), bpf_map_lookup_elem(fd, &key, value), bpf_map_delete_elem(fd, &key));
+	printf(" %d %u\n", bpf_map_get_next_key(fd, &key, &next), next);
+	printf("%s.delete %d %d %d\n", bpf_map__name(map), bpf_map_delete_elem(fd, &first),
+	       bpf_map_delete_elem(fd, &first), bpf_map_lookup_elem(fd, &first, value));
+	if (!bpf_map_get_next_key(fd, NULL, &next)) {
+		memset(value, 'z', sizeof(value));
+		printf("%s.take %u %d ", bpf_map__name(map), next, bpf_map_lookup_and_delete_elem(fd, &next, value));
+		print(value, (int)size);
+		printf("%s.left %d\n", bpf_map__name(map), bpf_map_lookup_elem(fd, &next, value));
+	}
+}
 
 int main(int argc, char **argv)
 {
 	struct bpf_object *obj = argc == 3 ? bpf_object__open_file(argv[1], NULL) : NULL;
 	struct bpf_program *prog;
+	struct bpf_map *map;
 	char line[64];
 	int fd;
 
@@ -43,11 +86,10 @@ int main(int argc, char **argv)
 		if (!r.ret && !last)
 			continue;
 		printf("%u %lld ", i, r.ret);
-		for (int k = 0; k < last; k++)
-			printf(r.out[k] >= ' ' && r.out[k] <= '~' && r.out[k] != '\\' ? "%c"
-										      : "\\%02x",
-			       (unsigned char)r.out[k]);
-		putchar('\n');
+		print(r.out, last);
 	}
+	bpf_object__for_each_map(map, obj)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_STACK_TRACE)
+			print_stacks(map);
 	return 0;
 }
