@@ -199,6 +199,7 @@ static u32 hash_frames(const u64 *ips, u32 count)
 struct storing {
 	const struct map_stack *s;
 	u32 hash;
+	bool tried; /* to publish h, in vain */
 	struct pool_hand h;
 };
 
@@ -248,9 +249,13 @@ static long store_once(struct map *m, const struct pool *pool, struct storing *i
 	struct pool_elem *e = pool_elem(pool, TRACE_INDEX(seen) - 1);
 	bool found;
 
-	if (unlikely(in->h.index != POOL_NONE && TRACE_INDEX(seen) == in->h.index + 1)) {
-		in->h.index = POOL_NONE; /* a fork's other half has published our very element */
-		return id;
+	if (unlikely(in->tried && in->h.index != POOL_NONE)) { /* still ours? a fork's other half may have published it */
+		bool there = TRACE_INDEX(seen) == in->h.index + 1;
+
+		if (there || !pool_renew(pool, &in->h))
+			in->h.index = POOL_NONE;
+		if (there)
+			return id;
 	}
 	if (named && !(flags & BPF_F_FAST_STACK_CMP && same(m, pool, e, in, flags)) && !fill(m, pool, in))
 		return -ENOMEM;
@@ -270,10 +275,12 @@ static long store_once(struct map *m, const struct pool *pool, struct storing *i
 		in->h.index = POOL_NONE;
 		return TRACE_AGAIN;
 	}
+	if (e)
+		pool_disown(e, tag);
+	in->tried = true;
 	word = ((seen >> POOL_LINK_BITS) + 1) << POOL_LINK_BITS | (in->h.index + 1);
 	if (!atomic_compare_exchange_strong_explicit(bucket, &seen, word, memory_order_acq_rel, memory_order_relaxed))
 		return TRACE_AGAIN;
-	pool_shared(pool, in->h);
 	in->h.index = POOL_NONE;
 	if (e)
 		in->h = pool_claim(pool, TRACE_INDEX(seen) - 1, tag);
@@ -335,6 +342,10 @@ static bool withdraw(struct map *m, u32 id, u64 seen)
 	u64 none = ((seen >> POOL_LINK_BITS) + 1) << POOL_LINK_BITS;
 	struct pool_hand h;
 
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load_explicit(bucket_of(m, id), memory_order_relaxed) != seen)
+		return false;
+	pool_disown(pool_elem(&pool, index), tag);
 	if (!atomic_compare_exchange_strong_explicit(bucket_of(m, id), &seen, none, memory_order_acq_rel,
 						     memory_order_relaxed))
 		return false;
