@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "loader/attr.h"
 #include "loader/btf.h"
+#include "loader/perf_array.h"
 #include "loader/refs.h"
 #include "loader/say.h"
 
@@ -200,6 +201,8 @@ long loader_map_elem(const struct loader_call *c, union bpf_attr *a)
 		c->cmd == BPF_MAP_DELETE_ELEM || c->cmd == BPF_MAP_GET_NEXT_KEY ? 0 : a->flags);
 	if (err)
 		return err;
+	if (m->def.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		return perf_array_elem(c, m, a);
 	buf = malloc(2 * ALIGN_UP((size_t)m->def.key_size, 16) + map_user_value_size(m) + 16);
 	if (!buf)
 		return -ENOMEM;

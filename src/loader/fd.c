@@ -144,6 +144,7 @@ static struct store *open_session(int wanted, int *ret_err)
 		err = store_tool_add(&session);
 		if (!err)
 			atomic_store(&session_state, TOOL);
+		loader_clocks_after_fork(); /* of a parent that was a tool too */
 	}
 	loader_inside--;
 	pthread_mutex_unlock(&lock);
@@ -286,6 +287,28 @@ struct map *loader_map_by_id(u32 id, int *ret_err)
 	return m;
 }
 
+struct map *loader_known_map(u32 id)
+{
+	struct known_map *k;
+
+	pthread_mutex_lock(&lock);
+	for (k = known; k && k->map.id != id; k = k->next)
+		;
+	pthread_mutex_unlock(&lock);
+	return k ? &k->map : NULL;
+}
+
+void loader_maps_each(void (*fn)(struct map *m, void *arg), void *arg)
+{
+	struct known_map *k;
+
+	pthread_mutex_lock(&lock);
+	k = known; /* grows at its beginning only */
+	pthread_mutex_unlock(&lock);
+	for (; k; k = k->next)
+		fn(&k->map, arg);
+}
+
 struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 {
 	struct map *m = NULL;
@@ -310,7 +333,7 @@ struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 	if (!m)
 		return NULL;
 	remember(fd, &o);
-	if (o.mode == O_RDWR && fd < LOADER_FDS && !m->holds)
+	if (o.mode == O_RDWR && fd < LOADER_FDS && !m->holds && !m->ops->fd_values)
 		atomic_store(&loader_fd_map[fd], m);
 	if (ret_mode)
 		*ret_mode = o.mode;

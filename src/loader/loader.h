@@ -50,6 +50,8 @@ HIDDEN int loader_fd_object(int fd, enum object_kind kind, u32 *ret_id);
 /* `ret_mode` may be NULL. The map is valid for the life of the process. */
 HIDDEN struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err);
 HIDDEN struct map *loader_map_by_id(u32 id, int *ret_err);
+HIDDEN struct map *loader_known_map(u32 id); /* NULL: this process has not used it */
+HIDDEN void loader_maps_each(void (*fn)(struct map *m, void *arg), void *arg);
 
 HIDDEN long loader_bpf(int cmd, union bpf_attr *attr, unsigned int size);
 HIDDEN int loader_copy_name(char dst[16], const char src[16]);
@@ -84,6 +86,11 @@ HIDDEN long loader_mmap(void *addr, size_t len, int prot, int flags, int fd, off
 HIDDEN long loader_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, int group,
 			      u64 flags);
 HIDDEN long loader_event_ioctl(int fd, unsigned long request, unsigned long arg);
+HIDDEN long loader_munmap(void *addr, size_t len); /* of a ring; -LOADER_PASS: of nothing of ours */
+/* One program, of type PERF_EVENT, on an event that runs it in the tool's process. */
+HIDDEN int loader_event_prog(struct store *s, u32 event, u32 prog);
+HIDDEN void loader_clocks_after_fork(void); /* in a child that is a tool of its own now */
+HIDDEN long loader_event_mmap(u32 id, void *addr, size_t len, int prot, int flags, off_t off);
 /* A link on a perf event, held; it keeps the program and, as a perf link, the event. */
 HIDDEN int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie,
 			   u32 *ret_id);

@@ -64,6 +64,8 @@ long loader_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 
 	if (loader_fd_any(fd, &o))
 		return -LOADER_PASS;
+	if (o.kind == OBJ_EVENT)
+		return loader_event_mmap(o.id, addr, len, prot, flags, off);
 	if (o.kind != OBJ_MAP)
 		return -ENODEV;
 	m = loader_map_by_fd(fd, &mode, &err);

@@ -95,6 +95,15 @@ EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 	return (void *)shim_result(sys_mmap(addr, len, prot, flags, fd, (u64)off));
 }
 
+EXPORT int munmap(void *addr, size_t len)
+{
+	long ret = loader_active() ? loader_munmap(addr, len) : -LOADER_PASS;
+
+	if (ret == -LOADER_PASS)
+		ret = sys_munmap(addr, len);
+	return (int)shim_result(ret);
+}
+
 EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off)
 {
 	return mmap(addr, len, prot, flags, fd, off);

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "loader/loader.h"
+#include "loader/perf_array.h"
 
 static void released(const struct loader_obj *o)
 {
@@ -18,6 +19,8 @@ static void released(const struct loader_obj *o)
 	int err = 0;
 
 	loader_inside++;
+	if (o->kind == OBJ_MAP)
+		perf_array_closed(o->id);
 	store_release(loader_session(&err), o->kind, o->id);
 	loader_inside--;
 	errno = saved;

@@ -96,6 +96,7 @@ struct map_stack {
 /* One row per map type. A NULL member answers -EOPNOTSUPP to programs, and to bpf(2) what map.c says. */
 struct map_ops {
 	const char *name; /* "hash", as bpftool prints it */
+	bool fd_values;   /* user space passes descriptors: the emulator sets elements */
 
 	/* The kernel's checks of a definition. Fills the geometry of *m (def is set); 0 or -errno. */
 	int (*layout)(struct map *m);

@@ -18,6 +18,7 @@ extern HIDDEN const struct map_ops percpu_hash_ops;
 extern HIDDEN const struct map_ops lpm_ops;
 extern HIDDEN const struct map_ops bloom_ops;
 extern HIDDEN const struct map_ops queue_ops;
+extern HIDDEN const struct map_ops perf_event_array_ops;
 extern HIDDEN const struct map_ops stack_ops;
 extern HIDDEN const struct map_ops stack_trace_ops;
 

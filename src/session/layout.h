@@ -185,6 +185,14 @@ struct event_file {
 	u64 ino;
 	_Atomic u32 enabled;
 	_Atomic u32 has_prog; /* 1: PERF_EVENT_IOC_SET_BPF was done; an event takes one program */
+	u64 sample_type; /* these four as struct perf_event_attr has them */
+	u64 attr_flags;
+	u32 wakeup;
+	s32 clockid; /* -1: the default */
+	_Atomic u32 ring_pid; /* EVENT_BPF_OUTPUT: the process that has mapped the ring, 0: none */
+	_Atomic u32 prog_id;  /* EVENT_SW_CLOCK: the program to run, 0: none yet */
+	_Atomic u32 turn;     /* EVENT_SW_CLOCK: a futex, changes with what the timer must know */
+	_Atomic u32 gone;     /* nobody holds it any more */
 	char path[SESSION_PATH_MAX / 4];
 };
 

@@ -10,11 +10,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/sys.h"
 #include "maps/refs.h"
 
 #define REF_DEPTH 64 /* references followed in one go; the next collection goes on from there */
@@ -48,6 +50,24 @@ static int lock_unheld(struct store *s, enum object_kind kind, u32 id, u32 *ret_
 	}
 	close(fd);
 	return -EBUSY;
+}
+
+/* A process may wait for what becomes of the event (loader/event_clock.c). */
+static void stop_event(int fd)
+{
+	struct event_file *e;
+	u64 size;
+	int err;
+
+	e = store_map_fd(fd, true, &size, &err);
+	if (!e)
+		return;
+	if (size >= sizeof(*e)) {
+		atomic_store(&e->gone, 1);
+		atomic_fetch_add(&e->turn, 1);
+		sys_call6(__NR_futex, (long)&e->turn, FUTEX_WAKE, INT32_MAX, 0, 0, 0);
+	}
+	munmap(e, size);
 }
 
 /* An event whose perf link goes may take another program. */
@@ -199,6 +219,8 @@ static int release(struct store *s, enum object_kind kind, u32 id, int depth)
 	}
 	if (kind == OBJ_LINK)
 		stop_link(s, fd);
+	else if (kind == OBJ_EVENT)
+		stop_event(fd);
 	gone += !unlinkat(s->dir_fd, name, 0);
 	close(fd);
 	return gone + drop_refs(s, name, OBJ_KINDS, depth);

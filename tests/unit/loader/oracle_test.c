@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "loader/files.h"
 #include "loader/loader.h"
+#include "loader/perf_array.h"
 #include "oracle.h"
 
 u64 bad_page, readonly_page, edge;
@@ -74,6 +75,11 @@ static void *kernel_mmap(int fd, unsigned long size, int prot, int flags, long o
 	return p == MAP_FAILED ? (void *)(long)-errno : p;
 }
 
+static long kernel_munmap(void *p, unsigned long size)
+{
+	return answer(munmap(p, size));
+}
+
 static void kernel_unlink(const char *path)
 {
 	unlink(path);
@@ -110,6 +116,8 @@ static void our_close(int fd)
 	int err;
 
 	close(fd);
+	if (ours && o.kind == OBJ_MAP)
+		perf_array_closed(o.id);
 	if (ours)
 		store_release(loader_session(&err), o.kind, o.id);
 }
@@ -117,6 +125,13 @@ static void our_close(int fd)
 static void *our_mmap(int fd, unsigned long size, int prot, int flags, long off)
 {
 	return (void *)loader_mmap(NULL, size, prot, flags, fd, off);
+}
+
+static long our_munmap(void *p, unsigned long size)
+{
+	long ret = loader_munmap(p, size);
+
+	return ret == -LOADER_PASS ? kernel_munmap(p, size) : ret;
 }
 
 static void our_unlink(const char *path)
@@ -137,6 +152,7 @@ static struct side kernel = {.name = "kernel",
 			     .ioctl = kernel_ioctl,
 			     .close = kernel_close,
 			     .mmap = kernel_mmap,
+			     .munmap = kernel_munmap,
 			     .unlink = kernel_unlink,
 			     .settle = kernel_settle};
 static struct side ours = {.name = "limpet",
@@ -145,6 +161,7 @@ static struct side ours = {.name = "limpet",
 			   .ioctl = our_ioctl,
 			   .close = our_close,
 			   .mmap = our_mmap,
+			   .munmap = our_munmap,
 			   .unlink = our_unlink,
 			   .settle = our_settle,
 			   .uprobe_type = LOADER_PERF_TYPE};
@@ -346,6 +363,11 @@ TEST(program_calls_answer_as_the_kernels)
 TEST(link_and_event_calls_answer_as_the_kernels)
 {
 	compare(oracle_link_rows);
+}
+
+TEST(output_events_and_arrays_answer_as_the_kernels)
+{
+	compare(oracle_perf_rows);
 }
 
 TEST(ids_and_info_answer_as_the_kernels)

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* Perf events that are uprobes: where, and the program on it. */
+#include "loader/event.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "loader/probe.h"
+
+int probe_process(s32 pid, bool leader, s32 *ret)
+{
+	char path[64], line[256];
+	int err = -ESRCH;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return err;
+	while (err && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Tgid: %d", ret) == 1)
+			err = 0;
+	fclose(f);
+	return !err && leader && *ret != pid ? -ESRCH : err;
+}
+
+int probe_place(const struct stat *file, u64 offset, u64 ref_ctr)
+{
+	return (s64)offset > file->st_size || ref_ctr % sizeof(short) ? -EINVAL : 0;
+}
+
+static int fill(struct event_file *e, const struct perf_event_attr *a)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	long n;
+
+	if (!a->config1)
+		return -EINVAL;
+	n = user_string(path, a->config1, sizeof(path));
+	if (n < 0 || n == PATH_MAX)
+		return n < 0 ? (int)n : -E2BIG;
+	if (!n)
+		return -EINVAL;
+	if (stat(path, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	if ((size_t)n >= sizeof(e->path))
+		return -ENAMETOOLONG;
+	e->flags = a->config & 1 ? PROBE_F_RETURN : 0;
+	e->offset = a->config2;
+	e->ref_ctr = a->config >> 32;
+	e->dev_major = major(st.st_dev);
+	e->dev_minor = minor(st.st_dev);
+	e->ino = st.st_ino;
+	strcpy(e->path, path);
+	return probe_place(&st, e->offset, e->ref_ctr);
+}
+
+static long set_bpf(struct store *s, u32 event, u32 prog)
+{
+	int fd, err = loader_check_uprobe_prog(s, prog);
+	u32 link;
+
+	if (!err)
+		err = loader_claim_event(s, event, true);
+	if (err)
+		return err;
+	fd = loader_link_add(s, LINK_EVENT_BPF, prog, event, 0, &link);
+	if (fd < 0) {
+		loader_claim_event(s, event, false);
+		return fd;
+	}
+	close(fd); /* the event keeps it */
+	return 0;
+}
+
+const struct event_kind event_uprobe = {.fill = fill, .set_bpf = set_bpf};
