@@ -96,7 +96,8 @@ static bool map_may_call(enum map_call call)
 {
 	static const enum helper_call as[] = {[MAP_CALL_KILL] = HELPER_CALL_KILL, [MAP_CALL_GETPID] = HELPER_CALL_GETPID,
 					      [MAP_CALL_YIELD] = HELPER_CALL_YIELD,
-					      [MAP_CALL_STAT] = HELPER_CALL_STAT};
+					      [MAP_CALL_STAT] = HELPER_CALL_STAT,
+					      [MAP_CALL_FUTEX] = HELPER_CALL_FUTEX};
 
 	return helper_may(&agent.env, as[call]);
 }

@@ -148,6 +148,8 @@ static int take_map(u32 id, int fd)
 	err = map_open(&m->map, (void *)p, (u64)size, writable);
 	if (!err && m->map.id != id)
 		err = -EINVAL;
+	if (!err)
+		err = map_alias(&m->map, fd);
 	if (err) {
 		sys_munmap((void *)p, (size_t)size);
 		goto out;

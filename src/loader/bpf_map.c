@@ -102,7 +102,7 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 	err = map_layout(&m, &def);
 	if (err)
 		return err;
-	fd = store_new(c->store, OBJ_MAP, m.file_size, &id);
+	fd = store_new_map(c->store, &m, &id);
 	if (fd < 0)
 		return fd;
 	err = fill_map(&m, fd, id);

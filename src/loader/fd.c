@@ -254,13 +254,15 @@ static struct map *open_map(struct store *s, u32 id, int *ret_err)
 		return NULL;
 	}
 	p = store_map_fd(fd, true, &size, ret_err);
-	close(fd);
-	if (!p)
-		return NULL;
-	k = calloc(1, sizeof(*k));
+	k = p ? calloc(1, sizeof(*k)) : NULL;
 	err = k ? map_open(&k->map, p, size, true) : -ENOMEM;
 	if (!err && k->map.id != id)
 		err = -EINVAL;
+	if (!err)
+		err = map_alias(&k->map, fd);
+	close(fd);
+	if (!p)
+		return NULL;
 	if (err) {
 		free(k);
 		munmap(p, size);

@@ -24,6 +24,8 @@ static const struct map_ops *const map_types[] = {
 	[BPF_MAP_TYPE_QUEUE] = &queue_ops,
 	[BPF_MAP_TYPE_STACK] = &stack_ops,
 	[BPF_MAP_TYPE_STACK_TRACE] = &stack_trace_ops,
+	[BPF_MAP_TYPE_RINGBUF] = &ringbuf_ops,
+	[BPF_MAP_TYPE_USER_RINGBUF] = &user_ringbuf_ops,
 };
 
 const struct map_ops *map_ops_find(u32 type)
@@ -120,6 +122,40 @@ int map_open(struct map *m, void *base, u64 size, bool writable)
 	return 0;
 }
 
+int map_alias(struct map *m, int fd)
+{
+	for (u32 i = 0; i < m->bank_count; i++) {
+		u64 off = m->bank_off + i * 2 * m->bank_size;
+		long p = sys_mmap(m->base + off + m->bank_size, m->bank_size, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, fd, off);
+
+		if (sys_is_err(p))
+			return (int)p;
+	}
+	m->aliased = m->bank_count;
+	m->staging.size = m->bank_size;
+	return 0;
+}
+
+/* Everything before the banks, the first of every STAGING_BANKS banks, the metadata. */
+int map_backed(const struct map *m, u32 n, u64 *ret_off, u64 *ret_size)
+{
+	u32 rings = m->bank_count / STAGING_BANKS;
+
+	if (n > (rings ? rings + 1 : 0))
+		return -ENOENT;
+	*ret_off = 0;
+	*ret_size = rings ? m->bank_off : m->file_size;
+	if (n && n <= rings) {
+		*ret_off = m->bank_off + (n - 1) * STAGING_BANKS * 2 * m->bank_size;
+		*ret_size = m->bank_size;
+	} else if (n) {
+		*ret_off = m->file_size - MAP_META_SIZE;
+		*ret_size = MAP_META_SIZE;
+	}
+	return 0;
+}
+
 void map_owner_at(_Atomic u32 *word)
 {
 	pool_pid_word = word;
@@ -130,7 +166,8 @@ static bool (*map_may)(enum map_call call);
 static bool may(enum pool_call call)
 {
 	static const enum map_call as[] = {[POOL_CALL_KILL] = MAP_CALL_KILL, [POOL_CALL_GETPID] = MAP_CALL_GETPID,
-					   [POOL_CALL_YIELD] = MAP_CALL_YIELD, [POOL_CALL_STAT] = MAP_CALL_STAT};
+					   [POOL_CALL_YIELD] = MAP_CALL_YIELD, [POOL_CALL_STAT] = MAP_CALL_STAT,
+					   [POOL_CALL_FUTEX] = MAP_CALL_FUTEX};
 
 	return map_may(as[call]);
 }

@@ -25,6 +25,7 @@
 #include <linux/bpf.h>
 #include <stdatomic.h>
 #include "base/types.h"
+#include "shm/staging.h"
 
 #define MAP_MAGIC          0x70616d7465706d6cULL /* "lmpetmap" */
 #define MAP_LAYOUT_VERSION 2
@@ -57,6 +58,8 @@ enum map_stat {
 	MAP_STAT_CORRUPT,     /* shared state that failed its check */
 	MAP_STAT_EVICTED,     /* an LRU type gave up an old entry for a new one */
 	MAP_STAT_ABSENT,      /* a program asked for an object the map names, which its process has not got */
+	MAP_STAT_DROPPED,     /* records whose writer was stopped too long in the middle */
+	MAP_STAT_ABANDONED,   /* records whose program ended, or died, without finishing them */
 	MAP_STAT_MAX = 16
 };
 
@@ -162,6 +165,11 @@ struct map {
 	u64 region_size;       /* bytes there that programs may reach; 0: elem_count * elem_size */
 	u64 index_off;         /* file offset of the ring or the buckets */
 	u64 marks_off;         /* file offset of the collector's marks (shm/pool.h), one an element */
+	u64 bank_off;          /* buffers: file offset of the banks (shm/staging.h) */
+	u64 bank_size;         /* of one; each is followed by as much that is the same memory again */
+	u32 bank_count;
+	bool aliased;          /* map_alias() has made it so */
+	struct staging staging; /* ring buffers: size 0 until then */
 	u64 extra[4];          /* the type's own */
 };
 
@@ -184,6 +192,19 @@ int map_create(struct map *m, void *base, u32 id);
 int map_open(struct map *m, void *base, u64 size, bool writable);
 
 /*
+ * Buffer types: maps each bank's memory a second time behind itself. `fd`: the file that is mapped at
+ * m->base, readable and writable. Whoever runs programs or a pump calls it; without it such maps take no
+ * record. 0 or -errno; nothing to do for other types.
+ */
+int map_alias(struct map *m, int fd);
+
+/*
+ * The n-th part of the file that takes memory from the start: 0, or -ENOENT. The rest is holes: what is
+ * mapped over by map_alias(), and banks that map_reserve_bank() asks for when they are needed.
+ */
+int map_backed(const struct map *m, u32 n, u64 *ret_off, u64 *ret_size);
+
+/*
  * Elements in the middle of an operation remember their process (shm/pool.h). `word` is where maps
  * keep this process's pid: zeroed, under MADV_WIPEONFORK. map_owner_make() makes one, for programs
  * that have none. NULL, or neither: every operation asks the kernel.
@@ -195,7 +216,7 @@ void map_owner_make(void);
  * For targets: asked before each of the system calls that maps make now and then. What happens without
  * them: shm/pool.h.
  */
-enum map_call { MAP_CALL_KILL, MAP_CALL_GETPID, MAP_CALL_YIELD, MAP_CALL_STAT };
+enum map_call { MAP_CALL_KILL, MAP_CALL_GETPID, MAP_CALL_YIELD, MAP_CALL_STAT, MAP_CALL_FUTEX };
 void map_calls_by(bool (*may)(enum map_call call));
 
 /*

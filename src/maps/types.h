@@ -21,6 +21,8 @@ extern HIDDEN const struct map_ops queue_ops;
 extern HIDDEN const struct map_ops perf_event_array_ops;
 extern HIDDEN const struct map_ops stack_ops;
 extern HIDDEN const struct map_ops stack_trace_ops;
+extern HIDDEN const struct map_ops ringbuf_ops;
+extern HIDDEN const struct map_ops user_ringbuf_ops;
 
 #define MAP_ENOTSUPP 524 /* the kernel's internal ENOTSUPP, which bpf(2) does return */
 

@@ -90,6 +90,7 @@ enum pool_call {
 	POOL_CALL_GETPID, /* after a fork. If not to be had: POOL_PID_UNKNOWN, which counts as living */
 	POOL_CALL_YIELD,  /* waiting for an execution slot. If not to be had: pauses */
 	POOL_CALL_STAT,   /* which pid namespace is this? If not to be had: another one */
+	POOL_CALL_FUTEX,  /* wakes a pump (shm/staging.h). If not to be had: it looks now and then */
 };
 #define POOL_PID_UNKNOWN 0x7ffffffeu
 

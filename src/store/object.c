@@ -49,20 +49,48 @@ int store_parse_name(const char *name, enum object_kind *ret_kind, u32 *ret_id)
 	return -EINVAL;
 }
 
-int store_new(struct store *s, enum object_kind kind, u64 size, u32 *ret_id)
+static int nameless(const struct store *s)
 {
-	int fd, err;
+	int fd = openat(s->dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
-	fd = openat(s->dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	err = posix_fallocate(fd, 0, (off_t)size);
+	return fd < 0 ? -errno : fd;
+}
+
+static int back(int fd, u64 off, u64 size)
+{
+	int err = posix_fallocate(fd, (off_t)off, (off_t)size);
+
+	return err == ENOSPC || err == EFBIG ? -ENOMEM : -err;
+}
+
+static int numbered(struct store *s, enum object_kind kind, int fd, int err, u32 *ret_id)
+{
 	if (err) {
 		close(fd);
-		return err == ENOSPC || err == EFBIG ? -ENOMEM : -err;
+		return err;
 	}
 	*ret_id = atomic_fetch_add(&s->file->next_id[kind], 1) + 1;
 	return fd;
+}
+
+int store_new(struct store *s, enum object_kind kind, u64 size, u32 *ret_id)
+{
+	int fd = nameless(s);
+
+	return fd < 0 ? fd : numbered(s, kind, fd, back(fd, 0, size), ret_id);
+}
+
+int store_new_map(struct store *s, const struct map *m, u32 *ret_id)
+{
+	int fd = nameless(s), err;
+	u64 off, size;
+
+	if (fd < 0)
+		return fd;
+	err = ftruncate(fd, (off_t)m->file_size) ? -errno : 0;
+	for (u32 n = 0; !err && !map_backed(m, n, &off, &size); n++)
+		err = back(fd, off, size);
+	return numbered(s, OBJ_MAP, fd, err == -EFBIG ? -ENOMEM : err, ret_id);
 }
 
 static int try_lock(int fd, short type, off_t at, off_t len)

@@ -11,6 +11,7 @@
 #ifndef LIMPET_STORE_STORE_H
 #define LIMPET_STORE_STORE_H
 
+#include "maps/map.h"
 #include "session/layout.h"
 
 struct store {
@@ -46,6 +47,8 @@ const char *store_kind_prefix(enum object_kind kind); /* "bpf-map", ... */
  * descriptor, closing `fd`. Give up with close(fd). -ENOMEM when there is no room.
  */
 int store_new(struct store *s, enum object_kind kind, u64 size, u32 *ret_id);
+/* The same for a map that map_layout() has laid out: memory for what map_backed() lists. */
+int store_new_map(struct store *s, const struct map *m, u32 *ret_id);
 int store_publish(struct store *s, enum object_kind kind, u32 id, int fd);
 int store_publish_as(struct store *s, enum object_kind kind, u32 id, int fd, int access_mode);
 
