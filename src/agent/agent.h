@@ -186,6 +186,7 @@ struct agent_header {
 	                           have exec 1), for stack scans */
 	u64 probes, probe_count; /* struct agent_probe[] */
 	u64 links, link_count;   /* u32[], sorted: links it has mapped */
+	u64 objects, object_count; /* u64[]: kind << 32 | id of programs and maps it has ready */
 	u64 writes, write_count; /* struct agent_write[], by SYNC or DETACH, until COMMIT */
 	u64 moves, move_count;   /* struct agent_move[], as long */
 };

@@ -291,6 +291,7 @@ static int release(bool keep_session)
 	vec_free(&agent.moves, sizeof(struct agent_move));
 	vec_free(&agent.probes, sizeof(struct agent_probe));
 	vec_free(&agent.link_ids, sizeof(u32));
+	vec_free(&agent.objects, sizeof(u64));
 	vec_free(&agent.code_areas, sizeof(struct agent_region));
 	vec_free(&agent.wants, sizeof(struct want));
 	semaphores_release();
@@ -303,6 +304,7 @@ static int release(bool keep_session)
 	limpet_agent.header.areas = limpet_agent.header.area_count = 0;
 	limpet_agent.header.probes = limpet_agent.header.probe_count = 0;
 	limpet_agent.header.links = limpet_agent.header.link_count = 0;
+	limpet_agent.header.objects = limpet_agent.header.object_count = 0;
 	return 0;
 }
 
@@ -325,6 +327,7 @@ HIDDEN void agent_command(struct agent_request *r)
 		break;
 	case AGENT_CMD_COMMIT:
 		code_written();
+		object_publish();
 		identity_commit();
 		r->in_use = sync_retire((const u64 *)r->busy, r->busy_count, false);
 		r->result = 0;

@@ -328,8 +328,8 @@ static bool wanted(bool none)
 {
 	if (none || !agent.env.process || !agent.env.tp_is_thread)
 		return false;
-	for (struct agent_link *l = agent.links; l; l = l->next)
-		if (l->wanted && l->prog && l->prog->uses_identity)
+	for (struct agent_prog *p = agent.progs; p; p = p->next)
+		if (p->reached && p->uses_identity)
 			return true;
 	return false;
 }

@@ -11,6 +11,7 @@
 #include "agent/state.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "maps/refs.h"
 #include "session/object.h"
 #include "session/trace.h"
 
@@ -290,15 +291,104 @@ int object_take(u32 kind, u32 id, int fd)
 	}
 }
 
+/*
+ * For engines: the program that a slot names, or else the one that was there before. On a thread of the
+ * target: the list changes only while that is stopped, and keeps what a thread may have seen.
+ */
+static const struct vm_target *find_target(const struct vm_known *known, void *handle, u64 word)
+{
+	const u32 ids[] = {(u32)word, (u32)(word >> 32)};
+
+	for (u32 i = 0; i < ARRAY_SIZE(ids) && ids[i]; i++)
+		for (const struct agent_prog *p = agent.progs; p; p = p->next)
+			if (p->id == ids[i] && p->live)
+				return &p->target;
+	map_count(handle, MAP_STAT_ABSENT);
+	return NULL;
+}
+
+static void reach_held(struct map *m)
+{
+	struct agent_prog *p;
+	u64 at = 0;
+	u32 id;
+
+	while (m->holds == MAP_HOLDS_PROGS && map_next_ref(m, &at, &id)) {
+		p = object_prog(id);
+		if (!p || p->reached)
+			continue;
+		p->reached = true;
+		prog_prepare(p);
+	}
+}
+
+static void list_object(u32 kind, u32 id, bool ready)
+{
+	u64 *o = ready ? vec_push(&agent.objects, sizeof(*o)) : NULL;
+
+	if (o)
+		*o = (u64)kind << 32 | id;
+}
+
 static void map_free(struct agent_map *m)
 {
 	sys_munmap(m->map.base, m->map.file_size);
 	heap_free(m, sizeof(*m));
 }
 
-/* Frees links that no site uses, then programs without links, then maps without programs. */
-void object_drop_unused(void)
+/* Everything that arrays of programs in use name, and what that leads to. */
+void object_reach(void)
 {
+	bool more = true;
+
+	for (struct agent_prog *p = agent.progs; p; p = p->next)
+		p->reached = p->scanned = false;
+	for (struct agent_link *l = agent.links; l; l = l->next)
+		if (l->wanted && l->prog)
+			l->prog->reached = true;
+	while (more) {
+		more = false;
+		for (struct agent_prog *p = agent.progs; p; p = p->next) {
+			if (!p->reached || !p->ready || p->scanned || !p->refs_maps)
+				continue;
+			p->scanned = more = true;
+			for (u32 i = 0; i < p->map_count; i++)
+				reach_held(&p->map_refs[i]->map);
+		}
+	}
+}
+
+static void list_objects(void)
+{
+	agent.objects.count = 0;
+	for (struct agent_prog *p = agent.progs; p; p = p->next)
+		list_object(OBJ_PROG, p->id, p->live || p->error);
+	for (struct agent_map *m = agent.maps; m; m = m->next)
+		list_object(OBJ_MAP, m->id, true);
+	limpet_agent.header.objects = (u64)agent.objects.data;
+	limpet_agent.header.object_count = agent.objects.count;
+}
+
+/* All code is written: tail calls may go to what is reached, and to nothing else. */
+void object_publish(void)
+{
+	memset(agent.known.target, 0, sizeof(agent.known.target));
+	agent.known.find_target = find_target;
+	for (struct agent_prog *p = agent.progs; p; p = p->next) {
+		p->live = p->reached && p->ready;
+		if (p->live && !agent.known.target[p->id % VM_KNOWN])
+			agent.known.target[p->id % VM_KNOWN] = &p->target;
+	}
+}
+
+/*
+ * Frees links that no site uses, then programs without links that nobody can be on the way to, then
+ * maps without programs.
+ */
+bool object_drop_unused(bool keep_progs)
+{
+	bool kept = false;
+
 	for (struct agent_link **l = &agent.links; *l;) {
 		struct agent_link *gone = *l;
 
@@ -314,7 +404,8 @@ void object_drop_unused(void)
 	for (struct agent_prog **p = &agent.progs; *p;) {
 		struct agent_prog *gone = *p;
 
-		if (gone->refs) {
+		if (gone->refs || gone->reached || (keep_progs && gone->ready)) {
+			kept |= !gone->refs && !gone->reached;
 			p = &gone->next;
 			continue;
 		}
@@ -331,6 +422,8 @@ void object_drop_unused(void)
 		*m = gone->next;
 		map_free(gone);
 	}
+	list_objects();
+	return kept;
 }
 
 /* Everything that object_take() made; sites must be gone. */
@@ -338,7 +431,9 @@ void object_release(bool keep_session)
 {
 	for (struct agent_link *l = agent.links; l; l = l->next)
 		l->refs = l->wanted = 0;
-	object_drop_unused();
+	for (struct agent_prog *p = agent.progs; p; p = p->next)
+		p->reached = false;
+	object_drop_unused(false);
 	if (agent.trace)
 		sys_munmap(agent.trace, agent.trace_size);
 	agent.trace = NULL;

@@ -30,6 +30,7 @@ static int bind_maps(struct agent_prog *p)
 			return -ENOENT;
 		m->refs++;
 		p->map_refs[i] = m;
+		p->refs_maps |= m->map.holds != MAP_HOLDS_NOTHING;
 		helper_bind_map(&m->map, &p->vm_maps[i], &p->regions[i]);
 	}
 	p->vm.maps = p->vm_maps;
@@ -101,12 +102,14 @@ int prog_prepare(struct agent_prog *p)
 	p->vm.helpers = helper_table;
 	p->vm.helper_count = helper_table_size();
 	p->vm.helper_desc = bpf_helper_desc;
+	p->vm.known = &agent.known;
 	p->error = bind_maps(p);
 	if (!p->error)
 		p->error = check(p);
 	if (!p->error)
 		p->error = compile(p);
 	p->ready = !p->error;
+	p->target = (struct vm_target){p->id, p->entry ? p->entry : vm_interpret, &p->vm};
 	return p->error;
 }
 

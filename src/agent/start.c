@@ -9,6 +9,7 @@
 #include "agent/state.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "maps/refs.h"
 
 #define AT_SYSINFO_EHDR_ 33
 #define ARCH_GET_FS_     0x1003
@@ -170,6 +171,28 @@ static int take_by_name(int dir, u32 kind, const char *prefix, u32 id)
 	return err;
 }
 
+/* What the maps taken so far hold, with what that needs. */
+static void take_held(int dir)
+{
+	bool more = true;
+
+	while (more) {
+		more = false;
+		for (struct agent_prog *p = agent.progs; p; p = p->next)
+			for (u32 i = 0; i < p->map_count; i++)
+				if (!object_map(p->map_ids[i]))
+					more |= !take_by_name(dir, OBJ_MAP, "bpf-map.", p->map_ids[i]);
+		for (struct agent_map *m = agent.maps; m; m = m->next) {
+			u64 at = 0;
+			u32 id;
+
+			while (m->map.holds == MAP_HOLDS_PROGS && map_next_ref(&m->map, &at, &id))
+				if (!object_prog(id))
+					more |= !take_by_name(dir, OBJ_PROG, "bpf-prog.", id);
+		}
+	}
+}
+
 /* A link, and when it concerns this process its program and the program's maps. */
 static void take_link_tree(int dir, u32 id)
 {
@@ -312,12 +335,14 @@ static void start(struct reader *r, char *path)
 		}
 		if (read_regions(r)) {
 			take_links(dir, path, 4096);
+			take_held(dir);
 			if (agent.links)
 				atomic_store(&agent.env.denied, inherited_denials(r, path));
 			if (!sync_probes(false) && !write_all())
 				atomic_store(&limpet_agent.header.generation, generation);
 		}
 		code_written();
+		object_publish();
 		identity_commit();
 		sync_retire(NULL, 0, true);
 		agent.regions = NULL;

@@ -39,11 +39,16 @@ struct agent_prog {
 	u32 refs; /* links */
 	s32 error; /* 0: runnable; else why not */
 	bool ready;
+	bool refs_maps; /* uses maps that hold objects */
+	bool reached;   /* a link runs it, or one that does leads to it (SYNC) */
+	bool live;      /* reached, and its code is written: others may go to it */
+	bool scanned;   /* object_reach() has looked at its maps */
 	bool uses_identity; /* calls a helper that identity.c makes cheap, or safe under filters */
 	bool uses_stacks;   /* unwinds: mappings.c */
 	vm_entry *entry; /* NULL: interpret */
 	u8 *code;        /* mapping the compiled program lies in */
 	size_t code_size;
+	struct vm_target target;
 	struct vm_program vm;
 	struct bpf_insn *insns;
 	size_t insns_size;
@@ -97,6 +102,7 @@ struct site {
 	u64 file_off;
 	u64 semaphore; /* counts this site, 0: none */
 	bool retired;
+	bool refs_maps; /* one of its programs does */
 	u32 hit_flags; /* HELPER_HIT_* */
 	u32 count;
 	struct site_prog progs[];
@@ -120,6 +126,7 @@ struct agent_state {
 	bool env_ready;
 	void *wiped;
 	size_t wiped_size;
+	struct vm_known known; /* of the living programs; changed by COMMIT */
 	const struct session_file *session;
 	struct trace_log *trace;
 	size_t trace_size;
@@ -131,7 +138,7 @@ struct agent_state {
 	struct vec old_sites; /* struct site *[], by address: whose patches are in the text during a SYNC */
 	struct vec new_sites; /* likewise: those it makes */
 	struct tramp_area *areas;
-	struct vec writes, moves, probes, link_ids, code_areas, wants;
+	struct vec writes, moves, probes, link_ids, objects, code_areas, wants;
 	struct vec semaphores; /* semaphore.c */
 	size_t stage_used; /* of code.c's newest piece of bytes that `writes` point at, until COMMIT */
 	const struct agent_region *regions;
@@ -156,7 +163,9 @@ int object_take(u32 kind, u32 id, int fd);
 struct agent_link *object_link(u32 id);
 struct agent_prog *object_prog(u32 id);
 struct agent_map *object_map(u32 id);
-void object_drop_unused(void);
+void object_reach(void);   /* SYNC: prepares what programs in use lead to by way of maps */
+void object_publish(void); /* COMMIT, and after it object_drop_unused() */
+bool object_drop_unused(bool keep_progs); /* true: something is left only for that */
 void object_release(bool keep_session);
 
 /* prog.c */

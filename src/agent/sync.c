@@ -290,6 +290,7 @@ static struct site *make_site(const struct want *w, u32 n, struct attach_refusal
 						 .cookie = w[i].cookie,
 						 .link = w[i].link,
 						 .filtered = l->pid >= 0};
+		s->refs_maps |= l->prog->refs_maps;
 	}
 	s->count = n;
 	s->file_off = w->file_off;
@@ -430,6 +431,7 @@ int sync_probes(bool none)
 		l->wanted = false;
 	if (!none)
 		err = collect_wants();
+	object_reach();
 	identity_begin(none);
 	mappings_sync(none);
 	if (!err)
@@ -472,8 +474,11 @@ bool busy_in(const u64 *busy, u64 count, u64 start, u64 end)
  */
 bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 {
-	bool left = count != 0;
+	bool left = count != 0, keep_progs = false;
 
+	/* A thread in one of these may hold what it found in a map, or be about to look. */
+	for (const struct site *s = agent.sites; s && !all_idle; s = s->next)
+		keep_progs |= s->refs_maps && busy_in(busy, count, s->plan.tramp, s->plan.tramp + s->plan.code_len);
 	for (struct site **p = &agent.sites; *p;) {
 		struct site *s = *p;
 
@@ -491,7 +496,7 @@ bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 	}
 	left |= identity_retire(busy, count, all_idle);
 	left |= mappings_retire(all_idle || !count);
-	object_drop_unused();
+	left |= object_drop_unused(keep_progs);
 	publish();
 	return left;
 }

@@ -112,11 +112,14 @@ struct needs {
 	size_t count, cap;
 	u32 *links;
 	size_t link_count, link_cap;
+	const u64 *has; /* what the target has: kind << 32 | id */
+	u64 has_count;
 	bool same; /* nothing new, nothing to remove */
 };
 
 /* needs.c */
 int object_open(struct keeper *k, u32 kind, u32 id);
+/* `had`: the links that the target has, n->has: its other objects. */
 int needs_find(struct keeper *k, const struct regions *maps, pid_t pid, const u32 *had, u64 had_count,
 	       struct needs *n);
 void needs_free(struct needs *n);

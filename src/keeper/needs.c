@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Which objects of the session a target needs: links that concern it, their programs and maps. */
+/*
+ * Which objects of the session a target needs: links that concern it, their programs and maps, and what
+ * those maps hold. Where no map of the session holds objects, links that the target has are not looked
+ * into again.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -62,6 +66,51 @@ static int need_maps(struct keeper *k, struct needs *n, u32 prog_id)
 	return err ? err : need(n, OBJ_PROG, prog_id);
 }
 
+struct held {
+	struct needs *n;
+	int err;
+};
+
+static void need_held(enum object_kind kind, u32 id, void *arg)
+{
+	struct held *h = arg;
+
+	if (!h->err && (kind == OBJ_PROG || kind == OBJ_MAP))
+		h->err = need(h->n, kind, id);
+}
+
+/* The list grows while it is walked: what maps hold, and the maps of programs among that. */
+static int need_all_held(struct keeper *k, struct needs *n)
+{
+	struct held h = {.n = n};
+
+	for (size_t i = 0; i < n->count && !h.err; i++) {
+		const struct agent_fd what = n->all[i];
+
+		if (what.kind == OBJ_MAP)
+			store_refs(&k->store, OBJ_MAP, what.id, need_held, &h);
+		else if (what.kind == OBJ_PROG && need_maps(k, n, what.id) == -ENOMEM)
+			h.err = -ENOMEM;
+	}
+	return h.err;
+}
+
+static void drop_had(struct needs *n)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < n->count; i++) {
+		const u64 key = (u64)n->all[i].kind << 32 | n->all[i].id;
+		bool had = false;
+
+		for (u64 h = 0; h < n->has_count && !had; h++)
+			had = n->has[h] == key;
+		if (!had)
+			n->all[left++] = n->all[i];
+	}
+	n->count = left;
+}
+
 static bool concerns(const struct regions *maps, const struct link_file *l, pid_t pid)
 {
 	if (!atomic_load(&l->live) || (l->pid >= 0 && l->pid != pid))
@@ -103,6 +152,7 @@ int needs_find(struct keeper *k, const struct regions *maps, pid_t pid, const u3
 {
 	int fd = openat(k->store.dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const bool held = atomic_load(&k->store.file->has_refs);
 	struct dirent *d;
 
 	if (!dir)
@@ -111,7 +161,7 @@ int needs_find(struct keeper *k, const struct regions *maps, pid_t pid, const u3
 		struct link_file head;
 		struct stat st;
 		u32 id;
-		bool ok;
+		bool ok, had_link;
 
 		if (sscanf(d->d_name, "bpf-link.%u", &id) != 1)
 			continue;
@@ -124,13 +174,17 @@ int needs_find(struct keeper *k, const struct regions *maps, pid_t pid, const u3
 		close(fd);
 		if (!ok)
 			continue;
+		had_link = has(had, had_count, id);
 		err = add_link(n, id);
-		if (err || has(had, had_count, id))
+		if (err || (had_link && !held))
 			continue;
-		if (!need_maps(k, n, head.prog_id)) /* else: gone meanwhile, or damaged */
+		if (!need_maps(k, n, head.prog_id) && !had_link) /* else: gone meanwhile, or damaged */
 			err = need(n, OBJ_LINK, id);
 	}
 	closedir(dir);
+	if (!err && held)
+		err = need_all_held(k, n);
+	drop_had(n);
 	n->same = !n->count && n->link_count == had_count;
 	return err;
 }

@@ -397,7 +397,10 @@ static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 	struct needs n = {0};
 	int err;
 	u32 *had = fetch(t, t->header.links, t->header.link_count, sizeof(u32), &err);
+	u64 *has = err ? NULL : fetch(t, t->header.objects, t->header.object_count, sizeof(u64), &err);
 
+	n.has = has;
+	n.has_count = has ? t->header.object_count : 0;
 	if (!err)
 		err = needs_find(k, &t->maps, t->pid, had, t->header.link_count, &n);
 	if (!err)
@@ -406,6 +409,7 @@ static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 		err = sync_stopped(t, AGENT_CMD_SYNC, generation, ret_in_use);
 	needs_free(&n);
 	free(had);
+	free(has);
 	return err;
 }
 
@@ -494,6 +498,7 @@ static bool in_line(struct keeper *k, pid_t pid)
 	struct target t = {.mem = -1};
 	pid_t tid = proc_live_tid(pid);
 	u32 *had = NULL;
+	u64 *has = NULL;
 	char path[64];
 	bool same = false;
 	int err = -1;
@@ -504,12 +509,16 @@ static bool in_line(struct keeper *k, pid_t pid)
 	t.mem = open(path, O_RDONLY | O_CLOEXEC);
 	if (t.mem >= 0 && !keeper_find(k, &maps, t.mem, &t.header_at, &h))
 		had = fetch(&t, h.links, h.link_count, sizeof(u32), &err);
-	if (had && !needs_find(k, &maps, pid, had, h.link_count, &n))
+	if (had)
+		n.has = has = fetch(&t, h.objects, h.object_count, sizeof(u64), &err);
+	n.has_count = has ? h.object_count : 0;
+	if (has && !needs_find(k, &maps, pid, had, h.link_count, &n))
 		same = n.same;
 	if (t.mem >= 0)
 		close(t.mem);
 	needs_free(&n);
 	free(had);
+	free(has);
 	free(maps.all);
 	return same;
 }
