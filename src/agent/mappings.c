@@ -37,8 +37,8 @@ bool mappings_used(const struct bpf_insn *insns, u32 count)
 
 static bool wanted(void)
 {
-	for (struct agent_link *l = agent.links; l; l = l->next)
-		if (l->wanted && l->prog && l->prog->uses_stacks)
+	for (struct agent_prog *p = agent.progs; p; p = p->next)
+		if (p->reached && p->uses_stacks)
 			return true;
 	return false;
 }
