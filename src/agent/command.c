@@ -97,7 +97,8 @@ static bool map_may_call(enum map_call call)
 	static const enum helper_call as[] = {[MAP_CALL_KILL] = HELPER_CALL_KILL, [MAP_CALL_GETPID] = HELPER_CALL_GETPID,
 					      [MAP_CALL_YIELD] = HELPER_CALL_YIELD,
 					      [MAP_CALL_STAT] = HELPER_CALL_STAT,
-					      [MAP_CALL_FUTEX] = HELPER_CALL_FUTEX};
+					      [MAP_CALL_FUTEX] = HELPER_CALL_FUTEX,
+					      [MAP_CALL_RESERVE] = HELPER_CALL_RESERVE};
 
 	return helper_may(&agent.env, as[call]);
 }

@@ -44,7 +44,7 @@ const char *map_type_text(u32 type, char buf[16])
 struct json_object *map_facts(struct store *s, u32 id)
 {
 	static const char *const stats[] = {"full", "overwritten", "no_element", "busy", "collected", "corrupt", "evicted",
-					   "absent", "dropped", "abandoned"};
+					   "absent", "dropped", "abandoned", "no_memory"};
 	struct json_object *o, *counts;
 	const struct map_meta *meta;
 	int err, fd = store_peek(s, OBJ_MAP, id);

@@ -13,7 +13,7 @@ void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_re
 			       .writable = m->writable && !(m->def.flags & BPF_F_RDONLY_PROG),
 			       .max_entries = m->def.max_entries,
 			       .value_stride = m->value_stride,
-			       .array = m->def.type == BPF_MAP_TYPE_ARRAY};
+			       .array = m->def.type == BPF_MAP_TYPE_ARRAY && !m->sparse};
 	if (direct) {
 		ret->direct_value = ret->elems = (u64)direct;
 		ret->direct_size = m->def.value_size;

@@ -36,6 +36,7 @@ static const struct {
 	[HELPER_CALL_GETCPU] = {__NR_getcpu, 0},
 	[HELPER_CALL_FUTEX] = {__NR_futex, 0},
 	[HELPER_CALL_YIELD] = {__NR_sched_yield, 0},
+	[HELPER_CALL_RESERVE] = {__NR_madvise, 0},
 };
 _Static_assert(ARRAY_SIZE(calls) == HELPER_CALLS && HELPER_CALLS <= 64, "a bit each");
 

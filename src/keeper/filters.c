@@ -96,6 +96,8 @@ static bool call_works(enum helper_call call)
 		return syscall(SYS_futex, buf, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0) == 0;
 	case HELPER_CALL_YIELD:
 		return !syscall(SYS_sched_yield);
+	case HELPER_CALL_RESERVE:
+		return !syscall(SYS_madvise, NULL, 0, 0);
 	default:
 		return false;
 	}

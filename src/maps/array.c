@@ -3,6 +3,9 @@
  * ARRAY: all elements exist from the start, zeroed, value_stride apart, from file offset 0, so that
  * global data sections and BPF_F_MMAPABLE arrays can be mapped as they lie. Updates copy in place,
  * as the kernel's do: concurrent readers may see a value half written, never another element's.
+ *
+ * Large ones that are neither mapped by tools nor global data get memory when an element is looked up by
+ * a program or updated; what has none yet reads as zero.
  */
 #include "base/mem.h"
 #include "maps/types.h"
@@ -23,6 +26,7 @@ static int array_layout(struct map *m)
 	if (def->value_size > ARRAY_VALUE_MAX)
 		return -E2BIG;
 	m->mmapable = def->flags & BPF_F_MMAPABLE;
+	m->sparse = !m->mmapable && def->max_entries > 1;
 	m->elem_size = m->value_stride;
 	m->elem_count = def->max_entries;
 	m->data_size = ALIGN_UP((u64)m->elem_count * m->elem_size, PAGE_SIZE);
@@ -42,7 +46,20 @@ static void *array_lookup(struct map *m, const void *key)
 	memcpy(&index, key, sizeof(index));
 	if (unlikely(index >= m->def.max_entries))
 		return NULL;
+	if (unlikely(m->sparse) && !(m->writable ? map_reserve(m, (u64)index * m->elem_size, m->elem_size) :
+						   map_reserved(m, (u64)index * m->elem_size, m->elem_size))) {
+		map_count(m, MAP_STAT_NO_MEM);
+		return NULL;
+	}
 	return m->base + (u64)index * m->elem_size;
+}
+
+static bool is_beyond(const struct map *m, const void *key)
+{
+	u32 index;
+
+	memcpy(&index, key, sizeof(index));
+	return index >= m->def.max_entries;
 }
 
 static long array_update(struct map *m, const void *key, const void *value, u64 flags)
@@ -51,13 +68,15 @@ static long array_update(struct map *m, const void *key, const void *value, u64 
 
 	if (flags > BPF_EXIST)
 		return -EINVAL;
-	slot = array_lookup(m, key);
-	if (!slot)
+	if (is_beyond(m, key))
 		return -E2BIG;
 	if (flags == BPF_NOEXIST)
 		return -EEXIST;
 	if (!m->writable)
 		return -EINVAL;
+	slot = array_lookup(m, key);
+	if (unlikely(!slot))
+		return -ENOMEM;
 	memcpy(slot, value, m->def.value_size);
 	return 0;
 }
@@ -69,16 +88,19 @@ static long array_remove(struct map *m, const void *key)
 
 static int array_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
 {
-	void *slot;
+	u32 index;
 
 	if (flags)
 		return -EINVAL;
 	if (!key)
 		return -EFAULT;
-	slot = array_lookup(m, key);
-	if (!slot)
+	memcpy(&index, key, sizeof(index));
+	if (index >= m->def.max_entries)
 		return -ENOENT;
-	memcpy(ret_value, slot, m->def.value_size);
+	if (map_reserved(m, (u64)index * m->elem_size, m->elem_size))
+		memcpy(ret_value, m->base + (u64)index * m->elem_size, m->def.value_size);
+	else
+		memset(ret_value, 0, m->def.value_size);
 	return 0;
 }
 

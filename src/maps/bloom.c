@@ -37,6 +37,7 @@ static int layout(struct map *m)
 	while (bits < wanted && bits < 1ULL << 32)
 		bits <<= 1;
 	m->mask = (u32)(bits - 1);
+	m->sparse = true;
 	m->elems_off = 0;
 	m->region_size = bits / 8;
 	m->file_size = ALIGN_UP(bits / 8, PAGE_SIZE) + MAP_META_SIZE;
@@ -95,6 +96,10 @@ static long push(struct map *m, const void *value, u64 flags)
 	for (u32 n = 0; n < m->extra[2]; n++) {
 		_Atomic u64 *word = word_of(m, h, n, &bit);
 
+		if (!map_reserve(m, (u64)((u8 *)word - m->base), sizeof(*word))) {
+			map_count(m, MAP_STAT_NO_MEM);
+			return -ENOMEM;
+		}
 		if (!(atomic_load_explicit(word, memory_order_relaxed) & bit))
 			atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
 	}
@@ -105,9 +110,13 @@ static long peek(struct map *m, void *value)
 {
 	u64 h = hash_value64(m, value), bit;
 
-	for (u32 n = 0; n < m->extra[2]; n++)
-		if (!(atomic_load_explicit(word_of(m, h, n, &bit), memory_order_relaxed) & bit))
+	for (u32 n = 0; n < m->extra[2]; n++) {
+		_Atomic u64 *word = word_of(m, h, n, &bit);
+
+		if (!map_reserved(m, (u64)((u8 *)word - m->base), sizeof(*word)) ||
+		    !(atomic_load_explicit(word, memory_order_relaxed) & bit))
 			return -ENOENT;
+	}
 	return 0;
 }
 

@@ -48,6 +48,10 @@ static bool replace(struct map *m, const struct pool *pool, struct hash_pos *pos
 /* What the kernel answers when no element is to be had. */
 static NOINLINE long refused(struct map *m, bool update)
 {
+	if (hash_starved(m)) {
+		map_count(m, MAP_STAT_NO_MEM);
+		return -ENOMEM;
+	}
 	map_count(m, update || m->lru || !hash_is_full(m) ? MAP_STAT_NO_ELEM : MAP_STAT_FULL);
 	return m->lru ? -ENOMEM : -E2BIG;
 }
@@ -64,6 +68,8 @@ static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const str
 		return -EINVAL;
 	if (!m->writable)
 		return -EPERM;
+	if (!hash_reserve(m, hash))
+		return -ENOMEM;
 	for (bool tried = false;; tried = true) {
 		bool update;
 		u64 own, chain;

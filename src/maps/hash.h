@@ -213,8 +213,40 @@ static ALWAYS_INLINE enum step hash_step(struct map *m, const struct pool *pool,
 	return STEP_PASSED;
 }
 
+/* Of a large map: does the bucket have memory? If not, it is empty. */
+static ALWAYS_INLINE bool hash_ready(const struct map *m, u32 bucket)
+{
+	return map_reserved(m, m->index_off + bucket * sizeof(u64), sizeof(u64));
+}
+
+/* Makes sure of the bucket of `hash`, where something is to be inserted. */
+static ALWAYS_INLINE bool hash_reserve(struct map *m, u32 hash)
+{
+	if (likely(!m->sparse || map_reserve(m, m->index_off + (hash & m->mask) * sizeof(u64), sizeof(u64))))
+		return true;
+	map_count(m, MAP_STAT_NO_MEM);
+	return false;
+}
+
+/* The first bucket from b on that may not be empty. */
+static inline u64 hash_next_bucket(const struct map *m, u64 b)
+{
+	const u64 end = m->index_off + (m->mask + 1ULL) * sizeof(u64);
+
+	if (likely(!m->sparse))
+		return b;
+	return (extents_next(&m->extents, m->index_off + b * sizeof(u64), end) - m->index_off) / sizeof(u64);
+}
+
 static ALWAYS_INLINE void hash_start(const struct map *m, struct hash_pos *pos, u32 bucket, u64 *at)
 {
+	static _Atomic u64 none;
+
+	if (unlikely(!hash_ready(m, bucket))) {
+		pos->prev = &none;
+		*at = pos->seen = 0;
+		return;
+	}
 	pos->prev = hash_bucket(m, bucket);
 	*at = pos->seen = atomic_load_explicit(pos->prev, memory_order_acquire);
 }
@@ -260,6 +292,7 @@ int hash_init(struct map *m);
 void hash_bind(struct map *m);
 u32 hash_collect(struct map *m, bool (*alive)(u32));
 bool hash_is_full(const struct map *m);
+bool hash_starved(const struct map *m); /* there are elements that no memory is to be had for */
 
 /* An element with the key in it; one that may carry a new entry, or any for an update. */
 struct pool_hand hash_fill(struct map *m, const struct pool *pool, u32 hash, const void *key, bool update);

@@ -51,6 +51,7 @@ int hash_layout_for(struct map *m, u32 flags, u64 front, u64 value_bytes)
 	m->elem_count = def->max_entries + MAP_SPARES;
 	m->index_off = front;
 	m->elems_off = ALIGN_UP(front + buckets * sizeof(u64), 64);
+	m->sparse = true;
 	m->marks_off = m->elems_off + (u64)m->elem_count * m->elem_size;
 	m->file_size = ALIGN_UP(m->marks_off + (u64)m->elem_count * sizeof(u64), PAGE_SIZE) + MAP_META_SIZE;
 	return 0;
@@ -62,6 +63,9 @@ int hash_init(struct map *m)
 	struct pool pool = map_pool(m);
 	const u32 each = MAP_SPARES / HASH_STRIPES;
 
+	if (m->sparse && ((m->index_off && !map_reserve(m, 0, m->index_off)) ||
+			  !map_reserve(m, m->elems_off, (u64)MAP_SPARES * m->elem_size)))
+		return -ENOMEM;
 	if (!(m->def.flags & BPF_F_ZERO_SEED))
 		sys_call3(__NR_getrandom, (long)a->seed, sizeof(a->seed), 0);
 	for (u32 i = 0; i < MAP_SPARES; i++) {
@@ -105,7 +109,7 @@ static bool hash_reach(void *map, const struct pool_sweep *sweep)
 	struct map *m = map;
 	u64 steps = 2ULL * m->elem_count + HASH_STEPS;
 
-	for (u64 b = 0; b <= m->mask; b++) {
+	for (u64 b = hash_next_bucket(m, 0); b <= m->mask; b = hash_next_bucket(m, b + 1)) {
 		struct hash_pos pos;
 		u64 at;
 
@@ -148,18 +152,11 @@ static struct pool_hand take(struct map *m, const struct pool *pool, bool spare)
 	struct hash_area *a = hash_area(m);
 	struct hash_stripe *own = hash_stripe(a);
 	struct pool_hand h = pool_take(pool, spare ? &own->spare : &own->free);
-	u64 fresh;
 
 	if (likely(h.index != POOL_NONE))
 		return h;
-	while (!spare && atomic_load_explicit(&a->fresh, memory_order_relaxed) < m->elem_count) {
-		fresh = atomic_fetch_add_explicit(&a->fresh, 1, memory_order_acq_rel);
-		if (fresh >= m->elem_count)
-			break;
-		h = pool_take_fresh(pool, (u32)fresh);
-		if (h.index != POOL_NONE)
-			return h;
-	}
+	if (!spare)
+		h = pool_take_fresh(pool, &a->fresh);
 	for (u32 i = 0; i < HASH_STRIPES && h.index == POOL_NONE; i++)
 		h = pool_take(pool, spare ? &a->stripe[i].spare : &a->stripe[i].free);
 	return h;
@@ -173,6 +170,11 @@ bool hash_is_full(const struct map *m)
 	for (u32 i = 0; i < HASH_STRIPES; i++)
 		n += atomic_load_explicit(&a->stripe[i].count, memory_order_relaxed);
 	return n >= (s64)m->def.max_entries;
+}
+
+bool hash_starved(const struct map *m)
+{
+	return m->sparse && atomic_load_explicit(&hash_area(m)->fresh, memory_order_relaxed) < m->elem_count;
 }
 
 /* True when it is time to look for the dead, which is linear: failures must have paid for it. */
@@ -330,7 +332,7 @@ static int find_next(struct map *m, const struct pool *pool, u32 hash, const voi
 		pos->seen = pos->chain;
 		err = next_live(m, pool, pos, steps);
 	}
-	while (err == -ENOENT && b <= m->mask) {
+	for (b = hash_next_bucket(m, b); err == -ENOENT && b <= m->mask; b = hash_next_bucket(m, b)) {
 		hash_start(m, pos, (u32)b, &at);
 		if (!LINK_INDEX(at)) {
 			b++;
@@ -396,7 +398,7 @@ static int resume(struct map *m, const struct pool *pool, struct hash_walk *w, u
 
 bool hash_walk_next(struct map *m, const struct pool *pool, struct hash_walk *w)
 {
-	while (w->bucket <= m->mask && w->steps) {
+	while ((w->bucket = hash_next_bucket(m, w->bucket)) <= m->mask && w->steps) {
 		u32 steps = w->steps < HASH_STEPS ? (u32)w->steps : HASH_STEPS, had = steps;
 		int err;
 		u64 at;

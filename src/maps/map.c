@@ -50,14 +50,21 @@ int map_layout(struct map *m, const struct map_def *def)
 	err = fresh.ops->layout(&fresh);
 	if (err)
 		return err;
+	fresh.sparse = fresh.sparse && fresh.file_size > MAP_WHOLE_MAX;
+	if (fresh.sparse)
+		fresh.extents.shift = extents_shift(fresh.file_size);
 	*m = fresh;
 	return 0;
 }
 
-static void map_bind(struct map *m, void *base)
+static void map_bind(struct map *m, void *base, bool writable)
 {
 	m->base = base;
 	m->meta = (struct map_meta *)(m->base + m->file_size - MAP_META_SIZE);
+	m->extents.base = base;
+	m->extents.size = m->file_size;
+	m->extents.hints = m->meta->extents;
+	m->extents.writable = writable;
 }
 
 /* The maps of a process are of one session; the last one decides. */
@@ -74,7 +81,7 @@ int map_create(struct map *m, void *base, u32 id)
 {
 	int err;
 
-	map_bind(m, base);
+	map_bind(m, base, true);
 	m->id = id;
 	m->writable = true;
 	m->meta->layout_version = MAP_LAYOUT_VERSION;
@@ -84,6 +91,8 @@ int map_create(struct map *m, void *base, u32 id)
 	m->meta->file_size = m->file_size;
 	m->meta->pid_ns = pool_own_pid_ns();
 	use_pid_ns(m->meta->pid_ns);
+	if (m->sparse && !extents_reserve(&m->extents, m->file_size - MAP_META_SIZE, MAP_META_SIZE))
+		return -ENOMEM;
 	err = m->ops->init(m);
 	if (err)
 		return err;
@@ -112,7 +121,7 @@ int map_open(struct map *m, void *base, u64 size, bool writable)
 		return err;
 	if (found.file_size != size)
 		return -EINVAL;
-	map_bind(&found, base);
+	map_bind(&found, base, writable);
 	use_pid_ns(meta->pid_ns);
 	if (found.ops->bind)
 		found.ops->bind(&found);
@@ -145,6 +154,11 @@ int map_backed(const struct map *m, u32 n, u64 *ret_off, u64 *ret_size)
 	if (n > (rings ? rings + 1 : 0))
 		return -ENOENT;
 	*ret_off = 0;
+	if (m->sparse) { /* the rest when it is needed */
+		*ret_off = m->file_size - MAP_META_SIZE;
+		*ret_size = MAP_META_SIZE;
+		return 0;
+	}
 	*ret_size = rings ? m->bank_off : m->file_size;
 	if (n && n <= rings) {
 		*ret_off = m->bank_off + (n - 1) * STAGING_BANKS * 2 * m->bank_size;
@@ -167,7 +181,8 @@ static bool may(enum pool_call call)
 {
 	static const enum map_call as[] = {[POOL_CALL_KILL] = MAP_CALL_KILL, [POOL_CALL_GETPID] = MAP_CALL_GETPID,
 					   [POOL_CALL_YIELD] = MAP_CALL_YIELD, [POOL_CALL_STAT] = MAP_CALL_STAT,
-					   [POOL_CALL_FUTEX] = MAP_CALL_FUTEX};
+					   [POOL_CALL_FUTEX] = MAP_CALL_FUTEX,
+					   [POOL_CALL_RESERVE] = MAP_CALL_RESERVE};
 
 	return map_may(as[call]);
 }

@@ -10,6 +10,9 @@
  *     file offset 0                 data_size          file_size - MAP_META_SIZE     file_size
  *     | what the kernel would mmap  | elements, rings, ... | struct map_meta, type area |
  *
+ * Files above MAP_WHOLE_MAX get memory when it is used, an extent at a time (shm/extents.h), where the type
+ * can do that (`sparse`): -ENOMEM then comes from the operation that needs it.
+ *
  * data_size is 0 for types and flags that the kernel does not let user space mmap. Data and
  * metadata areas start on page boundaries. Arrays keep all elements in the data area, mappable
  * or not; there `mmapable` tells whether a tool may map it.
@@ -25,12 +28,14 @@
 #include <linux/bpf.h>
 #include <stdatomic.h>
 #include "base/types.h"
+#include "shm/extents.h"
 #include "shm/staging.h"
 
 #define MAP_MAGIC          0x70616d7465706d6cULL /* "lmpetmap" */
-#define MAP_LAYOUT_VERSION 2
+#define MAP_LAYOUT_VERSION 3
 #define MAP_META_SIZE      PAGE_SIZE
 #define MAP_NAME_LEN       16
+#define MAP_WHOLE_MAX      (64ULL << 20) /* larger files may get their memory piece by piece */
 
 /* What the creator asked for; the fields of BPF_MAP_CREATE that outlive it. */
 struct map_def {
@@ -60,6 +65,7 @@ enum map_stat {
 	MAP_STAT_ABSENT,      /* a program asked for an object the map names, which its process has not got */
 	MAP_STAT_DROPPED,     /* records whose writer was stopped too long in the middle */
 	MAP_STAT_ABANDONED,   /* records whose program ended, or died, without finishing them */
+	MAP_STAT_NO_MEM,      /* no memory for another piece of a large map */
 	MAP_STAT_MAX = 16
 };
 
@@ -77,6 +83,7 @@ struct map_meta {
 	_Atomic u32 frozen;
 	_Atomic u64 stat[MAP_STAT_MAX];
 	_Alignas(64) u8 type_area[2048]; /* struct of the map type, cache-line aligned */
+	_Atomic u64 extents[EXTENT_WORDS]; /* hints of shm/extents.h */
 };
 _Static_assert(sizeof(struct map_meta) <= MAP_META_SIZE, "map_meta must fit its page");
 
@@ -171,6 +178,8 @@ struct map {
 	bool aliased;          /* map_alias() has made it so */
 	struct staging staging; /* ring buffers: size 0 until then */
 	u64 extra[4];          /* the type's own */
+	bool sparse;           /* memory comes piece by piece: `extents` tells; set by layout() where the type can */
+	struct extents extents;
 };
 
 /* NULL when limpet has no such map type. */
@@ -216,7 +225,14 @@ void map_owner_make(void);
  * For targets: asked before each of the system calls that maps make now and then. What happens without
  * them: shm/pool.h.
  */
-enum map_call { MAP_CALL_KILL, MAP_CALL_GETPID, MAP_CALL_YIELD, MAP_CALL_STAT, MAP_CALL_FUTEX };
+enum map_call {
+	MAP_CALL_KILL,
+	MAP_CALL_GETPID,
+	MAP_CALL_YIELD,
+	MAP_CALL_STAT,
+	MAP_CALL_FUTEX,
+	MAP_CALL_RESERVE
+};
 void map_calls_by(bool (*may)(enum map_call call));
 
 /*

@@ -26,13 +26,14 @@ static int layout(struct map *m)
 	m->extra[0] = ALIGN_UP((u64)def->max_entries * m->value_stride, 64); /* of one plane */
 	m->elem_size = m->value_stride;
 	m->region_size = m->extra[0] * m->cpus;
+	m->sparse = true;
 	m->file_size = ALIGN_UP(m->elems_off + m->region_size, PAGE_SIZE) + MAP_META_SIZE;
 	return 0;
 }
 
 static int init(struct map *m)
 {
-	return 0;
+	return map_reserve(m, 0, m->elems_off) ? 0 : -ENOMEM;
 }
 
 static int lease(struct map *m, u32 cpu, _Atomic u32 **ret_word)
@@ -44,9 +45,21 @@ static int lease(struct map *m, u32 cpu, _Atomic u32 **ret_word)
 	return slot;
 }
 
-static u8 *value_at(const struct map *m, u32 index, u32 cpu)
+static u64 value_off(const struct map *m, u32 index, u32 cpu)
 {
-	return m->base + m->elems_off + cpu * m->extra[0] + (u64)index * m->value_stride;
+	return m->elems_off + cpu * m->extra[0] + (u64)index * m->value_stride;
+}
+
+/* NULL: there is no memory for it. */
+static u8 *value_at(struct map *m, u32 index, u32 cpu)
+{
+	const u64 off = value_off(m, index, cpu);
+
+	if (unlikely(m->sparse) && !map_reserve(m, off, m->value_stride)) {
+		map_count(m, MAP_STAT_NO_MEM);
+		return NULL;
+	}
+	return m->base + off;
 }
 
 static void *lookup_cpu(struct map *m, const void *key, u32 cpu)
@@ -72,12 +85,17 @@ static long update_cpu(struct map *m, const void *key, const void *value, u64 fl
 {
 	u32 index;
 	long err;
+	u8 *to;
 
 	memcpy(&index, key, sizeof(index));
 	err = check_update(m, index, flags);
-	if (!err)
-		map_copy(value_at(m, index, cpu), value, m->def.value_size);
-	return err;
+	if (err)
+		return err;
+	to = value_at(m, index, cpu);
+	if (unlikely(!to))
+		return -ENOMEM;
+	map_copy(to, value, m->def.value_size);
+	return 0;
 }
 
 static long remove(struct map *m, const void *key)
@@ -96,8 +114,14 @@ static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flag
 	memcpy(&index, key, sizeof(index));
 	if (index >= m->def.max_entries)
 		return -ENOENT;
-	for (u32 cpu = 0; cpu < m->cpus; cpu++)
-		map_copy((u8 *)ret_value + (u64)cpu * m->value_stride, value_at(m, index, cpu), m->value_stride);
+	for (u32 cpu = 0; cpu < m->cpus; cpu++) {
+		u8 *to = (u8 *)ret_value + (u64)cpu * m->value_stride;
+
+		if (map_reserved(m, value_off(m, index, cpu), m->value_stride))
+			map_copy(to, m->base + value_off(m, index, cpu), m->value_stride);
+		else
+			memset(to, 0, m->value_stride);
+	}
 	return 0;
 }
 
@@ -110,6 +134,9 @@ static int user_update(struct map *m, const void *key, const void *value, u64 fl
 		return -EFAULT;
 	memcpy(&index, key, sizeof(index));
 	err = check_update(m, index, flags);
+	for (u32 cpu = 0; cpu < m->cpus && !err; cpu++)
+		if (!value_at(m, index, cpu))
+			err = -ENOMEM;
 	for (u32 cpu = 0; cpu < m->cpus && !err; cpu++)
 		map_copy(value_at(m, index, cpu), (const u8 *)value + (u64)cpu * m->value_stride, m->value_stride);
 	return (int)err;

@@ -92,6 +92,8 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 		return -EINVAL;
 	if (!m->writable)
 		return -EPERM;
+	if (!hash_reserve(m, hash))
+		return -ENOMEM;
 	for (bool tried = false;; tried = true) {
 		err = hash_find(m, &pool, hash, key, &pos, &steps, true);
 		if (unlikely(tried && h.index != POOL_NONE) && !hash_renew(&pool, err, &pos, &h)) {
@@ -104,8 +106,12 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 		if (h.index == POOL_NONE) {
 			h = hash_fill(m, &pool, hash, key, false);
 			if (h.index == POOL_NONE) {
-				map_count(m, !m->lru && hash_is_full(m) ? MAP_STAT_FULL : MAP_STAT_NO_ELEM);
-				return m->lru ? -ENOMEM : -E2BIG;
+				bool starved = hash_starved(m);
+
+				map_count(m, starved                       ? MAP_STAT_NO_MEM :
+					     !m->lru && hash_is_full(m) ? MAP_STAT_FULL :
+									  MAP_STAT_NO_ELEM);
+				return m->lru || starved ? -ENOMEM : -E2BIG;
 			}
 			store(m, pool_elem(&pool, h.index), value, cpu, true);
 			atomic_store_explicit(&hash_entry(pool_elem(&pool, h.index))->used, 0, memory_order_relaxed);

@@ -2,8 +2,8 @@
 /*
  * QUEUE: a linearizable FIFO on a ring of element indexes.
  *
- * The ring has a power of two of 64-bit cells; the cell of position p is EMPTY(p) = p << 24, or
- * FULL(p, i) = p << 24 | i + 1 (p in 40 bits), and only grows. `head` and `tail` are hints: everything
+ * The ring has a power of two of 64-bit cells; the cell of position p is EMPTY(p) = lap << 24, or
+ * FULL(p, i) = lap << 24 | i + 1, where lap is p / size, and only grows; a fresh file's zeroes are EMPTY. `head` and `tail` are hints: everything
  * before them was popped, pushed; what they point at may have been too (they are moved by a cx, see
  * shm/pool.h, and may fall back by a step). The cell at the hint tells.
  *
@@ -25,12 +25,12 @@
 #define QUEUE_STEPS   20000 /* of one operation: each means that another one went on, or spoilt memory */
 #define CELL_SHIFT    24
 #define CELL_INDEX    (BIT(CELL_SHIFT) - 1)
-#define CELL_POSITION (BIT(64 - CELL_SHIFT) - 1)
 
 struct queue_area {
 	_Alignas(64) _Atomic u64 head;
 	_Alignas(64) _Atomic u64 tail;
 	_Alignas(64) _Atomic u64 free;
+	_Atomic u64 fresh; /* elements from here on were never used */
 	_Atomic u32 collections;
 };
 
@@ -44,6 +44,18 @@ static _Atomic u64 *cell_of(const struct map *m, u64 position)
 	return (_Atomic u64 *)(m->base + m->index_off) + (position & m->mask);
 }
 
+/* EMPTY(position) */
+static ALWAYS_INLINE u64 empty_cell(const struct map *m, u64 position)
+{
+	return position >> m->extra[0] << CELL_SHIFT;
+}
+
+/* Of a large map: the memory of a cell. */
+static ALWAYS_INLINE bool cell_ready(const struct map *m, _Atomic u64 *cell)
+{
+	return map_reserved(m, (u64)((u8 *)cell - m->base), sizeof(*cell));
+}
+
 static int queue_layout(struct map *m)
 {
 	u64 cells = 1;
@@ -51,18 +63,14 @@ static int queue_layout(struct map *m)
 
 	while (cells < m->def.max_entries && cells < BIT(24))
 		cells <<= 1;
-	err = fifo_layout(m, cells * sizeof(u64), m->def.max_entries + MAP_SPARES);
+	err = fifo_layout(m, cells * sizeof(u64), CELL_INDEX - MAP_SPARES, m->def.max_entries + MAP_SPARES);
 	m->mask = (u32)(cells - 1);
+	m->extra[0] = (u64)__builtin_ctzll(cells);
 	return err;
 }
 
 static int queue_init(struct map *m)
 {
-	struct pool pool = map_pool(m);
-
-	for (u64 p = 0; p <= m->mask; p++)
-		atomic_store_explicit(cell_of(m, p), p << CELL_SHIFT, memory_order_relaxed);
-	pool_fill(&pool, &area_of(m)->free, 0, pool.count);
 	return 0;
 }
 
@@ -85,8 +93,10 @@ static ALWAYS_INLINE bool is_full(const struct map *m, struct queue_area *a, u64
 
 		if (likely((s64)(t - h) < (s64)m->def.max_entries))
 			return false;
+		if (!cell_ready(m, cell_of(m, h)))
+			return true;
 		cell = load(cell_of(m, h));
-		if (cell >> CELL_SHIFT <= (h & CELL_POSITION))
+		if ((s64)((cell & ~CELL_INDEX) - empty_cell(m, h)) <= 0)
 			return cell & CELL_INDEX;
 		advance(&a->head, h);
 	}
@@ -98,11 +108,13 @@ static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const stru
 				 u32 *steps)
 {
 	for (; *steps; --*steps) {
-		u64 t = load(&a->tail), empty = t << CELL_SHIFT, cell;
+		u64 t = load(&a->tail), empty = empty_cell(m, t), cell;
 		_Atomic u64 *c = cell_of(m, t);
 
 		if (unlikely(is_full(m, a, t, steps)))
 			return -E2BIG;
+		if (unlikely(m->sparse) && !map_reserve(m, (u64)((u8 *)c - m->base), sizeof(*c)))
+			return -ENOMEM;
 		cell = load(c);
 		if (unlikely(!pool_holds(pool, *h)))
 			return -ESRCH;
@@ -134,9 +146,9 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 	struct pool pool = map_pool(m);
 
 	for (; *steps; --*steps) {
-		u64 h = load(&a->head), base = h << CELL_SHIFT;
+		u64 h = load(&a->head), base = empty_cell(m, h);
 		_Atomic u64 *c = cell_of(m, h);
-		u64 cell = load(c);
+		u64 cell = likely(cell_ready(m, c)) ? load(c) : base;
 		struct pool_elem *e;
 		u32 tag;
 
@@ -160,7 +172,7 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 		if (!ret_hand)
 			return 0;
 		pool_disown(e, tag);
-		if (unlikely(!atomic_compare_exchange_strong_explicit(c, &cell, (h + m->mask + 1) << CELL_SHIFT,
+		if (unlikely(!atomic_compare_exchange_strong_explicit(c, &cell, base + BIT(CELL_SHIFT),
 								      memory_order_acq_rel, memory_order_relaxed)))
 			continue;
 		advance(&a->head, h);
@@ -185,17 +197,25 @@ static bool queue_reach(void *map, const struct pool_sweep *s)
 {
 	const struct map *m = map;
 
-	for (u64 p = 0; p <= m->mask; p++)
+	for (u64 p = 0; p <= m->mask; p++) {
+		if (!cell_ready(m, cell_of(m, p))) {
+			const u64 end = (m->mask + 1ULL) * sizeof(u64), next = extents_next(&m->extents, p * sizeof(u64), end);
+
+			p = next > p * sizeof(u64) ? next / sizeof(u64) - 1 : p;
+			continue;
+		}
 		pool_reached(s, (u32)(atomic_load_explicit(cell_of(m, p), memory_order_acquire) & CELL_INDEX) - 1);
+	}
 	return true;
 }
 
 static u32 queue_collect(struct map *m, bool (*alive)(u32))
 {
 	static const struct pool_users users = {queue_list, queue_reach, queue_home};
+	const u64 fresh = load(&area_of(m)->fresh);
 	struct pool pool = map_pool(m);
 
-	return map_collected(m, pool_collect(&pool, pool.count, &area_of(m)->collections, &users, m, alive));
+	return map_collected(m, pool_collect(&pool, fresh < pool.count ? (u32)fresh : pool.count, &area_of(m)->collections, &users, m, alive));
 }
 
 /* A private element. */
@@ -204,6 +224,8 @@ static struct pool_hand take(struct map *m, const struct pool *pool)
 	struct queue_area *a = area_of(m);
 	struct pool_hand h = pool_take(pool, &a->free);
 
+	if (unlikely(h.index == POOL_NONE))
+		h = pool_take_fresh(pool, &a->fresh);
 	if (unlikely(h.index == POOL_NONE) && queue_collect(m, NULL))
 		h = pool_take(pool, &a->free);
 	return h;
@@ -248,10 +270,8 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 		}
 		if (h.index == POOL_NONE)
 			h = take(m, &pool);
-		if (unlikely(h.index == POOL_NONE)) {
-			map_count(m, MAP_STAT_NO_ELEM);
-			return -E2BIG;
-		}
+		if (unlikely(h.index == POOL_NONE))
+			return fifo_no_element(m, load(&a->fresh));
 		map_copy(pool_elem(&pool, h.index)->payload, value, m->def.value_size);
 		err = publish(m, a, &pool, &h, &steps);
 		if (likely(!err))
@@ -264,6 +284,8 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 	}
 	if (h.index != POOL_NONE)
 		pool_put(&pool, &a->free, h);
+	if (err == -ENOMEM)
+		map_count(m, MAP_STAT_NO_MEM);
 	return err == -ESRCH || (err == -E2BIG && flags & BPF_EXIST) ? -EBUSY : err;
 }
 

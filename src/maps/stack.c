@@ -19,11 +19,13 @@
 
 #define STACK_RETRIES 20000
 #define STACK_WALKS   64
+#define STACK_MAX     (12u << 20) /* indexes and counts leave the tag 14 bits and more */
 #define STACK_DEPTH   4096 /* elements looked at after a failed push */
 
 struct stack_area {
 	_Alignas(64) _Atomic u64 top;
 	_Alignas(64) _Atomic u64 free;
+	_Atomic u64 fresh; /* elements from here on were never used */
 	_Atomic u32 collections;
 };
 
@@ -55,19 +57,16 @@ static u64 top_word(const struct map *m, u64 tag, u32 count, u32 link)
 
 static int stack_layout(struct map *m)
 {
-	u32 bits = 1, elems = m->def.max_entries <= 1u << 23 ? 2 * m->def.max_entries + MAP_SPARES : 0;
+	u32 bits = 1, elems = m->def.max_entries <= STACK_MAX ? 2 * m->def.max_entries + MAP_SPARES : 0;
 
 	while (elems >> bits)
 		bits++;
 	m->extra[0] = bits;
-	return fifo_layout(m, 0, elems);
+	return fifo_layout(m, 0, STACK_MAX, elems);
 }
 
 static int stack_init(struct map *m)
 {
-	struct pool pool = map_pool(m);
-
-	pool_fill(&pool, &area_of(m)->free, 0, pool.count);
 	return 0;
 }
 
@@ -250,9 +249,10 @@ static bool stack_reach(void *map, const struct pool_sweep *s)
 static u32 stack_collect(struct map *m, bool (*alive)(u32))
 {
 	static const struct pool_users users = {stack_list, stack_reach, stack_home};
+	const u64 fresh = atomic_load_explicit(&area_of(m)->fresh, memory_order_acquire);
 	struct pool pool = map_pool(m);
 
-	return map_collected(m, pool_collect(&pool, pool.count, &area_of(m)->collections, &users, m, alive));
+	return map_collected(m, pool_collect(&pool, fresh < pool.count ? (u32)fresh : pool.count, &area_of(m)->collections, &users, m, alive));
 }
 
 /* A private element with the value in it. */
@@ -261,6 +261,8 @@ static struct pool_hand fill(struct map *m, const struct pool *pool, const void 
 	struct stack_area *a = area_of(m);
 	struct pool_hand h = pool_take(pool, &a->free);
 
+	if (unlikely(h.index == POOL_NONE))
+		h = pool_take_fresh(pool, &a->fresh);
 	if (unlikely(h.index == POOL_NONE) && stack_collect(m, NULL))
 		h = pool_take(pool, &a->free);
 	if (likely(h.index != POOL_NONE))
@@ -279,10 +281,8 @@ static long stack_push(struct map *m, const void *value, u64 flags)
 		return -EINVAL;
 	do {
 		h = fill(m, &pool, value);
-		if (unlikely(h.index == POOL_NONE)) {
-			map_count(m, MAP_STAT_NO_ELEM);
-			return -E2BIG;
-		}
+		if (unlikely(h.index == POOL_NONE))
+			return fifo_no_element(m, atomic_load_explicit(&a->fresh, memory_order_relaxed));
 		err = publish(m, a, &pool, &h, flags & BPF_EXIST);
 	} while (unlikely(err == -ESRCH));
 	if (unlikely(err)) {

@@ -29,8 +29,11 @@ extern HIDDEN const struct map_ops user_ringbuf_ops;
 /* Elements beyond max_entries, for those in the hands of threads in the middle of an operation. */
 #define MAP_SPARES 64u
 
-/* The kernel's queue_stack_map_alloc_check, and the common part of the geometry. */
-int fifo_layout(struct map *m, u64 index_size, u32 elem_count);
+/* The kernel's queue_stack_map_alloc_check, and the common part of the geometry; `most`: entries there may be. */
+int fifo_layout(struct map *m, u64 index_size, u32 most, u32 elem_count);
+
+/* Counts and answers why no element is to be had; fresh: elements that were ever used. */
+int fifo_no_element(struct map *m, u64 fresh);
 
 /* Copies a value: the usual sizes by words, without a call. */
 static ALWAYS_INLINE void map_copy(void *dst, const void *src, u32 size)
@@ -79,7 +82,19 @@ static inline struct pool map_pool(const struct map *m)
 {
 	return (struct pool){.elems = m->base + m->elems_off,
 			     .marks = (_Atomic u64 *)(m->base + m->marks_off),
-			     .elem_size = m->elem_size, .count = m->elem_count};
+			     .elem_size = m->elem_size, .count = m->elem_count,
+			     .extents = unlikely(m->sparse) ? (struct extents *)&m->extents : NULL};
+}
+
+/* Of a large map: makes sure of [off, off + len), with memory for it or if it has some already. */
+static inline bool map_reserve(const struct map *m, u64 off, u64 len)
+{
+	return likely(!m->sparse) || extents_reserve((struct extents *)&m->extents, off, len);
+}
+
+static ALWAYS_INLINE bool map_reserved(const struct map *m, u64 off, u64 len)
+{
+	return likely(!m->sparse) || extents_use((struct extents *)&m->extents, off, len);
 }
 
 /* Counts what a collection took back, and passes it on. */

@@ -97,13 +97,24 @@ struct pool_hand pool_take(const struct pool *p, _Atomic u64 *list)
 	return h;
 }
 
-struct pool_hand pool_take_fresh(const struct pool *p, u32 index)
+struct pool_hand pool_take_fresh(const struct pool *p, _Atomic u64 *fresh)
 {
-	struct pool_elem *e = pool_elem(p, index);
 	struct pool_hand h = {POOL_NONE, 0};
+	u64 at = atomic_load_explicit(fresh, memory_order_relaxed);
 
-	if (e && own(e, 0, &h.owner))
-		h.index = index;
+	while (at < p->count) {
+		if (p->extents && !extents_reserve(p->extents, (u64)(p->elems - p->extents->base) + at * p->elem_size,
+						   p->elem_size))
+			return h;
+		if (!atomic_compare_exchange_strong_explicit(fresh, &at, at + 1, memory_order_acq_rel,
+							     memory_order_relaxed))
+			continue;
+		if (own(pool_elem(p, (u32)at), 0, &h.owner)) {
+			h.index = (u32)at;
+			return h;
+		}
+		at++;
+	}
 	return h;
 }
 
@@ -226,7 +237,8 @@ static void suspect(const struct pool_sweep *s, bool (*alive)(u32))
 	bool lives = false;
 
 	for (u32 i = 0; i < s->count; i++) {
-		u64 owner = atomic_load_explicit(&pool_elem(s->pool, i)->owner, memory_order_acquire), mark = 0;
+		struct pool_elem *e = pool_elem(s->pool, i);
+		u64 owner = e ? atomic_load_explicit(&e->owner, memory_order_acquire) : me, mark = 0;
 		u32 pid = (u32)owner;
 
 		if (pid == POOL_COLLECTED)
@@ -272,8 +284,10 @@ static bool cas_owner(struct pool_elem *e, u64 seen, u64 owner)
 /* True when the element's mark is still this collection's. *ret_owner: its owner word. */
 static bool is_marked(const struct pool_sweep *s, u32 index, u64 *ret_owner)
 {
-	*ret_owner = atomic_load_explicit(&pool_elem(s->pool, index)->owner, memory_order_acquire);
-	return atomic_load_explicit(&s->pool->marks[index], memory_order_relaxed) == mark_of(s, *ret_owner);
+	struct pool_elem *e = pool_elem(s->pool, index);
+
+	*ret_owner = e ? atomic_load_explicit(&e->owner, memory_order_acquire) : 0;
+	return e && atomic_load_explicit(&s->pool->marks[index], memory_order_relaxed) == mark_of(s, *ret_owner);
 }
 
 /*
@@ -311,6 +325,9 @@ u32 pool_collect(const struct pool *p, u32 count, _Atomic u32 *number, const str
 	struct pool_sweep s = {.pool = p, .count = count < p->count ? count : p->count};
 	_Atomic u64 *list;
 
+	if (p->extents && s.count &&
+	    !extents_reserve(p->extents, (u64)((u8 *)p->marks - p->extents->base), s.count * sizeof(u64)))
+		return 0;
 	do /* 0 would make a mark of 0 possible */
 		s.number = atomic_fetch_add_explicit(number, 1, memory_order_relaxed) + 1;
 	while (!s.number);

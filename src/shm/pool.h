@@ -53,6 +53,7 @@
 
 #include <stdatomic.h>
 #include "base/types.h"
+#include "shm/extents.h"
 
 #define POOL_NONE      0xffffffffu
 #define POOL_COLLECTED 0xffffffffu /* for a pid: a collector is about to take it */
@@ -68,6 +69,7 @@ struct pool {
 	_Atomic u64 *marks; /* count of them */
 	u32 elem_size;      /* header included, a multiple of 8 */
 	u32 count;
+	struct extents *extents; /* NULL: all elements have memory */
 };
 
 /* An element in private hands, or index POOL_NONE. */
@@ -91,6 +93,7 @@ enum pool_call {
 	POOL_CALL_YIELD,  /* waiting for an execution slot. If not to be had: pauses */
 	POOL_CALL_STAT,   /* which pid namespace is this? If not to be had: another one */
 	POOL_CALL_FUTEX,  /* wakes a pump (shm/staging.h). If not to be had: it looks now and then */
+	POOL_CALL_RESERVE, /* memory for an extent (shm/extents.h). If not to be had: there is none */
 };
 #define POOL_PID_UNKNOWN 0x7ffffffeu
 
@@ -119,10 +122,13 @@ static inline u32 pool_pid(void)
 	return likely(pid) ? pid : pool_pid_ask();
 }
 
-/* The one place where an index becomes a pointer; NULL when it is out of range. */
+/* The one place where an index becomes a pointer; NULL when it is out of range, or has no memory. */
 static inline struct pool_elem *pool_elem(const struct pool *p, u32 index)
 {
 	if (unlikely(index >= p->count))
+		return NULL;
+	if (unlikely(p->extents) && !extents_use(p->extents, (u64)(p->elems - p->extents->base) + (u64)index * p->elem_size,
+						 p->elem_size))
 		return NULL;
 	return (struct pool_elem *)(p->elems + (u64)index * p->elem_size);
 }
@@ -169,8 +175,11 @@ void pool_fill(const struct pool *p, _Atomic u64 *list, u32 first, u32 count);
 /* Takes an element; index POOL_NONE when the list is empty or spoilt. */
 struct pool_hand pool_take(const struct pool *p, _Atomic u64 *list);
 
-/* Takes element `index`, which never was on a list, for the first time. */
-struct pool_hand pool_take_fresh(const struct pool *p, u32 index);
+/*
+ * Takes an element that never was on a list: *fresh is the first of them. POOL_NONE: all have been taken, or
+ * there is no memory.
+ */
+struct pool_hand pool_take_fresh(const struct pool *p, _Atomic u64 *fresh);
 
 /* False when this is not (or no longer) the process that has the element in hand. */
 static inline bool pool_holds(const struct pool *p, struct pool_hand h)
