@@ -19,12 +19,13 @@
 
 #define TRACE_FLAGS      (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID)
 #define TRACE_ENTRIES    (1u << 31)
+#define TRACE_BUCKETS    (16u << 20)
 #define TRACE_RETRIES    20000
 #define TRACE_INDEX(w)   ((u32)((w) & POOL_LINK_MASK))
 
 struct trace_area {
 	_Alignas(64) _Atomic u64 free;
-	_Alignas(64) _Atomic u32 fresh; /* elements from here on were never used */
+	_Alignas(64) _Atomic u64 fresh; /* elements from here on were never used */
 	_Atomic u32 collections;
 	_Atomic u32 patience; /* failures until dead processes are looked for again */
 };
@@ -73,6 +74,7 @@ static int layout(struct map *m)
 	m->elem_size = (u32)(sizeof(struct pool_elem) + sizeof(struct trace)) + def->value_size;
 	m->elem_count = def->max_entries;
 	m->elems_off = ALIGN_UP(buckets * sizeof(u64), 64);
+	m->sparse = m->elems_off <= TRACE_BUCKETS; /* the elements; the buckets never are */
 	m->marks_off = m->elems_off + (u64)m->elem_count * m->elem_size;
 	m->file_size = ALIGN_UP(m->marks_off + (u64)m->elem_count * sizeof(u64), PAGE_SIZE) + MAP_META_SIZE;
 	return 0;
@@ -80,7 +82,7 @@ static int layout(struct map *m)
 
 static int init(struct map *m)
 {
-	return 0;
+	return map_reserve(m, 0, m->elems_off) ? 0 : -ENOMEM;
 }
 
 static _Atomic u64 *trace_list(void *map, u32 n)
@@ -110,27 +112,18 @@ static u32 collect(struct map *m, bool (*alive)(u32))
 {
 	static const struct pool_users users = {trace_list, trace_reach, trace_home};
 	struct trace_area *a = area_of(m);
-	u32 fresh = atomic_load_explicit(&a->fresh, memory_order_acquire);
+	u64 fresh = atomic_load_explicit(&a->fresh, memory_order_acquire);
 	struct pool pool = map_pool(m);
 
-	return map_collected(m, pool_collect(&pool, fresh, &a->collections, &users, m, alive));
+	return map_collected(m, pool_collect(&pool, fresh < pool.count ? (u32)fresh : pool.count, &a->collections, &users, m, alive));
 }
 
-static struct pool_hand take_any(const struct map *m, const struct pool *pool)
+static struct pool_hand take_any(struct map *m, const struct pool *pool)
 {
 	struct trace_area *a = area_of(m);
 	struct pool_hand h = pool_take(pool, &a->free);
 
-	while (h.index == POOL_NONE && atomic_load_explicit(&a->fresh, memory_order_relaxed) < m->elem_count) {
-		u32 fresh = atomic_fetch_add_explicit(&a->fresh, 1, memory_order_acq_rel);
-
-		if (fresh >= m->elem_count) {
-			atomic_store_explicit(&a->fresh, m->elem_count, memory_order_relaxed);
-			break;
-		}
-		h = pool_take_fresh(pool, fresh);
-	}
-	return h;
+	return h.index != POOL_NONE ? h : pool_take_fresh(pool, &a->fresh);
 }
 
 /* Dead processes are looked for now and then, since that is linear: failures must have paid for it. */
@@ -151,7 +144,9 @@ static struct pool_hand take(struct map *m, const struct pool *pool)
 		h = take_any(m, pool);
 	}
 	if (h.index == POOL_NONE)
-		map_count(m, MAP_STAT_FULL);
+		map_count(m, m->sparse && atomic_load_explicit(&a->fresh, memory_order_relaxed) < m->elem_count ?
+				     MAP_STAT_NO_MEM :
+				     MAP_STAT_FULL);
 	return h;
 }
 
