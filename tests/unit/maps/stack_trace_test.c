@@ -118,7 +118,7 @@ TEST(a_large_map_touches_only_what_it_keeps)
 	REQUIRE(!mincore(m.base, m.file_size, there));
 	for (u64 i = 0; i < m.file_size / PAGE_SIZE; i++)
 		resident += there[i] & 1;
-	CHECK(resident < 250);
+	CHECK(resident < 1600); /* three extents */
 	test_map_free(&m);
 }
 
