@@ -120,6 +120,11 @@ int agent_init(u32 pid, u64 vdso, bool tp_is_thread)
 		agent.env.trace = agent.trace;
 		agent.env_ready = true;
 	}
+	if (agent.session && !agent.task.ready && atomic_load(&agent.session->task.ready)) {
+		memcpy(agent.task.off, agent.session->task.off, sizeof(agent.task.off));
+		atomic_store(&agent.task.ready, 1);
+	}
+	agent.env.task = &agent.task;
 	agent.env.tp_is_thread = tp_is_thread;
 	if (agent.env.process)
 		atomic_store(&agent.env.process->fork_gen, 1);

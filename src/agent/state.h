@@ -128,6 +128,7 @@ struct agent_state {
 	size_t wiped_size;
 	struct vm_known known; /* of the living programs; changed by COMMIT */
 	const struct session_file *session;
+	struct task_layout task; /* the session's, copied once it is there */
 	struct trace_log *trace;
 	size_t trace_size;
 	s32 channel[2]; /* the agent's end, the keeper's; -1: closed */

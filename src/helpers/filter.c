@@ -37,6 +37,9 @@ static const struct {
 	[HELPER_CALL_FUTEX] = {__NR_futex, 0},
 	[HELPER_CALL_YIELD] = {__NR_sched_yield, 0},
 	[HELPER_CALL_RESERVE] = {__NR_madvise, 0},
+	[HELPER_CALL_GETPPID] = {__NR_getppid, 0},
+	[HELPER_CALL_GETRESUID] = {__NR_getresuid, 0},
+	[HELPER_CALL_GETRESGID] = {__NR_getresgid, 0},
 };
 _Static_assert(ARRAY_SIZE(calls) == HELPER_CALLS && HELPER_CALLS <= 64, "a bit each");
 

@@ -10,6 +10,7 @@
 #include "vm/vm.h"
 
 struct trace_log; /* session/trace.h */
+struct task_layout;
 
 #define HELPER_THREADS 1024 /* cached names; a power of two */
 
@@ -115,6 +116,9 @@ enum helper_call {
 	HELPER_CALL_FUTEX,
 	HELPER_CALL_YIELD,
 	HELPER_CALL_RESERVE,
+	HELPER_CALL_GETPPID,
+	HELPER_CALL_GETRESUID,
+	HELPER_CALL_GETRESGID,
 	HELPER_CALLS
 };
 
@@ -132,6 +136,7 @@ struct helper_env {
 	struct trace_log *trace; /* NULL: bpf_printk is dropped, counted */
 	u32 vdso_ok;
 	const struct helper_mappings *_Atomic mappings; /* NULL: not known */
+	const struct task_layout *task; /* bpf/task.h, in the session's file; NULL: none */
 	/*
 	 * Return addresses in [own_start, own_end) are limpet's, put there by return probes: own_caller
 	 * says the address that it stands for. NULL: there are none.

@@ -98,6 +98,12 @@ static bool call_works(enum helper_call call)
 		return !syscall(SYS_sched_yield);
 	case HELPER_CALL_RESERVE:
 		return !syscall(SYS_madvise, NULL, 0, 0);
+	case HELPER_CALL_GETPPID:
+		return syscall(SYS_getppid) >= 0;
+	case HELPER_CALL_GETRESUID:
+		return !syscall(SYS_getresuid, buf, buf + 4, buf + 8);
+	case HELPER_CALL_GETRESGID:
+		return !syscall(SYS_getresgid, buf, buf + 4, buf + 8);
 	default:
 		return false;
 	}

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "loader/btf.h"
 #include "loader/refs.h"
+#include "loader/task.h"
 
 #define PROG_FLAGS                                                                                 \
 	(BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_RND_HI32 |                      \
@@ -314,6 +315,8 @@ static long check_and_store(const struct loader_call *c, struct prog_load *l,
 		ret = own_arrays(l, k);
 	if (!ret && l->traces)
 		ret = store_trace(c->store, true, NULL);
+	if (!ret && l->asks_task)
+		ret = task_layout_make(c->store);
 	return ret ? ret : store_prog(c->store, l, k);
 }
 

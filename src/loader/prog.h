@@ -13,6 +13,7 @@ struct prog_load {
 	u32 count;
 	bool gpl;
 	bool traces; /* calls bpf_trace_printk or bpf_trace_vprintk */
+	bool asks_task; /* calls bpf_get_current_task */
 	u32 map_count;
 	u32 map_id[PROG_MAX_MAPS];
 	u32 value_size[PROG_MAX_MAPS]; /* bytes BPF_PSEUDO_MAP_VALUE may reach, 0: none */

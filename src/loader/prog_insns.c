@@ -182,6 +182,7 @@ int prog_check(struct prog_load *l)
 		if (in->code != (BPF_JMP | BPF_CALL) || in->src_reg)
 			continue;
 		d = bpf_helper_desc((u32)in->imm);
+		l->asks_task |= in->imm == BPF_FUNC_get_current_task;
 		l->traces |= in->imm == BPF_FUNC_trace_printk || in->imm == BPF_FUNC_trace_vprintk;
 		if (d && (d->flags & HELPER_GPL_ONLY) && !l->gpl) {
 			bpf_log(&l->log.text, "cannot call GPL-restricted function from non-GPL "

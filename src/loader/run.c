@@ -159,6 +159,7 @@ int run_open(struct loader_run *r, struct store *s, u32 prog)
 	pthread_once(&once, make_env);
 	if (!env.trace)
 		store_trace(s, false, &env.trace);
+	env.task = &s->file->task;
 	*r = (struct loader_run){.known.find_target = find_target};
 	err = open_prog(s, prog, &r->known, &r->progs);
 	if (err)

@@ -46,6 +46,7 @@
 #include <stdatomic.h>
 #include "base/types.h"
 #include "bpf/insn.h"
+#include "bpf/task.h"
 
 #define SESSION_LAYOUT_VERSION 2
 #define SESSION_MAGIC          0x736574657073656cULL
@@ -75,6 +76,7 @@ struct session_file {
 	_Atomic u32 no_verify;
 	_Atomic u32 has_refs; /* 1 once a map that holds programs or maps was made: keepers look closer */
 	struct session_tool tools[SESSION_TOOLS];
+	struct task_layout task;
 };
 
 #define OBJECT_MAGIC 0x746a626f7465706cULL

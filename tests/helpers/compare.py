@@ -74,6 +74,25 @@ def stacks():
         same(mine, theirs)
 
 
+def task():
+    """The current task, by the BTF that tools find."""
+    mine, printed = run(True, "task.bpf.o")
+    if mine is None:
+        ok("the programs on tasks load", False, printed)
+        return
+    unknown = [mine.pop(str(n), "") for n in range(100, 104)]
+    ok("what limpet does not know of a task is not there", unknown == ["986 "] * 4, unknown)
+    ok("its parent", mine.pop("17", "").strip() == mine.pop("57", "").strip() == printed.split("parent ")[1].split()[0],
+       (mine, printed))
+    theirs, _ = run(False, "task.bpf.o")
+    if theirs is None:
+        print("skip the kernel's task: bpf(2) is not allowed here")
+    else:
+        for n in (17, 57, *range(100, 104)):
+            theirs.pop(str(n), None)
+        same(mine, theirs)
+
+
 def main():
     try:
         if subprocess.run(FIXED + ["true"], check=False, stderr=subprocess.DEVNULL).returncode:
@@ -99,6 +118,7 @@ def main():
         ok("what only limpet has", mine == BEYOND, (mine, printed))
         ok("a program writes to its target", "written 4711" in printed, printed)
         stacks()
+        task()
         return 1 if failed else 0
     finally:
         subprocess.run([LIMPET, "gc"], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

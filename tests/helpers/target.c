@@ -138,6 +138,7 @@ int main(void)
 	pthread_create(&thread, NULL, on_stack, (void *)1);
 	pthread_join(thread, NULL);
 	printf("written %ld\n", beyond(&written, 22, 33, 44, 55, 66));
+	printf("parent %d\n", getppid());
 	printf("signals %d %d\n", signals, thread_signals);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "loader/digest.h"
 #include "loader/loader.h"
+#include "loader/task.h"
 
 static char dir[64];
 
@@ -213,6 +214,23 @@ TEST(digests_are_the_standards)
 	check_digest(d, 32, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 	sha256(two, sizeof(two) - 1, d);
 	check_digest(d, 32, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+}
+
+extern const char limpet_btf_start[], limpet_btf_end[];
+
+TEST(limpets_own_btf_has_the_task)
+{
+	u16 off[TASK_FIELDS];
+	struct btf b = {0};
+
+	REQUIRE(!btf_read(&b, limpet_btf_start, (u32)(limpet_btf_end - limpet_btf_start)));
+	task_layout_read(&b, off);
+	for (u32 f = 0; f < TASK_FIELDS; f++)
+		CHECK(off[f] != TASK_NOT_THERE);
+	CHECK_EQ(off[TASK_PID] + 4, off[TASK_TGID]);
+	CHECK_EQ(off[TASK_CRED_EGID], 20);
+	CHECK_EQ(off[TASK_NSPROXY_MNT], 16);
+	btf_close(&b);
 }
 
 TEST(the_session_is_removed)
