@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-LIMIT = 300 * 1024
+LIMIT = 512 * 1024
 
 
 def run(*cmd):
