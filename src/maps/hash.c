@@ -45,6 +45,41 @@ static bool replace(struct map *m, const struct pool *pool, struct hash_pos *pos
 						       memory_order_acq_rel, memory_order_relaxed);
 }
 
+/* Stores a small value into the entry at pos, if it has not changed since. */
+static ALWAYS_INLINE bool store_small(const struct map *m, struct hash_pos *pos, const void *value)
+{
+#if HASH_SMALL
+	struct hash_elem *he = hash_entry(pos->elem);
+	u64 chain = pos->chain, old = atomic_load_explicit(&he->small, memory_order_relaxed), new = 0;
+	bool done;
+
+	if (likely(m->def.value_size == 8))
+		memcpy(&new, value, 8);
+	else
+		memcpy(&new, value, m->def.value_size);
+	__asm__ volatile("lock cmpxchg16b %1"
+			 : "=@ccz"(done), "+m"(he->chain), "+m"(he->small), "+a"(chain), "+d"(old)
+			 : "b"(hash_link(chain, LINK_INDEX(chain))), "c"(new)
+			 : "memory");
+	return done;
+#else
+	return false;
+#endif
+}
+
+/* A small value is read at once, since it may change where it is. */
+static ALWAYS_INLINE void copy_value(const struct map *m, void *to, struct pool_elem *e)
+{
+	u64 small;
+
+	if (!hash_is_small(m)) {
+		map_copy(to, hash_value(m, e), m->def.value_size);
+		return;
+	}
+	small = atomic_load_explicit(&hash_entry(e)->small, memory_order_relaxed);
+	memcpy(to, &small, m->def.value_size);
+}
+
 /* What the kernel answers when no element is to be had. */
 static NOINLINE long refused(struct map *m, bool update)
 {
@@ -89,6 +124,13 @@ static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const str
 		if (unlikely(h.index != POOL_NONE && !update && (hash_chain(&pool, h) & LINK_SPARE))) {
 			hash_put_back(m, &pool, h);
 			h.index = POOL_NONE;
+		}
+		if (update && hash_is_small(m)) {
+			if (!store_small(m, &pos, c->value))
+				continue;
+			if (lru)
+				hash_touch(pos.elem);
+			break;
 		}
 		if (h.index == POOL_NONE)
 			h = fill(m, &pool, hash, key, c, update);
@@ -170,7 +212,7 @@ static int hash_user_lookup(struct map *m, const void *key, void *ret_value, u64
 		err = hash_find(m, &pool, hash, key, &pos, &steps, false);
 		if (err)
 			return err;
-		map_copy(ret_value, hash_value(m, pos.elem), m->def.value_size);
+		copy_value(m, ret_value, pos.elem);
 		atomic_thread_fence(memory_order_acquire);
 	} while (pool_tag(pos.elem) != pos.tag);
 	return 0;
@@ -203,7 +245,7 @@ static int hash_user_lookup_and_delete(struct map *m, const void *key, void *ret
 		err = hash_seek(m, &pool, hash, key, &pos, &steps, true);
 		if (err)
 			return err;
-		map_copy(ret_value, hash_value(m, pos.elem), m->def.value_size);
+		copy_value(m, ret_value, pos.elem);
 	} while (!hash_withdraw(m, &pos, &chain));
 	hash_unlink(m, &pool, hash, key, &pos, chain);
 	return 0;

@@ -5,7 +5,7 @@
  * that is there throughout.
  *
  *     file:     | buckets: a link word each | elements | marks | metadata page |
- *     element:  | owner, next (shm/pool.h) | chain | hash 32, used 32 | key, 8-padded | value, 8-padded |
+ *     element:  | owner, next (shm/pool.h) | chain | small | hash 32, used 32 | key, 8-padded | value, 8-padded |
  *     link:     | version 34 | SPARE | MARK | index + 1 28 |       a bucket, or an element's chain
  *
  * Every change of a link adds 1 to its version, so a CAS never mistakes a recycled element. An element
@@ -17,10 +17,12 @@
  *   insert:  fill an element, CAS the link before its place                this publishes
  *   update:  fill another, chain = the old one's; CAS the old one's chain to (new, MARK): publishes
  *            the new and withdraws the old one at once; then unlink the old one
+ *            Values of HASH and LRU_HASH up to 8 bytes lie in `small`, and are updated where they are: one
+ *            CAS of chain and value together (16 bytes), which makes a new version of the chain
  *   delete:  CAS chain to (same, MARK): this withdraws; then unlink: CAS the link before it
  *   unlink:  whoever's CAS does it claims the element and puts it back
  *
- * A program that holds a value's address through an update has the old value, as with the kernel's
+ * A program that holds a value's address through an update has the old value (a small one: the new), as with the kernel's
  * preallocated hash; between updates, and until the deletion, every store through it hits the entry.
  *
  * Capacity. Exactly max_entries elements may carry entries; MAP_SPARES more make updates of a full map
@@ -45,13 +47,20 @@
 #define HASH_STRIPES     8
 #define HASH_SMALL_KEY   64
 
+#if defined(__x86_64__)
+#define HASH_SMALL 1
+#else
+#define HASH_SMALL 0
+#endif
+
 #define LINK_MARK     BIT(28)
 #define LINK_SPARE    BIT(29)
 #define LINK_VERSION  30
 #define LINK_INDEX(w) ((u32)((w) & POOL_LINK_MASK))
 
 struct hash_elem {
-	_Atomic u64 chain;
+	_Alignas(16) _Atomic u64 chain;
+	_Atomic u64 small;
 	u32 hash;
 	_Atomic u32 used; /* LRU types: looked up or updated since the clock hand passed */
 	u8 key[];
@@ -83,6 +92,12 @@ struct hash_pos {
 	u32 tag;                /* elem's: a copy is whole while it stays */
 	u64 chain;              /* elem's own link */
 };
+
+/* Values up to 8 bytes, where `small` is used. */
+static ALWAYS_INLINE bool hash_is_small(const struct map *m)
+{
+	return m->extra[3];
+}
 
 static inline struct hash_area *hash_area(const struct map *m)
 {

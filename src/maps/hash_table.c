@@ -45,9 +45,13 @@ int hash_layout_for(struct map *m, u32 flags, u64 front, u64 value_bytes)
 	while (buckets < def->max_entries)
 		buckets <<= 1;
 	m->mask = (u32)(buckets - 1);
+	m->extra[3] = HASH_SMALL && def->value_size <= 8 &&
+		      (def->type == BPF_MAP_TYPE_HASH || def->type == BPF_MAP_TYPE_LRU_HASH);
 	m->extra[2] = sizeof(struct pool_elem) + sizeof(struct hash_elem) + ALIGN_UP(def->key_size, 8u);
-	size = m->extra[2] + value_bytes;
-	m->elem_size = (u32)(size < 64 ? 64 : size); /* small ones in one cache line */
+	size = m->extra[2] + (hash_is_small(m) ? 0 : value_bytes);
+	if (hash_is_small(m))
+		m->extra[2] = sizeof(struct pool_elem) + offsetof(struct hash_elem, small);
+	m->elem_size = (u32)(size < 64 ? 64 : ALIGN_UP(size, 16)); /* small ones in one cache line */
 	m->elem_count = def->max_entries + MAP_SPARES;
 	m->index_off = front;
 	m->elems_off = ALIGN_UP(front + buckets * sizeof(u64), 64);

@@ -78,7 +78,7 @@ static void *history_thread(void *arg)
 		op->ret = history_do(t->m, op, &v);
 		op->end = t->h->ticket++;
 		op->value = v.id;
-		for (u32 k = 0; !op->ret && k < ARRAY_SIZE(v.copy); k++)
+		for (u32 k = 0; !op->ret && k + 1 < t->m->def.value_size / 4; k++)
 			t->h->torn += v.copy[k] != v.id;
 		t->h->refused += op->ret && op->ret != -ENOENT && op->ret != -EEXIST;
 	}
