@@ -12,6 +12,25 @@
 #include <sys/mman.h>
 #include <time.h>
 #include "base/sys.h"
+#include "loader/source_ring.h"
+
+static bool is_ring(const struct map *m)
+{
+	return m->def.type == BPF_MAP_TYPE_RINGBUF || m->def.type == BPF_MAP_TYPE_USER_RINGBUF;
+}
+
+/* Writable is the page of user space's position; in a user ring buffer what user space fills. */
+static int check_ring(const struct map *m, size_t len, int prot, off_t off)
+{
+	len = ALIGN_UP(len, PAGE_SIZE);
+	if (prot & PROT_WRITE) {
+		if (m->def.type == BPF_MAP_TYPE_RINGBUF && (off || len != PAGE_SIZE))
+			return -EPERM;
+		if (m->def.type == BPF_MAP_TYPE_USER_RINGBUF && !off)
+			return -EPERM;
+	}
+	return off < 0 || (u64)off > m->data_size || len > m->data_size - (u64)off ? -EINVAL : 0;
+}
 
 /* In the order the kernel looks: the descriptor's access first, then the map. */
 static int check(const struct map *m, int mode, size_t len, int prot, int flags, off_t off)
@@ -33,6 +52,8 @@ static int check(const struct map *m, int mode, size_t len, int prot, int flags,
 		if (m->def.flags & BPF_F_RDONLY_PROG)
 			return -EACCES;
 	}
+	if (is_ring(m))
+		return check_ring(m, len, prot, off);
 	if (!m->mmapable || off < 0 || (u64)off > m->data_size ||
 	    ALIGN_UP((u64)len, PAGE_SIZE) > ALIGN_UP(m->data_size, PAGE_SIZE) - (u64)off)
 		return -EINVAL;
@@ -82,5 +103,7 @@ long loader_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 		err = hold_thawed(own, m);
 	ret = err ? err : sys_mmap(addr, len, prot, flags, own, (u64)off);
 	sys_close(own);
+	if (!sys_is_err(ret) && m->def.type == BPF_MAP_TYPE_RINGBUF)
+		ring_source_start(m->id);
 	return ret;
 }

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "loader/loader.h"
+#include "loader/ready.h"
 #include "loader/perf_array.h"
 
 static void released(const struct loader_obj *o)
@@ -29,8 +30,12 @@ static void released(const struct loader_obj *o)
 EXPORT int close(int fd)
 {
 	struct loader_obj o;
-	bool ours = loader_fd_take(fd, &o);
-	int ret = NEXT(close)(fd);
+	bool ours;
+	int ret;
+
+	ready_closed(fd);
+	ours = loader_fd_take(fd, &o);
+	ret = NEXT(close)(fd);
 
 	if (ours)
 		released(&o);
@@ -53,6 +58,7 @@ static void close_many(unsigned int first, unsigned int last)
 	struct loader_obj o;
 
 	for (unsigned int fd = first; fd <= last && fd < LOADER_FDS; fd++) {
+		ready_closed((int)fd);
 		if (!loader_fd_take((int)fd, &o))
 			continue;
 		sys_close((int)fd);
@@ -96,11 +102,15 @@ EXPORT int dup(int fd)
 
 EXPORT int dup2(int fd, int to)
 {
+	if (fd != to)
+		ready_closed(to);
 	return duplicated(fd, NEXT(dup2)(fd, to));
 }
 
 EXPORT int dup3(int fd, int to, int flags)
 {
+	if (fd != to)
+		ready_closed(to);
 	return duplicated(fd, NEXT(dup3)(fd, to, flags));
 }
 

@@ -62,6 +62,8 @@ int user_ringbuf_begin(struct map *m);
 int user_ringbuf_peek(struct map *m, const u8 **ret_sample, u32 *ret_len);
 void user_ringbuf_release(struct map *m, u32 len);
 void user_ringbuf_end(struct map *m, bool notify);
+/* Grows with every wake-up. The futex of who waits for one. */
+u32 user_ringbuf_wakeups(const struct map *m);
 struct staging_wake *user_ringbuf_wake(const struct map *m);
 
 #endif

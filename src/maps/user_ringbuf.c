@@ -16,6 +16,7 @@
 
 struct user_ring_area {
 	_Atomic u32 busy;
+	_Atomic u32 wakeups; /* drains after which the tool is to be woken */
 	_Alignas(64) struct staging_wake wake;
 };
 
@@ -97,10 +98,16 @@ void user_ringbuf_end(struct map *m, bool notify)
 	if (atomic_load_explicit(&area(m)->busy, memory_order_relaxed) == pool_pid())
 		atomic_store_explicit(&area(m)->busy, 0, memory_order_release);
 	if (notify) {
+		atomic_fetch_add_explicit(&area(m)->wakeups, 1, memory_order_relaxed);
 		atomic_thread_fence(memory_order_seq_cst);
 		if (atomic_load_explicit(&area(m)->wake.asleep, memory_order_relaxed))
 			staging_wake_pump(&area(m)->wake);
 	}
+}
+
+u32 user_ringbuf_wakeups(const struct map *m)
+{
+	return atomic_load_explicit(&area(m)->wakeups, memory_order_acquire);
 }
 
 struct staging_wake *user_ringbuf_wake(const struct map *m)

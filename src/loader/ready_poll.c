@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* poll() with descriptors of maps among others (ready.h). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "base/sys.h"
+#include "loader/ready.h"
+
+/* One entry of the tool's array that is a map. */
+struct stand_in {
+	struct source *source; /* NULL: a map that answers POLLERR */
+	struct source_waiter waiter;
+	nfds_t index;
+};
+
+struct poll_call {
+	struct pollfd *real; /* what libc's poll() gets: maps replaced or left out */
+	struct stand_in *maps;
+	nfds_t count, map_count;
+};
+
+bool ready_polls_maps(const struct pollfd *fds, nfds_t count)
+{
+	struct loader_obj o;
+
+	if (!loader_active())
+		return false;
+	for (nfds_t i = 0; i < count; i++)
+		if (loader_fd_known(fds[i].fd, &o) &&
+		    (o.kind == OBJ_MAP || source_of_object(o.kind, o.id)))
+			return true;
+	return false;
+}
+
+static int open_call(struct poll_call *c, const struct pollfd *fds, nfds_t count)
+{
+	struct loader_obj o;
+
+	*c = (struct poll_call){.count = count,
+				.real = malloc(count * sizeof(*c->real)),
+				.maps = calloc(count, sizeof(*c->maps))};
+	if (!c->real || !c->maps)
+		return -ENOMEM;
+	memcpy(c->real, fds, count * sizeof(*fds));
+	for (nfds_t i = 0; i < count; i++) {
+		struct stand_in *s = &c->maps[c->map_count];
+
+		if (!loader_fd_known(fds[i].fd, &o))
+			continue;
+		s->source = source_of_object(o.kind, o.id);
+		if (!s->source && o.kind != OBJ_MAP)
+			continue;
+		s->index = i;
+		s->waiter.fd = -1;
+		c->map_count++;
+	}
+	return 0;
+}
+
+static void close_call(struct poll_call *c)
+{
+	free(c->real);
+	free(c->maps);
+}
+
+/* Events of the maps, into the tool's array; how many have some. */
+static long look(const struct poll_call *c, struct pollfd *fds)
+{
+	long ready = 0;
+
+	for (nfds_t i = 0; i < c->map_count; i++) {
+		const struct stand_in *s = &c->maps[i];
+		struct pollfd *f = &fds[s->index];
+		u32 events = s->source ? source_events(s->source, true) : EPOLLERR;
+
+		f->revents = (short)(events & ((u32)(u16)f->events | POLLERR | POLLHUP));
+		ready += f->revents != 0;
+	}
+	return ready;
+}
+
+static int put_stand_ins(struct poll_call *c)
+{
+	for (nfds_t i = 0; i < c->map_count; i++) {
+		struct stand_in *s = &c->maps[i];
+		struct pollfd *f = &c->real[s->index];
+
+		f->fd = s->waiter.fd = source_eventfd();
+		if (f->fd < 0)
+			return f->fd;
+		if (s->source)
+			source_add_waiter(s->source, &s->waiter,
+					  (u32)(u16)f->events | EPOLLERR | EPOLLHUP);
+		f->events = POLLIN;
+	}
+	return 0;
+}
+
+static void take_stand_ins(struct poll_call *c)
+{
+	for (nfds_t i = 0; i < c->map_count; i++) {
+		struct stand_in *s = &c->maps[i];
+
+		if (s->waiter.fd < 0)
+			continue;
+		if (s->source)
+			source_remove_waiter(s->source, &s->waiter);
+		sys_close(s->waiter.fd);
+		s->waiter.fd = -1;
+	}
+}
+
+/* What the ordinary descriptors said; how many of them said something. */
+static long copy_back(const struct poll_call *c, struct pollfd *fds)
+{
+	nfds_t map = 0;
+	long ready = 0;
+
+	for (nfds_t i = 0; i < c->count; i++) {
+		if (map < c->map_count && c->maps[map].index == i) {
+			map++;
+			continue;
+		}
+		fds[i].revents = c->real[i].revents;
+		ready += fds[i].revents != 0;
+	}
+	return ready;
+}
+
+static s64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+static long wait_once(struct poll_call *c, ready_poll_fn *poll, struct pollfd *fds,
+		      const struct timespec *timeout, const sigset_t *mask)
+{
+	static const struct timespec at_once;
+	long n, ready = look(c, fds);
+	bool waits = !ready && (!timeout || timeout->tv_sec || timeout->tv_nsec);
+	int err = waits ? put_stand_ins(c) : 0;
+
+	for (nfds_t i = 0; !waits && i < c->map_count; i++)
+		c->real[c->maps[i].index].fd = -1;
+	n = err ? err : poll(c->real, c->count, waits ? timeout : &at_once, mask);
+	take_stand_ins(c);
+	if (n < 0)
+		return n;
+	return copy_back(c, fds) + (waits ? look(c, fds) : ready);
+}
+
+long ready_poll(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
+		const struct timespec *timeout, const sigset_t *mask)
+{
+	const s64 until = timeout && timeout->tv_sec < 1000000000
+				  ? now_ns() + timeout->tv_sec * 1000000000LL + timeout->tv_nsec
+				  : INT64_MAX;
+	struct timespec left = timeout ? *timeout : (struct timespec){0};
+	struct poll_call c;
+	long n;
+	s64 rest;
+
+	ready_refresh();
+	n = open_call(&c, fds, count);
+	while (!n) {
+		n = wait_once(&c, poll, fds, timeout ? &left : NULL, mask);
+		if (n || (timeout && !left.tv_sec && !left.tv_nsec))
+			break;
+		rest = until - now_ns();
+		rest = rest < 0 ? 0 : rest;
+		left = (struct timespec){rest / 1000000000, rest % 1000000000};
+		memcpy(c.real, fds, count * sizeof(*fds));
+	}
+	close_call(&c);
+	return n;
+}
