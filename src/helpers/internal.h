@@ -18,6 +18,7 @@ vm_helper_fn help_func_ip, help_attach_cookie, help_func_arg, help_func_ret, hel
 	help_get_stack, help_get_stackid;
 vm_helper_fn help_trace_printk, help_trace_vprintk, help_snprintf;
 vm_helper_fn help_strtol, help_strtoul, help_strncmp;
+vm_helper_fn help_perf_event_output;
 vm_helper_fn help_loop, help_tail_call;
 
 /* The hit, when the run's context is its registers; else NULL. */

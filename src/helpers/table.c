@@ -15,6 +15,7 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[14] = help_pid_tgid,
 	[15] = help_uid_gid,
 	[16] = help_comm,
+	[25] = help_perf_event_output,
 	[27] = help_get_stackid,
 	[35] = help_current_task,
 	[36] = help_probe_write_user,

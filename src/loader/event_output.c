@@ -463,32 +463,37 @@ static long control(struct store *s, u32 event, struct event_file *e, unsigned l
 	return ret;
 }
 
+void output_begin(void)
+{
+	take_lock();
+}
+
+void output_end(void)
+{
+	drop_lock();
+}
+
 int output_sample(u32 id, const struct perf_sample *s, bool *ret_wake)
 {
-	struct output *o;
-	int ret = -ENOENT;
+	struct output *o = find(id);
+	u64 woken;
+	int ret;
 
-	take_lock();
-	o = find(id);
-	if (o && o->ring) {
-		const u64 woken = o->ring->wakeup;
-
-		ret = perf_ring_sample(o->ring, o->e, s);
-		*ret_wake |= o->ring->wakeup != woken;
-	}
-	drop_lock();
+	if (!o || !o->ring)
+		return -ENOENT;
+	woken = o->ring->wakeup;
+	ret = perf_ring_sample(o->ring, o->e, s);
+	*ret_wake |= o->ring->wakeup != woken;
 	return ret;
 }
 
-void output_lost(u32 id, u64 n)
+bool output_lost(u32 id, u64 n)
 {
-	struct output *o;
+	struct output *o = find(id);
 
-	take_lock();
-	o = find(id);
 	if (o && o->ring)
 		perf_ring_lost(o->ring, n);
-	drop_lock();
+	return o && o->ring;
 }
 
 u32 output_poll(u32 id)

@@ -6,12 +6,14 @@
 #include "loader/perf_ring.h"
 
 /*
- * Writes a sample to event `id`: 0, -ENOSPC (its ring is full, or there is none), -ENOENT (not an
- * event of this process). True in *ret_wake when the reader is to be woken.
+ * Between begin and end: writes a sample to event `id`: 0, -ENOSPC (its ring is full; counted there),
+ * -ENOENT (no ring of this process). True in *ret_wake when the reader is to be woken.
  */
+HIDDEN void output_begin(void);
+HIDDEN void output_end(void);
 HIDDEN int output_sample(u32 id, const struct perf_sample *s, bool *ret_wake);
-/* Samples that were lost on the way to event `id`. */
-HIDDEN void output_lost(u32 id, u64 n);
+/* Samples that were lost on the way to event `id`; false: it has no ring here. */
+HIDDEN bool output_lost(u32 id, u64 n);
 HIDDEN bool output_has_ring(u32 id);
 /* poll() on the event: POLLIN once after a wake-up, POLLHUP without a ring. */
 HIDDEN u32 output_poll(u32 id);

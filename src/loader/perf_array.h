@@ -18,5 +18,19 @@ HIDDEN long perf_array_elem(const struct loader_call *c, struct map *m, const un
 HIDDEN void perf_array_event_changed(u32 event);
 /* A descriptor of this map was closed. */
 HIDDEN void perf_array_closed(u32 map);
+/* Does an event of this process take the map's samples? */
+HIDDEN bool perf_array_is_read_here(const struct map *m);
+
+struct perf_pump {
+	struct staging_pump staging;
+	struct map *map;
+};
+
+HIDDEN void perf_pump_init(struct perf_pump *p, struct map *m);
+/*
+ * Moves what is finished from the map to its events' rings. Bytes moved; 0: nothing to do; -EAGAIN: one is
+ * being written, look again soon; -EBUSY: another pump is at it. *ret_notify: readers are to be woken.
+ */
+HIDDEN long perf_pump(struct perf_pump *p, u64 now, bool *ret_notify);
 
 #endif

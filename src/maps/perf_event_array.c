@@ -4,6 +4,16 @@
 #include "maps/types.h"
 
 #define FLAGS (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS)
+#define BANK_SIZE                                                                                  \
+	(1u                                                                                        \
+	 << 20) /* what a burst may need while the pump is on its way: several rings of the usual size */
+
+struct output_area {
+	struct staging_ctl ctl;
+	_Alignas(64) struct staging_wake wake;
+};
+_Static_assert(sizeof(struct output_area) <= sizeof(((struct map_meta *)0)->type_area),
+	       "output_area must fit");
 
 static int layout(struct map *m)
 {
@@ -13,14 +23,49 @@ static int layout(struct map *m)
 	    (def->flags & ~FLAGS))
 		return -EINVAL;
 	m->index_off = 0;
-	m->elem_size = sizeof(struct perf_entry);
-	m->file_size = ALIGN_UP((u64)def->max_entries * sizeof(struct perf_entry), PAGE_SIZE) +
-		       MAP_META_SIZE;
+	m->bank_off = ALIGN_UP((u64)def->max_entries * sizeof(struct perf_entry), PAGE_SIZE);
+	m->bank_size = BANK_SIZE;
+	m->bank_count = STAGING_BANKS;
+	m->file_size = m->bank_off + STAGING_BANKS * 2 * (u64)BANK_SIZE + MAP_META_SIZE;
 	return 0;
 }
 
 static int init(struct map *m)
 {
+	staging_init(&((struct output_area *)m->meta->type_area)->ctl);
+	return 0;
+}
+
+static void bind(struct map *m)
+{
+	struct output_area *a = (struct output_area *)m->meta->type_area;
+
+	m->staging =
+		(struct staging){.ctl = &a->ctl, .wake = &a->wake, .banks = m->base + m->bank_off};
+}
+
+long perf_array_stage(struct map *m, struct perf_entry *entry, const struct perf_staged *head,
+		      const struct perf_note *note, const void *data, u32 size)
+{
+	const struct staging *s = &m->staging;
+	const u32 before = (u32)(sizeof(*head) + (note ? sizeof(*note) : 0));
+	enum staging_why why = STAGING_FULL;
+	u8 *to = NULL;
+
+	if (likely(size <= PERF_DATA_MAX))
+		to = staging_claim(s, before + size,
+				   atomic_load_explicit(&s->ctl->clean, memory_order_acquire),
+				   &why);
+	if (unlikely(!to)) {
+		map_count(m, why == STAGING_FULL ? MAP_STAT_FULL : MAP_STAT_BUSY);
+		atomic_fetch_add_explicit(&entry->lost, 1, memory_order_relaxed);
+		return -ENOSPC;
+	}
+	memcpy(to, head, sizeof(*head));
+	if (note)
+		memcpy(to + sizeof(*head), note, sizeof(*note));
+	map_copy(to + before, data, size);
+	staging_finish(s, to, 0);
 	return 0;
 }
 
@@ -29,5 +74,6 @@ const struct map_ops perf_event_array_ops = {
 	.fd_values = true,
 	.layout = layout,
 	.init = init,
+	.bind = bind,
 	.user_next_key = array_next_key,
 };

@@ -22,6 +22,8 @@ struct side {
 	void *(*mmap)(int fd, unsigned long size, int prot, int flags,
 		      long off); /* -errno as a pointer */
 	long (*munmap)(void *p, unsigned long size);
+	u32 (*poll)(int fd);
+	void (*drain)(void); /* what programs have sent is in the rings after it */
 	void (*close)(int fd);
 	void (*unlink)(const char *path); /* of a pin */
 	void (*settle)(void);             /* the kernel frees a little later */
@@ -40,7 +42,8 @@ struct row {
 };
 
 extern const struct row oracle_map_rows[], oracle_prog_rows[], oracle_link_rows[],
-	oracle_info_rows[], oracle_pin_rows[], oracle_mmap_rows[], oracle_run_rows[], oracle_ref_rows[], oracle_perf_rows[];
+	oracle_info_rows[], oracle_pin_rows[], oracle_mmap_rows[], oracle_run_rows[], oracle_ref_rows[], oracle_perf_rows[],
+	oracle_output_rows[];
 
 /* Places every pointer test wants. */
 #define BAD_NULL  ((u64)0)

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sched.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 #include "loader/files.h"
 #include "loader/loader.h"
+#include "loader/event_output.h"
 #include "loader/perf_array.h"
 #include "oracle.h"
 
@@ -80,6 +82,14 @@ static long kernel_munmap(void *p, unsigned long size)
 	return answer(munmap(p, size));
 }
 
+static u32 kernel_poll(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	poll(&p, 1, 0);
+	return (u32)(u16)p.revents;
+}
+
 static void kernel_unlink(const char *path)
 {
 	unlink(path);
@@ -134,12 +144,40 @@ static long our_munmap(void *p, unsigned long size)
 	return ret == -LOADER_PASS ? kernel_munmap(p, size) : ret;
 }
 
+static u32 our_poll(int fd)
+{
+	u32 id;
+
+	return loader_fd_object(fd, OBJ_EVENT, &id) ? POLLNVAL : output_poll(id);
+}
+
 static void our_unlink(const char *path)
 {
 	char buf[FILES_PATHMAX];
 	int err;
 
 	store_unpin(loader_session(&err), files_path(path, buf));
+}
+
+static void pump(struct map *m, void *arg)
+{
+	struct perf_pump p;
+	bool wake;
+
+	if (m->def.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		return;
+	perf_pump_init(&p, m);
+	while (perf_pump(&p, 0, &wake) > 0)
+		;
+}
+
+static void our_drain(void)
+{
+	loader_maps_each(pump, NULL);
+}
+
+static void kernel_drain(void)
+{
 }
 
 static void our_settle(void)
@@ -153,6 +191,8 @@ static struct side kernel = {.name = "kernel",
 			     .close = kernel_close,
 			     .mmap = kernel_mmap,
 			     .munmap = kernel_munmap,
+			     .poll = kernel_poll,
+			     .drain = kernel_drain,
 			     .unlink = kernel_unlink,
 			     .settle = kernel_settle};
 static struct side ours = {.name = "limpet",
@@ -162,6 +202,8 @@ static struct side ours = {.name = "limpet",
 			   .close = our_close,
 			   .mmap = our_mmap,
 			   .munmap = our_munmap,
+			   .poll = our_poll,
+			   .drain = our_drain,
 			   .unlink = our_unlink,
 			   .settle = our_settle,
 			   .uprobe_type = LOADER_PERF_TYPE};
@@ -368,6 +410,18 @@ TEST(link_and_event_calls_answer_as_the_kernels)
 TEST(output_events_and_arrays_answer_as_the_kernels)
 {
 	compare(oracle_perf_rows);
+}
+
+TEST(samples_lie_in_rings_as_the_kernels)
+{
+	cpu_set_t old, one;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	if (sched_getaffinity(0, sizeof(old), &old) || sched_setaffinity(0, sizeof(one), &one))
+		SKIP("this process may not stay on processor 0");
+	compare(oracle_output_rows);
+	sched_setaffinity(0, sizeof(old), &old);
 }
 
 TEST(ids_and_info_answer_as_the_kernels)
