@@ -496,7 +496,7 @@ bool output_lost(u32 id, u64 n)
 	return o && o->ring;
 }
 
-u32 output_poll(u32 id)
+u32 output_poll(u32 id, bool taken)
 {
 	struct output *o;
 	u32 ret = POLLHUP;
@@ -504,9 +504,28 @@ u32 output_poll(u32 id)
 	take_lock();
 	o = find(id);
 	if (o && o->ring)
-		ret = atomic_exchange(&o->ring->poll, 0);
+		ret = taken ? atomic_exchange(&o->ring->poll, 0) : atomic_load(&o->ring->poll);
 	drop_lock();
 	return ret;
+}
+
+u32 output_woken(u32 *ret_ids, u32 max)
+{
+	u32 n = 0;
+
+	take_lock();
+	for (struct output *o = outputs; o && n < max; o = o->next) {
+		struct perf_ring *r = o->ring;
+
+		if (!r || r->woken == r->wakeup)
+			continue;
+		for (struct output *other = outputs; other && n < max; other = other->next)
+			if (other->ring == r)
+				ret_ids[n++] = other->id;
+		r->woken = r->wakeup;
+	}
+	drop_lock();
+	return n;
 }
 
 bool output_has_ring(u32 id)

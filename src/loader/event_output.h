@@ -15,7 +15,9 @@ HIDDEN int output_sample(u32 id, const struct perf_sample *s, bool *ret_wake);
 /* Samples that were lost on the way to event `id`; false: it has no ring here. */
 HIDDEN bool output_lost(u32 id, u64 n);
 HIDDEN bool output_has_ring(u32 id);
-/* poll() on the event: POLLIN once after a wake-up, POLLHUP without a ring. */
-HIDDEN u32 output_poll(u32 id);
+/* poll() on the event: POLLIN after a wake-up, until it was `taken`; POLLHUP without a ring. */
+HIDDEN u32 output_poll(u32 id, bool taken);
+/* Events whose readers are to be woken, since the last call; at most max. */
+HIDDEN u32 output_woken(u32 *ret_ids, u32 max);
 
 #endif

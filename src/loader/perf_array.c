@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "loader/event.h"
 #include "loader/event_output.h"
+#include "loader/source_perf.h"
 #include "maps/perf_event_array.h"
 
 #define LOCK_ENTRY (1LL << 40) /* byte of entry 0 in the map's file */
@@ -133,6 +134,8 @@ static long update(const struct loader_call *c, struct map *m, const union bpf_a
 	pthread_mutex_lock(&lock);
 	ret = set_entry(c->store, m, (int)a->map_fd, index, fd);
 	pthread_mutex_unlock(&lock);
+	if (!ret)
+		perf_source_start(m);
 	return ret;
 }
 
@@ -191,8 +194,11 @@ static void refresh_map(struct map *m, void *arg)
 		struct perf_entry *entry = perf_array_entry(m, i);
 		u64 seen = atomic_load(&entry->word);
 
-		if ((seen & PERF_ENTRY_SET) && perf_entry_event(seen) == e->head.id)
-			atomic_compare_exchange_strong(&entry->word, &seen, word);
+		if (!(seen & PERF_ENTRY_SET) || perf_entry_event(seen) != e->head.id)
+			continue;
+		atomic_compare_exchange_strong(&entry->word, &seen, word);
+		if (word & PERF_ENTRY_RING)
+			perf_source_start(m);
 	}
 }
 

@@ -24,6 +24,7 @@ struct perf_ring {
 	u64 size;   /* of data, a power of two; 0: there are no records */
 	u64 head;   /* as data_head */
 	u64 wakeup; /* changes when the reader is to be woken */
+	u64 woken;  /* what it was when readers were last woken */
 	u64 watermark;
 	u64 lost; /* not told yet */
 	u64 lost_all;

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "base/sys.h"
+#include "loader/source_perf.h"
 #include "loader/source_ring.h"
 
 #define HIGH_FD 700 /* eventfds go above, where there is room */
@@ -35,6 +36,7 @@ __attribute__((constructor)) static void watch_forks(void)
 /* What makes a source of an object; false: it is none. */
 static bool (*const kinds[OBJ_KINDS])(struct source *s) = {
 	[OBJ_MAP] = ring_source,
+	[OBJ_EVENT] = perf_source,
 };
 
 static struct source *find(enum object_kind kind, u32 id)

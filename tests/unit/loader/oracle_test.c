@@ -148,7 +148,7 @@ static u32 our_poll(int fd)
 {
 	u32 id;
 
-	return loader_fd_object(fd, OBJ_EVENT, &id) ? POLLNVAL : output_poll(id);
+	return loader_fd_object(fd, OBJ_EVENT, &id) ? POLLNVAL : output_poll(id, true);
 }
 
 static void our_unlink(const char *path)
@@ -159,21 +159,20 @@ static void our_unlink(const char *path)
 	store_unpin(loader_session(&err), files_path(path, buf));
 }
 
-static void pump(struct map *m, void *arg)
+/* The pump has its own thread: until it has moved everything, and let go. */
+static void wait_pumped(struct map *m, void *arg)
 {
-	struct perf_pump p;
-	bool wake;
+	struct staging_ctl *c = m->staging.ctl;
 
-	if (m->def.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+	if (m->def.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY || !perf_array_is_read_here(m))
 		return;
-	perf_pump_init(&p, m);
-	while (perf_pump(&p, 0, &wake) > 0)
-		;
+	while (!staging_idle(&m->staging) || atomic_load(&c->pump))
+		usleep(20);
 }
 
 static void our_drain(void)
 {
-	loader_maps_each(pump, NULL);
+	loader_maps_each(wait_pumped, NULL);
 }
 
 static void kernel_drain(void)
