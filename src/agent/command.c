@@ -116,6 +116,7 @@ int agent_init(u32 pid, u64 vdso, bool tp_is_thread)
 		}
 		helper_env_init(&agent.env, vdso, agent.wiped);
 		map_calls_by(map_may_call);
+		map_threads_known(tp_is_thread);
 		map_owner_at(agent.env.process ? &agent.env.process->owner_pid : NULL);
 		agent.env.trace = agent.trace;
 		agent.env_ready = true;

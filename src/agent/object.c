@@ -332,6 +332,8 @@ static void list_object(u32 kind, u32 id, bool ready)
 
 static void map_free(struct agent_map *m)
 {
+	if (m->map.ops->leave && m->map.writable)
+		m->map.ops->leave(&m->map);
 	sys_munmap(m->map.base, m->map.file_size);
 	heap_free(m, sizeof(*m));
 }

@@ -76,7 +76,7 @@ struct json_object *map_facts(struct store *s, u32 id)
 	add_int(o, "btf_id", meta->def.btf_id);
 	json_object_object_add(o, "frozen", json_object_new_boolean(atomic_load(&meta->frozen) != 0));
 	for (u32 i = 0; i < sizeof(stats) / sizeof(stats[0]); i++)
-		add_int(counts, stats[i], atomic_load(&meta->stat[i]));
+		add_int(counts, stats[i], map_stat(meta, (enum map_stat)i));
 	json_object_object_add(o, "counters", counts);
 	munmap(base, size);
 	return o;

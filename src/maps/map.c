@@ -175,6 +175,11 @@ void map_owner_at(_Atomic u32 *word)
 	pool_pid_word = word;
 }
 
+void map_threads_known(bool by_fs)
+{
+	hand_tp_known = by_fs;
+}
+
 static bool (*map_may)(enum map_call call);
 
 static bool may(enum pool_call call)
@@ -197,6 +202,7 @@ void map_owner_make(void)
 {
 	long p;
 
+	map_threads_known(true); /* a hosted program */
 	if (pool_pid_word)
 		return;
 	p = sys_mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

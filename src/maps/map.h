@@ -29,6 +29,7 @@
 #include <stdatomic.h>
 #include "base/types.h"
 #include "shm/extents.h"
+#include "shm/hand.h"
 #include "shm/staging.h"
 
 #define MAP_MAGIC          0x70616d7465706d6cULL /* "lmpetmap" */
@@ -84,6 +85,7 @@ struct map_meta {
 	_Atomic u64 stat[MAP_STAT_MAX];
 	_Alignas(64) u8 type_area[2048]; /* struct of the map type, cache-line aligned */
 	_Atomic u64 extents[EXTENT_WORDS]; /* hints of shm/extents.h */
+	_Atomic u64 overwritten[HAND_TICKETS]; /* MAP_STAT_OVERWRITTEN by ticket holders (shm/hand.h) */
 };
 _Static_assert(sizeof(struct map_meta) <= MAP_META_SIZE, "map_meta must fit its page");
 
@@ -146,11 +148,14 @@ struct map_ops {
 	int (*user_lookup_and_delete)(struct map *m, const void *key, void *ret_value, u64 flags);
 	int (*user_next_key)(struct map *m, const void *key, void *ret_key);
 
+	/* Before this process stops using the map, outside of its operations. May be NULL. */
+	void (*leave)(struct map *m);
+
 	/* Takes elements back that dead processes hold; returns how many. May be NULL. */
 	u32 (*collect)(struct map *m, bool (*alive)(u32 owner));
 };
 
-/* A map as one process sees it. Filled by map_create() or map_open(), then read-only. */
+/* A map as one process sees it. Filled by map_create() or map_open(), then read-only but for extents and hands. */
 struct map {
 	const struct map_ops *ops;
 	struct map_def def;
@@ -180,6 +185,7 @@ struct map {
 	u64 extra[4];          /* the type's own */
 	bool sparse;           /* memory comes piece by piece: `extents` tells; set by layout() where the type can */
 	struct extents extents;
+	struct hands hands; /* what the process's threads keep between operations */
 };
 
 /* NULL when limpet has no such map type. */
@@ -219,6 +225,7 @@ int map_backed(const struct map *m, u32 n, u64 *ret_off, u64 *ret_size);
  * that have none. NULL, or neither: every operation asks the kernel.
  */
 void map_owner_at(_Atomic u32 *word);
+void map_threads_known(bool by_fs); /* is %fs:0 every thread's pointer? Until then: no (shm/hand.h) */
 void map_owner_make(void);
 
 /*
@@ -246,6 +253,16 @@ void *map_direct_value(const struct map *m);
 
 /* Gives back what ops->lease() took. */
 void map_slot_release(_Atomic u32 *word);
+
+/* How often: all counters of that cause together. */
+static inline u64 map_stat(const struct map_meta *meta, enum map_stat s)
+{
+	u64 n = atomic_load_explicit(&meta->stat[s], memory_order_relaxed);
+
+	for (u32 i = 0; s == MAP_STAT_OVERWRITTEN && i < HAND_TICKETS; i++)
+		n += atomic_load_explicit(&meta->overwritten[i], memory_order_relaxed);
+	return n;
+}
 
 static inline void map_count(struct map *m, enum map_stat s)
 {

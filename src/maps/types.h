@@ -6,6 +6,7 @@
 #include <asm/errno.h>
 #include "base/mem.h"
 #include "maps/map.h"
+#include "shm/hand.h"
 #include "shm/pool.h"
 
 extern HIDDEN const struct map_ops array_ops;

@@ -279,7 +279,7 @@ struct found {
 
 static struct found *found_of(struct map *m)
 {
-	return (struct found *)((u8 *)m->meta + 3072);
+	return (struct found *)((u8 *)m->meta + 3840);
 }
 
 static void read_all(struct map *m)

@@ -90,7 +90,7 @@ static pid_t steps_pid;
 
 static inline bool steps_alive(u32 pid)
 {
-	return pid != (u32)steps_pid || steps_end == STEPS_STOP;
+	return pid == (u32)steps_pid ? steps_end == STEPS_STOP : !kill((pid_t)pid, 0);
 }
 
 /*
@@ -112,6 +112,7 @@ static inline void steps_kill_each(struct map *m, void (*act)(struct map *m), vo
 		if (!WIFSTOPPED(status))
 			break;
 		memcpy(copy.base, m->base, m->file_size);
+		copy.hands = m->hands;
 		after(&copy, n);
 	}
 	if (check_failed) {
