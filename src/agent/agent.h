@@ -27,6 +27,9 @@
  * Finding it: the session file is mapped in the window right behind the header's page, so a keeper
  * that sees the session's file in /proc/PID/maps finds the header AGENT_HEADER_GAP bytes below.
  *
+ * A call that was entered through a return stub returns to it. So a detached agent may have to stay, inert,
+ * `draining` (keeper/detach.c).
+ *
  * Busy addresses. A thread in a hit has its program counter in limpet's code, or, somewhere up its
  * stack, the return address into a trampoline followed by the struct attach_regs of that hit; the
  * trampoline clears `cs` there after its last call, so stale frames are told from living ones.
@@ -61,7 +64,8 @@ enum agent_command {
 	AGENT_CMD_RECV,    /* takes in what lies in the channel */
 	AGENT_CMD_SYNC,    /* brings probes in line with the links it knows; lists what to write */
 	AGENT_CMD_COMMIT,  /* the keeper has written: retire what is no longer in use */
-	AGENT_CMD_DETACH,  /* as SYNC with no links; then RELEASE */
+	AGENT_CMD_DETACH,  /* as SYNC with no links; then RELEASE. With in_use 1 also without what calls
+	                      in flight need: none is */
 	AGENT_CMD_RELEASE, /* unmaps everything the agent mapped (not its own image; with in_use 1 not the
 	                      session file, either: the image goes next, and until then it is found) */
 };
@@ -189,6 +193,10 @@ struct agent_header {
 	u64 objects, object_count; /* u64[]: kind << 32 | id of programs and maps it has ready */
 	u64 writes, write_count; /* struct agent_write[], by SYNC or DETACH, until COMMIT */
 	u64 moves, move_count;   /* struct agent_move[], as long */
+	u64 stubs_start, stubs_end; /* return stubs (attach/stub.h); empty: no call ever took one */
+	_Atomic u32 draining; /* 1: detached, and here only for calls in flight; a keeper sets it,
+	                         SYNC clears it */
+	u32 pad;
 };
 
 #endif

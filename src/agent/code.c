@@ -202,6 +202,14 @@ void code_room_taken(struct tramp_area *a, u32 len)
 	a->live++;
 }
 
+void code_room_unused(struct tramp_area *a)
+{
+	if (a && !a->live) {
+		a->live = 1;
+		code_room_free(a);
+	}
+}
+
 void code_room_free(struct tramp_area *a)
 {
 	struct tramp_area **p = &agent.areas;
@@ -236,6 +244,7 @@ void code_list_areas(void)
 	for (struct agent_prog *p = agent.progs; p; p = p->next)
 		if (p->code)
 			list_area((u64)p->code, (u64)p->code + p->code_size);
+	stubs_list_area(list_area);
 	h->areas = (u64)agent.code_areas.data;
 	h->area_count = agent.code_areas.count;
 }

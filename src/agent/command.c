@@ -264,7 +264,7 @@ HIDDEN void agent_abandoned(void)
 	}
 }
 
-static int do_sync(struct agent_request *r, bool none)
+static int do_sync(struct agent_request *r, enum sync_what what)
 {
 	int err;
 
@@ -274,7 +274,9 @@ static int do_sync(struct agent_request *r, bool none)
 	agent.thread_count = (u32)r->thread_count;
 	atomic_fetch_or(&agent.env.denied, r->denied);
 	agent_init(r->pid, 0, agent.env.tp_is_thread);
-	err = sync_probes(none);
+	if (what == SYNC_LINKS)
+		atomic_store(&limpet_agent.header.draining, 0);
+	err = sync_probes(what);
 	agent.regions = NULL;
 	agent.region_count = 0;
 	agent.threads = NULL;
@@ -291,6 +293,7 @@ static int release(bool keep_session)
 	object_release(keep_session);
 	identity_release();
 	mappings_release();
+	stubs_release();
 	map_owner_at(NULL);
 	if (agent.wiped)
 		sys_munmap(agent.wiped, agent.wiped_size);
@@ -305,6 +308,7 @@ static int release(bool keep_session)
 	vec_free(&agent.old_sites, sizeof(struct site *));
 	vec_free(&agent.new_sites, sizeof(struct site *));
 	place_release();
+	callers_release();
 	heap_release();
 	memset(&agent, 0, sizeof(agent));
 	agent.channel[0] = agent.channel[1] = -1;
@@ -312,6 +316,8 @@ static int release(bool keep_session)
 	limpet_agent.header.probes = limpet_agent.header.probe_count = 0;
 	limpet_agent.header.links = limpet_agent.header.link_count = 0;
 	limpet_agent.header.objects = limpet_agent.header.object_count = 0;
+	limpet_agent.header.stubs_start = limpet_agent.header.stubs_end = 0;
+	atomic_store(&limpet_agent.header.draining, 0);
 	return 0;
 }
 
@@ -320,6 +326,7 @@ HIDDEN void agent_command(struct agent_request *r)
 	switch (r->command) {
 	case AGENT_CMD_INIT:
 		r->result = agent_init(r->pid, r->vdso, r->tp_is_thread);
+		agent.injected = true;
 		atomic_fetch_or(&agent.env.denied, r->denied);
 		atomic_store(&limpet_agent.header.ready, 1);
 		break;
@@ -330,7 +337,7 @@ HIDDEN void agent_command(struct agent_request *r)
 		r->result = receive();
 		break;
 	case AGENT_CMD_SYNC:
-		r->result = do_sync(r, false);
+		r->result = do_sync(r, SYNC_LINKS);
 		break;
 	case AGENT_CMD_COMMIT:
 		code_written();
@@ -340,7 +347,7 @@ HIDDEN void agent_command(struct agent_request *r)
 		r->result = 0;
 		break;
 	case AGENT_CMD_DETACH:
-		r->result = do_sync(r, true);
+		r->result = do_sync(r, r->in_use ? SYNC_NOTHING : SYNC_NONE);
 		break;
 	case AGENT_CMD_RELEASE:
 		r->result = release(r->in_use);

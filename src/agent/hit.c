@@ -44,12 +44,14 @@ static ALWAYS_INLINE void count_hit(struct link_stats *stats, const void *stack)
 			      memory_order_relaxed);
 }
 
-/* One program; hit and run are set up but for what is its own. */
-static ALWAYS_INLINE void run_one(const struct site_prog *sp, struct vm_run *run,
-				  struct helper_hit *hit, struct attach_regs *regs)
+/* One program; hit and run are set up but for what is its own. Its answer. */
+static ALWAYS_INLINE u64 run_one(const struct site_prog *sp, struct vm_run *run,
+				 struct helper_hit *hit, struct attach_regs *regs)
 {
+	u64 ret;
+
 	if (unlikely(sp->filtered) && !this_process())
-		return;
+		return 0;
 	hit->cookie = sp->cookie;
 	run->prog = sp->vm;
 	run->status = VM_OK;
@@ -57,13 +59,29 @@ static ALWAYS_INLINE void run_one(const struct site_prog *sp, struct vm_run *run
 	run->held_count = 0;
 	run->engine = NULL;
 	if (sp->entry)
-		sp->entry(run, (u64)regs, 0);
+		ret = sp->entry(run, (u64)regs, 0);
 	else
-		vm_interpret(run, (u64)regs, 0);
+		ret = vm_interpret(run, (u64)regs, 0);
 	helper_run_end(run);
 	count_hit(sp->stats, regs);
 	if (unlikely(run->status != VM_OK))
 		count_failure(sp->stats, run);
+	return ret;
+}
+
+static ALWAYS_INLINE void begin_run(struct vm_run *run, struct helper_hit *hit, u64 func_ip,
+				    u32 flags, struct attach_regs *regs)
+{
+	hit->func_ip = func_ip;
+	hit->flags = flags;
+	run->ctx = regs;
+	run->env = &agent.env;
+	run->hit = hit;
+}
+
+static bool living(const struct site_prog *sp)
+{
+	return atomic_load_explicit(sp->live, memory_order_relaxed);
 }
 
 /* The only program of a site; its trampoline has looked at the link's live word. */
@@ -73,11 +91,7 @@ HIDDEN void agent_hit(void *site, struct attach_regs *regs)
 	struct helper_hit hit;
 	struct vm_run run;
 
-	hit.func_ip = s->plan.addr;
-	hit.flags = s->hit_flags;
-	run.ctx = regs;
-	run.env = &agent.env;
-	run.hit = &hit;
+	begin_run(&run, &hit, s->plan.addr, s->hit_flags, regs);
 	run_one(&s->progs[0], &run, &hit, regs);
 }
 
@@ -88,12 +102,51 @@ HIDDEN void agent_hit_all(void *site, struct attach_regs *regs)
 	struct helper_hit hit;
 	struct vm_run run;
 
-	hit.func_ip = s->plan.addr;
-	hit.flags = s->hit_flags;
-	run.ctx = regs;
-	run.env = &agent.env;
-	run.hit = &hit;
+	begin_run(&run, &hit, s->plan.addr, s->hit_flags, regs);
 	for (u32 i = 0; i < s->count; i++)
-		if (atomic_load_explicit(s->progs[i].live, memory_order_relaxed))
+		if (living(&s->progs[i]))
+			run_one(&s->progs[i], &run, &hit, regs);
+}
+
+/*
+ * At the first instruction of a function with return probes: runs what there is to run, and answers
+ * which stub the function is to be called by, 0: none.
+ */
+HIDDEN u64 agent_enter_function(void *site, struct attach_regs *regs)
+{
+	const struct site *s = site;
+	u64 ra = *(const u64 *)regs->rsp, stub;
+	struct helper_hit hit;
+	struct vm_run run;
+	bool returns = false;
+
+	begin_run(&run, &hit, s->plan.addr, s->hit_flags, regs);
+	for (u32 i = 0; i < s->count; i++) {
+		if (!living(&s->progs[i]))
+			continue;
+		if (s->progs[i].when & WHEN_ENTRY)
+			run_one(&s->progs[i], &run, &hit, regs);
+		returns |= s->progs[i].when & WHEN_RETURN;
+	}
+	stub = returns ? stubs_for(s->fn, ra) : 0;
+	if (unlikely(returns && !stub))
+		for (u32 i = 0; i < s->count; i++)
+			if (s->progs[i].when & WHEN_RETURN)
+				count(&s->progs[i].stats->skipped);
+	return stub;
+}
+
+/* A function has returned; regs are the caller's, just after its call. */
+HIDDEN void agent_return(void *fn, struct attach_regs *regs)
+{
+	const struct site *s = stubs_site(fn);
+	struct helper_hit hit;
+	struct vm_run run;
+
+	if (!s)
+		return;
+	begin_run(&run, &hit, s->plan.addr, HELPER_HIT_REGS | HELPER_HIT_RETURN, regs);
+	for (u32 i = 0; i < s->count; i++)
+		if (s->progs[i].when & WHEN_RETURN && living(&s->progs[i]))
 			run_one(&s->progs[i], &run, &hit, regs);
 }

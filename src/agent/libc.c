@@ -170,6 +170,22 @@ static u64 find_tid_offset(u64 base)
 	return desc[0] == 32 && desc[1] == 1 && desc[2] >= 8 && desc[2] < 1 << 16 ? desc[2] : 0;
 }
 
+u32 libc_find_symbol(const char *name, u64 *ret, u32 max)
+{
+	u32 count = 0;
+
+	for (u32 i = 0; i < agent.region_count && count < max; i++) {
+		const struct agent_region *r = &agent.regions[i];
+		u64 base = r->exec && r->ino ? object_base(i) : 0, at;
+		struct object_tables t;
+
+		at = base && find_tables(base, &t) ? find_symbol(&t, name) : 0;
+		if (at >= r->start && at < r->end)
+			ret[count++] = at;
+	}
+	return count;
+}
+
 static bool has_go_note(u64 base)
 {
 	u32 count;

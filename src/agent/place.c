@@ -264,3 +264,13 @@ enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_
 	other = attach_branch_into(&place.around, addr, window);
 	return other ? refuse(ret_why, ATTACH_E_BRANCH_IN, other) : ATTACH_OK;
 }
+
+/* Of an address that place_enter() took: is it where its function begins, and a caller's address on top? */
+enum attach_error place_is_entry(u64 addr, struct attach_refusal *ret_why)
+{
+	if (place.fn.end && addr != place.fn.start)
+		return refuse(ret_why, ATTACH_E_NOT_ENTRY, place.fn.start);
+	if (place.fn.end && !place.fn.called)
+		return refuse(ret_why, ATTACH_E_NOT_CALLED, addr);
+	return ATTACH_OK;
+}

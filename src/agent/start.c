@@ -338,7 +338,7 @@ static void start(struct reader *r, char *path)
 			take_held(dir);
 			if (agent.links)
 				atomic_store(&agent.env.denied, inherited_denials(r, path));
-			if (!sync_probes(false) && !write_all())
+			if (!sync_probes(SYNC_LINKS) && !write_all())
 				atomic_store(&limpet_agent.header.generation, generation);
 		}
 		code_written();

@@ -87,7 +87,11 @@ struct site_prog {
 	u64 cookie;
 	struct agent_link *link;
 	bool filtered; /* the link is for one process */
+	u8 when;       /* WHEN_* */
 };
+
+#define WHEN_ENTRY  BIT(0) /* runs where the site is */
+#define WHEN_RETURN BIT(1) /* runs when the function returns */
 
 struct tramp_area {
 	struct tramp_area *next;
@@ -101,6 +105,8 @@ struct site {
 	struct tramp_area *area;
 	u64 file_off;
 	u64 semaphore; /* counts this site, 0: none */
+	attach_steer *own; /* not NULL: no probe, but the agent's own; no programs */
+	struct ret_fn *fn; /* NULL: no program runs at returns */
 	bool retired;
 	bool refs_maps; /* one of its programs does */
 	u32 hit_flags; /* HELPER_HIT_* */
@@ -112,7 +118,8 @@ struct site {
 struct want {
 	u64 addr, file_off, cookie;
 	u64 semaphore; /* its address, 0: none */
-	struct agent_link *link;
+	struct agent_link *link; /* NULL: the agent's own, `own` */
+	attach_steer *own;
 };
 
 struct vec {
@@ -124,6 +131,8 @@ struct agent_state {
 	struct helper_env env;
 	u32 pid;
 	bool env_ready;
+	bool unwinders_know; /* of the pool of stubs */
+	bool injected; /* a keeper mapped the image: ld.so does not know of it */
 	void *wiped;
 	size_t wiped_size;
 	struct vm_known known; /* of the living programs; changed by COMMIT */
@@ -180,16 +189,43 @@ void code_list_writes(void);
 u64 code_room(u64 near, struct tramp_area **ret); /* address for a trampoline, 0: none */
 void code_room_taken(struct tramp_area *a, u32 len);
 void code_room_free(struct tramp_area *a);
+void code_room_unused(struct tramp_area *a); /* code_room() gave it, and nothing was taken of it */
 u64 code_map(size_t size);
 void code_list_areas(void);
 void code_written(void);
 
 /* sync.c */
-int sync_probes(bool none);
+enum sync_what { SYNC_LINKS, SYNC_NONE, SYNC_NOTHING /* not even what calls in flight need */ };
+int sync_probes(enum sync_what what);
 bool link_mapped(const struct agent_link *l); /* is its file, with its code? */
 bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
 void sites_overlay(u8 *text, u64 base, u64 len); /* original bytes over a copy of patched text */
 bool sync_retire(const u64 *busy, u64 count, bool all_idle);
+
+/* stubs.c: return probes (attach/stub.h) */
+struct ret_fn;
+struct attach_stubs;
+extern u8 stub_return[] HIDDEN; /* a return instruction */
+enum attach_error stubs_function(const struct attach_text *text, u64 addr, struct ret_fn **ret,
+				 struct attach_refusal *why);
+void stubs_of(const struct ret_fn *f, struct attach_stubs *ret);
+u64 stubs_for(const struct ret_fn *f, u64 ra); /* the pair's stub; 0: there is no room */
+const struct site *stubs_site(const struct ret_fn *f);
+u64 stubs_address(const struct ret_fn *f);
+bool stubs_busy(const struct ret_fn *f, const u64 *busy, u64 count); /* a thread is in its code */
+bool stubs_cover(u64 ip); /* is it in the pool? */
+bool stubs_used(void);    /* has any call gone through one? */
+void stubs_commit(void);
+void stubs_list_area(void (*list)(u64 start, u64 end));
+void stubs_release(void);
+
+/* callers.c */
+bool callers_matter(u64 addr); /* does the function there look at its return address? */
+void callers_forget(void);
+void callers_release(void);
+
+/* unwinders.c */
+bool unwinders_want(void);
 
 /* libc.c */
 struct libc_call {
@@ -202,6 +238,8 @@ struct libc_calls {
 	u32 count;
 	struct libc_call call[24];
 };
+/* The addresses of a function that objects here export, at most max; how many. */
+u32 libc_find_symbol(const char *name, u64 *ret, u32 max);
 void libc_find(struct libc_calls *ret);
 bool libc_calls_in(const u8 *text, u64 len);
 
@@ -234,6 +272,7 @@ void mappings_release(void);
 /* place.c: the code around an address. Text is at most ATTACH_TEXT_WANTED bytes, copied to `bytes`. */
 enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, struct attach_refusal *ret_why);
 enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_why);
+enum attach_error place_is_entry(u64 addr, struct attach_refusal *ret_why);
 void place_forget(void);
 void place_release(void);
 
@@ -245,6 +284,8 @@ void semaphores_release(void);
 /* hit.c: what trampolines call, for one program or for several */
 void agent_hit(void *site, struct attach_regs *regs);
 void agent_hit_all(void *site, struct attach_regs *regs);
+u64 agent_enter_function(void *site, struct attach_regs *regs); /* with return probes */
+void agent_return(void *fn, struct attach_regs *regs);
 
 /* command.c; the first two are called from its assembly */
 void agent_abandoned(void);

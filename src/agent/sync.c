@@ -12,6 +12,7 @@
  */
 #include <asm/errno.h>
 #include "agent/state.h"
+#include "attach/stub.h"
 #include "base/mem.h"
 #include "base/sys.h"
 
@@ -19,8 +20,8 @@ static bool link_wanted(struct agent_link *l)
 {
 	if (!atomic_load_explicit(l->live, memory_order_acquire))
 		return false;
-	if (l->flags & (PROBE_F_RETURN | PROBE_F_SESSION))
-		return false; /* return probes: not served yet; the loader makes no such links */
+	if (l->flags & PROBE_F_SESSION)
+		return false; /* not served yet; the loader makes no such links */
 	return l->pid < 0 || (u32)l->pid == agent.pid;
 }
 
@@ -62,6 +63,8 @@ static bool before(const struct want *a, const struct want *b)
 {
 	if (a->addr != b->addr)
 		return a->addr < b->addr;
+	if (a->own || b->own)
+		return a->own && !b->own;
 	return a->link->id != b->link->id ? a->link->id < b->link->id : a->cookie < b->cookie;
 }
 
@@ -126,7 +129,6 @@ static int collect_wants(void)
 				return err;
 		}
 	}
-	sort_wants(agent.wants.data, agent.wants.count);
 	return 0;
 }
 
@@ -235,38 +237,108 @@ static u32 hit_flags(const struct attach_plan *plan)
 	return HELPER_HIT_REGS;
 }
 
-static enum attach_error plan_site(struct site *s, u64 addr, struct attach_refusal *why)
+/* What the trampoline of a site calls. */
+static void site_call(const struct site *s, struct attach_call *ret, struct attach_stubs *stubs)
 {
-	struct attach_call call = {s->count > 1 ? agent_hit_all : agent_hit, s,
-				   s->count > 1 ? NULL : (const void *)s->progs[0].live};
-	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX], now[ATTACH_PATCH_MAX];
+	bool entry = false;
+
+	*ret = (struct attach_call){.arg = (void *)s, .steer = s->own};
+	if (s->own)
+		return;
+	for (u32 i = 0; i < s->count; i++)
+		entry |= s->progs[i].when & WHEN_ENTRY;
+	if (s->fn) {
+		stubs_of(s->fn, stubs);
+		ret->steer = agent_enter_function;
+		ret->stubs = entry ? NULL : stubs;
+	} else if (s->count > 1) {
+		ret->handler = agent_hit_all;
+	} else {
+		ret->handler = agent_hit;
+		ret->live = (const void *)s->progs[0].live;
+	}
+}
+
+static bool wants_return(const struct site *s)
+{
+	for (u32 i = 0; i < s->count; i++)
+		if (s->progs[i].when & WHEN_RETURN)
+			return true;
+	return false;
+}
+
+static enum attach_error refuse_return(u64 addr, struct attach_refusal *why)
+{
+	why->error = !agent.unwinders_know  ? ATTACH_E_UNWIND
+		     : callers_matter(addr) ? ATTACH_E_CALLER
+					    : ATTACH_OK;
+	return why->error;
+}
+
+/* Plans the trampoline, in room that is taken then, and sees that nothing is in the way. */
+static enum attach_error plan_code(struct site *s, const struct attach_text *text, u64 addr, u8 *code,
+				   struct attach_refusal *why)
+{
+	struct attach_stubs stubs;
+	struct attach_call call;
 	const struct site *other;
-	struct attach_text text;
 	u64 tramp;
 
-	*why = (struct attach_refusal){.error = ATTACH_E_RANGE, .where = addr};
-	if (place_enter(addr, bytes, &text, why))
+	if (wants_return(s) && (place_is_entry(addr, why) || refuse_return(addr, why) ||
+				stubs_function(text, addr, &s->fn, why)))
 		return why->error;
+	*why = (struct attach_refusal){.error = ATTACH_E_RANGE, .where = addr};
 	tramp = code_room(addr, &s->area);
 	if (!tramp)
 		return ATTACH_E_RANGE;
-	if (attach_plan(&text, addr, tramp, &call, code, sizeof(code), &s->plan, why) ||
+	site_call(s, &call, &stubs);
+	if (attach_plan(text, addr, tramp, &call, code, ATTACH_TRAMP_MAX, &s->plan, why) ||
 	    place_window(addr, s->plan.window, why))
 		return why->error;
 	other = overlapping(addr, s->plan.window);
-	if (other) {
+	if (other)
 		*why = (struct attach_refusal){.error = ATTACH_E_OVERLAP,
 					       .where = other->plan.addr};
-		return ATTACH_E_OVERLAP;
-	}
+	return other ? ATTACH_E_OVERLAP : ATTACH_OK;
+}
+
+static enum attach_error plan_site(struct site *s, u64 addr, struct attach_refusal *why)
+{
+	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX], now[ATTACH_PATCH_MAX];
+	struct attach_text text;
+
+	if (place_enter(addr, bytes, &text, why) || plan_code(s, &text, addr, code, why))
+		return why->error;
 	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = addr};
 	memcpy(now, s->plan.orig, sizeof(now));
 	if (site_at(addr))
 		memcpy(now, site_at(addr)->plan.patch, site_at(addr)->plan.patch_len);
-	if (code_write(tramp, code, s->plan.code_len) ||
+	if (code_write(s->plan.tramp, code, s->plan.code_len) ||
 	    code_patch(addr, now, s->plan.patch, s->plan.patch_len))
 		return ATTACH_E_NO_MEMORY;
 	return ATTACH_OK;
+}
+
+static void fill_progs(struct site *s, const struct want *w, u32 n)
+{
+	for (u32 i = 0; i < n; i++) {
+		const struct agent_link *l = w[i].link;
+
+		s->progs[i] = (struct site_prog){.entry = l->prog->entry,
+						 .vm = &l->prog->vm,
+						 .stats = l->stats,
+						 .live = l->live,
+						 .cookie = w[i].cookie,
+						 .link = w[i].link,
+						 .filtered = l->pid >= 0,
+						 .when = l->flags & PROBE_F_RETURN ? WHEN_RETURN
+										   : WHEN_ENTRY};
+		s->refs_maps |= l->prog->refs_maps;
+		if (!s->semaphore)
+			s->semaphore = w[i].semaphore;
+	}
+	s->count = n;
+	s->file_off = w->file_off;
 }
 
 /* Makes a site for the wants [w, w + n), all at one address. NULL if it cannot. */
@@ -280,42 +352,30 @@ static struct site *make_site(const struct want *w, u32 n, struct attach_refusal
 		agent.new_sites.count--; /* there is room */
 	if (!s || !at)
 		goto fail;
-	for (u32 i = 0; i < n; i++) {
-		const struct agent_link *l = w[i].link;
-
-		s->progs[i] = (struct site_prog){.entry = l->prog->entry,
-						 .vm = &l->prog->vm,
-						 .stats = l->stats,
-						 .live = l->live,
-						 .cookie = w[i].cookie,
-						 .link = w[i].link,
-						 .filtered = l->pid >= 0};
-		s->refs_maps |= l->prog->refs_maps;
-	}
-	s->count = n;
-	s->file_off = w->file_off;
-	for (u32 i = 0; i < n && !s->semaphore; i++)
-		s->semaphore = w[i].semaphore;
+	if (w->own)
+		s->own = w->own;
+	else
+		fill_progs(s, w, n);
 	if (plan_site(s, w->addr, why))
 		goto fail;
 	s->hit_flags = hit_flags(&s->plan);
 	code_room_taken(s->area, s->plan.code_len);
-	for (u32 i = 0; i < n; i++)
+	for (u32 i = 0; i < s->count; i++)
 		w[i].link->refs++;
 	at[0] = s;
 	agent.new_sites.count++;
 	return s;
 fail:
-	if (s && s->area && !s->area->live) {
-		s->area->live = 1;
-		code_room_free(s->area);
-	}
+	if (s)
+		code_room_unused(s->area);
 	heap_free(s, sizeof(*s) + n * sizeof(s->progs[0]));
 	return NULL;
 }
 
 static bool same_site(const struct site *s, const struct want *w, u32 n)
 {
+	if (s->own || w->own)
+		return s->own == w->own;
 	if (s->count != n)
 		return false;
 	for (u32 i = 0; i < n; i++)
@@ -365,7 +425,13 @@ static void take_group(const struct want *w, u32 n)
 			restore(old);
 		}
 	}
-	report_group(w, n, s, &why);
+	if (w->own) { /* who else wants it cannot have it */
+		agent.unwinders_know |= s != NULL;
+		why = (struct attach_refusal){.error = ATTACH_E_OWN, .where = w->addr};
+		report_group(w + 1, n - 1, NULL, &why);
+	} else {
+		report_group(w, n, s, &why);
+	}
 }
 
 /* Restores sites whose address nobody asks for any more. */
@@ -420,35 +486,66 @@ static void publish(void)
 	h->link_count = agent.link_ids.count;
 }
 
-int sync_probes(bool none)
+static bool wants_returns(void)
 {
-	const struct want *w;
+	for (struct agent_link *l = agent.links; l; l = l->next)
+		if (l->wanted && l->flags & (PROBE_F_RETURN | PROBE_F_SESSION))
+			return true;
+	return false;
+}
+
+/* What is to be at which address. */
+static int collect(enum sync_what what)
+{
 	int err = 0;
 
 	agent.probes.count = 0;
 	agent.wants.count = 0;
 	for (struct agent_link *l = agent.links; l; l = l->next)
 		l->wanted = false;
-	if (!none)
+	if (what == SYNC_LINKS)
 		err = collect_wants();
+	if (!err && agent.injected &&
+	    (wants_returns() || (what != SYNC_NOTHING && stubs_used())) && !unwinders_want())
+		err = -ENOMEM;
+	sort_wants(agent.wants.data, agent.wants.count);
+	return err;
+}
+
+static void take_groups(bool own)
+{
+	const struct want *w = agent.wants.data;
+
+	for (u32 i = 0, n; i < agent.wants.count; i += n) {
+		for (n = 1; i + n < agent.wants.count && w[i + n].addr == w[i].addr; n++)
+			;
+		if (own == (w[i].own != NULL))
+			take_group(w + i, n);
+	}
+}
+
+int sync_probes(enum sync_what what)
+{
+	int err = collect(what);
+
 	object_reach();
-	identity_begin(none);
-	mappings_sync(none);
+	identity_begin(what != SYNC_LINKS);
+	mappings_sync(what != SYNC_LINKS);
 	if (!err)
 		err = index_sites();
 	if (!err)
 		err = restore_unwanted();
 	place_forget();
-	w = agent.wants.data;
-	for (u32 i = 0, n; !err && i < agent.wants.count; i += n) {
-		for (n = 1; i + n < agent.wants.count && w[i + n].addr == w[i].addr; n++)
-			;
-		take_group(w + i, n);
+	callers_forget();
+	agent.unwinders_know = !agent.injected;
+	if (!err) {
+		take_groups(true); /* these first: the others depend on them */
+		take_groups(false);
 	}
 	if (!err)
 		err = semaphores_sync();
 	if (!err)
-		identity_end(none);
+		identity_end(what != SYNC_LINKS);
 	publish();
 	return err;
 }
@@ -468,6 +565,12 @@ bool busy_in(const u64 *busy, u64 count, u64 start, u64 end)
 	return lo < count && busy[lo] < end;
 }
 
+static bool site_busy(const struct site *s, const u64 *busy, u64 count)
+{
+	return busy_in(busy, count, s->plan.tramp, s->plan.tramp + s->plan.code_len) ||
+	       (s->fn && stubs_busy(s->fn, busy, count));
+}
+
 /*
  * Frees retired sites whose trampolines no thread is in, and what only they used. Returns true when
  * some thread may still be in limpet's code.
@@ -476,14 +579,14 @@ bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 {
 	bool left = count != 0, keep_progs = false;
 
+	stubs_commit();
 	/* A thread in one of these may hold what it found in a map, or be about to look. */
 	for (const struct site *s = agent.sites; s && !all_idle; s = s->next)
-		keep_progs |= s->refs_maps && busy_in(busy, count, s->plan.tramp, s->plan.tramp + s->plan.code_len);
+		keep_progs |= s->refs_maps && site_busy(s, busy, count);
 	for (struct site **p = &agent.sites; *p;) {
 		struct site *s = *p;
 
-		if (!s->retired || (!all_idle && busy_in(busy, count, s->plan.tramp,
-							 s->plan.tramp + s->plan.code_len))) {
+		if (!s->retired || (!all_idle && site_busy(s, busy, count))) {
 			left |= s->retired;
 			p = &s->next;
 			continue;

@@ -37,18 +37,30 @@ struct attach_regs {
 
 typedef void attach_handler(void *arg, struct attach_regs *regs);
 
+/* Answers where the thread goes on: 0: where it was going, else there, with the same registers. */
+typedef u64 attach_steer(void *arg, struct attach_regs *regs);
+
+struct attach_stubs; /* attach/stub.h */
+
 /* The call that a trampoline makes. */
 struct attach_call {
 	attach_handler *handler;
 	void *arg;
 	const void *live; /* u32: the call is left out while it is 0; NULL: always made */
+	/*
+	 * In the handler's place, at a function's first instruction only: what lies below the stack
+	 * pointer is free there.
+	 */
+	attach_steer *steer;
+	/* With steer: where return stubs are found without a call; NULL: always ask. */
+	const struct attach_stubs *stubs;
 };
 
 #define ATTACH_JMP_LEN     5
 #define ATTACH_PATCH_MAX   8   /* bytes written over the text */
 #define ATTACH_WINDOW_MAX  20  /* bytes of text a patch may displace: 5 + a 15-byte insn */
 #define ATTACH_TEXT_WANTED 32  /* bytes from the address that attach_plan() wants to see */
-#define ATTACH_TRAMP_MAX   448 /* bytes a trampoline takes at most */
+#define ATTACH_TRAMP_MAX   576 /* bytes a trampoline takes at most */
 #define ATTACH_INSN_MAX    15
 
 /* Why an address cannot be probed; attach_reason() gives the words. */
@@ -66,6 +78,12 @@ enum attach_error {
 	ATTACH_E_NOT_INSN,   /* not the beginning of an instruction */
 	ATTACH_E_NO_MEMORY,
 	ATTACH_E_STACKS, /* Go: its stacks are too small for a program */
+	ATTACH_E_NOT_ENTRY, /* a return probe, but not on a function's first instruction */
+	ATTACH_E_NOT_CALLED, /* a return probe where no return address tops the stack */
+	ATTACH_E_CALLER,    /* a return probe on a function that looks at its return address */
+	ATTACH_E_UNWIND,    /* a return probe that unwinders would not get past */
+	ATTACH_E_OWN,       /* limpet needs the place for itself */
+	ATTACH_E_SHADOW,    /* a return probe where the processor checks returns */
 };
 
 /* What is in the way, for people. */
@@ -109,6 +127,20 @@ struct attach_plan {
 enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tramp,
 			      const struct attach_call *call, u8 *code, size_t cap,
 			      struct attach_plan *ret, struct attach_refusal *ret_why);
+
+/*
+ * Plans what a function with return probes needs once (attach/stub.h), to run at `at`: the code that
+ * its stubs go on to when it has returned, which makes `call` with the registers of that moment and
+ * returns to the caller; and the function's first instructions, for the stubs to call. The offsets
+ * of both, and in *ret the window as attach_plan() has it. Errors as there.
+ */
+struct attach_return {
+	u16 exit_off, body_off;
+};
+enum attach_error attach_plan_return(const struct attach_text *text, u64 addr, u64 at,
+				     const struct attach_call *call, u8 *code, size_t cap,
+				     struct attach_plan *ret, struct attach_return *ret_offs,
+				     struct attach_refusal *ret_why);
 
 /*
  * Where a thread whose program counter is at `pc`, inside the window, goes on: the address of the

@@ -44,6 +44,7 @@ struct attach_function {
 	u64 start, end; /* end 0: not known */
 	u64 next;       /* where the next one begins; end of the mapping if there is none */
 	u64 lsda;       /* 0: none */
+	bool called; /* at its start the return address tops the stack, as after a call */
 };
 
 /*

@@ -188,7 +188,46 @@ static void entry(const struct attach_view *v, u32 i, u64 *ret_start, u64 *ret_f
 struct cie {
 	u8 pointer_enc, lsda_enc;
 	bool augmented, signal_frame;
+	bool called; /* by its instructions: CFA is rsp + 8, the return address just below it */
 };
+
+#define RSP 7
+#define RIP 16
+
+/*
+ * Reads call frame instructions up to the first that moves on: do they leave the frame of a function that
+ * has just been called? `before`: did those that ran before?
+ */
+static bool just_called(struct reader *r, bool before)
+{
+	bool cfa = before, ra = before;
+
+	while (!r->bad && r->at < r->end) {
+		u8 op = take8(r), low = op & 0x3f;
+
+		if (op >> 6 == 1 || (op >= 0x01 && op <= 0x04)) /* DW_CFA_advance_loc, set_loc */
+			break;
+		if (op >> 6 == 2) { /* offset */
+			u64 off = uleb(r);
+
+			if (low == RIP)
+				ra = off == 1;
+		} else if (op == 0x0c) { /* def_cfa */
+			u64 reg = uleb(r);
+
+			cfa = uleb(r) == 8 && reg == RSP;
+		} else if (op == 0x0e) { /* def_cfa_offset */
+			cfa = uleb(r) == 8;
+		} else if (op == 0x07) { /* undefined */
+			ra &= uleb(r) != RIP;
+		} else if (op == 0x0d || op == 0x0f) { /* def_cfa_register, def_cfa_expression */
+			return false;
+		} else if (op) {
+			break; /* something else: nothing of a function's beginning */
+		}
+	}
+	return cfa && ra;
+}
 
 static bool read_cie(const struct attach_view *v, u64 at, struct cie *ret)
 {
@@ -226,6 +265,7 @@ static bool read_cie(const struct attach_view *v, u64 at, struct cie *ret)
 		else if (aug[i] != 'B')
 			return false;
 	}
+	ret->called = !ret->signal_frame && just_called(&r, false);
 	return !r.bad;
 }
 
@@ -251,11 +291,17 @@ static bool read_fde(const struct attach_view *v, u64 at, struct attach_function
 	/* unwinders look one byte before a return address, and the kernel calls this one */
 	f->start += cie.signal_frame;
 	f->lsda = 0;
+	size = r.at; /* where the augmentation data ends */
 	if (cie.augmented) {
-		uleb(&r);
+		size = uleb(&r);
+		size += r.at;
 		if (cie.lsda_enc != ENC_OMIT)
 			f->lsda = pointer(&r, cie.lsda_enc);
 	}
+	if (size < r.at || size > r.end)
+		return false;
+	r.at = size;
+	f->called = just_called(&r, cie.called) && !cie.signal_frame;
 	return !r.bad && f->end > f->start;
 }
 

@@ -110,13 +110,15 @@ static int attach_process(struct store *s, pid_t pid)
 {
 	struct keeper_error e = {0};
 	static struct watch watch;
+	struct agent_header h;
 	struct keeper *k;
 	int status = keep_open(&k, s);
 
 	if (status)
 		return status;
 	/* A target that is as it should be is not stopped, which need not be allowed. */
-	if (keeper_is_target(k, pid, NULL) ? keeper_sync(k, pid, &e) : keeper_inject(k, pid, &e)) {
+	if (keeper_is_target(k, pid, &h) && !atomic_load(&h.draining) ? keeper_sync(k, pid, &e)
+								      : keeper_inject(k, pid, &e)) {
 		e.pid = e.pid ? e.pid : pid;
 		status = keep_fail("attach", &e);
 	}

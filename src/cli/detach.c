@@ -10,7 +10,11 @@ static int detach_one(struct keeper *k, pid_t pid)
 	struct keeper_error e = {0};
 
 	if (!keeper_detach(k, pid, &e)) {
-		printf(T("process %d is as it was\n", "进程 %d 已恢复原状\n"), pid);
+		if (e.reason == KEEPER_DRAINING)
+			printf(T("process %d is as it was, but for the agent: calls in flight return through it (draining)\n",
+				 "进程 %d 已恢复原状，仅代理保留：仍有进行中的调用要经它返回（draining）\n"), pid);
+		else
+			printf(T("process %d is as it was\n", "进程 %d 已恢复原状\n"), pid);
 		return EXIT_OK;
 	}
 	e.pid = e.pid ? e.pid : pid;

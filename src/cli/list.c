@@ -212,6 +212,7 @@ static struct json_object *processes(const u32 *pids, int n, struct keeper *k)
 
 	for (int i = 0; i < n; i++) {
 		struct json_object *o = json_object_new_object();
+		struct agent_header h;
 		char path[64], comm[64] = "";
 		FILE *f;
 
@@ -223,8 +224,11 @@ static struct json_object *processes(const u32 *pids, int n, struct keeper *k)
 			fclose(f);
 		add_int(o, "pid", pids[i]);
 		add_text(o, "comm", comm, sizeof(comm));
-		if (k)
+		if (k) {
 			json_object_object_add(o, "probes", probes_of(k, pids[i]));
+			json_object_object_add(o, "draining", json_object_new_boolean(
+				keeper_is_target(k, (pid_t)pids[i], &h) && atomic_load(&h.draining)));
+		}
 		json_object_array_add(all, o);
 	}
 	return all;
@@ -299,6 +303,9 @@ static void print_table(struct json_object *all, const char *key, const char *ti
 				printf(c == columns ? " %s:" : strcmp(*c, "name") && strcmp(*c, "comm") &&
 				       strcmp(*c, "type") && strcmp(*c, "path") && strcmp(*c, "function") ?
 				       " %2$s=%1$s" : " %s", text_of(row, *c), *c);
+		if (json_object_get_boolean(json_object_object_get(row, "draining")))
+			printf(T(" draining: detached; calls in flight return through the agent",
+				 " draining：已分离；仍有进行中的调用要经代理返回"));
 		puts("");
 		if (!strcmp(key, "targets"))
 			print_refused(json_object_object_get(row, "probes"));

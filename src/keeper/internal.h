@@ -106,6 +106,20 @@ int target_scan(struct target *t, const struct agent_region *areas, size_t count
 int target_apply_moves(struct target *t, const struct agent_move *moves, size_t count);
 bool target_agent_runs(struct target *t);
 
+/* flight.c: does a frame return to one of the agent's stubs? */
+bool target_in_flight(struct target *t);
+
+/* sync.c: steps that detach.c takes, too */
+int sync_fail(struct target *t, int err, const char *what);
+int sync_begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_error *e);
+int sync_finish_pending(struct target *t);
+int sync_stopped(struct target *t, u32 command, u32 generation, bool all, bool *ret_in_use);
+int sync_unmap_image(struct target *t);
+
+/* detach.c; 0 with the reason KEEPER_DRAINING: all but the agent is gone. sync_drain() tries once. */
+int sync_detach(struct keeper *k, pid_t pid, struct keeper_error *e, bool unused);
+int sync_drain(struct keeper *k, pid_t pid, struct keeper_error *e, bool unused);
+
 /* The objects a target needs: links that concern it, with their programs and maps. */
 struct needs {
 	struct agent_fd *all;

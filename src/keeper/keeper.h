@@ -28,6 +28,7 @@ enum keeper_reason {
 	KEEPER_SECCOMP,       /* it runs under seccomp and we have no CAP_SYS_ADMIN */
 	KEEPER_NO_AGENT,      /* liblimpet-agent.so is missing or unusable */
 	KEEPER_NOT_TARGET,    /* no agent of this session in it */
+	KEEPER_DRAINING,      /* detached, but for the agent, which calls in flight return through */
 	KEEPER_BUSY,          /* some thread stayed inside limpet's code: try again */
 	KEEPER_SYSTEM,        /* something else failed: `error` */
 };
@@ -51,6 +52,7 @@ void keeper_close(struct keeper *k);
 /* All return 0 or -errno and fill *e (never NULL) on failure. */
 int keeper_inject(struct keeper *k, pid_t pid, struct keeper_error *e); /* and sync; again: no error */
 int keeper_sync(struct keeper *k, pid_t pid, struct keeper_error *e);
+/* 0 with the reason KEEPER_DRAINING when calls are in flight: keepers take the agent out later. */
 int keeper_detach(struct keeper *k, pid_t pid, struct keeper_error *e);
 
 /* Is there an agent of this session in the process? Its header is copied when ret is not NULL. */

@@ -23,7 +23,8 @@
 #include "keeper/internal.h"
 
 #define RETRY_MIN_MS 20    /* after a target could not be brought in line; doubles up to */
-#define RETRY_MAX_MS 10000 /* while nothing changes */
+#define RETRY_MAX_MS 10000 /* while nothing changes, */
+#define DRAIN_MAX_MS 1000  /* or up to this while calls are in flight through one */
 #define ECHOES       3     /* further looks after a tool's end, see tool_ended() */
 
 struct known {
@@ -43,7 +44,7 @@ struct loop {
 	struct knowns seen;
 	struct pollfd *set; /* the stop descriptor, the watcher's pipe, tools, targets */
 	size_t set_cap, tools, targets;
-	u32 failures, echoes;
+	u32 failures, draining, echoes;
 	int retry_ms;
 };
 
@@ -82,8 +83,10 @@ static void sync_one(struct loop *l, pid_t pid)
 	struct keeper_error e;
 
 	if (keeper_sync(l->k, pid, &e) && e.reason != KEEPER_NO_PROCESS &&
-	    e.reason != KEEPER_NOT_TARGET)
+	    e.reason != KEEPER_NOT_TARGET) {
 		l->failures++;
+		l->draining += e.reason == KEEPER_DRAINING;
+	}
 }
 
 /* What is known of the process, looked up or found out. */
@@ -198,13 +201,14 @@ static int make_poll_set(struct loop *l, int stop_fd, int pipe_fd)
 static bool sleep_until_change(struct loop *l, int stop_fd, int pipe_fd)
 {
 	static const int echo_ms[ECHOES + 1] = {0, 500, 100, 20};
-	int n = make_poll_set(l, stop_fd, pipe_fd), timeout = -1;
+	int n = make_poll_set(l, stop_fd, pipe_fd), timeout = -1, max;
 
 	if (n < 0)
 		return false;
 	if (l->failures) {
 		timeout = l->retry_ms;
-		l->retry_ms = timeout * 2 < RETRY_MAX_MS ? timeout * 2 : RETRY_MAX_MS;
+		max = l->draining ? DRAIN_MAX_MS : RETRY_MAX_MS;
+		l->retry_ms = timeout * 2 < max ? timeout * 2 : max;
 	}
 	if (l->echoes)
 		timeout = echo_ms[l->echoes--];
@@ -288,7 +292,7 @@ int keeper_run(struct keeper *k, int stop_fd, bool until_alone)
 			;
 		store_tools(&k->store, NULL, 0); /* forgets the dead */
 		store_collect(&k->store);
-		l.failures = 0;
+		l.failures = l.draining = 0;
 		sync_all(&l, stop_fd);
 	} while ((l.targets || !until_alone) && sleep_until_change(&l, stop_fd, w.pipe[0]));
 	watch_stop(&w);

@@ -15,11 +15,10 @@
 #include "keeper/internal.h"
 
 #define SEND_BATCH   64   /* descriptors in flight at a time */
-#define DETACH_TRIES 2000 /* times 1 ms and a stop */
 #define RETIRE_TRIES 3
 #define PATIENCE     150 /* attempts that a command makes, about 3 s */
 
-static int fail_sys(struct target *t, int err, const char *what)
+int sync_fail(struct target *t, int err, const char *what)
 {
 	if (t->e->reason)
 		return err;
@@ -244,7 +243,7 @@ static int finish(struct target *t, struct agent_request *r, bool *ret_in_use)
 }
 
 /* A keeper died between SYNC and COMMIT: what it was at is done first. */
-static int finish_pending(struct target *t)
+int sync_finish_pending(struct target *t)
 {
 	struct agent_request r = {.pid = (u32)t->pid};
 	bool in_use;
@@ -259,9 +258,10 @@ static int finish_pending(struct target *t)
 }
 
 /* SYNC (or DETACH) and COMMIT in the present stop. */
-static int sync_stopped(struct target *t, u32 command, u32 generation, bool *ret_in_use)
+int sync_stopped(struct target *t, u32 command, u32 generation, bool all, bool *ret_in_use)
 {
 	struct agent_request r = {.command = command,
+				  .in_use = all,
 				  .generation = generation,
 				  .pid = (u32)t->pid,
 				  .denied = target_denied(t, false)};
@@ -312,7 +312,7 @@ static int init_agent(struct keeper *k, struct target *t)
 }
 
 /* Unmaps an agent that a keeper mapped. */
-static int unmap_image(struct target *t)
+int sync_unmap_image(struct target *t)
 {
 	u64 start = t->header.text_start, end = ALIGN_UP(t->header.image_end, PAGE_SIZE);
 	int err = target_move_out(t);
@@ -325,7 +325,7 @@ static int unmap_image(struct target *t)
 }
 
 /* Stops the target and finds the agent in it. */
-static int begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_error *e)
+int sync_begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_error *e)
 {
 	int err = target_stop(t, pid, e);
 
@@ -357,9 +357,9 @@ static bool retire_once(struct keeper *k, pid_t pid)
 	struct keeper_error e;
 	struct target t;
 
-	if (begin(k, &t, pid, &e))
+	if (sync_begin(k, &t, pid, &e))
 		return true;
-	if (!t.header_at || scan(&t) || target_borrow(&t, false) || finish_pending(&t) ||
+	if (!t.header_at || scan(&t) || target_borrow(&t, false) || sync_finish_pending(&t) ||
 	    fill_inbox(&t, &r) || target_command(&t, &r))
 		r.in_use = 0;
 	target_resume(&t);
@@ -406,7 +406,7 @@ static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 	if (!err)
 		err = send_all(k, t, &n);
 	if (!err)
-		err = sync_stopped(t, AGENT_CMD_SYNC, generation, ret_in_use);
+		err = sync_stopped(t, AGENT_CMD_SYNC, generation, false, ret_in_use);
 	needs_free(&n);
 	free(had);
 	free(has);
@@ -417,7 +417,7 @@ static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, bool may
 {
 	bool in_use = false, fresh;
 	struct target t;
-	int err = begin(k, &t, pid, e);
+	int err = sync_begin(k, &t, pid, e);
 
 	if (err)
 		return err;
@@ -427,66 +427,17 @@ static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, bool may
 	if (!err)
 		err = target_borrow(&t, fresh);
 	if (!err)
-		err = fresh ? inject(k, &t) : finish_pending(&t);
+		err = fresh ? inject(k, &t) : sync_finish_pending(&t);
 	if (!err)
 		err = supply(k, &t, &in_use);
 	if (err && fresh && t.header_at && t.borrowed && t.lead->stopped)
-		unmap_image(&t);
+		sync_unmap_image(&t);
 	if (err)
-		fail_sys(&t, err, "bringing the probes in line");
+		sync_fail(&t, err, "bringing the probes in line");
 	target_resume(&t);
 	if (!err && in_use)
 		retire_later(k, pid);
 	return err;
-}
-
-/* Takes the agent out of a target whose probes are gone. One that ld.so mapped stays, idle. */
-static int take_out(struct target *t)
-{
-	const struct region *image = region_at(&t->maps, t->header.text_start);
-	bool ours = image && !image->ino;
-	struct agent_request r = {.command = AGENT_CMD_RELEASE, .pid = (u32)t->pid, .in_use = ours};
-	int err = target_command(t, &r);
-
-	return err || !ours ? err : unmap_image(t);
-}
-
-static int detach_once(struct keeper *k, pid_t pid, struct keeper_error *e, bool *ret_in_use)
-{
-	struct target t;
-	int err = begin(k, &t, pid, e);
-
-	if (err)
-		return err;
-	if (!t.header_at)
-		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "process %d is no target", pid);
-	if (!err)
-		err = target_borrow(&t, true);
-	if (!err)
-		err = finish_pending(&t);
-	if (!err)
-		err = sync_stopped(&t, AGENT_CMD_DETACH, 0, ret_in_use);
-	if (!err && !*ret_in_use)
-		err = take_out(&t);
-	if (err)
-		fail_sys(&t, err, "detaching");
-	target_resume(&t);
-	return err;
-}
-
-static int do_detach(struct keeper *k, pid_t pid, struct keeper_error *e, bool unused)
-{
-	struct timespec ms = {.tv_nsec = 1000000};
-
-	for (int i = 0; i < DETACH_TRIES; i++) {
-		bool in_use = true;
-		int err = detach_once(k, pid, e, &in_use);
-
-		if (err || !in_use)
-			return err;
-		nanosleep(&ms, NULL);
-	}
-	return keeper_fail(e, KEEPER_BUSY, -EBUSY, "a thread of %d stays in a probe", pid);
 }
 
 /* A quick look without stopping: are the target's links those it should have? */
@@ -586,6 +537,10 @@ int keeper_inject(struct keeper *k, pid_t pid, struct keeper_error *e)
 
 int keeper_sync(struct keeper *k, pid_t pid, struct keeper_error *e)
 {
+	struct agent_header h;
+
+	if (keeper_is_target(k, pid, &h) && atomic_load(&h.draining))
+		return attempt(&(struct work){.fn = sync_drain, .k = k, .pid = pid, .e = e}, 1);
 	if (in_line(k, pid)) {
 		*e = (struct keeper_error){.pid = pid};
 		return 0;
@@ -595,5 +550,5 @@ int keeper_sync(struct keeper *k, pid_t pid, struct keeper_error *e)
 
 int keeper_detach(struct keeper *k, pid_t pid, struct keeper_error *e)
 {
-	return attempt(&(struct work){.fn = do_detach, .k = k, .pid = pid, .e = e}, PATIENCE);
+	return attempt(&(struct work){.fn = sync_detach, .k = k, .pid = pid, .e = e}, PATIENCE);
 }

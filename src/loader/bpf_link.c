@@ -81,12 +81,12 @@ static int publish_link(struct store *s, struct new_link *n)
 	return fd;
 }
 
-/* The agent has no return probes yet: a link that would never fire must not be made. */
+/* The agent has no session probes yet: a link that would never fire must not be made. */
 static int check_served(u32 flags, const char *path)
 {
-	if (!(flags & (PROBE_F_RETURN | PROBE_F_SESSION)))
+	if (!(flags & PROBE_F_SESSION))
 		return 0;
-	loader_say("limpet: return probes are not served yet: none was attached to %s\n", path);
+	loader_say("limpet: session probes are not served yet: none was attached to %s\n", path);
 	return -EOPNOTSUPP;
 }
 

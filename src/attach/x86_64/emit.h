@@ -72,4 +72,10 @@ static inline void emit_lands_here(struct emit *e, size_t off)
 enum attach_error emit_moved(struct emit *e, const u8 *code, const struct x86_insn *in, u64 pc,
 			     bool returns);
 
+/*
+ * At a function's first instruction: jumps to the stub for the return address on the stack when
+ * that is where stubs are looked for first, else goes on (stub.c). Keeps all registers.
+ */
+void emit_stub_jump(struct emit *e, const struct attach_stubs *s);
+
 #endif

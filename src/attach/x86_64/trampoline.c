@@ -19,7 +19,10 @@
 #define REGS(f)   ((u8)offsetof(struct attach_regs, f))
 #define ODD_FLAGS 0x00, 0x04, 0x04, 0x00 /* DF, AC: not as C code expects them */
 
-/* Ends with rsp at struct attach_regs; the places of rip and rsp are filled in afterwards. */
+/*
+ * Ends with rsp at struct attach_regs; the places of rip and rsp are filled in afterwards. addr 0:
+ * rip is what tops the stack.
+ */
 static void emit_save(struct emit *e, u64 addr, u32 pushed)
 {
 	EMIT(e, 0x48, 0x8d, 0x64, 0x24, 0x80,                /* lea -128(%rsp), %rsp */
@@ -35,8 +38,13 @@ static void emit_save(struct emit *e, u64 addr, u32 pushed)
 	     0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, /* r12 .. r15 */
 	     0x48, 0x8d, 0x8c, 0x24);                        /* lea R(%rsp), %rcx */
 	emit32(e, (u32)sizeof(struct attach_regs) + RED_ZONE + pushed);
-	EMIT(e, 0x48, 0x8d, 0x05); /* lea addr(%rip), %rax */
-	emit_rel32(e, addr);
+	if (addr) {
+		EMIT(e, 0x48, 0x8d, 0x05); /* lea addr(%rip), %rax */
+		emit_rel32(e, addr);
+	} else {
+		EMIT(e, 0x48, 0x8b, 0x84, 0x24); /* mov R(%rsp), %rax */
+		emit32(e, (u32)sizeof(struct attach_regs) + RED_ZONE);
+	}
 	EMIT(e, 0x48, 0x89, 0x8c, 0x24, REGS(rsp), 0, 0, 0, /* mov %rcx, rsp(%rsp) */
 	     0x48, 0x89, 0x84, 0x24, REGS(rip), 0, 0, 0);   /* mov %rax, rip(%rsp) */
 }
@@ -51,6 +59,7 @@ static size_t emit_odd_flags_test(struct emit *e)
 
 static void emit_call(struct emit *e, const struct attach_call *c)
 {
+	u64 handler = c->steer ? (u64)c->steer : (u64)c->handler;
 	s64 rel;
 	size_t skip = 0;
 
@@ -64,17 +73,30 @@ static void emit_call(struct emit *e, const struct attach_call *c)
 	EMIT(e, 0x48, 0xbf); /* movabs $arg, %rdi */
 	emit64(e, (u64)c->arg);
 	EMIT(e, 0x48, 0x89, 0xde); /* mov %rbx, %rsi */
-	rel = (s64)((u64)c->handler - (e->at + e->len + 5));
+	rel = (s64)(handler - (e->at + e->len + 5));
 	if (rel == (s32)rel) {
 		EMIT(e, 0xe8);
 		emit32(e, (u32)rel);
 	} else {
 		EMIT(e, 0x48, 0xb8); /* movabs $handler, %rax; call *%rax */
-		emit64(e, (u64)c->handler);
+		emit64(e, handler);
 		EMIT(e, 0xff, 0xd0);
 	}
 	if (skip && !e->full)
 		e->code[skip - 1] = (u8)(e->len - skip);
+}
+
+/*
+ * Keeps the answer of a steering handler just below the function's stack. Returns where the distance
+ * to the function is.
+ */
+static size_t emit_keep_answer(struct emit *e)
+{
+	EMIT(e, 0x48, 0x85, 0xc0, 0x75, 0x07,      /* test %rax, %rax; jne over */
+	     0x48, 0x8d, 0x05, 0, 0, 0, 0,         /* lea function(%rip), %rax */
+	     0x48, 0x89, 0x83);                    /* over: mov %rax, R - 8 */
+	emit32(e, (u32)sizeof(struct attach_regs) + RED_ZONE - 8);
+	return e->len - 11;
 }
 
 /* Returns where the distance to the code for odd flags is, and where that comes back to. */
@@ -213,12 +235,12 @@ static enum attach_error emit_window(struct emit *e, const struct attach_text *t
 }
 
 /* jmp, or for a call of the right length a call, with prefixes that mean nothing in front. */
-static bool make_patch(struct attach_plan *plan, const struct attach_text *t)
+static bool make_patch(struct attach_plan *plan, const struct attach_text *t, bool jump)
 {
 	s64 rel;
 	u32 rel32;
 	struct x86_insn in;
-	bool call = x86_decode(t->bytes, t->len, &in) > 0 &&
+	bool call = !jump && x86_decode(t->bytes, t->len, &in) > 0 &&
 		    (in.flow == X86_FLOW_CALL || in.flow == X86_FLOW_CALL_IND) &&
 		    in.len >= ATTACH_JMP_LEN && in.len <= ATTACH_PATCH_MAX;
 
@@ -231,33 +253,93 @@ static bool make_patch(struct attach_plan *plan, const struct attach_text *t)
 	return rel == (s32)rel;
 }
 
+/* Where the parts of a trampoline that runs with odd flags go off and come back. */
+struct detours {
+	size_t odd_in, back_in, odd_out, back_out;
+};
+
+/* Save, call, restore. Returns where the distance to the function is, when the call steers. */
+static size_t emit_hit(struct emit *e, u64 addr, u32 pushed, const struct attach_call *call,
+		       struct detours *ret)
+{
+	size_t to_function = 0;
+
+	emit_save(e, addr, pushed);
+	EMIT(e, 0x48, 0x89, 0xe3); /* mov %rsp, %rbx */
+	ret->odd_in = emit_odd_flags_test(e);
+	ret->back_in = e->len;
+	EMIT(e, 0x48, 0x83, 0xe4, 0xf0); /* and $-16, %rsp */
+	emit_call(e, call);
+	if (call->steer)
+		to_function = emit_keep_answer(e);
+	ret->odd_out = emit_restore(e, &ret->back_out);
+	if (call->steer)
+		EMIT(e, 0xff, 0x64, 0x24, 0xf8); /* jmp *-8(%rsp) */
+	return to_function;
+}
+
+static void emit_detours(struct emit *e, const struct detours *d)
+{
+	emit_odd_flags(e, d->odd_in, d->back_in, d->odd_out, d->back_out);
+}
+
 enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tramp,
 			      const struct attach_call *call, u8 *code, size_t cap,
 			      struct attach_plan *ret, struct attach_refusal *ret_why)
 {
 	struct attach_plan plan = {.addr = addr, .tramp = tramp};
 	struct emit e = {.code = code, .cap = cap, .at = tramp, .shadow_stack = text->shadow_stack};
-	size_t odd_in, back_in, odd_out, back_out;
+	struct detours odd;
+	size_t to_function;
 	enum attach_error err;
 
-	if (!make_patch(&plan, text))
+	if (!make_patch(&plan, text, call->steer != NULL))
 		return refuse(ret_why, ATTACH_E_RANGE, text, addr, 0, 0);
-	emit_save(&e, addr, plan.patch[plan.patch_len - ATTACH_JMP_LEN] == 0xe8 ? 8 : 0);
-	EMIT(&e, 0x48, 0x89, 0xe3); /* mov %rsp, %rbx */
-	odd_in = emit_odd_flags_test(&e);
-	back_in = e.len;
-	EMIT(&e, 0x48, 0x83, 0xe4, 0xf0); /* and $-16, %rsp */
-	emit_call(&e, call);
-	odd_out = emit_restore(&e, &back_out);
+	if (call->stubs)
+		emit_stub_jump(&e, call->stubs);
+	to_function = emit_hit(&e, addr,
+			       plan.patch[plan.patch_len - ATTACH_JMP_LEN] == 0xe8 ? 8 : 0, call,
+			       &odd);
+	if (call->steer)
+		emit_lands_here(&e, to_function);
 	err = emit_window(&e, text, &plan, ret_why);
 	if (err)
 		return err;
-	emit_odd_flags(&e, odd_in, back_in, odd_out, back_out);
+	emit_detours(&e, &odd);
 	if (e.full)
 		return refuse(ret_why, ATTACH_E_RELOCATE, text, addr, 0, 0);
 	plan.code_len = (u16)e.len;
 	memcpy(plan.orig, text->bytes, plan.window < text->len ? plan.window : text->len);
 	*ret = plan;
+	return ATTACH_OK;
+}
+
+enum attach_error attach_plan_return(const struct attach_text *text, u64 addr, u64 at,
+				     const struct attach_call *call, u8 *code, size_t cap,
+				     struct attach_plan *ret, struct attach_return *ret_offs,
+				     struct attach_refusal *ret_why)
+{
+	struct attach_plan plan = {.addr = addr, .tramp = at, .patch_len = ATTACH_JMP_LEN};
+	struct emit e = {.code = code, .cap = cap, .at = at};
+	struct attach_return offs = {0};
+	struct detours odd;
+	enum attach_error err;
+
+	if (text->shadow_stack)
+		return refuse(ret_why, ATTACH_E_SHADOW, text, addr, 0, 0);
+	emit_hit(&e, 0, 8, call, &odd);
+	EMIT(&e, 0xc3); /* ret */
+	offs.body_off = (u16)e.len;
+	err = emit_window(&e, text, &plan, ret_why);
+	if (err)
+		return err;
+	emit_detours(&e, &odd);
+	if (e.full)
+		return refuse(ret_why, ATTACH_E_RELOCATE, text, addr, 0, 0);
+	plan.code_len = (u16)e.len;
+	memcpy(plan.orig, text->bytes, plan.window < text->len ? plan.window : text->len);
+	*ret = plan;
+	*ret_offs = offs;
 	return ATTACH_OK;
 }
 
@@ -287,6 +369,12 @@ const char *attach_reason(enum attach_error e)
 		[ATTACH_E_NOT_INSN] = "not the beginning of an instruction",
 		[ATTACH_E_NO_MEMORY] = "no memory",
 		[ATTACH_E_STACKS] = "Go code, whose stacks are too small for a program",
+		[ATTACH_E_NOT_ENTRY] = "a return probe sits only on a function's first instruction",
+		[ATTACH_E_NOT_CALLED] = "the function is not entered by a call: there is nowhere to return to",
+		[ATTACH_E_CALLER] = "the function looks at its return address, which a return probe replaces",
+		[ATTACH_E_UNWIND] = "exceptions could not pass a return probe in a static program",
+		[ATTACH_E_OWN] = "limpet itself needs the function for its return probes",
+		[ATTACH_E_SHADOW] = "the processor checks returns here (shadow stack)",
 	};
 
 	return (u32)e < ARRAY_SIZE(words) ? words[e] : "unknown reason";
