@@ -447,7 +447,7 @@ static bool led_into(u64 addr, u32 window)
 
 static enum attach_error plan_at(u32 off, struct attach_plan *ret)
 {
-	static const struct attach_call call = {handler, NULL, NULL};
+	static const struct attach_call call = {.handler = handler};
 	struct attach_text t = {.bytes = text.code + off, .len = 32, .own = len - off};
 	struct attach_refusal why;
 	u64 addr = (u64)text.code + off;

@@ -520,7 +520,7 @@ struct counts {
 
 static bool probe_function(u32 n, void *fn, struct counts *c)
 {
-	static const struct attach_call call = {handler, NULL, NULL};
+	static const struct attach_call call = {.handler = handler};
 	u64 want = corpus[n].exercise(fn), start = (u64)fn;
 	struct attach_function f;
 	struct x86_insn in;
@@ -658,7 +658,7 @@ static u64 header_of(u64 addr)
 
 static void probe_all(const char *path, u64 start, u64 end)
 {
-	static const struct attach_call call = {handler, NULL, NULL};
+	static const struct attach_call call = {.handler = handler};
 	struct attach_view v = {.readable = view_readable, .text_start = start, .text_end = end};
 	unsigned long all = 0, good = 0, by[16] = {0};
 	u8 *tramp = self_page_near(start);

@@ -13,7 +13,7 @@ static struct attach_refusal why;
 
 static int plan(const void *addr)
 {
-	static const struct attach_call call = {handler, NULL, NULL};
+	static const struct attach_call call = {.handler = handler};
 	static u8 *tramp;
 	struct attach_plan p;
 	enum attach_error err;

@@ -50,7 +50,7 @@ static void decode(const u8 *data, size_t size)
 
 static void plan(const u8 *data, size_t size)
 {
-	static const struct attach_call call = {handler, NULL, &call};
+	static const struct attach_call call = {.handler = handler, .live = &call};
 	struct attach_text t = {
 		.bytes = data, .len = size < 32 ? size : 32, .own = size ? data[size - 1] : 0};
 	struct attach_refusal why = {0};

@@ -30,7 +30,7 @@ static bool shadow_stack;
  */
 static int probe(const u8 *code, size_t len, size_t at, size_t end)
 {
-	struct attach_call call = {handler, (void *)1L, NULL};
+	struct attach_call call = {.handler = handler, .arg = (void *)1L};
 	struct attach_refusal why;
 	struct attach_plan plan;
 	enum attach_error err;

@@ -86,7 +86,7 @@ static u8 *room_near(u64 near, size_t size)
 
 static void plan_region(const struct agent_region *r, u64 header)
 {
-	static const struct attach_call call = {handler, NULL, NULL};
+	static const struct attach_call call = {.handler = handler};
 	struct attach_view v = {.readable = readable, .text_start = r->start, .text_end = r->end};
 	size_t size = (r->end - r->start) * 8 + (1UL << 20), used = 0;
 	u8 *room = room_near(r->start, size);
