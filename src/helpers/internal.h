@@ -19,7 +19,7 @@ vm_helper_fn help_func_ip, help_attach_cookie, help_func_arg, help_func_ret, hel
 vm_helper_fn help_trace_printk, help_trace_vprintk, help_snprintf;
 vm_helper_fn help_strtol, help_strtoul, help_strncmp;
 vm_helper_fn help_perf_event_output;
-vm_helper_fn help_loop, help_tail_call;
+vm_helper_fn help_loop, help_tail_call, help_for_each;
 
 /* The hit, when the run's context is its registers; else NULL. */
 static inline const struct helper_hit *help_hit(const struct vm_run *run)

@@ -85,3 +85,33 @@ u64 help_map_peek(u64 map, u64 value, u64 r3, u64 r4, u64 r5, struct vm_run *run
 
 	return m->ops->peek ? (u64)m->ops->peek(m, (void *)value) : NOT_SUPPORTED;
 }
+
+/* What the callback may reach: the key's copy, and the entry like any other value. */
+u64 help_for_each(u64 map, u64 fn, u64 ctx, u64 flags, u64 r5, struct vm_run *run)
+{
+	struct map *m = (struct map *)map;
+	struct map_each e = {0};
+	struct vm_lent lent = {.next = run->engine ? run->lent : NULL};
+	u64 count = 0, stop = 0;
+	int slot = 0;
+
+	if (flags)
+		return (u64)-EINVAL;
+	if (!m->ops->each)
+		return NOT_SUPPORTED;
+	if (m->cpus)
+		slot = slot_of(run, m);
+	if (slot < 0)
+		return BUSY;
+	e.slot = (u32)slot;
+	while (!stop && m->ops->each(m, &e)) {
+		lent.region = (struct vm_region){(u64)e.key, (u64)e.key + m->def.key_size, false};
+		run->lent = &lent;
+		count++;
+		stop = vm_callback(run, fn, map, (u64)e.key, (u64)e.value, ctx);
+		run->lent = lent.next;
+		if (run->status)
+			return 0;
+	}
+	return count;
+}

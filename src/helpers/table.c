@@ -38,6 +38,7 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[125] = help_ktime_boot,
 	[148] = help_probe_read,
 	[160] = help_ktime_coarse,
+	[164] = help_for_each,
 	[165] = help_snprintf,
 	[173] = help_func_ip,
 	[174] = help_attach_cookie,
@@ -73,7 +74,7 @@ u64 help_loop(u64 count, u64 fn, u64 ctx, u64 flags, u64 r5, struct vm_run *run)
 	if (n > LOOPS_MAX)
 		return (u32)-E2BIG; /* 32 bits wide, as the kernel inlines it */
 	for (u32 i = 0; i < n; i++) {
-		u64 stop = vm_callback(run, fn, i, ctx, 0);
+		u64 stop = vm_callback(run, fn, i, ctx, 0, 0);
 
 		if (run->status)
 			return 0;

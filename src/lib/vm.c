@@ -408,7 +408,7 @@ LIMPET_API struct limpet_map *limpet_run_map(const struct limpet_run *run, uint6
 LIMPET_API int limpet_run_call(struct limpet_run *run, uint64_t callback, uint64_t r1, uint64_t r2,
 			       uint64_t r3, uint64_t *ret_value)
 {
-	u64 value = vm_callback(inner(run), callback, r1, r2, r3);
+	u64 value = vm_callback(inner(run), callback, r1, r2, r3, 0);
 
 	if (inner(run)->status)
 		return -ECANCELED;

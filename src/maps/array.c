@@ -127,6 +127,20 @@ int array_next_key(struct map *m, const void *key, void *ret_key)
 	return 0;
 }
 
+bool array_each(struct map *m, struct map_each *e)
+{
+	while (e->at < m->def.max_entries) {
+		u32 index = (u32)e->at++;
+
+		memcpy(e->walk, &index, sizeof(index));
+		e->key = e->walk;
+		e->value = m->cpus ? m->ops->lookup_cpu(m, e->walk, e->slot) : array_lookup(m, e->walk);
+		if (likely(e->value))
+			return true;
+	}
+	return false;
+}
+
 const struct map_ops array_ops = {
 	.name = "array",
 	.layout = array_layout,
@@ -134,6 +148,7 @@ const struct map_ops array_ops = {
 	.lookup = array_lookup,
 	.update = array_update,
 	.remove = array_remove,
+	.each = array_each,
 	.user_lookup = array_user_lookup,
 	.user_update = array_user_update,
 	.user_delete = array_user_delete,

@@ -251,6 +251,23 @@ static int hash_user_lookup_and_delete(struct map *m, const void *key, void *ret
 	return 0;
 }
 
+bool hash_each(struct map *m, struct map_each *e)
+{
+	struct hash_walk *w = (struct hash_walk *)e->walk;
+	struct pool pool = map_pool(m);
+
+	_Static_assert(sizeof(*w) <= sizeof(e->walk), "room for the walk");
+	if (!e->at++)
+		hash_walk_start(m, w);
+	while (hash_walk_next(m, &pool, w)) {
+		e->key = m->def.key_size <= sizeof(w->key) ? w->key : hash_entry(w->pos.elem)->key;
+		e->value = m->cpus ? m->ops->lookup_cpu(m, e->key, e->slot) : hash_value(m, w->pos.elem);
+		if (likely(e->value))
+			return true;
+	}
+	return false;
+}
+
 const struct map_ops hash_ops = {
 	.name = "hash",
 	.layout = hash_layout,
@@ -259,6 +276,7 @@ const struct map_ops hash_ops = {
 	.lookup = hash_lookup,
 	.update = hash_update,
 	.remove = hash_remove,
+	.each = hash_each,
 	.user_lookup = hash_user_lookup,
 	.user_update = hash_user_update,
 	.user_delete = hash_user_delete,
@@ -275,6 +293,7 @@ const struct map_ops lru_hash_ops = {
 	.lookup = lru_lookup,
 	.update = lru_update,
 	.remove = hash_remove,
+	.each = hash_each,
 	.user_lookup = hash_user_lookup,
 	.user_update = hash_user_update,
 	.user_delete = hash_user_delete,

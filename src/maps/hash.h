@@ -365,7 +365,7 @@ int hash_next_key(struct map *m, const void *key, void *ret_key);
 /* HASH's update, with bytes that lie behind the value. */
 long hash_store(struct map *m, const void *key, const void *value, const void *more, u32 more_size, u64 flags);
 
-#define HASH_WALK_KEY 264u /* keys that a walk can remember */
+#define HASH_WALK_KEY 264u /* keys that a walk can remember; of longer ones their hash, which two rarely share */
 
 /* A walk over all entries; entries that are there throughout come exactly once. */
 struct hash_walk {

@@ -382,6 +382,13 @@ void hash_walk_start(struct map *m, struct hash_walk *w)
 	w->inside = false;
 }
 
+static bool step_past(struct hash_pos *pos)
+{
+	pos->prev = &hash_entry(pos->elem)->chain;
+	pos->seen = pos->chain;
+	return true;
+}
+
 /* Back to the bucket's start, and on to what comes behind the key and hash of the entry last seen. */
 static int resume(struct map *m, const struct pool *pool, struct hash_walk *w, u32 *steps)
 {
@@ -389,14 +396,20 @@ static int resume(struct map *m, const struct pool *pool, struct hash_walk *w, u
 	u32 hash = w->hash;
 	int err;
 
+	if (m->def.key_size > sizeof(key)) {
+		hash_start(m, &w->pos, (u32)w->bucket, &(u64){0});
+		do
+			err = next_live(m, pool, &w->pos, steps);
+		while (!err && hash_entry(w->pos.elem)->hash <= hash && step_past(&w->pos));
+		return err;
+	}
 	memcpy(key, w->key, m->def.key_size);
 	err = hash_seek(m, pool, hash, key, &w->pos, steps, false);
 	if (err == -ENOENT) /* pos is the place behind it */
 		return w->pos.elem ? 0 : -ENOENT;
 	if (err)
 		return err;
-	w->pos.prev = &hash_entry(w->pos.elem)->chain;
-	w->pos.seen = w->pos.chain;
+	step_past(&w->pos);
 	return next_live(m, pool, &w->pos, steps);
 }
 
@@ -416,7 +429,8 @@ bool hash_walk_next(struct map *m, const struct pool *pool, struct hash_walk *w)
 		w->steps -= had - steps;
 		if (!err) {
 			w->hash = hash_entry(w->pos.elem)->hash;
-			memcpy(w->key, hash_entry(w->pos.elem)->key, m->def.key_size);
+			if (m->def.key_size <= sizeof(w->key))
+				memcpy(w->key, hash_entry(w->pos.elem)->key, m->def.key_size);
 			atomic_thread_fence(memory_order_acquire);
 			if (pool_tag(w->pos.elem) != w->pos.tag)
 				continue;

@@ -94,6 +94,15 @@ enum map_holds { MAP_HOLDS_NOTHING, MAP_HOLDS_PROGS, MAP_HOLDS_MAPS, MAP_HOLDS_C
 
 struct map;
 
+/* A walk over a map's entries (ops->each); zeroed at first. */
+struct map_each {
+	u32 slot;        /* in: the execution slot, per-CPU types */
+	const void *key; /* of the entry: a copy in here, or where it lies when it is long */
+	void *value;     /* where it lies */
+	u64 at;
+	_Alignas(8) u8 walk[352];
+};
+
 #define MAP_STACK_DEPTH 127u /* frames of a stack: kernel.perf_event_max_stack as it comes */
 
 /* A call stack, as bpf_get_stackid() has unwound it. */
@@ -124,6 +133,12 @@ struct map_ops {
 	long (*push)(struct map *m, const void *value, u64 flags);
 	long (*pop)(struct map *m, void *value);
 	long (*peek)(struct map *m, void *value);
+
+	/*
+	 * The next entry for bpf_for_each_map_elem(); false at the end. Entries that are there throughout
+	 * come exactly once, whatever the callback and others do meanwhile.
+	 */
+	bool (*each)(struct map *m, struct map_each *e);
 
 	/* STACK_TRACE, from bpf_get_stackid(): stores a stack; its id, or as the kernel answers. */
 	long (*stackid)(struct map *m, const struct map_stack *s, u64 flags);

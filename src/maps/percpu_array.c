@@ -152,6 +152,7 @@ const struct map_ops percpu_array_ops = {
 	.layout = layout,
 	.init = init,
 	.lease = lease,
+	.each = array_each,
 	.lookup_cpu = lookup_cpu,
 	.update_cpu = update_cpu,
 	.remove = remove,

@@ -76,6 +76,8 @@ static inline void map_take_cpus(struct map *m)
 	m->cpus = m->def.cpus;
 }
 
+bool array_each(struct map *m, struct map_each *e);
+bool hash_each(struct map *m, struct map_each *e);
 int array_next_key(struct map *m, const void *key, void *ret_key);
 
 /* The element pool of a map. */

@@ -39,12 +39,21 @@ bool vm_find_region(const struct vm_program *prog, u64 ctx, u64 addr, u64 size, 
 	return false;
 }
 
+bool vm_is_lent(const struct vm_run *run, u64 addr, u64 size, bool write)
+{
+	for (const struct vm_lent *l = run->engine ? run->lent : NULL; l; l = l->next)
+		if ((!write || l->region.writable) && within(addr, size, l->region.start, l->region.end))
+			return true;
+	return false;
+}
+
 bool vm_may_access(const struct vm_run *run, u64 addr, u64 size, bool write)
 {
 	struct vm_region where;
 
 	return within(addr, size, run->stack_limit, run->stack_top) ||
-	       vm_find_region(run->prog, (u64)run->ctx, addr, size, write, &where);
+	       vm_find_region(run->prog, (u64)run->ctx, addr, size, write, &where) ||
+	       vm_is_lent(run, addr, size, write);
 }
 
 static const struct vm_map *map_by_handle(const struct vm_program *prog, u64 handle)
@@ -139,10 +148,10 @@ u64 vm_wide_immediate(const struct vm_program *prog, u32 at)
 	}
 }
 
-u64 vm_callback(struct vm_run *run, u64 fn, u64 r1, u64 r2, u64 r3)
+u64 vm_callback(struct vm_run *run, u64 fn, u64 r1, u64 r2, u64 r3, u64 r4)
 {
 	const struct vm_program *prog = run->prog;
-	u64 at = (fn - (u64)prog->insns) / sizeof(struct bpf_insn), arg[] = {r1, r2, r3};
+	u64 at = (fn - (u64)prog->insns) / sizeof(struct bpf_insn), arg[] = {r1, r2, r3, r4};
 	bool known = fn >= (u64)prog->insns && at < prog->insn_count && prog->insns[at].code &&
 		     fn == (u64)&prog->insns[at];
 
@@ -189,6 +198,7 @@ u64 vm_nested_run(struct vm_run *run, const struct vm_target *t, vm_entry *entry
 {
 	const struct vm_program *prog = run->prog;
 	struct vm_engine *engine = run->engine;
+	struct vm_lent *lent = run->lent;
 	const u64 limit = run->stack_limit, top = run->stack_top, unwind_sp = run->unwind_sp;
 	const u32 budget = run->budget, may_goto = run->may_goto;
 	u64 ret;
@@ -197,6 +207,7 @@ u64 vm_nested_run(struct vm_run *run, const struct vm_target *t, vm_entry *entry
 	ret = entry(run, (u64)run->ctx, 0);
 	run->prog = prog;
 	run->engine = engine;
+	run->lent = lent;
 	run->stack_limit = limit;
 	run->stack_top = top;
 	run->unwind_sp = unwind_sp;

@@ -8,7 +8,7 @@
 /* Begins the engine's own state; run->engine points at it while the program can call back. */
 struct vm_engine {
 	/* Runs the subprogram at instruction `fn` in a new frame. vm_callback() has checked fn. */
-	u64 (*call)(struct vm_run *run, u32 fn, const u64 arg[3]);
+	u64 (*call)(struct vm_run *run, u32 fn, const u64 arg[4]);
 	u32 frames; /* how many fit on this run's stack */
 };
 
@@ -21,6 +21,9 @@ u64 vm_end(struct vm_run *run, u32 status, u32 insn, u64 addr);
  */
 bool vm_find_region(const struct vm_program *prog, u64 ctx, u64 addr, u64 size, bool write,
 		    struct vm_region *ret);
+
+/* Does it lie in what a helper lends? Never to be remembered longer than that. */
+bool vm_is_lent(const struct vm_run *run, u64 addr, u64 size, bool write);
 
 /* Holds the arguments in reg[1] .. reg[5] of a call of helper `id` against its descriptor. */
 bool vm_args_ok(const struct vm_run *run, u32 id, const u64 *reg);

@@ -415,8 +415,8 @@ fault:
 	return end_run(run, VM_FAULT, in, addr);
 }
 
-/* A callback: the program's registers are kept, it starts with three arguments and zeroes. */
-static u64 interp_call(struct vm_run *run, u32 fn, const u64 arg[3])
+/* A callback: the program's registers are kept, it starts with four arguments and zeroes. */
+static u64 interp_call(struct vm_run *run, u32 fn, const u64 arg[4])
 {
 	struct interp *vm = CONTAINER_OF(run->engine, struct interp, engine);
 	u64 saved[11], ret;
@@ -425,7 +425,7 @@ static u64 interp_call(struct vm_run *run, u32 fn, const u64 arg[3])
 
 	memcpy(saved, vm->reg, sizeof(saved));
 	memset(vm->reg, 0, 10 * sizeof(vm->reg[0]));
-	memcpy(&vm->reg[1], arg, 3 * sizeof(arg[0]));
+	memcpy(&vm->reg[1], arg, 4 * sizeof(arg[0]));
 	vm->reg[10] -= BPF_FRAME_SIZE;
 	run->stack_limit -= BPF_FRAME_SIZE;
 	vm->floor = ++vm->depth;
@@ -462,6 +462,7 @@ u64 vm_interpret(struct vm_run *run, u64 ctx, u64 arg2)
 
 	vm.engine = (struct vm_engine){interp_call, BPF_MAX_FRAMES};
 	run->engine = &vm.engine;
+	run->lent = NULL;
 	for (;;) {
 		begin(&vm, run, ctx, arg2);
 		ret = run_from(&vm, run, run->prog->insns);

@@ -139,10 +139,16 @@ struct vm_held {
 	u32 slot;
 };
 
+/* Memory that a helper lets its callbacks reach while it runs. On its stack, first in run->lent meanwhile. */
+struct vm_lent {
+	struct vm_lent *next;
+	struct vm_region region;
+};
+
 #define VM_HELD 8 /* per-CPU maps that one run may touch */
 
 /*
- * One run. The caller sets prog, ctx, env, hit and zeroes status, tail_calls and held_count; the rest is the
+ * One run. The caller sets prog, ctx, env, hit and zeroes status, engine, tail_calls and held_count; the rest is the
  * engine's. After tail calls prog is the program that ran last.
  * Kept small: it is built on the target's stack for every hit.
  */
@@ -159,6 +165,7 @@ struct vm_run {
 	u64 stack_limit;   /* lowest address of the current frame: r10 - BPF_FRAME_SIZE */
 	u64 unwind_sp;     /* JIT: stack pointer to return through when a run is ended */
 	struct vm_engine *engine; /* interpreter or JIT state for callbacks */
+	struct vm_lent *lent; /* there where engine is not NULL */
 	u64 stack_top;     /* end of the outermost frame */
 	u32 may_goto;      /* times may_goto will still fall through */
 	struct vm_recent recent[2]; /* JIT: for reads, for writes */
@@ -191,7 +198,7 @@ const struct vm_target *vm_tail_call(struct vm_run *run, u64 map, u64 index, u32
  * helper's descriptor must say ARG_CALLBACK. Counts as one back edge. When run->status is set
  * afterwards the run has ended: the helper returns at once, its result is dropped.
  */
-u64 vm_callback(struct vm_run *run, u64 fn, u64 r1, u64 r2, u64 r3);
+u64 vm_callback(struct vm_run *run, u64 fn, u64 r1, u64 r2, u64 r3, u64 r4);
 
 /*
  * Compiles for execution at address `at` (rel32 calls are used where helpers are in reach). With

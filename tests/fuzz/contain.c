@@ -25,7 +25,7 @@ static u64 fill(u64 p, u64 size, u64 fn, u64 times, u64 r5, struct vm_run *run)
 {
 	memset((void *)p, 0x11, size);
 	for (u64 i = 0; fn && i < times % 16 && !run->status; i++)
-		vm_callback(run, fn, i, p, size);
+		vm_callback(run, fn, i, p, size, 0);
 	return 0;
 }
 

@@ -93,7 +93,7 @@ static u64 help_loop(u64 n, u64 fn, u64 arg, u64 d, u64 e, struct vm_run *run)
 	u64 sum = 0;
 
 	for (u64 i = 0; i < (n & 7); i++) {
-		sum = sum * 3 + vm_callback(run, fn, i, arg, sum);
+		sum = sum * 3 + vm_callback(run, fn, i, arg, sum, n);
 		if (run->status)
 			return 0;
 	}

@@ -11,6 +11,8 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+struct bpf_map;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, SLOTS);
@@ -86,11 +88,22 @@ SEC("uprobe") int fresh(struct pt_regs *ctx)
 	return 0;
 }
 
+static long add(struct bpf_map *map, __u32 *key, __u64 *value, __u64 *sum)
+{
+	*sum += *key;
+	return 0;
+}
+
 /* To itself, until the limit. */
 SEC("uprobe") int once(struct pt_regs *ctx)
 {
+	__u32 walk = COUNT_WALK;
+	__u64 sum = 0, *n;
+
 	count(COUNT_CHAIN);
 	bpf_tail_call(ctx, &jumps, 3);
+	if (bpf_for_each_map_elem(&counts, add, &sum, 0) == COUNTS && (n = bpf_map_lookup_elem(&counts, &walk)))
+		*n = sum;
 	count(COUNT_CHAIN_END);
 	return 0;
 }

@@ -17,7 +17,7 @@ from common import BUILD, LIMPET, clean_up, environment, failures, folder, liste
 
 HERE = os.path.join(BUILD, "tests/refs")
 ROUNDS = 40 if os.environ.get("LIMPET_LONG") else 4
-NAMES = "entry fell first second fresh wrong chain chain_end in_sub came_back".split()
+NAMES = "entry fell first second fresh wrong chain chain_end in_sub came_back walk".split()
 
 
 def popen(argv, env, **more):
@@ -57,6 +57,7 @@ def go(how, env, load, start, attach=False):
     ok(f"{how}: contexts are whole", n["wrong"] == 0, n)
     ok(f"{how}: 34 runs in a chain", (n["chain"], n["chain_end"]) == (34, 1), n)
     ok(f"{how}: back from behind a subprogram", n["in_sub"] == n["came_back"] > 0, n)
+    ok(f"{how}: a walk over all elements", n["walk"] == sum(range(len(NAMES))), n)
     if load:
         ok(f"{how}: programs taken out are freed", mappings < 20, mappings)
     return n, ""

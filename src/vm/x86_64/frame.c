@@ -150,6 +150,7 @@ static void set_run(struct jit *j)
 	if (j->flow.callbacks) {
 		emit_lea_label(e, TMP, j->engine);
 		x86_store(e, true, RUN_FIELD(engine), TMP);
+		x86_store_imm32(e, true, RUN_FIELD(lent), 0);
 		emit_lea_label(e, TMP, j->outer_exit);
 		x86_store(e, true, mem_at(RSP, 0), TMP);
 	}

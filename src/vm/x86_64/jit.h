@@ -193,7 +193,7 @@ bool cpu_has_rdpid(void);
 /* runtime.c: what compiled code calls */
 bool jit_slow_access(struct vm_run *run, u64 addr, u32 what);
 bool jit_check_args(struct vm_run *run, u32 insn, const u64 *reg);
-u64 jit_engine_call(struct vm_run *run, u32 fn, const u64 arg[3]);
+u64 jit_engine_call(struct vm_run *run, u32 fn, const u64 arg[4]);
 
 /* What jit_slow_access() is told: instruction, size and direction. */
 #define SLOW_SIZE_SHIFT 28

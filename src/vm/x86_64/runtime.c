@@ -31,6 +31,8 @@ bool jit_slow_access(struct vm_run *run, u64 addr, u32 what)
 		remember(&run->recent[write], where.start, where.end);
 		return true;
 	}
+	if (vm_is_lent(run, addr, size, write))
+		return true;
 	vm_end(run, VM_FAULT, SLOW_INSN(what), addr);
 	return false;
 }
@@ -43,9 +45,9 @@ bool jit_check_args(struct vm_run *run, u32 insn, const u64 *reg)
 	return false;
 }
 
-typedef u64 callback_thunk(struct vm_run *run, u64 code, u64 r1, u64 r2, u64 r3);
+typedef u64 callback_thunk(struct vm_run *run, u64 code, u64 r1, u64 r2, u64 r3, u64 r4);
 
-u64 jit_engine_call(struct vm_run *run, u32 fn, const u64 arg[3])
+u64 jit_engine_call(struct vm_run *run, u32 fn, const u64 arg[4])
 {
 	const struct jit_engine *engine = CONTAINER_OF(run->engine, struct jit_engine, engine);
 	callback_thunk *thunk = (callback_thunk *)((u64)engine + (u64)(s64)engine->thunk);
@@ -54,7 +56,7 @@ u64 jit_engine_call(struct vm_run *run, u32 fn, const u64 arg[3])
 		u64 code = (u64)engine + (u64)(s64)engine->entry[i].code;
 
 		if (engine->entry[i].insn == fn)
-			return thunk(run, code, arg[0], arg[1], arg[2]);
+			return thunk(run, code, arg[0], arg[1], arg[2], arg[3]);
 	}
 	return vm_end(run, VM_BAD_ARG, 0, (u64)&run->prog->insns[fn]);
 }

@@ -141,10 +141,10 @@ static void pop_run(struct jit *j, struct mem field)
 	x86_rm(&j->e, false, 0x8f, 1, 0, field);
 }
 
-/* u64 thunk(run, code, r1, r2, r3), called by C: runs a subprogram in a frame of its own. */
+/* u64 thunk(run, code, r1, r2, r3, r4), called by C: runs a subprogram in a frame of its own. */
 static void callback_thunk(struct jit *j)
 {
-	static const u8 cleared[] = {RAX, RCX, R8, RBX, R13, R14, R15};
+	static const u8 cleared[] = {RAX, R8, RBX, R13, R14, R15};
 	struct emit *e = &j->e;
 
 	emit_bind(e, j->callback);
@@ -164,6 +164,7 @@ static void callback_thunk(struct jit *j)
 	x86_mov(e, true, RDI, RDX);
 	x86_mov(e, true, RSI, RCX);
 	x86_mov(e, true, RDX, R8);
+	x86_mov(e, true, RCX, R9);
 	for (u32 i = 0; i < ARRAY_SIZE(cleared); i++)
 		x86_zero(e, (enum reg)cleared[i]);
 	if (j->data_reg != RSP)

@@ -65,21 +65,26 @@ static int load_type(struct side *s, u32 type, u32 attach, const struct bpf_insn
 {
 	static char log[65536];
 	union bpf_attr a = {.prog_type = type, .insn_cnt = n, .expected_attach_type = attach}, b = {.btf_size = sizeof(two_funcs)};
-	struct bpf_func_info funcs[2] = {{0, 3}, {0, 3}};
+	struct bpf_func_info funcs[4] = {{0, 3}};
+	u32 count = 1;
 	long fd, btf = 0;
 
-	for (u32 i = 0; i < n; i++)
-		if (insns[i].code == (BPF_JMP | BPF_CALL) && insns[i].src_reg)
-			funcs[1].insn_off = i + 1 + (u32)insns[i].imm;
-	if (funcs[1].insn_off) {
+	for (u32 i = 0; i < n; i++) {
+		const bool call = insns[i].code == (BPF_JMP | BPF_CALL), wide = insns[i].code == (BPF_LD | BPF_IMM | BPF_DW);
+		const u32 to = i + 1 + (u32)insns[i].imm;
+
+		/* they come in ascending order here */
+		if (((call && insns[i].src_reg) || (wide && insns[i].src_reg == BPF_PSEUDO_FUNC)) && to > funcs[count - 1].insn_off)
+			funcs[count++] = (struct bpf_func_info){to, 3};
+	}
+	if (count > 1) {
 		b.btf = (u64)two_funcs;
 		btf = s->bpf(BPF_BTF_LOAD, &b, sizeof(b));
 		a.prog_btf_fd = (u32)btf;
 		a.func_info = (u64)funcs;
-		a.func_info_cnt = 2;
+		a.func_info_cnt = count;
 		a.func_info_rec_size = sizeof(funcs[0]);
 	}
-
 	a.insns = (u64)insns;
 	a.license = (u64)"GPL";
 	fd = s->bpf(BPF_PROG_LOAD, &a, sizeof(a));
@@ -480,6 +485,101 @@ ROW(run_from_subprograms_to_the_limit)
 	return 0;
 }
 
+/* ---- bpf_for_each_map_elem ---- */
+
+#define FUNC(d, o)    INSN(BPF_LD | BPF_IMM | BPF_DW, d, BPF_PSEUDO_FUNC, 0, o), INSN(0, 0, 0, 0, 0)
+#define STDW(d, o, i) INSN(BPF_ST | BPF_MEM | BPF_DW, d, 0, o, i)
+#define LSH(d, i)     INSN(BPF_ALU64 | BPF_LSH | BPF_K, d, 0, 0, i)
+#define STXW(d, o, r) INSN(BPF_STX | BPF_MEM | BPF_W, d, r, o, 0)
+
+/* The map's values, made of their keys; per-CPU values all the same. */
+static void fill_map(struct side *s, int map, u32 n, u32 step)
+{
+	for (u32 i = 0; i < n; i++) {
+		u64 value[64];
+
+		for (u32 k = 0; k < 64; k++)
+			value[k] = 100 * i + 1;
+		note(s, elem(s, BPF_MAP_UPDATE_ELEM, map, i * step, value, 0));
+	}
+}
+
+#define SKB_LEN 50 /* of test_run()'s packet: a number that no verifier knows */
+
+/* Walks, adds keys and values up until `left` is used up; count << 16 | sum. */
+static int walker(struct side *s, int map, s32 left, s32 flags)
+{
+	return LOAD(s, LDW(6, 1, 0), ADD(6, left - SKB_LEN), STXDW(10, -8, 6), STDW(10, -16, 0), MAP(1, map), FUNC(2, 9), MOVX(3, 10), ADD(3, -16), MOV(4, flags),
+		    CALL(164), LSH(0, 16), LDDW(1, 10, -16), ADDX(0, 1), EXIT,
+		    /* callback: key r2, value r3, ctx r4 */
+		    LDW(5, 2, 0), LDDW(6, 3, 0), ADDX(5, 6), LDDW(6, 4, 0), ADDX(6, 5), STXDW(4, 0, 6), LDDW(6, 4, 8), ADD(6, -1),
+		    STXDW(4, 8, 6), MOV(0, 0), INSN(BPF_JMP | BPF_JNE | BPF_K, 6, 0, 1, 0), MOV(0, 1), EXIT);
+}
+
+ROW(walks)
+{
+	static const u32 types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_HASH,
+				    BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH};
+	static const s32 lefts[] = {100, 5, 1};
+
+	for (u32 t = 0; t < ARRAY_SIZE(types); t++) {
+		const bool array = t < 2;
+		int m = make(s, types[t], 4, 8, 8, 0, 0);
+
+		for (u32 l = 0; l < 3; l++) {
+			int p = walker(s, m, lefts[l], 0);
+			long r;
+
+			if (!l)
+				note(s, test_run(s, p, 1)); /* arrays have all elements, hashes none */
+			fill_map(s, m, 8, array ? 1 : 7);
+			r = test_run(s, p, 1);
+			note(s, !l || array ? r : r >> 16); /* the order is a hash's own */
+			CLOSE(s, p);
+		}
+		for (s32 flags = 1; flags < 3; flags++) {
+			int p = walker(s, m, 100, flags);
+
+			note(s, p < 0 ? p : test_run(s, p, 1));
+			CLOSE(s, p);
+		}
+		CLOSE(s, m);
+	}
+	return 0;
+}
+
+/* Deletes every entry it comes to. */
+ROW(walk_deletes)
+{
+	int m = make(s, BPF_MAP_TYPE_HASH, 4, 8, 64, 0, 0);
+	int p = LOAD(s, MAP(1, m), FUNC(2, 5), MOV(3, 0), MOV(4, 0), CALL(164), EXIT, STW(10, -4, 0), LDW(3, 2, 0), STXW(10, -4, 3),
+		     MOVX(2, 10), ADD(2, -4), CALL(BPF_FUNC_map_delete_elem), MOV(0, 0), EXIT);
+	u32 key;
+
+	fill_map(s, m, 64, 13);
+	note(s, p > 0);
+	note(s, test_run(s, p, 1));
+	note(s, test_run(s, p, 1));
+	note(s, elem(s, BPF_MAP_GET_NEXT_KEY, m, 1, &key, 0));
+	CLOSE(s, m, p);
+	return 0;
+}
+
+/* A walk in each step of a walk. */
+ROW(walk_in_a_walk)
+{
+	int m = make(s, BPF_MAP_TYPE_HASH, 4, 8, 8, 0, 0), n = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 5, 0, 0);
+	int p = LOAD(s, LDW(6, 1, 0), ADD(6, -SKB_LEN), STXDW(10, -8, 6), MAP(1, m), FUNC(2, 7), MOVX(3, 10), ADD(3, -8), MOV(4, 0), CALL(164), LDDW(0, 10, -8), EXIT,
+		     MAP(1, n), FUNC(2, 6), MOVX(3, 4), MOV(4, 0), CALL(164), MOV(0, 0), EXIT,
+		     LDDW(5, 4, 0), ADD(5, 1), STXDW(4, 0, 5), MOV(0, 0), EXIT);
+
+	fill_map(s, m, 8, 3);
+	note(s, p > 0);
+	note(s, test_run(s, p, 1));
+	CLOSE(s, m, n, p);
+	return 0;
+}
+
 /* Operations at random, the same on both sides; ids are told by whose they are. */
 ROW(progs_at_random)
 {
@@ -524,5 +624,6 @@ const struct row oracle_ref_rows[] = {
 	R(kinds), R(kind_of_the_user), R(kind_of_one_refused),
 	R(kept_by_the_array), R(emptied_with_its_last_user), R(a_circle_ends),
 	R(run_tail), R(run_to_the_limit), R(run_from_a_subprogram), R(run_from_subprograms_to_the_limit), R(progs_at_random),
+	R(walks), R(walk_deletes), R(walk_in_a_walk),
 	{NULL, NULL},
 };

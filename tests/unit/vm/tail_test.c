@@ -34,7 +34,7 @@ static u64 loop_back(u64 n, u64 fn, u64 arg, u64 d, u64 e, struct vm_run *run)
 	u64 sum = 0;
 
 	for (u64 i = 0; i < n && !run->status; i++)
-		sum += vm_callback(run, fn, i, arg, 0);
+		sum += vm_callback(run, fn, i, arg, 0, 0);
 	return sum;
 }
 
