@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* Which helpers work on which map types, and in which program types. Source: the kernel, asked. */
+#include "verifier/internal.h"
+
+#define KIND(t) BIT(BPF_MAP_TYPE_##t)
+#define QUEUES  (KIND(QUEUE) | KIND(STACK) | KIND(BLOOM_FILTER))
+
+/* Map types for programs of their own: nothing but these helpers takes them, and these take nothing else. */
+static const struct {
+	u32 helper;
+	u64 types;
+} only[] = {
+	{BPF_FUNC_tail_call, KIND(PROG_ARRAY)},
+	{BPF_FUNC_perf_event_read, KIND(PERF_EVENT_ARRAY)},
+	{BPF_FUNC_perf_event_output, KIND(PERF_EVENT_ARRAY)},
+	{BPF_FUNC_perf_event_read_value, KIND(PERF_EVENT_ARRAY)},
+	{BPF_FUNC_get_stackid, KIND(STACK_TRACE)},
+	{BPF_FUNC_current_task_under_cgroup, KIND(CGROUP_ARRAY)},
+	{BPF_FUNC_ringbuf_output, KIND(RINGBUF)},
+	{BPF_FUNC_ringbuf_reserve, KIND(RINGBUF)},
+	{BPF_FUNC_ringbuf_query, KIND(RINGBUF)},
+	{BPF_FUNC_ringbuf_reserve_dynptr, KIND(RINGBUF)},
+	{BPF_FUNC_user_ringbuf_drain, KIND(USER_RINGBUF)},
+	{BPF_FUNC_map_push_elem, QUEUES},
+	{BPF_FUNC_map_peek_elem, QUEUES},
+	{BPF_FUNC_map_pop_elem, KIND(QUEUE) | KIND(STACK)},
+	{BPF_FUNC_map_lookup_percpu_elem,
+	 KIND(PERCPU_ARRAY) | KIND(PERCPU_HASH) | KIND(LRU_PERCPU_HASH)},
+	{BPF_FUNC_for_each_map_elem, KIND(HASH) | KIND(PERCPU_HASH) | KIND(LRU_HASH) |
+					     KIND(LRU_PERCPU_HASH) | KIND(ARRAY) |
+					     KIND(PERCPU_ARRAY) | KIND(HASH_OF_MAPS)},
+};
+
+#define SPECIAL                                                                                    \
+	(KIND(PROG_ARRAY) | KIND(PERF_EVENT_ARRAY) | KIND(STACK_TRACE) | KIND(CGROUP_ARRAY) |      \
+	 KIND(RINGBUF) | KIND(USER_RINGBUF) | QUEUES)
+#define READ_ONLY_MAPS (KIND(ARRAY_OF_MAPS) | KIND(HASH_OF_MAPS))
+
+bool map_allows(u32 type, u32 helper)
+{
+	if (type >= 64)
+		return false;
+	for (u32 i = 0; i < ARRAY_SIZE(only); i++)
+		if (only[i].helper == helper)
+			return only[i].types & BIT(type);
+	if (SPECIAL & BIT(type))
+		return false;
+	return !(READ_ONLY_MAPS & BIT(type)) || helper == BPF_FUNC_map_lookup_elem;
+}
+
+bool type_allows(u32 prog_type, u32 helper)
+{
+	return true;
+}

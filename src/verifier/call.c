@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls of helpers: may it be called here, its arguments (arg.c), what it leaves. Descriptors say what a helper
+ * takes and gives; those that hand out references or work on dynptrs and locks have rows of their own here.
+ */
+#include "verifier/internal.h"
+
+#define MAX_ERRNO 4095
+
+static int check_allowed(struct verifier *v, const struct call *c)
+{
+	if (!type_allows(v->prog->type, c->id) ||
+	    (c->desc->flags & HELPER_SLEEPABLE && !v->prog->sleepable))
+		return fail(v, EINVAL, "program of this type cannot use helper bpf_%s#%u\n",
+			    c->desc->name, c->id);
+	if (c->desc->flags & HELPER_GPL_ONLY && !v->prog->gpl)
+		return fail(
+			v, EINVAL,
+			"cannot call GPL-restricted function from non-GPL compatible program\n");
+	if (v->st->lock.held && c->id != BPF_FUNC_spin_unlock)
+		return fail(v, EINVAL, "function calls are not allowed while holding a lock\n");
+	return 0;
+}
+
+static int map_fits(struct verifier *v, const struct call *c)
+{
+	if (c->map < 0 || map_allows(v->prog->maps[c->map].type, c->id))
+		return 0;
+	return fail(v, EINVAL, "cannot pass map_type %u into func bpf_%s#%u\n",
+		    v->prog->maps[c->map].type, c->desc->name, c->id);
+}
+
+/* Array elements exist: the pointer is never NULL. */
+static bool surely_there(const struct verifier *v, const struct call *c)
+{
+	const struct verifier_map *m = &v->prog->maps[c->map];
+
+	return c->id == BPF_FUNC_map_lookup_elem && c->const_key && c->key < m->max_entries &&
+	       (m->type == BPF_MAP_TYPE_ARRAY || m->type == BPF_MAP_TYPE_PERCPU_ARRAY);
+}
+
+static int give_map_value(struct verifier *v, const struct call *c, struct reg *r0)
+{
+	const struct verifier_map *m = &v->prog->maps[c->map];
+
+	reg_number(r0, 0);
+	if (m->inner) {
+		r0->type = REG_MAP_PTR;
+		r0->map = (u32)(m->inner - v->prog->maps);
+		r0->flags = REG_OR_NULL;
+		r0->id = new_id(v);
+		return 0;
+	}
+	r0->type = REG_MAP_VALUE;
+	r0->map = (u32)c->map;
+	if (!surely_there(v, c))
+		r0->flags = REG_OR_NULL;
+	if (r0->flags || m->lock_off >= 0)
+		r0->id = new_id(v);
+	return 0;
+}
+
+static int give_memory(struct verifier *v, const struct call *c, struct reg *r0)
+{
+	reg_number(r0, 0);
+	r0->type = REG_MEM;
+	r0->flags = REG_OR_NULL;
+	r0->size = (u32)c->mem_size;
+	r0->id = new_id(v);
+	if (c->id == BPF_FUNC_ringbuf_reserve) {
+		r0->flags |= REG_RECORD;
+		return ref_new(v, &r0->ref);
+	}
+	r0->ref = c->dynptr_ref ? c->dynptr_ref : c->dynptr_id;
+	if (c->dynptr_rdonly)
+		r0->flags |= REG_RDONLY;
+	return 0;
+}
+
+/* What results of these lie between. */
+static void bound_result(struct verifier *v, const struct call *c, struct reg *r0)
+{
+	switch (c->id) {
+	case BPF_FUNC_get_stack:
+	case BPF_FUNC_get_task_stack:
+	case BPF_FUNC_probe_read_str:
+	case BPF_FUNC_probe_read_kernel_str:
+	case BPF_FUNC_probe_read_user_str:
+		if (c->max_size < 0)
+			return;
+		r0->smax = c->max_size;
+		r0->smax32 = (s32)c->max_size;
+		r0->smin = r0->smin32 = -MAX_ERRNO;
+		bounds_sync(r0);
+		break;
+	case BPF_FUNC_get_smp_processor_id:
+		if (!v->prog->cpus)
+			return;
+		r0->umax = r0->umax32 = v->prog->cpus - 1;
+		r0->smax = r0->smax32 = (s32)v->prog->cpus - 1;
+		r0->umin = r0->umin32 = 0;
+		r0->smin = r0->smin32 = 0;
+		bounds_sync(r0);
+		break;
+	}
+}
+
+static int give_result(struct verifier *v, const struct call *c)
+{
+	struct reg *r0 = &cur_regs(v->st)[0];
+
+	switch (c->desc->ret) {
+	case RET_VOID:
+		reg_none(r0);
+		return 0;
+	case RET_MAP_VALUE_OR_NULL:
+		return give_map_value(v, c, r0);
+	case RET_MEM_OR_NULL:
+		return give_memory(v, c, r0);
+	case RET_TASK: /* an address for bpf_probe_read_kernel() and the like */
+	default:
+		reg_unknown(r0);
+		bound_result(v, c, r0);
+		return 0;
+	}
+}
+
+static int take_lock(struct verifier *v)
+{
+	const struct reg *r = &cur_regs(v->st)[1];
+	struct lock_held *l = &v->st->lock;
+
+	if (l->held)
+		return fail(v, EINVAL, "Locking two bpf_spin_locks are not allowed\n");
+	*l = (struct lock_held){.id = r->id, .map = r->map, .held = true};
+	return 0;
+}
+
+static int give_lock(struct verifier *v)
+{
+	const struct reg *r = &cur_regs(v->st)[1];
+	struct lock_held *l = &v->st->lock;
+
+	if (!l->held)
+		return fail(v, EINVAL, "bpf_spin_unlock without taking a lock\n");
+	if (l->id != r->id || l->map != r->map)
+		return fail(v, EINVAL, "bpf_spin_unlock of different lock\n");
+	*l = (struct lock_held){.held = false};
+	return 0;
+}
+
+/* Effects beyond the descriptor. */
+static int special_effects(struct verifier *v, struct call *c)
+{
+	u32 ref;
+	int err;
+
+	switch (c->id) {
+	case BPF_FUNC_spin_lock:
+		return take_lock(v);
+	case BPF_FUNC_spin_unlock:
+		return give_lock(v);
+	case BPF_FUNC_tail_call:
+		return ref_leaks(v, "tail_call");
+	case BPF_FUNC_dynptr_from_mem:
+		return dynptr_new(v, 4, DYNPTR_LOCAL, 0);
+	case BPF_FUNC_ringbuf_reserve_dynptr: /* to be given back even when it failed */
+		err = ref_new(v, &ref);
+		return err ? err : dynptr_new(v, 4, DYNPTR_RINGBUF, ref);
+	case BPF_FUNC_ringbuf_submit_dynptr:
+	case BPF_FUNC_ringbuf_discard_dynptr:
+		return dynptr_release(v, 1, c);
+	default:
+		return 0;
+	}
+}
+
+static int call_helper(struct verifier *v, const struct bpf_insn *in)
+{
+	struct call c = {.desc = bpf_helper_desc((u32)in->imm),
+			 .id = (u32)in->imm,
+			 .map = -1,
+			 .max_size = -1};
+	bool calls_back = false;
+	int err;
+
+	if (!c.desc || c.desc->why_not)
+		return fail(v, EINVAL, "unknown func bpf_%s#%d\n",
+			    c.desc ? c.desc->name : "unknown", in->imm);
+	err = check_allowed(v, &c);
+	if (!err)
+		err = check_args(v, &c);
+	if (!err)
+		err = map_fits(v, &c);
+	if (!err)
+		err = special_effects(v, &c);
+	for (u32 i = 0; i < 5 && !err; i++)
+		calls_back |= c.desc->arg[i] == ARG_CALLBACK;
+	if (!err && calls_back)
+		err = enter_callback(v, &c);
+	if (err)
+		return err;
+	if (c.release)
+		ref_drop(v, c.release);
+	for (u32 i = 0; i <= 5; i++)
+		reg_none(&cur_regs(v->st)[i]);
+	err = give_result(v, &c);
+	v->st->insn++;
+	return err;
+}
+
+int do_call(struct verifier *v, const struct bpf_insn *in)
+{
+	if (in->src_reg == BPF_PSEUDO_CALL)
+		return call_subprog(v, (u32)((s32)v->st->insn + 1 + in->imm));
+	if (in->src_reg)
+		return fail(v, EINVAL, "calling kernel functions is not supported\n");
+	return call_helper(v, in);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* The way through one verification: types, control flow, main, global functions, stack depth, figures. */
+#include <stdlib.h>
+#include "verifier/internal.h"
+
+#define BTF_FUNC_GLOBAL_LINKAGE 1
+
+static const char *unfit(const struct verifier *v, const struct btf_type *proto)
+{
+	const struct btf_type *ret = types_strip(&v->types, proto->type, NULL);
+
+	if (BTF_INFO_VLEN(proto->info) > 5)
+		return "more than five arguments";
+	if (ret && BTF_INFO_KIND(ret->info) != BTF_KIND_INT &&
+	    BTF_INFO_KIND(ret->info) != BTF_KIND_ENUM && BTF_INFO_KIND(ret->info) != 19)
+		return "its result is not a number";
+	return NULL;
+}
+
+/* Names and prototypes of the subprograms, and which of them are global. */
+static int name_subprogs(struct verifier *v)
+{
+	for (u32 i = 0; i < v->prog->func_count; i++) {
+		const struct bpf_func_info *info = &v->prog->funcs[i];
+		const struct btf_type *func = types_get(&v->types, info->type_id), *proto;
+		struct subprog *s = subprog_at(v, info->insn_off);
+
+		if (!s || !func || BTF_INFO_KIND(func->info) != BTF_KIND_FUNC)
+			return fail(v, EINVAL, "invalid func_info record %u\n", i);
+		proto = types_get(&v->types, func->type);
+		if (!proto || BTF_INFO_KIND(proto->info) != BTF_KIND_FUNC_PROTO)
+			return fail(v, EINVAL, "invalid type in func_info record %u\n", i);
+		s->name = types_string(&v->types, func->name_off);
+		s->type_id = func->type;
+		s->nargs = BTF_INFO_VLEN(proto->info);
+		s->global = s != v->sub && BTF_INFO_VLEN(func->info) == BTF_FUNC_GLOBAL_LINKAGE;
+		if (s->global)
+			s->why_not = unfit(v, proto);
+	}
+	return 0;
+}
+
+static int open_types(struct verifier *v)
+{
+	int err;
+
+	if (!v->prog->btf || (!v->prog->func_count && !v->prog->line_count))
+		return 0;
+	err = types_read(&v->types, v->prog->btf, v->prog->btf_size);
+	v->has_types = !err;
+	return err == -EINVAL ? fail(v, EINVAL, "the type information is damaged\n") : err;
+}
+
+/* Global functions that were called; they may call others. */
+static int walk_globals(struct verifier *v)
+{
+	int err = 0;
+	bool again = true;
+
+	while (again && !err) {
+		again = false;
+		for (u32 i = 1; i < v->subs && !err; i++) {
+			struct subprog *s = &v->sub[i];
+
+			if (!s->global || !s->called || s->done)
+				continue;
+			s->done = again = true;
+			if (logs_insns(v))
+				say(v, "Validating %s() func#%u...\n", s->name, i);
+			err = walk(v, i);
+			if (!err && logs_insns(v))
+				say(v,
+				    "Func#%u ('%s') is safe for any args that match its "
+				    "prototype\n",
+				    i, s->name);
+		}
+	}
+	return err;
+}
+
+static int run(struct verifier *v)
+{
+	int err = open_types(v);
+
+	if (!err)
+		err = cfg_find(v);
+	if (!err && v->has_types)
+		err = name_subprogs(v);
+	if (!err)
+		err = cfg_check(v);
+	if (!err)
+		err = live_compute(v);
+	if (!err)
+		err = walk(v, 0);
+	if (!err)
+		err = walk_globals(v);
+	if (!err)
+		err = check_stack_depth(v);
+	return err;
+}
+
+int verifier_check(const struct verifier_prog *prog, struct verifier_sink *log, u32 log_level,
+		   struct verifier_claim *claims, struct verifier_result *ret)
+{
+	struct verifier *v = calloc(1, sizeof(*v));
+	int err = -ENOMEM;
+
+	*ret = (struct verifier_result){0};
+	if (!v)
+		return -ENOMEM;
+	*v = (struct verifier){
+		.prog = prog, .log = log, .level = log_level, .claims = claims, .res = ret};
+	v->info = v_alloc(v, (prog->insn_count + 1) * sizeof(*v->info));
+	if (v->info)
+		err = run(v);
+	ret->insns = v->insns;
+	if (log_level)
+		sink_printf(log,
+			    "processed %u insns (limit %u) max_states_per_insn %u total_states %u "
+			    "peak_states %u "
+			    "mark_read 0\n",
+			    v->insns, BPF_MAX_INSNS, ret->most_states, ret->states,
+			    ret->peak_states);
+	if (v->info)
+		prune_free(v);
+	v_free(v, v->info, (prog->insn_count + 1) * sizeof(*v->info));
+	types_free(&v->types);
+	if (log->failed && !err)
+		err = -ENOMEM;
+	free(v);
+	return err;
+}

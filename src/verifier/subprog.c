@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Functions: called ones are followed in the caller's state, global ones are verified once by themselves, their
+ * arguments being what their prototype says; returns, the end of the program, and how deep stacks get.
+ */
+#include <stdlib.h>
+#include "verifier/internal.h"
+
+static void clear_caller_saved(struct reg *regs)
+{
+	for (u32 i = 0; i <= 5; i++)
+		reg_none(&regs[i]);
+}
+
+int push_frame(struct verifier *v, struct state *st, u32 sub, u32 call_insn)
+{
+	struct frame *f;
+
+	if (st->depth + 1 >= BPF_MAX_FRAMES)
+		return fail(v, E2BIG, "the call stack of %u frames is too deep\n", st->depth + 2);
+	f = frame_new(v, sub, call_insn);
+	if (!f)
+		return -ENOMEM;
+	for (u32 i = 0; i < FP; i++)
+		reg_none(&f->reg[i]);
+	reg_number(&f->reg[FP], 0);
+	f->reg[FP].type = REG_STACK;
+	f->reg[FP].frame = st->depth + 1;
+	st->frame[++st->depth] = f;
+	return 0;
+}
+
+static int check_global_args(struct verifier *v, const struct subprog *s);
+
+static int call_global(struct verifier *v, u32 index)
+{
+	struct subprog *s = &v->sub[index];
+	int err;
+
+	if (v->st->lock.held)
+		return fail(v, EINVAL,
+			    "global function calls are not allowed while holding a lock\n");
+	if (s->why_not)
+		return fail(v, EINVAL, "Caller passes invalid args into func#%u ('%s'): %s\n",
+			    index, s->name, s->why_not);
+	err = check_global_args(v, s);
+	if (err)
+		return fail(v, -err, "Caller passes invalid args into func#%u ('%s')\n", index,
+			    s->name);
+	if (logs_insns(v))
+		say(v, "Func#%u ('%s') is global and assumed valid.\n", index, s->name);
+	s->called = true;
+	clear_caller_saved(cur_regs(v->st));
+	reg_unknown(&cur_regs(v->st)[0]);
+	v->st->insn++;
+	return 0;
+}
+
+int call_subprog(struct verifier *v, u32 target)
+{
+	const u32 index = (u32)(subprog_at(v, target) - v->sub), at = v->st->insn;
+	struct state *st = v->st;
+	struct reg *caller, *callee;
+	int err;
+
+	if (v->sub[index].global)
+		return call_global(v, index);
+	err = push_frame(v, st, index, at);
+	if (err)
+		return err;
+	caller = st->frame[st->depth - 1]->reg;
+	callee = cur_regs(st);
+	for (u32 i = 1; i <= 5; i++)
+		reg_copy(&callee[i], &caller[i]);
+	clear_caller_saved(caller);
+	st->insn = target;
+	show_call(v);
+	return 0;
+}
+
+static int leave_function(struct verifier *v)
+{
+	struct state *st = v->st;
+	struct frame *f = cur_frame(st);
+	const struct reg r0 = f->reg[0];
+
+	if (r0.type == REG_STACK && r0.frame == st->depth)
+		return fail(v, EINVAL, "cannot return stack pointer to the caller\n");
+	if (f->callback.insn != NOT_CALLBACK)
+		return leave_callback(v);
+	reg_copy(&st->frame[st->depth - 1]->reg[0], &r0);
+	show_return(v, f->call_insn + 1);
+	st->insn = f->call_insn + 1;
+	st->frame[st->depth--] = NULL;
+	frame_free(v, f);
+	return 0;
+}
+
+static bool session_program(const struct verifier *v)
+{
+	return v->prog->type == BPF_PROG_TYPE_KPROBE &&
+	       (v->prog->attach_type == 52 || v->prog->attach_type == 57);
+}
+
+static int check_result(struct verifier *v, const struct reg *r0)
+{
+	if (v->cur_sub) {
+		if (r0->type == REG_SCALAR)
+			return 0;
+		return fail(v, EINVAL,
+			    "At subprogram exit the register R0 is not a scalar value (%s)\n",
+			    reg_type_name(v, r0));
+	}
+	if (!session_program(v))
+		return 0;
+	if (r0->type != REG_SCALAR)
+		return fail(v, EINVAL,
+			    "At program exit the register R0 is not a known value (%s)\n",
+			    reg_type_name(v, r0));
+	mark_precise(v, &cur_regs(v->st)[0]);
+	if (r0->smin >= 0 && r0->smax <= 1)
+		return 0;
+	return fail(v, EINVAL,
+		    "At program exit the register R0 has smin=%lld smax=%lld should have been in "
+		    "[0, 1]\n",
+		    (long long)r0->smin, (long long)r0->smax);
+}
+
+int do_exit(struct verifier *v)
+{
+	int err;
+
+	if (v->st->depth)
+		return leave_function(v);
+	err = ref_leaks(v, "BPF_EXIT instruction in main prog");
+	if (!err)
+		err = reg_read(v, 0);
+	if (!err)
+		err = check_result(v, &cur_regs(v->st)[0]);
+	return err ? err : PATH_DONE;
+}
+
+static const struct btf_param *param_of(const struct verifier *v, const struct subprog *s, u32 i)
+{
+	const struct btf_type *proto = types_get(&v->types, s->type_id);
+
+	return (const struct btf_param *)(proto + 1) + i;
+}
+
+enum arg_shape { SHAPE_NUMBER, SHAPE_CTX, SHAPE_MEM, SHAPE_BAD };
+
+static bool names_context(const char *name)
+{
+	static const char *const names[] = {"pt_regs",
+					    "bpf_user_pt_regs_t",
+					    "__sk_buff",
+					    "bpf_perf_event_data",
+					    "bpf_raw_tracepoint_args",
+					    "user_pt_regs"};
+
+	for (u32 i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *a = names[i], *b = name;
+
+		while (*a && *a == *b)
+			a++, b++;
+		if (*a == *b)
+			return true;
+	}
+	return false;
+}
+
+/* What a global function's argument is, by its type: a number, the context, or memory of a size, or NULL. */
+static enum arg_shape shape_of(const struct verifier *v, const struct subprog *s, u32 i,
+			       u32 *ret_size)
+{
+	u32 id;
+	const struct btf_type *t = types_strip(&v->types, param_of(v, s, i)->type, NULL), *to;
+
+	if (!t)
+		return SHAPE_BAD;
+	switch (BTF_INFO_KIND(t->info)) {
+	case BTF_KIND_INT:
+	case BTF_KIND_ENUM:
+	case 19:
+		return t->size <= 8 ? SHAPE_NUMBER : SHAPE_BAD;
+	case BTF_KIND_PTR:
+		to = types_strip(&v->types, t->type, &id);
+		if (!to)
+			return !i && v->prog->type != BPF_PROG_TYPE_SOCKET_FILTER ? SHAPE_CTX
+										  : SHAPE_BAD;
+		if (names_context(types_string(&v->types, to->name_off)))
+			return SHAPE_CTX;
+		return types_size(&v->types, id, ret_size) ? SHAPE_MEM : SHAPE_BAD;
+	default:
+		return SHAPE_BAD;
+	}
+}
+
+static int check_global_arg(struct verifier *v, const struct subprog *s, u32 i)
+{
+	struct reg *r = &cur_regs(v->st)[i + 1];
+	u32 size;
+	int err = reg_read(v, i + 1);
+
+	if (err)
+		return err;
+	switch (shape_of(v, s, i, &size)) {
+	case SHAPE_NUMBER:
+		return r->type == REG_SCALAR ? 0 : fail(v, EINVAL, "R%u is not a scalar\n", i + 1);
+	case SHAPE_CTX:
+		return r->type == REG_CTX && !r->off ? 0
+						     : fail(v, EINVAL, "R%u is not a ctx\n", i + 1);
+	case SHAPE_MEM:
+		if (reg_is_null(r))
+			return 0;
+		if (r->flags & REG_OR_NULL) { /* the function looks itself */
+			struct reg was = *r;
+
+			r->flags &= (u8)~REG_OR_NULL;
+			err = check_helper_access(v, i + 1, size, ACCESS_READ | ACCESS_WRITE, false,
+						  false);
+			*r = was;
+			return err ? -EINVAL : 0;
+		}
+		err = check_helper_access(v, i + 1, size, ACCESS_READ | ACCESS_WRITE, false, false);
+		return err ? -EINVAL : 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int check_global_args(struct verifier *v, const struct subprog *s)
+{
+	int err = 0;
+
+	for (u32 i = 0; i < s->nargs && !err; i++)
+		err = check_global_arg(v, s, i);
+	return err;
+}
+
+static int set_global_args(struct verifier *v, const struct subprog *s)
+{
+	struct reg *regs = cur_regs(v->st);
+	u32 size;
+
+	if (s->why_not)
+		return fail(v, EINVAL, "%s: %s\n", s->name, s->why_not);
+	for (u32 i = 0; i < s->nargs; i++) {
+		struct reg *r = &regs[i + 1];
+
+		reg_unknown(r);
+		switch (shape_of(v, s, i, &size)) {
+		case SHAPE_NUMBER:
+			break;
+		case SHAPE_CTX:
+			reg_number(r, 0);
+			r->type = REG_CTX;
+			break;
+		case SHAPE_MEM:
+			reg_number(r, 0);
+			r->type = REG_MEM;
+			r->flags = REG_OR_NULL;
+			r->size = size;
+			r->id = new_id(v);
+			break;
+		default:
+			return fail(v, EINVAL, "%s: argument %u has no type that can be verified\n",
+				    s->name, i + 1);
+		}
+	}
+	return 0;
+}
+
+int start_function(struct verifier *v, u32 sub)
+{
+	struct state *st = state_new(v);
+	struct frame *f = frame_new(v, sub, 0);
+
+	if (!st || !f) {
+		state_free(v, st);
+		frame_free(v, f);
+		return -ENOMEM;
+	}
+	v->cur_sub = sub;
+	v->prev_insn = v->sub[sub].start;
+	st->frame[0] = f;
+	st->branches = 1;
+	st->insn = st->first_insn = v->sub[sub].start;
+	for (u32 i = 0; i < FP; i++)
+		reg_none(&f->reg[i]);
+	reg_number(&f->reg[FP], 0);
+	f->reg[FP].type = REG_STACK;
+	v->st = st;
+	v->last_insns = v->insns;
+	v->last_jumps = v->jumps;
+	if (sub)
+		return set_global_args(v, &v->sub[sub]);
+	reg_number(&f->reg[1], 0);
+	f->reg[1].type = REG_CTX;
+	return 0;
+}
+
+struct depth_walk {
+	u32 sub, at, total;
+};
+
+static u32 rounded(u32 depth)
+{
+	return (depth + 15) & ~15u;
+}
+
+/* Each instruction of each chain of calls once: recursion would be a chain of more than 8. */
+static int chains_from(struct verifier *v, u32 sub, u32 limit)
+{
+	struct depth_walk chain[BPF_MAX_FRAMES + 1];
+	u32 n = 1;
+	u64 steps = 0;
+
+	chain[0] = (struct depth_walk){sub, v->sub[sub].start, rounded(v->sub[sub].depth)};
+	while (n) {
+		struct depth_walk *top = &chain[n - 1];
+		const struct bpf_insn *in;
+
+		if (top->total > v->res->stack_depth)
+			v->res->stack_depth = top->total;
+		if (top->total > limit)
+			return fail(v, EACCES, "combined stack size of %u calls is %u. Too large\n",
+				    n, top->total);
+		while (top->at < v->sub[top->sub].end) {
+			in = &v->prog->insns[top->at];
+			if ((in->code == (BPF_JMP | BPF_CALL) && in->src_reg == BPF_PSEUDO_CALL) ||
+			    (in->code == (BPF_LD | BPF_IMM | BPF_DW) &&
+			     in->src_reg == BPF_PSEUDO_FUNC))
+				break;
+			top->at++;
+		}
+		if (top->at == v->sub[top->sub].end) {
+			n--;
+			continue;
+		}
+		in = &v->prog->insns[top->at++];
+		if (n == BPF_MAX_FRAMES)
+			return fail(v, E2BIG, "the call stack of %u frames is too deep !\n", n + 1);
+		if (++steps > BPF_MAX_INSNS)
+			return fail(v, E2BIG, "too many chains of calls\n");
+		{
+			struct subprog *s = subprog_at(v, (u32)((s32)top->at - 1 + 1 + in->imm));
+
+			chain[n] = (struct depth_walk){(u32)(s - v->sub), s->start,
+						       top->total + rounded(s->depth)};
+			n++;
+		}
+	}
+	return 0;
+}
+
+/* Kernels give tracing programs a stack for each function; others share one. */
+int check_stack_depth(struct verifier *v)
+{
+	u32 limit = v->prog->type == BPF_PROG_TYPE_SOCKET_FILTER ? BPF_FRAME_SIZE
+								 : BPF_FRAME_SIZE * BPF_MAX_FRAMES;
+	int err = 0;
+
+	for (u32 i = 0; i < v->subs && !err; i++)
+		if (!i || v->sub[i].global)
+			err = chains_from(v, i, limit);
+	return err;
+}

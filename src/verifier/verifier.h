@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The verifier: whether a program is safe to run, decided before its first instruction runs. What it
+ * accepts touches no memory but its own, ends, and gives back what it took. docs/verifier.md explains
+ * how.
+ *
+ * Everything is passed in: the program with its references resolved (bpf/insn.h), its maps as plain
+ * descriptions, type information as bytes. Nothing is read from elsewhere, nothing is kept.
+ */
+#ifndef LIMPET_VERIFIER_VERIFIER_H
+#define LIMPET_VERIFIER_VERIFIER_H
+
+#include "bpf/helper_desc.h"
+#include "bpf/insn.h"
+#include "verifier/sink.h"
+
+struct verifier_map {
+	const char *name;
+	u32 type, key_size, value_size, max_entries, flags; /* as BPF_MAP_CREATE took them */
+	const void *
+		constant; /* the value of a frozen array of one element, which no program writes; NULL */
+	s32 lock_off;                     /* of struct bpf_spin_lock in the value, -1: none */
+	const struct verifier_map *inner; /* map in map: what the elements are */
+};
+
+struct verifier_prog {
+	const struct bpf_insn *insns;
+	u32 insn_count;
+	u32 type, attach_type; /* BPF_PROG_TYPE_*, BPF_TRACE_*: what it may touch */
+	bool gpl, sleepable, strict_alignment;
+	u32 cpus; /* possible CPUs; 0: not known */
+	const struct verifier_map *maps;
+	u32 map_count;
+	const void *btf; /* NULL: none */
+	u32 btf_size;
+	const struct bpf_func_info *funcs; /* ascending; func_count 0: none */
+	u32 func_count;
+	const struct bpf_line_info *lines;
+	u32 line_count;
+};
+
+#define VERIFIER_LOG_INSNS BIT(0) /* the path that failed, with states */
+#define VERIFIER_LOG_ALL   BIT(1) /* every path */
+#define VERIFIER_LOG_STATS BIT(2)
+
+/* What the analysis knows of a register whenever an instruction is about to be run (tests). */
+struct verifier_claim {
+	bool reached, scalar;
+	u64 known, value; /* bits that are always the same, and what they are */
+	u64 umin, umax;
+	s64 smin, smax;
+	u32 umin32, umax32;
+	s32 smin32, smax32;
+};
+
+struct verifier_result {
+	u32 insns; /* instructions followed, over all paths */
+	u32 states, peak_states,
+		most_states; /* kept for pruning: ever, at once, at one instruction */
+	u32 stack_depth;     /* bytes, deepest chain of calls */
+	u64 memory;          /* bytes, at most at once */
+};
+
+/*
+ * 0, or -EACCES, -EINVAL, -E2BIG, -EPERM as the kernel's, with the reason last in the log; -ENOMEM.
+ * bpf_check() must have accepted the program's shape. `claims`: NULL, or room for insn_count * 11,
+ * filled with the union over all visits.
+ */
+int verifier_check(const struct verifier_prog *prog, struct verifier_sink *log, u32 log_level,
+		   struct verifier_claim *claims, struct verifier_result *ret);
+
+#endif

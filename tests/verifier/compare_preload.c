@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Preloaded into a tool that uses the kernel's bpf(2): every program it loads is given to limpet's verifier
+ * too, and both verdicts are written to the file $LIMPET_VERDICTS, a line a program:
+ *
+ *     kernel=ok limpet=-13 insns=123 type=2 name=handle_entry
+ *
+ * With LIMPET_VERDICT_LOGS set to a directory, both logs of programs that differ are kept there.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "captured.h"
+
+#define LOG_SIZE (64u << 20)
+
+typedef long syscall_fn(long number, ...);
+
+static syscall_fn *real_syscall(void)
+{
+	static syscall_fn *fn;
+
+	if (!fn)
+		fn = (syscall_fn *)dlsym(RTLD_NEXT, "syscall");
+	return fn;
+}
+
+static void keep_log(const char *who, const char *text, const char *name)
+{
+	const char *dir = getenv("LIMPET_VERDICT_LOGS");
+	static int number;
+	char path[512];
+	FILE *f;
+
+	if (!dir)
+		return;
+	snprintf(path, sizeof(path), "%s/%d-%d-%s.%s", dir, getpid(), number++, name, who);
+	f = fopen(path, "w");
+	if (!f)
+		return;
+	fputs(text, f);
+	fclose(f);
+}
+
+static int limpet_verdict(const union bpf_attr *attr, unsigned int size, struct verifier_sink *log,
+			  u32 level)
+{
+	struct verifier_result result;
+	struct captured c;
+	int err = captured_take(&c, attr, size, log);
+
+	if (!err)
+		err = verifier_check(&c.prog, log, level, NULL, &result);
+	captured_free(&c);
+	return err;
+}
+
+static void kernel_log(const union bpf_attr *attr, unsigned int size, const char *name)
+{
+	char *text = calloc(1, LOG_SIZE);
+	union bpf_attr again;
+	long fd;
+
+	memset(&again, 0, sizeof(again));
+	memcpy(&again, attr, size < sizeof(again) ? size : sizeof(again));
+	again.log_level = 2;
+	again.log_buf = (u64)text;
+	again.log_size = LOG_SIZE;
+	fd = real_syscall()(SYS_bpf, BPF_PROG_LOAD, &again, sizeof(again));
+	if (fd >= 0)
+		close((int)fd);
+	keep_log("kernel", text, name);
+	free(text);
+}
+
+static void compare(const union bpf_attr *attr, unsigned int size, long kernel, int kernel_errno)
+{
+	struct verifier_sink log = {.keep = LOG_SIZE};
+	char name[17] = "";
+	FILE *f = fopen(getenv("LIMPET_VERDICTS"), "a");
+	char *text;
+	int err;
+
+	memcpy(name, attr->prog_name, 16);
+	if (!f)
+		return;
+	err = limpet_verdict(attr, size, &log, getenv("LIMPET_VERDICT_LOGS") ? 2 : 0);
+	fprintf(f, "kernel=%d limpet=%d insns=%u type=%u name=%s\n", kernel < 0 ? -kernel_errno : 0,
+		err, attr->insn_cnt, attr->prog_type, name);
+	fclose(f);
+	if (getenv("LIMPET_VERDICT_LOGS") &&
+	    (!err != (kernel >= 0) || getenv("LIMPET_VERDICT_ALL"))) {
+		text = calloc(1, LOG_SIZE);
+		sink_copy(&log, text, LOG_SIZE);
+		keep_log("limpet", text, name);
+		free(text);
+		kernel_log(attr, size, name);
+	}
+	sink_free(&log);
+}
+
+long syscall(long number, ...)
+{
+	long a[6], ret;
+	va_list args;
+	int err;
+
+	va_start(args, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(args, long);
+	va_end(args);
+	ret = real_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (number != SYS_bpf || a[0] != BPF_PROG_LOAD || !getenv("LIMPET_VERDICTS"))
+		return ret;
+	err = errno;
+	compare((const union bpf_attr *)a[1], (unsigned int)a[2], ret, err);
+	errno = err;
+	return ret;
+}
