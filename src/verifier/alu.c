@@ -316,6 +316,8 @@ int do_wide(struct verifier *v, const struct bpf_insn *in)
 	if (in->src_reg == BPF_PSEUDO_FUNC) {
 		struct subprog *s = subprog_at(v, (u32)((s32)v->st->insn - 2 + 1 + in->imm));
 
+		if (!v->prog->func_count)
+			return fail(v, EINVAL, "missing btf func_info\n");
 		if (s->global)
 			return fail(v, EINVAL, "callback function not static\n");
 		dst->type = REG_FUNC;

@@ -184,7 +184,8 @@ static int call_helper(struct verifier *v, const struct bpf_insn *in)
 	bool calls_back = false;
 	int err;
 
-	if (!c.desc || c.desc->why_not)
+	if (!c.desc ||
+	    (v->prog->helper_known ? !v->prog->helper_known(c.id) : c.desc->why_not != NULL))
 		return fail(v, EINVAL, "unknown func bpf_%s#%d\n",
 			    c.desc ? c.desc->name : "unknown", in->imm);
 	err = check_allowed(v, &c);

@@ -119,6 +119,6 @@ int leave_callback(struct verifier *v)
 	st->insn = f->callback.insn;
 	st->frame[st->depth--] = NULL;
 	frame_free(v, f);
-	prune_widen(v, st);
+	prune_widen(v, st, st->insn, false);
 	return 0;
 }

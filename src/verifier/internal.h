@@ -173,8 +173,8 @@ void marks_from(struct verifier *v, struct state *old,
 /* prune.c, compare.c */
 int prune(struct verifier *v); /* PATH_DONE: shown before */
 void state_finished(struct verifier *v, struct state *st);
-void prune_widen(struct verifier *v,
-		 struct state *st); /* a loop's numbers that decided nothing become unknown */
+void prune_widen(struct verifier *v, struct state *st, u32 insn,
+		 bool skip); /* a loop's numbers that decided nothing become unknown */
 void prune_free(struct verifier *v);
 enum compare_mode { COMPARE_NEEDED, COMPARE_WITHIN, COMPARE_EXACT };
 bool state_covers(struct verifier *v, struct state *old, struct state *cur, enum compare_mode mode);

@@ -354,6 +354,8 @@ int do_atomic(struct verifier *v, const struct bpf_insn *in)
 		return 0;
 	to = cmpxchg ? 0 : in->src_reg;
 	err = reg_write(v, to);
+	if (to == dst) /* the address is gone before the result is stored, as kernels see it */
+		return fail(v, EACCES, "R%u invalid mem access 'scalar'\n", dst);
 	reg_unknown(&old);
 	if (size < 8)
 		bounds_truncate(&old, size);

@@ -14,6 +14,8 @@
  */
 #include "verifier/internal.h"
 
+#define MAX_ROUND 1000 /* kept states between two rounds of a loop */
+
 static void unlist(struct verifier *v, struct state **link)
 {
 	struct state *st = *link;
@@ -165,19 +167,26 @@ static void widen(struct reg *r, const struct reg *was)
 	reg_unknown(r);
 }
 
-/* The ancestor of `st` that was here in the round before. */
-static const struct state *round_before(const struct state *st)
+/* The ancestor of `st` that was kept at `insn` in the round before; with `skip`, the one before that. */
+static const struct state *round_before(const struct state *st, u32 insn, bool skip)
 {
 	const struct state *p = st->parent;
 
-	while (p && (p->first_insn != st->insn || p->insn != st->insn || p->depth != st->depth))
-		p = p->parent;
+	for (u32 far = 0; p; p = p->parent, far++) {
+		if (far == MAX_ROUND)
+			return NULL;
+		if (p->insn != insn || p->depth != st->depth)
+			continue;
+		if (!skip)
+			break;
+		skip = false;
+	}
 	return p;
 }
 
-void prune_widen(struct verifier *v, struct state *st)
+void prune_widen(struct verifier *v, struct state *st, u32 insn, bool skip)
 {
-	const struct state *was = round_before(st);
+	const struct state *was = round_before(st, insn, skip);
 
 	if (!was)
 		return;

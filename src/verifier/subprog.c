@@ -84,7 +84,7 @@ static int leave_function(struct verifier *v)
 	struct frame *f = cur_frame(st);
 	const struct reg r0 = f->reg[0];
 
-	if (r0.type == REG_STACK && r0.frame == st->depth)
+	if (r0.type == REG_STACK)
 		return fail(v, EINVAL, "cannot return stack pointer to the caller\n");
 	if (f->callback.insn != NOT_CALLBACK)
 		return leave_callback(v);

@@ -37,6 +37,7 @@ struct verifier_prog {
 	u32 func_count;
 	const struct bpf_line_info *lines;
 	u32 line_count;
+	bool (*helper_known)(u32 id); /* NULL: those that limpet has */
 };
 
 #define VERIFIER_LOG_INSNS BIT(0) /* the path that failed, with states */

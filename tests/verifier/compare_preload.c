@@ -104,6 +104,13 @@ static void compare(const union bpf_attr *attr, unsigned int size, long kernel, 
 	sink_free(&log);
 }
 
+static bool is_ours(u32 type)
+{
+	return type == BPF_PROG_TYPE_SOCKET_FILTER || type == BPF_PROG_TYPE_KPROBE ||
+	       type == BPF_PROG_TYPE_TRACEPOINT || type == BPF_PROG_TYPE_PERF_EVENT ||
+	       type == BPF_PROG_TYPE_RAW_TRACEPOINT;
+}
+
 long syscall(long number, ...)
 {
 	long a[6], ret;
@@ -115,7 +122,8 @@ long syscall(long number, ...)
 		a[i] = va_arg(args, long);
 	va_end(args);
 	ret = real_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-	if (number != SYS_bpf || a[0] != BPF_PROG_LOAD || !getenv("LIMPET_VERDICTS"))
+	if (number != SYS_bpf || a[0] != BPF_PROG_LOAD || !getenv("LIMPET_VERDICTS") ||
+	    !is_ours(((const union bpf_attr *)a[1])->prog_type))
 		return ret;
 	err = errno;
 	compare((const union bpf_attr *)a[1], (unsigned int)a[2], ret, err);

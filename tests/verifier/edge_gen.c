@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+/* See edge_gen.h. A snippet is a function that emits a few instructions. */
+#include "edge_gen.h"
+
+u32 edge_below(struct edge_gen *g, u32 n)
+{
+	g->seed = g->seed * 6364136223846793005ULL + 1442695040888963407ULL;
+	return n ? (u32)((g->seed >> 33) % n) : 0;
+}
+
+static bool one_in(struct edge_gen *g, u32 n)
+{
+	return !edge_below(g, n);
+}
+
+static u32 emit(struct edge_gen *g, u8 code, u32 dst, u32 src, s32 off, s32 imm)
+{
+	if (g->count < EDGE_INSNS - 40)
+		g->insns[g->count++] = (struct bpf_insn){.code = code,
+							 .dst_reg = dst & 15,
+							 .src_reg = src & 15,
+							 .off = (s16)off,
+							 .imm = imm};
+	return g->count - 1;
+}
+
+static void to_here(struct edge_gen *g, u32 jump)
+{
+	g->insns[jump].off = (s16)(g->count - jump - 1);
+}
+
+static s32 edge(struct edge_gen *g)
+{
+	static const s32 edges[] = {
+		0,  1,  -1, 2,  3,   7,   8,   15,   16,    31,     32,         47,
+		48, 49, 63, 64, 127, 128, 255, -128, 65535, -32768, 0x7fffffff, -0x7fffffff - 1};
+
+	return one_in(g, 6) ? (s32)(edge_below(g, 0xffffffff))
+			    : edges[edge_below(g, sizeof(edges) / sizeof(edges[0]))];
+}
+
+static u32 num(struct edge_gen *g)
+{
+	static const u8 regs[] = {0, 1, 2, 3, 4, 5, 8, 9};
+
+	return regs[edge_below(g, 8)];
+}
+
+static u8 alu_class(struct edge_gen *g)
+{
+	return one_in(g, 3) ? BPF_ALU : BPF_ALU64;
+}
+
+static u8 jmp_class(struct edge_gen *g)
+{
+	return one_in(g, 3) ? BPF_JMP32 : BPF_JMP;
+}
+
+static u8 size(struct edge_gen *g)
+{
+	static const u8 sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
+
+	return sizes[edge_below(g, 4)];
+}
+
+static s32 bytes(u8 size)
+{
+	return size == BPF_B ? 1 : size == BPF_H ? 2 : size == BPF_W ? 4 : 8;
+}
+
+static u8 compare(struct edge_gen *g)
+{
+	static const u8 ops[] = {BPF_JEQ,  BPF_JNE,  BPF_JGT,  BPF_JGE,  BPF_JLT, BPF_JLE,
+				 BPF_JSGT, BPF_JSGE, BPF_JSLT, BPF_JSLE, BPF_JSET};
+
+	return ops[edge_below(g, sizeof(ops))];
+}
+
+/* A number nobody knows. */
+static void unknown(struct edge_gen *g, u32 r)
+{
+	u8 s = size(g);
+
+	emit(g, BPF_LDX | (one_in(g, 4) && s != BPF_DW ? BPF_MEMSX : BPF_MEM) | s, r,
+	     one_in(g, 3) ? 7 : 6, (s32)edge_below(g, 5) * 8, 0);
+}
+
+static void alu(struct edge_gen *g)
+{
+	static const u8 ops[] = {BPF_ADD, BPF_SUB, BPF_MUL,  BPF_OR,  BPF_AND, BPF_XOR,
+				 BPF_LSH, BPF_RSH, BPF_ARSH, BPF_NEG, BPF_MOV, BPF_DIV,
+				 BPF_MOD, BPF_ADD, BPF_AND,  BPF_RSH, BPF_END};
+	u8 op = ops[edge_below(g, sizeof(ops))], class = alu_class(g);
+	u32 d = num(g);
+	s32 imm = edge(g);
+
+	if (op == BPF_END) {
+		emit(g, class | BPF_END | (class == BPF_ALU && one_in(g, 2) ? BPF_TO_BE : 0), d, 0,
+		     0, 16 << edge_below(g, 3));
+		return;
+	}
+	if (op == BPF_NEG) {
+		emit(g, class | op, d, 0, 0, 0);
+		return;
+	}
+	if (op == BPF_MOV && one_in(g, 2)) {
+		emit(g, class | op | BPF_X, d, num(g),
+		     8 << edge_below(g, class == BPF_ALU64 ? 3 : 2), 0);
+		return;
+	}
+	if (one_in(g, 2)) {
+		emit(g, class | op | BPF_X, d, num(g), 0, 0);
+		return;
+	}
+	if (op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH)
+		imm = (s32)((u32)imm % (class == BPF_ALU64 ? 64 : 32));
+	if ((op == BPF_DIV || op == BPF_MOD) && !imm)
+		imm = 7;
+	emit(g, class | op | BPF_K, d, 0, 0, imm);
+}
+
+/* A branch over one or two operations: what is known differs on both ways. */
+static void merge(struct edge_gen *g)
+{
+	u32 jump = one_in(g, 2) ? emit(g, jmp_class(g) | compare(g) | BPF_K, num(g), 0, 0, edge(g))
+				: emit(g, jmp_class(g) | compare(g) | BPF_X, num(g), num(g), 0, 0);
+
+	for (u32 i = edge_below(g, 3); i-- > 0;)
+		alu(g);
+	if (one_in(g, 3)) {
+		u32 over = emit(g, BPF_JMP | BPF_JA, 0, 0, 0, 0);
+
+		to_here(g, jump);
+		alu(g);
+		jump = over;
+	}
+	to_here(g, jump);
+}
+
+/* r is made to lie below about `limit`, or nearly so. */
+static u32 bound(struct edge_gen *g, u32 r, s32 limit, u32 *ret_jumps)
+{
+	static const u8 out[] = {BPF_JGT, BPF_JGE, BPF_JSGT, BPF_JSGE};
+	u32 n = 0;
+
+	limit += (s32)edge_below(g, 3) - 1;
+	switch (edge_below(g, 7)) {
+	case 0:
+		emit(g, alu_class(g) | BPF_AND | BPF_K, r, 0, 0,
+		     one_in(g, 2)   ? 31
+		     : one_in(g, 2) ? 15
+				    : 63);
+		break;
+	case 1:
+		ret_jumps[n++] =
+			emit(g, jmp_class(g) | out[edge_below(g, 4)] | BPF_K, r, 0, 0, limit);
+		break;
+	case 2: /* both ends, signed */
+		ret_jumps[n++] = emit(g, jmp_class(g) | BPF_JSGT | BPF_K, r, 0, 0, limit);
+		ret_jumps[n++] = emit(g, jmp_class(g) | BPF_JSLT | BPF_K, r, 0, 0,
+				      (s32)edge_below(g, 2) - one_in(g, 4));
+		break;
+	case 3: /* by another register */
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 5, 0, 0, limit);
+		ret_jumps[n++] = emit(g, jmp_class(g) | out[edge_below(g, 4)] | BPF_X, r, 5, 0, 0);
+		break;
+	case 4: /* through a copy */
+		emit(g, (one_in(g, 3) ? BPF_ALU : BPF_ALU64) | BPF_MOV | BPF_X, 5, r, 0, 0);
+		if (one_in(g, 3))
+			emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 5, 0, 0, (s32)edge_below(g, 4));
+		ret_jumps[n++] =
+			emit(g, jmp_class(g) | out[edge_below(g, 4)] | BPF_K, 5, 0, 0, limit);
+		break;
+	case 5: /* shifted in and out */
+		emit(g, alu_class(g) | BPF_LSH | BPF_K, r, 0, 0, (s32)(24 + edge_below(g, 6)));
+		emit(g, alu_class(g) | (one_in(g, 3) ? BPF_ARSH : BPF_RSH) | BPF_K, r, 0, 0,
+		     (s32)(24 + edge_below(g, 6)));
+		break;
+	default: /* the other way round */
+		ret_jumps[n] = emit(g, jmp_class(g) | (one_in(g, 2) ? BPF_JLT : BPF_JLE) | BPF_K, r,
+				    0, 1, limit);
+		ret_jumps[n++] = emit(g, BPF_JMP | BPF_JA, 0, 0, 0, 0);
+	}
+	if (one_in(g, 5))
+		alu(g);
+	return n;
+}
+
+static void load_or_store(struct edge_gen *g, u32 ptr, s32 off, u8 sz)
+{
+	switch (edge_below(g, 5)) {
+	case 0:
+		emit(g, BPF_ST | BPF_MEM | sz, ptr, 0, off, edge(g));
+		break;
+	case 1:
+		emit(g, BPF_STX | BPF_MEM | sz, ptr, num(g), off, 0);
+		break;
+	case 2:
+		if (sz == BPF_W || sz == BPF_DW) {
+			static const s32 ops[] = {BPF_ADD, BPF_ADD | BPF_FETCH, BPF_XCHG,
+						  BPF_CMPXCHG, BPF_OR | BPF_FETCH};
+
+			emit(g, BPF_STX | BPF_ATOMIC | sz, ptr, num(g), off, ops[edge_below(g, 5)]);
+			break;
+		}
+		/* fall through */
+	default:
+		emit(g, BPF_LDX | BPF_MEM | sz, num(g), ptr, off, 0);
+	}
+}
+
+/* An element of the map's value at a bounded place. */
+static void indexed(struct edge_gen *g)
+{
+	u32 r = num(g), jumps[4], n;
+	u8 sz = size(g);
+	s32 off = (s32)edge_below(g, 3) * 8, limit;
+
+	if (one_in(g, 4))
+		off += (s32)edge_below(g, 16) - 8;
+	limit = EDGE_VALUE - bytes(sz) - off;
+	if (one_in(g, 2))
+		unknown(g, r);
+	n = bound(g, r, limit, jumps);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, one_in(g, 8) ? r : 4, 7, 0, 0);
+	if (r == 4)
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, 1), r = 3;
+	emit(g, BPF_ALU64 | (one_in(g, 12) ? BPF_SUB : BPF_ADD) | BPF_X, 4, r, 0, 0);
+	if (one_in(g, 6)) {
+		s32 back = (s32)edge_below(g, 9);
+
+		emit(g, BPF_ALU64 | (one_in(g, 2) ? BPF_ADD : BPF_SUB) | BPF_K, 4, 0, 0, back);
+	}
+	load_or_store(g, 4, off, sz);
+	for (u32 i = 0; i < n; i++)
+		to_here(g, jumps[i]);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, (s32)edge_below(g, 50));
+}
+
+/* The stack: spills, partial overwrites, reads of part of it. */
+static void stack(struct edge_gen *g)
+{
+	s32 slot = -8 * (s32)(1 + edge_below(g, 6));
+	u8 sz = size(g), sz2 = size(g);
+	u32 r = num(g);
+
+	if (one_in(g, 3))
+		emit(g, BPF_STX | BPF_MEM | BPF_DW, 10, one_in(g, 4) ? 7 : r, slot, 0);
+	else
+		emit(g, BPF_STX | BPF_MEM | sz, 10, r, slot + (one_in(g, 3) ? bytes(sz) % 8 : 0),
+		     0);
+	if (one_in(g, 3))
+		emit(g, BPF_ST | BPF_MEM | sz2, 10, 0, slot + (one_in(g, 2) ? 8 - bytes(sz2) : 0),
+		     one_in(g, 2) ? 0 : edge(g));
+	if (one_in(g, 3))
+		merge(g);
+	sz2 = one_in(g, 2) ? BPF_DW : size(g);
+	emit(g, BPF_LDX | BPF_MEM | sz2, one_in(g, 8) ? 7 : num(g), 10,
+	     slot + (one_in(g, 4) ? 8 - bytes(sz2) : 0), 0);
+}
+
+static void stack_indexed(struct edge_gen *g)
+{
+	u32 r = num(g), jumps[4], n;
+	u8 sz = one_in(g, 2) ? BPF_B : size(g);
+
+	if (r == 4)
+		r = 3;
+	unknown(g, r);
+	n = bound(g, r, 16, jumps);
+	if (!one_in(g, 4))
+		emit(g, BPF_ALU64 | BPF_AND | BPF_K, r, 0, 0, -bytes(sz));
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 10, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 4, 0, 0, one_in(g, 5) ? -504 : -24);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, 4, r, 0, 0);
+	if (one_in(g, 2))
+		emit(g, BPF_LDX | BPF_MEM | sz, num(g), 4, 0, 0);
+	else
+		emit(g, BPF_STX | BPF_MEM | sz, 4, r, 0, 0);
+	for (u32 i = 0; i < n; i++)
+		to_here(g, jumps[i]);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 1);
+}
+
+static void scratch_regs(struct edge_gen *g)
+{
+	for (u32 r = 1; r < 6; r++)
+		if (one_in(g, 2))
+			unknown(g, r);
+		else
+			emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, edge(g));
+}
+
+static void wide(struct edge_gen *g, u32 dst, u32 src, s32 low, s32 high)
+{
+	emit(g, BPF_LD | BPF_IMM | BPF_DW, dst, src, 0, low);
+	emit(g, 0, 0, 0, 0, high);
+}
+
+/* A lookup; its test is there mostly. */
+static void lookup(struct edge_gen *g)
+{
+	u32 jump = 0, tested = !one_in(g, 12), array = one_in(g, 3);
+	s32 room = array ? EDGE_VALUE : EDGE_HASH_VALUE;
+	u8 sz = size(g);
+
+	if (one_in(g, 3))
+		emit(g, BPF_ST | BPF_MEM | BPF_W, 10, 0, -64, (s32)edge_below(g, 2));
+	else
+		emit(g, BPF_STX | BPF_MEM | BPF_W, 10, num(g), -64, 0);
+	wide(g, 1, BPF_PSEUDO_MAP_FD, !array, 0);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 2, 10, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, -64);
+	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
+	if (one_in(g, 4)) {
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 8, 0, 0, 0);
+		if (tested)
+			jump = emit(g, BPF_JMP | BPF_JEQ | BPF_K, one_in(g, 2) ? 8 : 0, 0, 0, 0);
+		load_or_store(g, 8, room - bytes(sz) + (one_in(g, 6) ? 1 : 0), sz);
+		if (tested)
+			to_here(g, jump);
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 8, 0, 0, 3);
+	} else {
+		if (tested)
+			jump = emit(g, BPF_JMP | (one_in(g, 10) ? BPF_JNE : BPF_JEQ) | BPF_K, 0, 0,
+				    0, 0);
+		scratch_regs(g);
+		load_or_store(g, 0, room - bytes(sz) + (one_in(g, 6) ? 1 : 0), sz);
+		if (tested)
+			to_here(g, jump);
+	}
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, edge(g));
+	scratch_regs(g);
+}
+
+/* Memory and its size, to a helper. */
+static void helper(struct edge_gen *g)
+{
+	u32 jumps[4], n = 0, on_stack = one_in(g, 2);
+	s32 room = on_stack ? 32 : EDGE_VALUE;
+
+	if (one_in(g, 3)) {
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, room + (s32)edge_below(g, 3) - 1);
+	} else {
+		unknown(g, 2);
+		n = bound(g, 2, room, jumps);
+	}
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, on_stack ? 10 : 7, 0, 0);
+	if (on_stack)
+		emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 1, 0, 0, -32);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 3, one_in(g, 2) ? 10 : 6, 0, 0);
+	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0,
+	     one_in(g, 3) ? BPF_FUNC_get_current_comm : BPF_FUNC_probe_read_kernel);
+	for (u32 i = 0; i < n; i++)
+		to_here(g, jumps[i]);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 2);
+	scratch_regs(g);
+}
+
+/* A loop that ends after n rounds, or with may_goto when that says so. */
+static void loop(struct edge_gen *g)
+{
+	u32 i = one_in(g, 2) ? 8 : 9, head, out = 0, may = one_in(g, 4);
+	s32 n = (s32)(1 + edge_below(g, one_in(g, 3) ? 49 : 9));
+	u8 sz = size(g);
+
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, i, 0, 0, 0);
+	head = g->count;
+	if (may)
+		out = emit(g, BPF_JMP | BPF_JCOND, 0, 0, 0, 0);
+	if (one_in(g, 2)) {
+		u32 over = emit(g, jmp_class(g) | BPF_JGE | BPF_K, i, 0, 0,
+				EDGE_VALUE + 1 - bytes(sz) + (s32)one_in(g, 4));
+
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 7, 0, 0);
+		emit(g, BPF_ALU64 | BPF_ADD | BPF_X, 4, i, 0, 0);
+		load_or_store(g, 4, 0, sz);
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 0);
+		to_here(g, over);
+	}
+	if (one_in(g, 3))
+		merge(g);
+	emit(g, alu_class(g) | BPF_ADD | BPF_K, i, 0, 0, one_in(g, 8) ? 2 : 1);
+	if (may && one_in(g, 2))
+		emit(g, BPF_JMP | BPF_JA, 0, 0, (s32)head - (s32)g->count - 1, 0);
+	else
+		emit(g,
+		     jmp_class(g) |
+			     (one_in(g, 6)   ? BPF_JNE
+			      : one_in(g, 2) ? BPF_JLT
+					     : BPF_JSLT) |
+			     BPF_K,
+		     i, 0, (s32)head - (s32)g->count - 1, n);
+	if (may)
+		to_here(g, out);
+	g->loops = true;
+}
+
+/* A subprogram with numbers or pointers, or a callback that is given the stack. */
+static void call(struct edge_gen *g)
+{
+	if (g->sub_calls == 8)
+		return;
+	emit(g, BPF_STX | BPF_MEM | BPF_DW, 10, num(g), -40, 0);
+	if (one_in(g, 2)) {
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, one_in(g, 2) ? 7 : 10, 0, 0);
+		if (g->insns[g->count - 1].src_reg == 10)
+			emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 1, 0, 0, one_in(g, 2) ? -40 : -8);
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 2, num(g), 0, 0);
+		g->sub_call[g->sub_calls++] = emit(g, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 0);
+	} else {
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 1, 0, 0, (s32)edge_below(g, 20));
+		g->sub_call[g->sub_calls++] =
+			emit(g, BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_FUNC, 0, 0);
+		emit(g, 0, 0, 0, 0, 0);
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 3, 10, 0, 0);
+		emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 3, 0, 0, -40);
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 0);
+		emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_loop);
+		g->loops = true;
+	}
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 5);
+	scratch_regs(g);
+	if (one_in(g, 2))
+		emit(g, BPF_LDX | BPF_MEM | BPF_DW, num(g), 10, -40, 0);
+}
+
+/* What is called: (number, pointer to at least eight bytes) for callbacks, the other way round for calls. */
+static void functions(struct edge_gen *g)
+{
+	for (u32 i = 0; i < g->sub_calls; i++) {
+		struct bpf_insn *in = &g->insns[g->sub_call[i]];
+		u32 ptr = in->code == (BPF_JMP | BPF_CALL) ? 1 : 2, n = ptr == 1 ? 2 : 1, jump = 0;
+		u8 sz = size(g);
+
+		in->imm = (s32)(g->count - g->sub_call[i] - 1);
+		jump = emit(g, jmp_class(g) | BPF_JGT | BPF_K, n, 0, 0,
+			    8 - bytes(sz) + (s32)one_in(g, 5));
+		if (one_in(g, 3) && sz == BPF_B)
+			emit(g, BPF_ALU64 | BPF_ADD | BPF_X, ptr, n, 0, 0);
+		if (one_in(g, 2))
+			emit(g, BPF_LDX | BPF_MEM | sz, 3, ptr, one_in(g, 6) ? 8 - bytes(sz) : 0,
+			     0);
+		else
+			emit(g, BPF_STX | BPF_MEM | sz, ptr, n, 0, 0);
+		to_here(g, jump);
+		if (one_in(g, 10) || (ptr == 1 && one_in(g, 2)))
+			emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 0, n, 0, 0);
+		else
+			emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, (s32)edge_below(g, 2));
+		emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	}
+}
+
+static void (*const snippets[])(struct edge_gen *g) = {
+	alu,     alu,   alu,           merge,  merge,  indexed, indexed,
+	indexed, stack, stack_indexed, lookup, helper, loop,    call};
+
+void edge_generate(struct edge_gen *g, u64 seed)
+{
+	u32 n;
+
+	g->seed = seed * 0x9e3779b97f4a7c15ULL + 12345;
+	g->count = 0;
+	g->sub_calls = 0;
+	g->loops = false;
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0);
+	wide(g, 7, BPF_PSEUDO_MAP_VALUE, 0, 0);
+	unknown(g, 0);
+	unknown(g, 8);
+	unknown(g, 9);
+	scratch_regs(g);
+	n = 1 + edge_below(g, 7);
+	while (n--)
+		snippets[edge_below(g, sizeof(snippets) / sizeof(snippets[0]))](g);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+	emit(g, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	functions(g);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Programs at the edges of what can be accepted: bounds that are right or off by one, 32 and 64 bits confused,
+ * signs confused, spills and partial overwrites, merges, loops. About half are refused.
+ *
+ * A program is of type KPROBE. r6 is the context, r7 points to the value of map 0 (EDGE_VALUE bytes, an array of one
+ * element); map 1 is a hash with values of EDGE_HASH_VALUE bytes. r0 - r5, r8, r9 hold numbers.
+ */
+#ifndef LIMPET_TESTS_VERIFIER_EDGE_GEN_H
+#define LIMPET_TESTS_VERIFIER_EDGE_GEN_H
+
+#include "bpf/insn.h"
+
+#define EDGE_INSNS      512
+#define EDGE_VALUE      48
+#define EDGE_HASH_VALUE 16
+
+struct edge_gen {
+	u64 seed;
+	u32 count;
+	struct bpf_insn insns[EDGE_INSNS];
+	u32 sub_call[8], sub_calls; /* calls and callbacks to be filled in */
+	bool loops;                 /* may run long */
+};
+
+void edge_generate(struct edge_gen *g, u64 seed);
+u32 edge_below(struct edge_gen *g, u32 n);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Generated programs (edge_gen.h), by limpet's verifier and by the kernel's. What limpet accepts and the kernel does
+ * not is a failure; what the kernel alone accepts is counted and may be 2 %.
+ *
+ * usage: verdict_fuzz [PROGRAMS [FIRST-SEED [SHOW]]]; LIMPET_LONG=1: a hundred thousand. SHOW: both logs of that seed.
+ */
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "bpf/check.h"
+#include "edge_gen.h"
+#include "verifier/verifier.h"
+
+#define LOG_SIZE (16u << 20)
+
+static int map_fd[2];
+static char *text;
+static struct btf *btf;
+static int btf_fd = -1, func_type[2]; /* of the main function, and of the others */
+static struct bpf_func_info funcs[16];
+
+static const struct verifier_map maps[2] = {
+	{.name = "value",
+	 .type = BPF_MAP_TYPE_ARRAY,
+	 .key_size = 4,
+	 .value_size = EDGE_VALUE,
+	 .max_entries = 1,
+	 .lock_off = -1},
+	{.name = "hash",
+	 .type = BPF_MAP_TYPE_HASH,
+	 .key_size = 4,
+	 .value_size = EDGE_HASH_VALUE,
+	 .max_entries = 8,
+	 .lock_off = -1},
+};
+
+/* Callbacks need a type. */
+static bool make_types(void)
+{
+	const void *raw;
+	int number, proto;
+	u32 n;
+
+	btf = btf__new_empty();
+	number = btf__add_int(btf, "long", 8, BTF_INT_SIGNED);
+	proto = btf__add_func_proto(btf, number);
+	func_type[0] = btf__add_func(btf, "probe", BTF_FUNC_STATIC, proto);
+	func_type[1] = btf__add_func(btf, "called", BTF_FUNC_STATIC, proto);
+	raw = btf__raw_data(btf, &n);
+	btf_fd = bpf_btf_load(raw, n, NULL);
+	return btf_fd >= 0;
+}
+
+static u32 take_funcs(const struct edge_gen *g)
+{
+	u32 n = 1;
+
+	funcs[0] = (struct bpf_func_info){0, (u32)func_type[0]};
+	for (u32 i = 0; i < g->sub_calls; i++)
+		funcs[n++] = (struct bpf_func_info){
+			(u32)((s32)g->sub_call[i] + 1 + g->insns[g->sub_call[i]].imm),
+			(u32)func_type[1]};
+	return n;
+}
+
+static int by_kernel(const struct edge_gen *g, u32 log_level)
+{
+	static struct bpf_insn insns[EDGE_INSNS];
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .log_level = log_level, .log_buf = text,
+		    .log_size = LOG_SIZE, .prog_btf_fd = (u32)btf_fd, .func_info = funcs,
+		    .func_info_cnt = take_funcs(g), .func_info_rec_size = sizeof(funcs[0]));
+	int fd;
+
+	if (!log_level)
+		opts.log_buf = NULL, opts.log_size = 0;
+	memcpy(insns, g->insns, g->count * sizeof(*insns));
+	for (u32 i = 0; i < g->count; i++)
+		if (insns[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
+		    insns[i].src_reg != BPF_PSEUDO_FUNC && insns[i].src_reg)
+			insns[i].imm = map_fd[insns[i].imm];
+	fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, NULL, "GPL", insns, g->count, &opts);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+static int by_limpet(const struct edge_gen *g, u32 log_level)
+{
+	struct verifier_prog prog = {.insns = g->insns,
+				     .insn_count = g->count,
+				     .type = BPF_PROG_TYPE_KPROBE,
+				     .gpl = true,
+				     .maps = maps,
+				     .map_count = 2,
+				     .funcs = funcs,
+				     .func_count = take_funcs(g)};
+	const struct bpf_check_env env = {.map_count = 2};
+	struct verifier_sink log = {.keep = log_level ? LOG_SIZE : 0};
+	struct verifier_result result;
+	u32 size;
+	int err = bpf_check(g->insns, g->count, &env);
+
+	prog.btf = btf__raw_data(btf, &size);
+	prog.btf_size = size;
+	if (!err)
+		err = verifier_check(&prog, &log, log_level, NULL, &result);
+	if (log_level)
+		sink_copy(&log, text, LOG_SIZE);
+	sink_free(&log);
+	return err;
+}
+
+static void show(u64 seed)
+{
+	static struct edge_gen g;
+
+	edge_generate(&g, seed);
+	printf("kernel %d\n", by_kernel(&g, 2));
+	puts(text);
+	puts("=====");
+	printf("limpet %d\n", by_limpet(&g, 2));
+	puts(text);
+}
+
+int main(int argc, char **argv)
+{
+	u64 programs = argc > 1 ? strtoull(argv[1], NULL, 0) : getenv("LIMPET_LONG") ? 100000 : 800;
+	u64 first = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, bad = 0, stricter = 0, accepted = 0;
+	static struct edge_gen g;
+
+	text = calloc(1, LOG_SIZE);
+	map_fd[0] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "value", 4, EDGE_VALUE, 1, NULL);
+	map_fd[1] = bpf_map_create(BPF_MAP_TYPE_HASH, "hash", 4, EDGE_HASH_VALUE, 8, NULL);
+	if (!text || map_fd[0] < 0 || map_fd[1] < 0 || !make_types())
+		return puts("skip the kernel's verdict: bpf(2) is not allowed here"), 0;
+	if (argc > 3)
+		return show(first), 0;
+	for (u64 seed = first; seed < first + programs; seed++) {
+		int ours, theirs;
+
+		edge_generate(&g, seed);
+		ours = by_limpet(&g, 0);
+		theirs = by_kernel(&g, 0);
+		accepted += !theirs;
+		if (theirs == -EFAULT) /* "verifier bug": no verdict */
+			continue;
+		if (!ours && theirs && bad++ < 20)
+			printf("# seed %llu: limpet accepts, the kernel answers %d\n",
+			       (unsigned long long)seed, theirs);
+		if (ours && !theirs && stricter++ < 20)
+			printf("# seed %llu: limpet answers %d, the kernel accepts\n",
+			       (unsigned long long)seed, ours);
+	}
+	printf("# %llu programs, the kernel accepted %llu; limpet alone accepted %llu, refused "
+	       "%llu\n",
+	       (unsigned long long)programs, (unsigned long long)accepted, (unsigned long long)bad,
+	       (unsigned long long)stricter);
+	puts(!bad ? "ok nothing is accepted that the kernel refuses"
+		  : "not ok nothing is accepted that the kernel refuses");
+	puts(stricter * 50 <= programs ? "ok nearly all is accepted that the kernel accepts"
+				       : "not ok nearly all is accepted that the kernel accepts");
+	return bad || stricter * 50 > programs;
+}
