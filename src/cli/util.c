@@ -57,7 +57,7 @@ static const struct option_row {
 	const char *name;
 } option_rows[] = {
 	{'s', "--session"}, {'b', "--background"}, {'j', "--json"}, {'a', "--all"}, {'n', "--now"},
-	{'x', "--jited"},
+	{'x', "--jited"},   {'r', "--as-root"},
 };
 
 static char option_letter(const char *arg, const char *accept, const char **ret_value)
@@ -69,7 +69,7 @@ static char option_letter(const char *arg, const char *accept, const char **ret_
 
 		if (!strchr(accept, row->letter))
 			continue;
-		if (!strcmp(arg, row->name) || (arg[1] == row->letter && !arg[2]))
+		if (!strcmp(arg, row->name) || (arg[1] == row->letter && !arg[2] && row->letter != 'r'))
 			return row->letter;
 		if (row->letter != 's')
 			continue;
@@ -118,6 +118,7 @@ int options_parse(const struct command *c, int argc, char **argv, const char *ac
 		ret->all |= letter == 'a';
 		ret->now |= letter == 'n';
 		ret->jited |= letter == 'x';
+		ret->as_root |= letter == 'r';
 	}
 	return i;
 }

@@ -144,6 +144,7 @@ static struct store *open_session(int wanted, int *ret_err)
 		err = store_tool_add(&session);
 		if (!err)
 			atomic_store(&session_state, TOOL);
+		loader_adopt_children();
 		loader_clocks_after_fork(); /* of a parent that was a tool too */
 	}
 	loader_inside--;

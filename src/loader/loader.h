@@ -89,6 +89,7 @@ HIDDEN long loader_event_ioctl(int fd, unsigned long request, unsigned long arg)
 HIDDEN long loader_munmap(void *addr, size_t len); /* of a ring; -LOADER_PASS: of nothing of ours */
 /* One program, of type PERF_EVENT, on an event that runs it in the tool's process. */
 HIDDEN int loader_event_prog(struct store *s, u32 event, u32 prog);
+HIDDEN void loader_adopt_children(void); /* what this process starts from now on is a target */
 HIDDEN void loader_clocks_after_fork(void); /* in a child that is a tool of its own now */
 HIDDEN long loader_event_mmap(u32 id, void *addr, size_t len, int prot, int flags, off_t off);
 /* A link on a perf event, held; it keeps the program and, as a perf link, the event. */
