@@ -19,6 +19,13 @@ struct {
 	__type(value, struct big);
 } buffer SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
+	__uint(max_entries, 16384);
+	__uint(key_size, 4);
+	__uint(value_size, 16 * 8);
+} stacks SEC(".maps");
+
 #define ROW(name, ...)                                                                             \
 	SEC("uprobe") int name(struct pt_regs *ctx)                                                \
 	{                                                                                          \
@@ -43,6 +50,12 @@ static long count(__u64 i, void *arg)
 	return 0;
 }
 
+/* Where a task's name is, by the BTF in use. */
+struct task_struct {
+	char comm[16];
+} __attribute__((preserve_access_index));
+#define comm_at __builtin_preserve_field_info(((struct task_struct *)0)->comm, 0)
+
 ROW(nothing)
 ROW(pid_tgid, sum += bpf_get_current_pid_tgid())
 ROW(comm, sum += bpf_get_current_comm(small, 16))
@@ -57,6 +70,9 @@ ROW(read_1024, sum += bpf_probe_read_user(big, 1024, (void *)user))
 ROW(read_stack_8, sum += bpf_probe_read_user(small, 8, (void *)local))
 ROW(read_str_62, sum += bpf_probe_read_user_str(small, 64, (void *)user))
 ROW(stack_16, sum += bpf_get_stack(ctx, stack, sizeof(stack), BPF_F_USER_STACK))
+ROW(stackid_16, sum += bpf_get_stackid(ctx, &stacks, BPF_F_USER_STACK))
+ROW(task, sum += bpf_get_current_task())
+ROW(task_comm, sum += bpf_probe_read_kernel(small, 16, (void *)bpf_get_current_task() + comm_at))
 ROW(strtol_4, long v; sum += bpf_strtol(small, 4, 10, &v))
 ROW(snprintf_2, static const char f[] = "%d %s"; __u64 a[2] = {(__u64)i, (__u64)small};
     sum += bpf_snprintf(big->bytes, 64, f, a, sizeof(a)))
