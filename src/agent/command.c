@@ -98,6 +98,7 @@ static bool map_may_call(enum map_call call)
 					      [MAP_CALL_YIELD] = HELPER_CALL_YIELD,
 					      [MAP_CALL_STAT] = HELPER_CALL_STAT,
 					      [MAP_CALL_FUTEX] = HELPER_CALL_FUTEX,
+					      [MAP_CALL_CLOCK] = HELPER_CALL_CLOCK,
 					      [MAP_CALL_RESERVE] = HELPER_CALL_RESERVE};
 
 	return helper_may(&agent.env, as[call]);

@@ -63,6 +63,7 @@ bool identity_used(const struct bpf_insn *insns, u32 count)
 		case BPF_FUNC_probe_read_kernel_str:
 		case BPF_FUNC_snprintf:
 		case BPF_FUNC_get_current_task:
+		case BPF_FUNC_spin_lock:
 		case BPF_FUNC_probe_read: /* these ask how far the stack goes */
 		case BPF_FUNC_probe_read_str:
 		case BPF_FUNC_probe_read_user:

@@ -186,8 +186,14 @@ void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_re
 /* Whoever runs a program calls this when it has ended: gives back what its helpers took for it. */
 static inline void helper_run_end(struct vm_run *run)
 {
-	while (unlikely(run->held_count))
-		map_slot_release(run->held[--run->held_count].word);
+	while (unlikely(run->held_count)) {
+		struct vm_held *h = &run->held[--run->held_count];
+
+		if (h->map)
+			map_slot_release(h->word);
+		else
+			map_unlock((u32 *)h->word, h->slot);
+	}
 }
 
 #endif

@@ -117,7 +117,7 @@ static long lookup_one(struct batch *b, bool has_prev, u32 n, bool and_delete)
 
 	if (err)
 		return err;
-	err = map_user_lookup(b->m, b->key, b->value, 0);
+	err = map_user_lookup(b->m, b->key, b->value, b->a->batch.elem_flags);
 	if (!err &&
 	    (user_write(b->a->batch.keys + (u64)n * key_size, b->key, key_size) ||
 	     user_write(b->a->batch.values + (u64)n * b->value_size, b->value, b->value_size)))
@@ -189,7 +189,7 @@ static long check(const struct batch *b, unsigned int cmd, int mode)
 		return -EPERM;
 	if ((b->ops & need) != need)
 		return -LOADER_ENOTSUPP;
-	return b->a->batch.elem_flags ? -EINVAL : 0; /* no value has a bpf_spin_lock yet */
+	return b->a->batch.elem_flags & ~(u64)BPF_F_LOCK || (b->a->batch.elem_flags && !b->m->def.lock) ? -EINVAL : 0;
 }
 
 long loader_map_batch(const struct loader_call *c, union bpf_attr *a)

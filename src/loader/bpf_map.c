@@ -140,7 +140,7 @@ static int check_access(const struct map *m, unsigned int cmd, int mode, u64 fla
 		return -EPERM;
 	if (cmd == BPF_MAP_LOOKUP_AND_DELETE_ELEM && flags && is_fifo(m))
 		return -EINVAL;
-	return flags & BPF_F_LOCK ? -EINVAL : 0; /* no value has a bpf_spin_lock yet */
+	return flags & BPF_F_LOCK && !m->def.lock ? -EINVAL : 0;
 }
 
 /* A private copy of the key: NULL stays NULL, which the map types judge. */

@@ -227,7 +227,55 @@ static int check_key_kind(const struct btf *b, const struct map_def *d)
 	return 0;
 }
 
-int btf_check_map(struct store *s, const struct map_def *d)
+static bool is_lock(const struct btf *b, u32 id)
+{
+	const struct btf_type *t = btf_strip(b, id);
+
+	return t && BTF_INFO_KIND(t->info) == BTF_KIND_STRUCT && t->size == 4 && t->name_off < b->head.str_len &&
+	       !strcmp(b->strings + t->name_off, "bpf_spin_lock");
+}
+
+/* Where the one struct bpf_spin_lock is among the value's members, or the variables of a section, plus 1. */
+static u32 find_lock(const struct btf *b, u32 value_type)
+{
+	const struct btf_type *t = btf_strip(b, value_type);
+	u32 kind = t ? BTF_INFO_KIND(t->info) : 0, found = 0, locks = 0;
+
+	for (u32 i = 0; t && i < BTF_INFO_VLEN(t->info); i++) {
+		const struct btf_member *m = (const struct btf_member *)(t + 1) + i;
+		const struct btf_var_secinfo *v = (const struct btf_var_secinfo *)(t + 1) + i;
+		const struct btf_type *var;
+		u32 at, type;
+
+		if (kind == BTF_KIND_STRUCT) {
+			at = BTF_INFO_KFLAG(t->info) ? BTF_MEMBER_BIT_OFFSET(m->offset) / 8 : m->offset / 8;
+			type = m->type;
+		} else if (kind == BTF_KIND_DATASEC) {
+			var = btf_type(b, v->type);
+			at = v->offset;
+			type = var ? var->type : 0;
+		} else {
+			return 0;
+		}
+		if (is_lock(b, type)) {
+			found = at + 1;
+			locks++;
+		}
+	}
+	return locks == 1 && (found - 1) % 4 == 0 ? found : 0;
+}
+
+/* As the kernel: only these types' values may have a lock, and programs must be able to write to them. */
+static int check_lock(const struct map_def *d)
+{
+	if (!d->lock)
+		return 0;
+	if (d->flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
+		return -EACCES;
+	return d->type == BPF_MAP_TYPE_HASH || d->type == BPF_MAP_TYPE_ARRAY ? 0 : -EOPNOTSUPP;
+}
+
+int btf_check_map(struct store *s, struct map_def *d)
 {
 	u32 key = 0, value = 0;
 	struct btf b;
@@ -239,6 +287,10 @@ int btf_check_map(struct store *s, const struct map_def *d)
 	     (!btf_size(&b, d->btf_key_type_id, &key) || key != d->key_size)) ||
 	    !btf_size(&b, d->btf_value_type_id, &value) || value != d->value_size)
 		err = -EINVAL;
+	if (!err) {
+		d->lock = find_lock(&b, d->btf_value_type_id);
+		err = check_lock(d);
+	}
 	if (!err)
 		err = check_key_kind(&b, d);
 	btf_close(&b);

@@ -56,7 +56,7 @@ HIDDEN u32 btf_kind(const struct btf *b, u32 id); /* BTF_KIND_*, 0: void or none
 /* Bytes a value of type `id` takes. False: no such type, or one without a size. */
 HIDDEN bool btf_size(const struct btf *b, u32 id, u32 *ret);
 
-/* Do the key and value types that `def` names (btf_id's) have its sizes? */
-HIDDEN int btf_check_map(struct store *s, const struct map_def *def);
+/* Do the key and value types that `def` names (btf_id's) have its sizes? Finds the value's lock. */
+HIDDEN int btf_check_map(struct store *s, struct map_def *def);
 
 #endif

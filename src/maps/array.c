@@ -8,7 +8,7 @@
  * a program or updated; what has none yet reads as zero.
  */
 #include "base/mem.h"
-#include "maps/types.h"
+#include "maps/lock.h"
 
 #define ARRAY_FLAGS                                                                                \
 	(BPF_F_NUMA_NODE | BPF_F_MMAPABLE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG |      \
@@ -66,18 +66,20 @@ static long array_update(struct map *m, const void *key, const void *value, u64 
 {
 	void *slot;
 
-	if (flags > BPF_EXIST)
+	if ((flags & ~(u64)BPF_F_LOCK) > BPF_EXIST)
 		return -EINVAL;
 	if (is_beyond(m, key))
 		return -E2BIG;
-	if (flags == BPF_NOEXIST)
+	if (flags & BPF_NOEXIST)
 		return -EEXIST;
+	if (flags & BPF_F_LOCK && !m->def.lock)
+		return -EINVAL;
 	if (!m->writable)
 		return -EINVAL;
 	slot = array_lookup(m, key);
 	if (unlikely(!slot))
 		return -ENOMEM;
-	memcpy(slot, value, m->def.value_size);
+	map_copy_in(m, slot, value, flags);
 	return 0;
 }
 
@@ -90,7 +92,7 @@ static int array_user_lookup(struct map *m, const void *key, void *ret_value, u6
 {
 	u32 index;
 
-	if (flags)
+	if (flags & ~(u64)BPF_F_LOCK || (flags && !m->def.lock))
 		return -EINVAL;
 	if (!key)
 		return -EFAULT;
@@ -98,7 +100,7 @@ static int array_user_lookup(struct map *m, const void *key, void *ret_value, u6
 	if (index >= m->def.max_entries)
 		return -ENOENT;
 	if (map_reserved(m, (u64)index * m->elem_size, m->elem_size))
-		memcpy(ret_value, m->base + (u64)index * m->elem_size, m->def.value_size);
+		map_copy_out(m, ret_value, m->base + (u64)index * m->elem_size, flags);
 	else
 		memset(ret_value, 0, m->def.value_size);
 	return 0;

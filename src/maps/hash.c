@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* HASH and LRU_HASH (maps/lru.c): the operations on the table of maps/hash.h. */
 #include "maps/hash.h"
+#include "maps/lock.h"
 
 static int hash_layout(struct map *m)
 {
@@ -27,7 +28,9 @@ static ALWAYS_INLINE struct pool_hand fill(struct map *m, const struct pool *poo
 
 	if (unlikely(h.index == POOL_NONE))
 		return h;
-	map_copy(hash_value(m, pool_elem(pool, h.index)), c->value, m->def.value_size);
+	if (unlikely(m->def.lock)) /* nobody has it, whatever the value says */
+		atomic_store_explicit(lock_word(m, hash_value(m, pool_elem(pool, h.index))), 0, memory_order_relaxed);
+	map_copy_in(m, hash_value(m, pool_elem(pool, h.index)), c->value, 0);
 	if (c->more_size)
 		memcpy(hash_value(m, pool_elem(pool, h.index)) + m->value_stride, c->more, c->more_size);
 	return h;
@@ -68,12 +71,12 @@ static ALWAYS_INLINE bool store_small(const struct map *m, struct hash_pos *pos,
 }
 
 /* A small value is read at once, since it may change where it is. */
-static ALWAYS_INLINE void copy_value(const struct map *m, void *to, struct pool_elem *e)
+static ALWAYS_INLINE void copy_value(const struct map *m, void *to, struct pool_elem *e, u64 flags)
 {
 	u64 small;
 
 	if (!hash_is_small(m)) {
-		map_copy(to, hash_value(m, e), m->def.value_size);
+		map_copy_out(m, to, hash_value(m, e), flags);
 		return;
 	}
 	small = atomic_load_explicit(&hash_entry(e)->small, memory_order_relaxed);
@@ -154,8 +157,39 @@ static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const str
 	return err;
 }
 
+/* BPF_F_LOCK: an entry that is there is written in place, under its lock. */
+static NOINLINE long update_locked(struct map *m, const void *key, const void *value, u64 flags)
+{
+	struct pool pool = map_pool(m);
+	u32 hash = hash_of(m, key), steps = HASH_STEPS;
+	struct hash_pos pos;
+	long err;
+
+	if (!m->def.lock || flags > BPF_EXIST)
+		return -EINVAL;
+	if (!m->writable)
+		return -EPERM;
+	for (;;) {
+		err = hash_seek(m, &pool, hash, key, &pos, &steps, true);
+		if (err == -ENOENT && flags != BPF_EXIST) {
+			err = update_entry(m, key, &(struct content){value, NULL, 0}, BPF_NOEXIST, false);
+			if (err == -EEXIST && flags != BPF_NOEXIST)
+				continue; /* somebody was faster */
+		} else if (!err && flags == BPF_NOEXIST) {
+			err = -EEXIST;
+		} else if (!err) {
+			lock_copy_in(m, hash_value(m, pos.elem), value, BPF_F_LOCK);
+			if (pool_tag(pos.elem) != pos.tag)
+				continue; /* it was deleted meanwhile */
+		}
+		return err;
+	}
+}
+
 static long hash_update(struct map *m, const void *key, const void *value, u64 flags)
 {
+	if (unlikely(flags & BPF_F_LOCK))
+		return update_locked(m, key, value, flags & ~(u64)BPF_F_LOCK);
 	return update_entry(m, key, &(struct content){value, NULL, 0}, flags, false);
 }
 
@@ -203,7 +237,7 @@ static int hash_user_lookup(struct map *m, const void *key, void *ret_value, u64
 	struct hash_pos pos;
 	int err;
 
-	if (flags)
+	if (flags & ~(u64)BPF_F_LOCK || (flags && !m->def.lock))
 		return -EINVAL;
 	if (!key)
 		return -EFAULT;
@@ -212,7 +246,7 @@ static int hash_user_lookup(struct map *m, const void *key, void *ret_value, u64
 		err = hash_find(m, &pool, hash, key, &pos, &steps, false);
 		if (err)
 			return err;
-		copy_value(m, ret_value, pos.elem);
+		copy_value(m, ret_value, pos.elem, flags);
 		atomic_thread_fence(memory_order_acquire);
 	} while (pool_tag(pos.elem) != pos.tag);
 	return 0;
@@ -237,7 +271,7 @@ static int hash_user_lookup_and_delete(struct map *m, const void *key, void *ret
 	u64 chain;
 	int err;
 
-	if (flags)
+	if (flags & ~(u64)BPF_F_LOCK || (flags && !m->def.lock))
 		return -EINVAL;
 	if (!m->writable)
 		return -EPERM;
@@ -245,7 +279,7 @@ static int hash_user_lookup_and_delete(struct map *m, const void *key, void *ret
 		err = hash_seek(m, &pool, hash, key, &pos, &steps, true);
 		if (err)
 			return err;
-		copy_value(m, ret_value, pos.elem);
+		copy_value(m, ret_value, pos.elem, flags);
 	} while (!hash_withdraw(m, &pos, &chain));
 	hash_unlink(m, &pool, hash, key, &pos, chain);
 	return 0;

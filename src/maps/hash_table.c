@@ -45,7 +45,7 @@ int hash_layout_for(struct map *m, u32 flags, u64 front, u64 value_bytes)
 	while (buckets < def->max_entries)
 		buckets <<= 1;
 	m->mask = (u32)(buckets - 1);
-	m->extra[3] = HASH_SMALL && def->value_size <= 8 &&
+	m->extra[3] = HASH_SMALL && def->value_size <= 8 && !def->lock &&
 		      (def->type == BPF_MAP_TYPE_HASH || def->type == BPF_MAP_TYPE_LRU_HASH);
 	m->extra[2] = sizeof(struct pool_elem) + sizeof(struct hash_elem) + ALIGN_UP(def->key_size, 8u);
 	size = m->extra[2] + (hash_is_small(m) ? 0 : value_bytes);

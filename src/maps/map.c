@@ -38,6 +38,14 @@ static bool both(u32 flags, u32 pair)
 	return (flags & pair) == pair;
 }
 
+static bool lock_fits(const struct map_def *d)
+{
+	u32 at = d->lock - 1;
+
+	return !d->lock || ((d->type == BPF_MAP_TYPE_HASH || d->type == BPF_MAP_TYPE_ARRAY) && at % 4 == 0 &&
+			    d->value_size >= 4 && at <= d->value_size - 4);
+}
+
 int map_layout(struct map *m, const struct map_def *def)
 {
 	struct map fresh = {.def = *def, .ops = map_ops_find(def->type)};
@@ -45,6 +53,8 @@ int map_layout(struct map *m, const struct map_def *def)
 
 	if (!fresh.ops || both(def->flags, BPF_F_RDONLY | BPF_F_WRONLY) ||
 	    both(def->flags, BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
+		return -EINVAL;
+	if (!lock_fits(def))
 		return -EINVAL;
 	fresh.value_stride = ALIGN_UP(def->value_size, 8u);
 	err = fresh.ops->layout(&fresh);
@@ -187,6 +197,7 @@ static bool may(enum pool_call call)
 	static const enum map_call as[] = {[POOL_CALL_KILL] = MAP_CALL_KILL, [POOL_CALL_GETPID] = MAP_CALL_GETPID,
 					   [POOL_CALL_YIELD] = MAP_CALL_YIELD, [POOL_CALL_STAT] = MAP_CALL_STAT,
 					   [POOL_CALL_FUTEX] = MAP_CALL_FUTEX,
+					   [POOL_CALL_CLOCK] = MAP_CALL_CLOCK,
 					   [POOL_CALL_RESERVE] = MAP_CALL_RESERVE};
 
 	return map_may(as[call]);
@@ -255,7 +266,7 @@ int map_user_update(struct map *m, const void *key, const void *value, u64 flags
 {
 	if ((m->def.flags & BPF_F_RDONLY) || map_is_frozen(m))
 		return -EPERM;
-	if (flags & BPF_F_LOCK) /* no value has a bpf_spin_lock yet */
+	if (flags & BPF_F_LOCK && !m->def.lock)
 		return -EINVAL;
 	return m->ops->user_update ? m->ops->user_update(m, key, value, flags) : -MAP_ENOTSUPP;
 }
@@ -269,7 +280,7 @@ int map_user_delete(struct map *m, const void *key)
 
 int map_user_lookup_and_delete(struct map *m, const void *key, void *ret_value, u64 flags)
 {
-	if (flags)
+	if (flags & ~(u64)BPF_F_LOCK || (flags && !m->def.lock))
 		return -EINVAL;
 	if ((m->def.flags & (BPF_F_RDONLY | BPF_F_WRONLY)) || map_is_frozen(m))
 		return -EPERM;

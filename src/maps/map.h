@@ -33,7 +33,7 @@
 #include "shm/staging.h"
 
 #define MAP_MAGIC          0x70616d7465706d6cULL /* "lmpetmap" */
-#define MAP_LAYOUT_VERSION 3
+#define MAP_LAYOUT_VERSION 4
 #define MAP_META_SIZE      PAGE_SIZE
 #define MAP_NAME_LEN       16
 #define MAP_WHOLE_MAX      (64ULL << 20) /* larger files may get their memory piece by piece */
@@ -51,6 +51,8 @@ struct map_def {
 	u32 btf_key_type_id;
 	u32 btf_value_type_id;
 	u32 cpus; /* per-CPU types: how many are possible; 0: map_layout() asks the system */
+	u32 lock; /* where struct bpf_spin_lock is in a value, plus 1; 0: there is none */
+	u32 pad;
 	char name[MAP_NAME_LEN];
 };
 
@@ -253,7 +255,8 @@ enum map_call {
 	MAP_CALL_YIELD,
 	MAP_CALL_STAT,
 	MAP_CALL_FUTEX,
-	MAP_CALL_RESERVE
+	MAP_CALL_RESERVE,
+	MAP_CALL_CLOCK
 };
 void map_calls_by(bool (*may)(enum map_call call));
 
@@ -284,6 +287,14 @@ static inline void map_count(struct map *m, enum map_stat s)
 	if (m->writable)
 		atomic_fetch_add_explicit(&m->meta->stat[s], 1, memory_order_relaxed);
 }
+
+/*
+ * bpf_spin_lock and bpf_spin_unlock on a word in a value (maps/lock.h). `thread`: map_lock_thread() of the
+ * caller's id. -EDEADLK: it has the lock already. *ret_held is for map_unlock().
+ */
+u32 map_lock_thread(u32 tid);
+int map_lock(u32 *word, u32 thread, u32 *ret_held);
+void map_unlock(u32 *word, u32 held);
 
 /* Bytes user space passes for one value: value_size, or 8-padded per possible CPU. */
 u64 map_user_value_size(const struct map *m);

@@ -93,6 +93,7 @@ enum pool_call {
 	POOL_CALL_YIELD,  /* waiting for an execution slot. If not to be had: pauses */
 	POOL_CALL_STAT,   /* which pid namespace is this? If not to be had: another one */
 	POOL_CALL_FUTEX,  /* wakes a pump (shm/staging.h). If not to be had: it looks now and then */
+	POOL_CALL_CLOCK, /* how long has a lock been held? (maps/lock.h). If not to be had: yields are counted */
 	POOL_CALL_RESERVE, /* memory for an extent (shm/extents.h). If not to be had: there is none */
 };
 #define POOL_PID_UNKNOWN 0x7ffffffeu

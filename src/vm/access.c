@@ -109,6 +109,8 @@ static bool arg_ok(const struct vm_run *run, u8 kind, u64 value, u64 size, const
 		return value == (u64)run->ctx;
 	case ARG_LONG_OUT:
 		return vm_may_access(run, value, 8, true);
+	case ARG_SPIN_LOCK:
+		return value % 4 == 0 && vm_may_access(run, value, 4, true);
 	case ARG_CALLBACK:
 		return is_callback(run->prog, value);
 	default:

@@ -119,6 +119,7 @@ enum vm_status {
 	VM_BUDGET,    /* too many back edges */
 	VM_BAD_ARG,   /* a helper argument failed its check */
 	VM_BAD_PROG,  /* not runnable: compile or check failed */
+	VM_BUSY,      /* another run of this very thread, which waits for this one, has what it needs */
 };
 
 struct vm_engine;
@@ -132,7 +133,7 @@ struct vm_recent {
 	u64 room[4];
 };
 
-/* A map whose execution slot (shm/slot.h) the run has until it ends. */
+/* A map whose execution slot (shm/slot.h) the run has until it ends; map NULL: a lock (maps/lock.h), slot: its word. */
 struct vm_held {
 	const void *map;
 	_Atomic u32 *word;

@@ -18,7 +18,10 @@ WORK = tempfile.mkdtemp(prefix="limpet-helpers-")
 ENV = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "LIMPET_", "LD_"))}
 ENV.update(LIMPET_DIR=os.path.join(WORK, "sessions"), LIMPET_LANG="en")
 BEYOND = {"0": "100 ", "1": "86 ", "2": "2233445566 ", "3": "78 ", "4": "6 ", "5": "5 ", "6": "1 ",
-          "7": "100 g\\12"}
+          "7": "100 g\\12",
+          # updates of values with locks: any, locked; locked and new, not new, there, not there; out of bounds; bad
+          **dict(zip(map(str, range(20, 29)), ("1000 ", "1000 ", "1000 ", "983 ", "1000 ", "1000 ", "993 ", "978 ", "26046 "))),
+          **dict(zip(map(str, range(30, 39)), ("1000 ", "1000 ", "1000 ", "983 ", "1000 ", "998 ", "1000 ", "978 ", "36066 ")))}
 FIXED = ["setarch", "-R"]  # the target's own file at the same addresses in every run
 failed = 0
 
@@ -74,6 +77,19 @@ def stacks():
         same(mine, theirs)
 
 
+def locks():
+    mine, printed = run(True, "locks.bpf.o")
+    if mine is None:
+        ok("the programs on locks load", False, printed)
+        return
+    theirs, _ = run(False, "locks.bpf.o")
+    if theirs is None:
+        print("skip the kernel's locks: bpf(2) is not allowed here")
+        ok("locked values", len(mine) > 100, mine)
+    else:
+        same(mine, theirs)
+
+
 def task():
     """The current task, by the BTF that tools find."""
     mine, printed = run(True, "task.bpf.o")
@@ -115,10 +131,12 @@ def main():
             ok("boot and TAI clocks", abs(my_clocks[1] - their_clocks[1]) < 10000000
                and abs(my_clocks[2] - their_clocks[2]) < 10000000, (my_clocks, their_clocks))
         mine, printed = run(True, "beyond.bpf.o")
+        mine = {n: text for n, text in mine.items() if n.isdigit()}
         ok("what only limpet has", mine == BEYOND, (mine, printed))
         ok("a program writes to its target", "written 4711" in printed, printed)
         stacks()
         task()
+        locks()
         return 1 if failed else 0
     finally:
         subprocess.run([LIMPET, "gc"], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

@@ -52,6 +52,41 @@ static void print_stacks(const struct bpf_map *map)
 	}
 }
 
+/* Operations under the lock of a value, and what is seen of it. */
+static void print_locked(const struct bpf_map *map)
+{
+	static const unsigned long long flags[] = {0, BPF_F_LOCK, BPF_F_LOCK | BPF_NOEXIST, BPF_F_LOCK | BPF_EXIST, BPF_F_LOCK | 8};
+	const char *name = bpf_map__name(map);
+	int fd = bpf_map__fd(map), size = (int)bpf_map__value_size(map);
+	char value[256], values[256 * 4];
+	unsigned int keys[4], count;
+
+	for (unsigned int key = 0; key < 4; key++)
+		for (unsigned int i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+			LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = flags[i]);
+
+			memset(value, 'y', sizeof(value));
+			printf("%s.%u.%u %d ", name, key, i, bpf_map_lookup_elem_flags(fd, &key, value, flags[i]));
+			print(value, size);
+			memset(value, 'a' + (int)i, sizeof(value));
+			printf("%s.%u.%u.update %d %d ", name, key, i, bpf_map_update_elem(fd, &key, value, flags[i]),
+			       bpf_map_lookup_elem(fd, &key, value));
+			print(value, size);
+			count = 1;
+			memset(value, 'A' + (int)i, sizeof(value));
+			printf("%s.%u.%u.batch %d %u\n", name, key, i, bpf_map_update_batch(fd, &key, value, &count, &opts), count);
+			count = 4;
+			memset(values, 'z', sizeof(values));
+			printf("%s.%u.%u.all %d", name, key, i, bpf_map_lookup_batch(fd, NULL, keys, keys, values, &count, &opts));
+			printf(" %u\n", count);
+		}
+	for (unsigned int key = 0; key < 3; key++) {
+		memset(value, 'y', sizeof(value));
+		printf("%s.%u.take %d ", name, key, bpf_map_lookup_and_delete_elem_flags(fd, &key, value, key ? BPF_F_LOCK : 0));
+		print(value, size);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct bpf_object *obj = argc == 3 ? bpf_object__open_file(argv[1], NULL) : NULL;
@@ -91,5 +126,7 @@ int main(int argc, char **argv)
 	bpf_object__for_each_map(map, obj)
 		if (bpf_map__type(map) == BPF_MAP_TYPE_STACK_TRACE)
 			print_stacks(map);
+		else if (!strncmp(bpf_map__name(map), "locked", 6))
+			print_locked(map);
 	return 0;
 }
