@@ -155,7 +155,8 @@ static int take_map(u32 id, int fd)
 		sys_munmap((void *)p, (size_t)size);
 		goto out;
 	}
-	m->id = id;
+	m->id = m->inner.id = id;
+	helper_bind_map(&m->map, &m->inner.map, &m->inner.region);
 	m->next = agent.maps;
 	agent.maps = m;
 	m = NULL;
@@ -307,13 +308,40 @@ static const struct vm_target *find_target(const struct vm_known *known, void *h
 	return NULL;
 }
 
+static const struct vm_inner *find_inner(const struct vm_known *known, void *handle, u64 word)
+{
+	const u32 ids[] = {(u32)word, (u32)(word >> 32)};
+
+	for (u32 i = 0; i < ARRAY_SIZE(ids) && ids[i]; i++)
+		for (const struct agent_map *m = agent.maps; m; m = m->next)
+			if (m->id == ids[i] && m->live)
+				return &m->inner;
+	map_count(handle, MAP_STAT_ABSENT);
+	return NULL;
+}
+
+static const struct vm_inner *inner_at(const struct vm_known *known, u64 handle, u64 addr)
+{
+	for (const struct agent_map *m = agent.maps; m; m = m->next)
+		if (m->live && (handle ? (u64)&m->map == handle
+				       : addr >= m->inner.region.start && addr < m->inner.region.end))
+			return &m->inner;
+	return NULL;
+}
+
 static void reach_held(struct map *m)
 {
+	struct map_each e = {0};
 	struct agent_prog *p;
-	u64 at = 0;
+	struct agent_map *inner;
 	u32 id;
 
-	while (m->holds == MAP_HOLDS_PROGS && map_next_ref(m, &at, &id)) {
+	while (m->holds && map_next_ref(m, &e, &id)) {
+		inner = m->holds == MAP_HOLDS_MAPS ? object_map(id) : NULL;
+		if (inner)
+			inner->reached = true;
+		if (m->holds == MAP_HOLDS_MAPS)
+			continue;
 		p = object_prog(id);
 		if (!p || p->reached)
 			continue;
@@ -345,6 +373,8 @@ void object_reach(void)
 
 	for (struct agent_prog *p = agent.progs; p; p = p->next)
 		p->reached = p->scanned = false;
+	for (struct agent_map *m = agent.maps; m; m = m->next)
+		m->reached = false;
 	for (struct agent_link *l = agent.links; l; l = l->next)
 		if (l->wanted && l->prog)
 			l->prog->reached = true;
@@ -366,7 +396,7 @@ static void list_objects(void)
 	for (struct agent_prog *p = agent.progs; p; p = p->next)
 		list_object(OBJ_PROG, p->id, p->live || p->error);
 	for (struct agent_map *m = agent.maps; m; m = m->next)
-		list_object(OBJ_MAP, m->id, true);
+		list_object(OBJ_MAP, m->id, m->refs || m->live);
 	limpet_agent.header.objects = (u64)agent.objects.data;
 	limpet_agent.header.object_count = agent.objects.count;
 }
@@ -376,6 +406,14 @@ void object_publish(void)
 {
 	memset(agent.known.target, 0, sizeof(agent.known.target));
 	agent.known.find_target = find_target;
+	memset(agent.known.inner, 0, sizeof(agent.known.inner));
+	agent.known.find_inner = find_inner;
+	agent.known.inner_at = inner_at;
+	for (struct agent_map *m = agent.maps; m; m = m->next) {
+		m->live = m->reached;
+		if (m->live && !agent.known.inner[m->id % VM_KNOWN])
+			agent.known.inner[m->id % VM_KNOWN] = &m->inner;
+	}
 	for (struct agent_prog *p = agent.progs; p; p = p->next) {
 		p->live = p->reached && p->ready;
 		if (p->live && !agent.known.target[p->id % VM_KNOWN])
@@ -417,7 +455,8 @@ bool object_drop_unused(bool keep_progs)
 	for (struct agent_map **m = &agent.maps; *m;) {
 		struct agent_map *gone = *m;
 
-		if (gone->refs) {
+		if (gone->refs || gone->reached || keep_progs) {
+			kept |= !gone->refs && !gone->reached;
 			m = &gone->next;
 			continue;
 		}
@@ -435,6 +474,8 @@ void object_release(bool keep_session)
 		l->refs = l->wanted = 0;
 	for (struct agent_prog *p = agent.progs; p; p = p->next)
 		p->reached = false;
+	for (struct agent_map *m = agent.maps; m; m = m->next)
+		m->reached = false;
 	object_drop_unused(false);
 	if (agent.trace)
 		sys_munmap(agent.trace, agent.trace_size);

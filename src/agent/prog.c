@@ -31,6 +31,7 @@ static int bind_maps(struct agent_prog *p)
 		m->refs++;
 		p->map_refs[i] = m;
 		p->refs_maps |= m->map.holds != MAP_HOLDS_NOTHING;
+		p->vm.outers |= m->map.holds == MAP_HOLDS_MAPS;
 		helper_bind_map(&m->map, &p->vm_maps[i], &p->regions[i]);
 	}
 	p->vm.maps = p->vm_maps;

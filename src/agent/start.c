@@ -183,11 +183,13 @@ static void take_held(int dir)
 				if (!object_map(p->map_ids[i]))
 					more |= !take_by_name(dir, OBJ_MAP, "bpf-map.", p->map_ids[i]);
 		for (struct agent_map *m = agent.maps; m; m = m->next) {
-			u64 at = 0;
+			struct map_each e = {0};
 			u32 id;
 
-			while (m->map.holds == MAP_HOLDS_PROGS && map_next_ref(&m->map, &at, &id))
-				if (!object_prog(id))
+			while (m->map.holds && map_next_ref(&m->map, &e, &id))
+				if (m->map.holds == MAP_HOLDS_MAPS)
+					more |= !object_map(id) && !take_by_name(dir, OBJ_MAP, "bpf-map.", id);
+				else if (!object_prog(id))
 					more |= !take_by_name(dir, OBJ_PROG, "bpf-prog.", id);
 		}
 	}

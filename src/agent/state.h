@@ -30,6 +30,8 @@ struct agent_map {
 	struct agent_map *next;
 	u32 id;
 	u32 refs; /* programs */
+	bool reached, live; /* as a program's, by way of a map of maps */
+	struct vm_inner inner;
 	struct map map;
 };
 

@@ -18,6 +18,7 @@ void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_re
 		ret->direct_value = ret->elems = (u64)direct;
 		ret->direct_size = m->def.value_size;
 	}
+	ret->outer = m->holds == MAP_HOLDS_MAPS;
 	if (m->holds == MAP_HOLDS_PROGS)
 		ret->progs = map_ref_words(m);
 	map_region(m, &ret_region->start, &ret_region->end);

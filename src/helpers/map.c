@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Map helpers. r1 is the struct map * that the program's lddw loaded; engines have tested pointers. */
 #include "helpers/internal.h"
+#include "maps/refs.h"
 
 #define NOT_SUPPORTED ((u64)-EOPNOTSUPP)
 #define BUSY          ((u64)-EBUSY)
@@ -34,11 +35,36 @@ u64 help_map_lookup_percpu(u64 map, u64 key, u64 cpu, u64 r4, u64 r5, struct vm_
 	return m->ops->lookup_cpu ? (u64)m->ops->lookup_cpu(m, (const void *)key, (u32)cpu) : 0;
 }
 
+/* The map that a word of a map of maps names: one this process has, and of the right shape. */
+static NOINLINE u64 inner_map(struct vm_run *run, struct map *m, const _Atomic u64 *word)
+{
+	const struct vm_known *known = run->prog->known;
+	const u64 seen = word ? atomic_load_explicit(word, memory_order_acquire) : 0;
+	const struct vm_inner *i;
+
+	if (!(u32)seen || !known)
+		return 0;
+	i = known->inner[(u32)seen % VM_KNOWN];
+	if (unlikely(!i || i->id != (u32)seen))
+		i = known->find_inner ? known->find_inner(known, m, seen) : NULL;
+	if (!i)
+		return 0;
+	if (unlikely(!map_fits(m, i->map.handle))) {
+		map_count(m, MAP_STAT_CORRUPT);
+		return 0;
+	}
+	if (run->prog->outers)
+		run->inner = i;
+	return (u64)i->map.handle;
+}
+
 u64 help_map_lookup(u64 map, u64 key, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	struct map *m = (struct map *)map;
 	int slot;
 
+	if (unlikely(m->holds))
+		return m->ops->lookup ? inner_map(run, m, m->ops->lookup(m, (const void *)key)) : 0;
 	if (likely(m->ops->lookup))
 		return (u64)m->ops->lookup(m, (const void *)key);
 	slot = m->ops->lookup_cpu ? slot_of(run, m) : -1;

@@ -5,6 +5,7 @@
  * callers, however long keys are: it numbers a key remembered here.
  */
 #include "loader/loader.h"
+#include "loader/refs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,6 +78,7 @@ static int load_cursor(const struct map *m, u32 number, u8 *key)
 }
 
 struct batch {
+	struct store *store;
 	struct map *m;
 	const union bpf_attr *a;
 	u32 ops;
@@ -109,6 +111,18 @@ static int end_at(struct batch *b)
 	return err ? err : user_write(b->a->batch.out_batch, &number, sizeof(number));
 }
 
+static long update_one(struct batch *b)
+{
+	if (b->m->holds)
+		return loader_ref_update(b->store, b->m, b->key, b->value, b->a->batch.elem_flags);
+	return map_user_update(b->m, b->key, b->value, b->a->batch.elem_flags);
+}
+
+static long delete_one(struct batch *b)
+{
+	return b->m->holds ? loader_ref_delete(b->store, b->m, b->key) : map_user_delete(b->m, b->key);
+}
+
 /* The element after prev (or the first), copied out as number n; prev moves on to it. */
 static long lookup_one(struct batch *b, bool has_prev, u32 n, bool and_delete)
 {
@@ -124,7 +138,7 @@ static long lookup_one(struct batch *b, bool has_prev, u32 n, bool and_delete)
 		err = -EFAULT;
 	memcpy(b->prev, b->key, key_size);
 	if (!err && and_delete)
-		map_user_delete(b->m, b->key);
+		delete_one(b);
 	return err;
 }
 
@@ -160,8 +174,7 @@ static long change(struct batch *b, u32 *done, bool update)
 		    (update &&
 		     user_read(b->value, b->a->batch.values + n * b->value_size, b->value_size)))
 			return -EFAULT;
-		err = update ? map_user_update(b->m, b->key, b->value, b->a->batch.elem_flags)
-			     : map_user_delete(b->m, b->key);
+		err = update ? update_one(b) : delete_one(b);
 		*done += !err;
 	}
 	return err;
@@ -195,7 +208,7 @@ static long check(const struct batch *b, unsigned int cmd, int mode)
 long loader_map_batch(const struct loader_call *c, union bpf_attr *a)
 {
 	const u64 count_at = (u64)c->u + offsetof(union bpf_attr, batch.count);
-	struct batch b = {.a = a};
+	struct batch b = {.store = c->store, .a = a};
 	u32 key_room, done = 0;
 	int mode, e = 0;
 	long err;

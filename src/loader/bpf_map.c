@@ -79,6 +79,7 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 	int mode = a->map_flags & BPF_F_RDONLY   ? O_RDONLY
 		   : a->map_flags & BPF_F_WRONLY ? O_WRONLY
 						 : O_RDWR;
+	struct map_shape inner;
 	struct map m;
 	int fd, err = check_attr(a);
 	u32 id;
@@ -92,6 +93,8 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 	}
 	if (!err)
 		err = map_layout(&m, &def);
+	if (!err)
+		err = loader_take_template(&m, (int)a->inner_map_fd);
 	if (!err && a->map_ifindex)
 		err = -EOPNOTSUPP; /* no device keeps maps for us */
 	if (!err)
@@ -99,9 +102,11 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 	if (err)
 		return err;
 	def.flags &= ~(u32)(BPF_F_RDONLY | BPF_F_WRONLY); /* the descriptor's, not the map's */
+	inner = m.inner;
 	err = map_layout(&m, &def);
 	if (err)
 		return err;
+	m.inner = inner;
 	fd = store_new_map(c->store, &m, &id);
 	if (fd < 0)
 		return fd;

@@ -65,8 +65,31 @@ static int prog_fits(struct store *s, struct map *m, u32 prog)
 static int take_object(struct store *s, struct map *m, int fd, u32 *ret_id)
 {
 	int err = loader_fd_object(fd, held_kind[m->holds], ret_id);
+	struct map *inner;
 
-	return err ? err : prog_fits(s, m, *ret_id);
+	if (err || m->holds == MAP_HOLDS_PROGS)
+		return err ? err : prog_fits(s, m, *ret_id);
+	inner = loader_map_by_id(*ret_id, &err);
+	return !inner ? err : map_fits(m, inner) ? 0 : -EINVAL;
+}
+
+int loader_take_template(struct map *m, int fd)
+{
+	int err = 0;
+	struct map *inner;
+
+	if (m->holds != MAP_HOLDS_MAPS)
+		return 0;
+	inner = loader_map_by_fd(fd, NULL, &err);
+	if (!inner)
+		return err;
+	if (inner->holds == MAP_HOLDS_MAPS)
+		return -EINVAL;
+	if (!map_may_be_inner(inner))
+		return -LOADER_ENOTSUPP;
+	m->inner = (struct map_shape){inner->def.type, inner->def.key_size, inner->def.value_size, inner->def.max_entries,
+				      inner->def.flags};
+	return 0;
 }
 
 /* The rules of array types that come before the descriptor is looked at. */
@@ -76,6 +99,8 @@ static int check_update(const struct map *m, const void *key, u64 flags)
 
 	if (!key)
 		return -EFAULT;
+	if (m->def.type == BPF_MAP_TYPE_HASH_OF_MAPS)
+		return 0; /* it looks after the descriptor */
 	if (flags != BPF_ANY)
 		return -EINVAL;
 	memcpy(&index, key, sizeof(index));

@@ -131,6 +131,46 @@ static const struct vm_target *find_target(const struct vm_known *known, void *h
 	return NULL;
 }
 
+static const struct vm_inner *find_inner(const struct vm_known *known, void *handle, u64 word)
+{
+	const struct loader_run *r = CONTAINER_OF(known, struct loader_run, known);
+
+	for (const struct run_inner *i = r->inners; i; i = i->next)
+		if (i->inner.id == (u32)word)
+			return &i->inner;
+	map_count(handle, MAP_STAT_ABSENT);
+	return NULL;
+}
+
+static const struct vm_inner *inner_at(const struct vm_known *known, u64 handle, u64 addr)
+{
+	const struct loader_run *r = CONTAINER_OF(known, struct loader_run, known);
+
+	for (const struct run_inner *i = r->inners; i; i = i->next)
+		if (handle ? (u64)i->inner.map.handle == handle
+			   : addr >= i->inner.region.start && addr < i->inner.region.end)
+			return &i->inner;
+	return NULL;
+}
+
+static void open_inner(struct loader_run *r, u32 id)
+{
+	struct run_inner *i = r->inners;
+	struct map *m;
+	int err;
+
+	while (i && i->inner.id != id)
+		i = i->next;
+	m = i ? NULL : loader_map_by_id(id, &err);
+	i = m ? calloc(1, sizeof(*i)) : NULL;
+	if (!i)
+		return;
+	i->inner.id = id;
+	helper_bind_map(m, &i->inner.map, &i->inner.region);
+	i->next = r->inners;
+	r->inners = i;
+}
+
 /* Behind `last`, what the arrays of programs that p uses hold. */
 static void open_held(struct loader_run *r, struct store *s, struct run_prog *p,
 		      struct run_prog **last)
@@ -138,10 +178,15 @@ static void open_held(struct loader_run *r, struct store *s, struct run_prog *p,
 	for (u32 i = 0; i < p->vm.map_count; i++) {
 		struct map *m = p->maps[i].handle;
 		struct run_prog *q;
-		u64 at = 0;
+		struct map_each e = {0};
 		u32 id;
 
-		while (m->holds == MAP_HOLDS_PROGS && map_next_ref(m, &at, &id)) {
+		p->vm.outers |= m->holds == MAP_HOLDS_MAPS;
+		while (m->holds && map_next_ref(m, &e, &id)) {
+			if (m->holds == MAP_HOLDS_MAPS) {
+				open_inner(r, id);
+				continue;
+			}
 			for (q = r->progs; q && q->target.id != id; q = q->next)
 				;
 			if (!q && !open_prog(s, id, &r->known, &q))
@@ -160,7 +205,8 @@ int run_open(struct loader_run *r, struct store *s, u32 prog)
 	if (!env.trace)
 		store_trace(s, false, &env.trace);
 	env.task = &s->file->task;
-	*r = (struct loader_run){.known.find_target = find_target};
+	*r = (struct loader_run){
+		.known = {.find_target = find_target, .find_inner = find_inner, .inner_at = inner_at}};
 	err = open_prog(s, prog, &r->known, &r->progs);
 	if (err)
 		return err;
@@ -189,6 +235,12 @@ int run_once(const struct loader_run *r, void *ctx, u32 *ret_value)
 
 void run_close(struct loader_run *r)
 {
+	while (r->inners) {
+		struct run_inner *next = r->inners->next;
+
+		free(r->inners);
+		r->inners = next;
+	}
 	while (r->progs) {
 		struct run_prog *next = r->progs->next;
 

@@ -22,6 +22,10 @@ struct run_prog {
 
 struct loader_run {
 	u32 type;               /* BPF_PROG_TYPE_* */
+	struct run_inner {
+		struct run_inner *next;
+		struct vm_inner inner;
+	} *inners;
 	struct run_prog *progs; /* the program, then those that tail calls may lead to */
 	struct vm_known known;
 };

@@ -21,7 +21,7 @@ static int array_layout(struct map *m)
 
 	if (!def->max_entries || def->key_size != 4 || !def->value_size || (def->flags & ~ARRAY_FLAGS))
 		return -EINVAL;
-	if (def->flags & (BPF_F_PRESERVE_ELEMS | BPF_F_INNER_MAP))
+	if (def->flags & BPF_F_PRESERVE_ELEMS)
 		return -EINVAL;
 	if (def->value_size > ARRAY_VALUE_MAX)
 		return -E2BIG;

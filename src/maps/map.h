@@ -94,6 +94,11 @@ _Static_assert(sizeof(struct map_meta) <= MAP_META_SIZE, "map_meta must fit its 
 /* What the ids are that a map has for values (maps/refs.h). User space passes descriptors for them. */
 enum map_holds { MAP_HOLDS_NOTHING, MAP_HOLDS_PROGS, MAP_HOLDS_MAPS, MAP_HOLDS_CGROUPS };
 
+/* What maps that go into a map of maps have in common with its template. */
+struct map_shape {
+	u32 type, key_size, value_size, max_entries, flags;
+};
+
 struct map;
 
 /* A walk over a map's entries (ops->each); zeroed at first. */
@@ -183,6 +188,7 @@ struct map {
 	bool mmapable;         /* BPF_F_MMAPABLE array */
 	bool lru;              /* a hash that gives up old entries */
 	u8 holds;              /* enum map_holds */
+	struct map_shape inner; /* maps of maps: the template; set before map_create() */
 	bool writable;         /* false: base is mapped read-only (frozen or RDONLY_PROG) */
 	u32 id;
 	u32 value_stride;      /* value_size rounded up to 8 */

@@ -12,6 +12,8 @@
 extern HIDDEN const struct map_ops array_ops;
 extern HIDDEN const struct map_ops hash_ops;
 extern HIDDEN const struct map_ops prog_array_ops;
+extern HIDDEN const struct map_ops array_of_maps_ops;
+extern HIDDEN const struct map_ops hash_of_maps_ops;
 extern HIDDEN const struct map_ops percpu_array_ops;
 extern HIDDEN const struct map_ops lru_hash_ops;
 extern HIDDEN const struct map_ops lru_percpu_hash_ops;

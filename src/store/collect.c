@@ -182,7 +182,8 @@ static int empty_progs(struct store *s, const char *name, u32 names, int fd, int
 	struct stat st;
 	struct map m;
 	int err, gone = 0;
-	u64 at = 0, size;
+	struct map_each e = {0};
+	u64 size;
 	void *p;
 	u32 id;
 
@@ -193,7 +194,7 @@ static int empty_progs(struct store *s, const char *name, u32 names, int fd, int
 	p = store_map_fd(fd, true, &size, &err);
 	if (!p)
 		return 0;
-	if (!map_open(&m, p, size, true) && map_next_ref(&m, &at, &id) &&
+	if (!map_open(&m, p, size, true) && map_next_ref(&m, &e, &id) &&
 	    count_referrers(s, name) + 1 == names) {
 		map_clear_refs(&m);
 		gone = 1 + drop_refs(s, name, OBJ_PROG, depth);

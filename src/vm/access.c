@@ -47,21 +47,50 @@ bool vm_is_lent(const struct vm_run *run, u64 addr, u64 size, bool write)
 	return false;
 }
 
+/* The inner map with that handle, or whose region has the address. */
+static const struct vm_inner *inner_map(const struct vm_run *run, u64 handle, u64 addr)
+{
+	const struct vm_inner *i = run->inner;
+
+	if (!run->prog->outers)
+		return NULL;
+	if (i && (handle ? (u64)i->map.handle == handle : addr >= i->region.start && addr < i->region.end))
+		return i;
+	return run->prog->known->inner_at ? run->prog->known->inner_at(run->prog->known, handle, addr) : NULL;
+}
+
+bool vm_run_region(const struct vm_run *run, u64 addr, u64 size, bool write, struct vm_region *ret)
+{
+	const struct vm_inner *i;
+
+	if (vm_find_region(run->prog, (u64)run->ctx, addr, size, write, ret))
+		return true;
+	i = inner_map(run, 0, addr);
+	if (!i || (write && !i->region.writable) || !within(addr, size, i->region.start, i->region.end))
+		return false;
+	*ret = i->region;
+	return true;
+}
+
 bool vm_may_access(const struct vm_run *run, u64 addr, u64 size, bool write)
 {
 	struct vm_region where;
 
 	return within(addr, size, run->stack_limit, run->stack_top) ||
-	       vm_find_region(run->prog, (u64)run->ctx, addr, size, write, &where) ||
+	       vm_run_region(run, addr, size, write, &where) ||
 	       vm_is_lent(run, addr, size, write);
 }
 
-static const struct vm_map *map_by_handle(const struct vm_program *prog, u64 handle)
+static const struct vm_map *map_by_handle(const struct vm_run *run, u64 handle)
 {
+	const struct vm_program *prog = run->prog;
+	const struct vm_inner *inner;
+
 	for (u32 i = 0; i < prog->map_count; i++)
 		if ((u64)prog->maps[i].handle == handle)
 			return &prog->maps[i];
-	return NULL;
+	inner = handle ? inner_map(run, handle, 0) : NULL;
+	return inner ? &inner->map : NULL;
 }
 
 /* True when some lddw of the program loads `fn` as a subprogram. */
@@ -84,7 +113,7 @@ static bool arg_ok(const struct vm_run *run, u8 kind, u64 value, u64 size, const
 {
 	switch (kind) {
 	case ARG_MAP:
-		return map_by_handle(run->prog, value);
+		return map_by_handle(run, value);
 	case ARG_MAP_KEY:
 		return map && vm_may_access(run, value, map->key_size, false);
 	case ARG_MAP_VALUE:
@@ -125,7 +154,7 @@ bool vm_args_ok(const struct vm_run *run, u32 id, const u64 *reg)
 
 	if (!d)
 		return run->prog->trusted;
-	map = d->arg[0] == ARG_MAP ? map_by_handle(run->prog, reg[1]) : NULL;
+	map = d->arg[0] == ARG_MAP ? map_by_handle(run, reg[1]) : NULL;
 	for (u32 i = 0; i < 5; i++)
 		if (!arg_ok(run, d->arg[i], reg[i + 1], i < 4 ? reg[i + 2] : 0, map))
 			return false;
@@ -182,7 +211,7 @@ const struct vm_target *vm_tail_target(const struct vm_program *prog, const stru
 
 const struct vm_target *vm_tail_call(struct vm_run *run, u64 map, u64 index, u32 insn)
 {
-	const struct vm_map *m = map_by_handle(run->prog, map);
+	const struct vm_map *m = map_by_handle(run, map);
 	const struct vm_target *t;
 
 	if (!m || !m->progs) {

@@ -145,7 +145,7 @@ static struct flow_val result(struct flow_pass *p, u32 at, const struct call *c)
 {
 	struct flow_insn *fi = &p->f->insn[at];
 
-	if (c->desc->ret != RET_MAP_VALUE_OR_NULL || !c->map)
+	if (c->desc->ret != RET_MAP_VALUE_OR_NULL || !c->map || c->map->outer)
 		return flow_any(~0ULL);
 	if (c->map->array && c->map->elems && c->map->value_stride && c->map->key_size == 4 &&
 	    p->f->prog->insns[at].imm == BPF_FUNC_map_lookup_elem &&

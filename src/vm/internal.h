@@ -25,6 +25,9 @@ bool vm_find_region(const struct vm_program *prog, u64 ctx, u64 addr, u64 size, 
 /* Does it lie in what a helper lends? Never to be remembered longer than that. */
 bool vm_is_lent(const struct vm_run *run, u64 addr, u64 size, bool write);
 
+/* vm_find_region() for a run: in maps that maps of the program hold, too. */
+bool vm_run_region(const struct vm_run *run, u64 addr, u64 size, bool write, struct vm_region *ret);
+
 /* Holds the arguments in reg[1] .. reg[5] of a call of helper `id` against its descriptor. */
 bool vm_args_ok(const struct vm_run *run, u32 id, const u64 *reg);
 

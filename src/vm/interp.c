@@ -133,7 +133,7 @@ static NOINLINE bool may_access(const struct vm_run *run, u64 addr, u64 size, bo
 
 	if (run->prog->trusted)
 		return true;
-	if (!vm_find_region(run->prog, (u64)run->ctx, addr, size, write, &r))
+	if (!vm_run_region(run, addr, size, write, &r))
 		return vm_may_access(run, addr, size, write); /* the stack's last 7 bytes */
 	if (r.end - r.start >= 8)
 		*hot = (struct hot){r.start, r.end - r.start - 8};
@@ -463,6 +463,7 @@ u64 vm_interpret(struct vm_run *run, u64 ctx, u64 arg2)
 	vm.engine = (struct vm_engine){interp_call, BPF_MAX_FRAMES};
 	run->engine = &vm.engine;
 	run->lent = NULL;
+	run->inner = NULL;
 	for (;;) {
 		begin(&vm, run, ctx, arg2);
 		ret = run_from(&vm, run, run->prog->insns);

@@ -42,6 +42,7 @@ struct vm_map {
 	u64 elems;        /* array: address of element 0, elements value_stride apart */
 	u32 value_stride;
 	u32 max_entries;
+	bool outer;       /* holds maps: lookups give handles */
 	const _Atomic u64 *progs; /* BPF_MAP_TYPE_PROG_ARRAY: max_entries words (vm_known); NULL else */
 };
 
@@ -67,14 +68,25 @@ struct vm_target {
  */
 #define VM_KNOWN 256
 
-struct vm_known {
-	const struct vm_target *target[VM_KNOWN];
-	const struct vm_target *(*find_target)(const struct vm_known *known, void *handle, u64 word);
-};
-
 struct vm_region {
 	u64 start, end; /* [start, end) */
 	bool writable;
+};
+
+/* A map of this process that a map of maps may name. */
+struct vm_inner {
+	u32 id;
+	struct vm_map map;
+	struct vm_region region; /* what programs may reach of it */
+};
+
+struct vm_known {
+	const struct vm_target *target[VM_KNOWN];
+	const struct vm_target *(*find_target)(const struct vm_known *known, void *handle, u64 word);
+	const struct vm_inner *inner[VM_KNOWN]; /* likewise, for the helpers that look maps up */
+	const struct vm_inner *(*find_inner)(const struct vm_known *known, void *handle, u64 word);
+	/* For tests: the inner map with that handle, or (handle 0) whose region has the address. */
+	const struct vm_inner *(*inner_at)(const struct vm_known *known, u64 handle, u64 addr);
 };
 
 struct vm_program {
@@ -91,6 +103,7 @@ struct vm_program {
 	const struct bpf_helper_desc *(*helper_desc)(u32 id);   /* argument kinds, by number */
 	const struct bpf_helper_desc *const *helper_descs;      /* asked first; helper_count, or NULL */
 	const struct vm_known *known; /* NULL: slots of maps are as if empty */
+	bool outers;                  /* some of its maps hold maps */
 	bool trusted;     /* a verifier has proven memory safety: no run-time tests */
 	bool bounded;     /* a verifier has proven termination: no budget */
 	u32 budget;       /* back edges (and calls) a run may take; 0: VM_DEFAULT_BUDGET */
@@ -167,6 +180,7 @@ struct vm_run {
 	u64 unwind_sp;     /* JIT: stack pointer to return through when a run is ended */
 	struct vm_engine *engine; /* interpreter or JIT state for callbacks */
 	struct vm_lent *lent; /* there where engine is not NULL */
+	const struct vm_inner *inner; /* there where prog->outers: found last, or NULL */
 	u64 stack_top;     /* end of the outermost frame */
 	u32 may_goto;      /* times may_goto will still fall through */
 	struct vm_recent recent[2]; /* JIT: for reads, for writes */

@@ -27,7 +27,7 @@ bool jit_slow_access(struct vm_run *run, u64 addr, u32 what)
 				 run->stack_top);
 		return true;
 	}
-	if (vm_find_region(run->prog, (u64)run->ctx, addr, size, write, &where)) {
+	if (vm_run_region(run, addr, size, write, &where)) {
 		remember(&run->recent[write], where.start, where.end);
 		return true;
 	}

@@ -580,6 +580,173 @@ ROW(walk_in_a_walk)
 	return 0;
 }
 
+/* ---- maps of maps ---- */
+
+static const u32 outers[] = {BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS};
+
+ROW(define_outers)
+{
+	static const u32 sizes[] = {0, 1, 4, 8}, entries[] = {0, 1, 7};
+	int inner = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0, 0), fd;
+
+	for (u32 t = 0; t < 2; t++) {
+		for (u32 i = 0; i < 48; i++) {
+			fd = make(s, outers[t], sizes[i % 4], sizes[i / 4 % 4], entries[i / 16], 0, inner);
+			note(s, fd < 0 ? fd : 1);
+			CLOSE(s, fd);
+		}
+		for (u32 bit = 0; bit < 20; bit++) {
+			fd = make(s, outers[t], 4, 4, 2, 1u << bit, inner);
+			note(s, fd < 0 ? fd : 1);
+			CLOSE(s, fd);
+		}
+	}
+	CLOSE(s, inner);
+	return 0;
+}
+
+/* What may be a template, and with which flags. */
+ROW(define_inners)
+{
+	static const struct { u32 type, key, value, entries, flags; } defs[] = {
+		{BPF_MAP_TYPE_ARRAY, 4, 8, 2, 0}, {BPF_MAP_TYPE_ARRAY, 4, 8, 2, BPF_F_INNER_MAP}, {BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, 2, 0},
+		{BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, 2, BPF_F_INNER_MAP}, {BPF_MAP_TYPE_HASH, 4, 8, 2, BPF_F_INNER_MAP},
+		{BPF_MAP_TYPE_HASH, 4, 8, 2, 0}, {BPF_MAP_TYPE_LRU_HASH, 4, 8, 2, 0}, {BPF_MAP_TYPE_PERCPU_HASH, 4, 8, 2, 0},
+		{BPF_MAP_TYPE_LPM_TRIE, 8, 8, 2, BPF_F_NO_PREALLOC}, {BPF_MAP_TYPE_QUEUE, 0, 8, 2, 0}, {BPF_MAP_TYPE_STACK, 0, 8, 2, 0},
+		{BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 2, 0}, {BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, 0}, {BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0},
+		{BPF_MAP_TYPE_STACK_TRACE, 4, 80, 2, 0}, {BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 2, 0}, {BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096, 0},
+	};
+	const int bad[] = {-1, s->closed, s->pipe, s->prog, s->array, s->frozen, s->readonly, s->writeonly, 0};
+
+	for (u32 i = 0; i < ARRAY_SIZE(defs); i++) {
+		int inner = make(s, defs[i].type, defs[i].key, defs[i].value, defs[i].entries, defs[i].flags, 0);
+
+		note(s, inner < 0 ? inner : 1);
+		for (u32 t = 0; t < 2; t++) {
+			int fd = make(s, outers[t], 4, 4, 2, 0, inner), two = make(s, outers[t], 4, 4, 2, 0, fd);
+
+			note(s, fd < 0 ? fd : 1);
+			note(s, two < 0 ? two : 1);
+			CLOSE(s, fd, two);
+		}
+		CLOSE(s, inner);
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
+		int fd = make(s, outers[0], 4, 4, 2, 0, bad[i]);
+
+		note(s, fd < 0 ? fd : 1);
+		CLOSE(s, fd);
+	}
+	return 0;
+}
+
+ROW(outer_elements)
+{
+	int x = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 2, 0, 0), b = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 2, 0, 0);
+	const int fits[] = {x, b, make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 3, 0, 0), make(s, BPF_MAP_TYPE_ARRAY, 4, 16, 2, 0, 0),
+			    make(s, BPF_MAP_TYPE_HASH, 4, 8, 2, 0, 0), make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 2, BPF_F_MMAPABLE, 0), s->prog,
+			    s->pipe, s->closed, -1};
+	u32 value = 7, key = 1;
+
+	for (u32 t = 0; t < 2; t++) {
+		int m = make(s, outers[t], 4, 4, 3, 0, x);
+
+		for (u32 i = 0; i < ARRAY_SIZE(fits); i++)
+			for (u64 flags = 0; flags < 5; flags++)
+				for (u32 k = 0; k < 5; k += 2)
+					note(s, elem(s, BPF_MAP_UPDATE_ELEM, m, k, (void *)&fits[i], flags));
+		for (u32 k = 0; k < 5; k++) {
+			value = 99;
+			note(s, elem(s, BPF_MAP_LOOKUP_ELEM, m, k, &value, 0));
+			note(s, value == id_of(s, x) ? 1 : value == id_of(s, b) ? 2 : value);
+			note(s, elem(s, BPF_MAP_LOOKUP_ELEM, m, k, &value, BPF_F_LOCK));
+			note(s, elem(s, BPF_MAP_LOOKUP_AND_DELETE_ELEM, m, k, &value, 0));
+			if (!t)
+				note(s, elem(s, BPF_MAP_GET_NEXT_KEY, m, k, &key, 0));
+		}
+		for (u32 k = 0; k < 4; k++) {
+			note(s, take(s, m, k));
+			note(s, take(s, m, k));
+		}
+		note(s, put(s, m, 1, b));
+		for (int cmd = BPF_MAP_LOOKUP_BATCH; cmd <= BPF_MAP_DELETE_BATCH; cmd++)
+			note(s, batch(s, cmd, m, t ? 4 : 2, 0));
+		CLOSE(s, m);
+	}
+	for (u32 i = 0; i < 6; i++)
+		CLOSE(s, fits[i]);
+	return 0;
+}
+
+ROW(any_size_of_array)
+{
+	int x = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 2, BPF_F_INNER_MAP, 0), b = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 9, BPF_F_INNER_MAP, 0);
+	int m = make(s, outers[0], 4, 4, 3, 0, x), h = make(s, BPF_MAP_TYPE_HASH, 4, 8, 2, 0, 0), g = make(s, BPF_MAP_TYPE_HASH, 4, 8, 9, 0, 0);
+	int n = make(s, outers[1], 4, 4, 3, 0, h);
+
+	note(s, put(s, m, 0, b));
+	note(s, put(s, n, 0, g));
+	note(s, put(s, n, 1, b));
+	CLOSE(s, x, b, m, h, g, n);
+	return 0;
+}
+
+ROW(inner_lives)
+{
+	for (u32 t = 0; t < 2; t++) {
+		int x = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 2, 0, 0), b = make(s, BPF_MAP_TYPE_ARRAY, 4, 8, 2, 0, 0);
+		int m = make(s, outers[t], 4, 4, 3, 0, x), user = LOAD(s, MAP(1, m), MOV(0, 0), EXIT);
+		u32 ia = id_of(s, x), ib = id_of(s, b), im = id_of(s, m);
+
+		note(s, put(s, m, 0, x));
+		note(s, put(s, m, 1, b));
+		CLOSE(s, x, b);
+		s->settle();
+		note(s, lives(s, BPF_MAP_GET_FD_BY_ID, ia));
+		note(s, take(s, m, 0));
+		s->settle();
+		note(s, lives(s, BPF_MAP_GET_FD_BY_ID, ia));
+		CLOSE(s, m); /* nobody empties it */
+		s->settle();
+		note(s, lives(s, BPF_MAP_GET_FD_BY_ID, ib));
+		CLOSE(s, user);
+		s->settle();
+		s->settle();
+		note(s, lives(s, BPF_MAP_GET_FD_BY_ID, im));
+		note(s, lives(s, BPF_MAP_GET_FD_BY_ID, ib));
+	}
+	return 0;
+}
+
+/* Looks an inner map up, and in it: adds 1 to what is there, and gives the old value + 100; 1 and 2: nothing there. */
+#define LOOK(outer) STDW(10, -8, 0), MOVX(2, 10), ADD(2, -8), MAP(1, outer), CALL(BPF_FUNC_map_lookup_elem), \
+		    JEQ(0, 0, 11), MOVX(1, 0), MOVX(2, 10), ADD(2, -8), CALL(BPF_FUNC_map_lookup_elem), JEQ(0, 0, 6), LDDW(1, 0, 0), MOVX(2, 1), ADD(1, 1), \
+		    STXDW(0, 0, 1), MOVX(0, 2), EXIT, MOV(0, 7777), EXIT
+
+ROW(run_inner)
+{
+	static const u32 inners[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_LRU_HASH};
+
+	for (u32 n = 0; n < ARRAY_SIZE(inners); n++)
+		for (u32 t = 0; t < 2; t++) {
+			int x = make(s, inners[n], 4, 8, 2, 0, 0), b = make(s, inners[n], 4, 8, 2, 0, 0);
+			int m = make(s, outers[t], 4, 4, 3, 0, x), p = LOAD(s, LOOK(m));
+			u64 v[64] = {500, 500, 500, 500};
+
+			note(s, p > 0);
+			note(s, test_run(s, p, 1));
+			note(s, put(s, m, 0, x));
+			note(s, test_run(s, p, 2));
+			note(s, elem(s, BPF_MAP_UPDATE_ELEM, b, 0, v, 0));
+			note(s, put(s, m, 0, b));
+			note(s, test_run(s, p, 1));
+			note(s, take(s, m, 0));
+			note(s, test_run(s, p, 1));
+			CLOSE(s, x, b, m, p);
+		}
+	return 0;
+}
+
 /* Operations at random, the same on both sides; ids are told by whose they are. */
 ROW(progs_at_random)
 {
@@ -624,6 +791,7 @@ const struct row oracle_ref_rows[] = {
 	R(kinds), R(kind_of_the_user), R(kind_of_one_refused),
 	R(kept_by_the_array), R(emptied_with_its_last_user), R(a_circle_ends),
 	R(run_tail), R(run_to_the_limit), R(run_from_a_subprogram), R(run_from_subprograms_to_the_limit), R(progs_at_random),
+	R(define_outers), R(define_inners), R(outer_elements), R(any_size_of_array), R(inner_lives), R(run_inner),
 	R(walks), R(walk_deletes), R(walk_in_a_walk),
 	{NULL, NULL},
 };
