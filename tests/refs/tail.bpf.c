@@ -102,7 +102,8 @@ SEC("uprobe") int once(struct pt_regs *ctx)
 
 	count(COUNT_CHAIN);
 	bpf_tail_call(ctx, &jumps, 3);
-	if (bpf_for_each_map_elem(&counts, add, &sum, 0) == COUNTS && (n = bpf_map_lookup_elem(&counts, &walk)))
+	if (bpf_for_each_map_elem(&counts, add, &sum, 0) == COUNTS &&
+	    (n = bpf_map_lookup_elem(&counts, &walk)))
 		*n = sum;
 	count(COUNT_CHAIN_END);
 	return 0;
