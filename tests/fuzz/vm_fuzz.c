@@ -73,6 +73,8 @@ static bool run_one(const struct vm_program *prog, vm_entry *entry, struct outco
 	run.prog = prog;
 	run.ctx = world.ctx;
 	run.status = VM_OK;
+	run.engine = NULL;
+	run.tail_calls = run.held_count = 0;
 	world_reset(current_seed);
 	memset(ret, 0, sizeof(*ret));
 	ret->r0 = entry(&run, (u64)world.ctx, 77);
