@@ -11,7 +11,8 @@
  * What is left by a death: nothing; by a stop: the program does not run, as long as no one else can.
  *
  * Not served: sampling what the processors run (bpftrace's `profile`), which only the kernel can. The
- * kernel's `interval` asks for processor 0 and a period, and that is what is taken for one.
+ * kernel's `interval` asks for processor 0, and that is what is taken for one: a sampling tool, which wants every
+ * processor, fails at the next.
  */
 #include "loader/event.h"
 
@@ -55,7 +56,9 @@ static u64 now_ns(void)
 
 static u64 period_of(const struct event_file *e)
 {
-	return e->sample_period < PERIOD_MIN ? PERIOD_MIN : e->sample_period;
+	const u64 n = e->sample_period, period = e->attr_flags & EVENT_ATTR_FREQ ? 1000000000 / (n ? n : 1) : n;
+
+	return period < PERIOD_MIN ? PERIOD_MIN : period;
 }
 
 /* Waits until the event's turn is not `turn`, or until a time (0: for ever). */
@@ -91,7 +94,7 @@ static int take_lease(const struct clock *c)
 
 static void run_program(const struct loader_run *r, const struct event_file *e)
 {
-	struct bpf_perf_event_data ctx = {.sample_period = e->sample_period};
+	struct bpf_perf_event_data ctx = {.sample_period = period_of(e)};
 	u32 value;
 
 	run_once(r, &ctx, &value);
@@ -245,7 +248,7 @@ static int fill(struct event_file *e, const struct perf_event_attr *a)
 
 static int check_served(const struct event_file *e)
 {
-	if (e->pid == -1 && e->cpu == 0 && !(e->attr_flags & EVENT_ATTR_FREQ))
+	if (e->pid == -1 && e->cpu == 0)
 		return 0;
 	loader_say("limpet: programs that sample what processors run (profile) need the kernel; a "
 		   "period on processor 0 "
