@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* BPF_BTF_LOAD. */
+/*
+ * BPF_BTF_LOAD, and the kernel's own types as an object: tools that look for the BTF named vmlinux among the ids
+ * find LOADER_BTF_VMLINUX behind all others. Whoever opens it gets an object made for the occasion, which
+ * goes when it is closed.
+ */
 #include "loader/loader.h"
 
 #include <errno.h>
@@ -7,12 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "loader/attr.h"
 #include "loader/btf.h"
+#include "loader/files.h"
 #include "loader/log.h"
 
 #define BTF_MAX_SIZE (16u << 20)
+#define VMLINUX_PATH "/sys/kernel/btf/vmlinux"
 
 static long store_btf(struct store *s, const void *blob, u32 len)
 {
@@ -73,5 +80,58 @@ long loader_btf_load(const struct loader_call *c, union bpf_attr *a)
 	if (!ret)
 		ret = store_btf(c->store, blob, a->btf_size);
 	free(blob);
+	return ret;
+}
+
+static int read_whole(int fd, u8 *to, u64 size)
+{
+	for (u64 at = 0; at < size;) {
+		ssize_t n = read(fd, to + at, size - at);
+
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		at += (u64)n;
+	}
+	return 0;
+}
+
+static long store_vmlinux(struct store *s, int from, u64 len)
+{
+	struct btf_file *f;
+	u64 size;
+	u32 id;
+	int err = 0, fd = store_new(s, OBJ_BTF, PAGE_SIZE + ALIGN_UP(len, PAGE_SIZE), &id);
+
+	if (fd < 0)
+		return fd;
+	f = store_map_fd(fd, true, &size, &err);
+	if (f) {
+		store_head(&f->head, OBJ_BTF, id, size);
+		f->data_off = PAGE_SIZE;
+		f->data_size = (u32)len;
+		f->kernel_btf = 1;
+		strcpy(f->name, "vmlinux");
+		err = read_whole(from, (u8 *)f + PAGE_SIZE, len);
+		munmap(f, size);
+	}
+	if (err) {
+		close(fd);
+		return err;
+	}
+	return loader_fd_add(store_publish_as(s, OBJ_BTF, id, fd, O_RDONLY), OBJ_BTF, id);
+}
+
+long loader_btf_vmlinux(struct store *s)
+{
+	char buf[FILES_PATHMAX];
+	int fd = open(files_path(VMLINUX_PATH, buf), O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	long ret = -ENOENT;
+
+	if (fd < 0)
+		return ret;
+	if (!fstat(fd, &st) && st.st_size > 0 && st.st_size < 1 << 28)
+		ret = store_vmlinux(s, fd, (u64)st.st_size);
+	close(fd);
 	return ret;
 }

@@ -229,7 +229,7 @@ static long btf_info(const struct view *v, void *info)
 
 	if (!i->name != !room)
 		return -EINVAL;
-	i->id = b->head.id;
+	i->id = b->kernel_btf ? LOADER_BTF_VMLINUX : b->head.id;
 	i->kernel_btf = b->kernel_btf;
 	err = give_array(i->btf, &i->btf_size, blob, b->data_size, 1);
 	i->name_len = name_len;

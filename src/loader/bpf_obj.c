@@ -40,8 +40,22 @@ static const u8 kind_of_cmd[] = {
 
 long loader_fd_by_id(const struct loader_call *c, union bpf_attr *a)
 {
-	return loader_open_object(c->store, (enum object_kind)kind_of_cmd[c->cmd], a->prog_id,
-				  O_RDWR);
+	const enum object_kind kind = (enum object_kind)kind_of_cmd[c->cmd];
+
+	if (kind == OBJ_BTF && a->prog_id == LOADER_BTF_VMLINUX)
+		return loader_btf_vmlinux(c->store);
+	return loader_open_object(c->store, kind, a->prog_id, O_RDWR);
+}
+
+static long put_id(const struct loader_call *c, u32 id)
+{
+	return user_write((u64)c->u + offsetof(union bpf_attr, next_id), &id, sizeof(id));
+}
+
+/* Behind the session's objects. */
+static long last_id(const struct loader_call *c, enum object_kind kind, u32 start)
+{
+	return kind == OBJ_BTF && start < LOADER_BTF_VMLINUX ? put_id(c, LOADER_BTF_VMLINUX) : -ENOENT;
 }
 
 long loader_next_id(const struct loader_call *c, union bpf_attr *a)
@@ -52,15 +66,14 @@ long loader_next_id(const struct loader_call *c, union bpf_attr *a)
 	u32 *ids;
 
 	if (n <= 0)
-		return n ? n : -ENOENT;
+		return n ? n : last_id(c, kind, a->start_id);
 	ids = calloc((size_t)n, sizeof(*ids));
 	if (!ids)
 		return -ENOMEM;
 	now = store_list(c->store, kind, ids, (u32)n);
 	for (int i = 0; i < n && i < now && ret == -ENOENT; i++)
 		if (ids[i] > a->start_id)
-			ret = user_write((u64)c->u + offsetof(union bpf_attr, next_id), &ids[i],
-					 sizeof(u32));
+			ret = put_id(c, ids[i]);
 	free(ids);
-	return ret;
+	return ret == -ENOENT ? last_id(c, kind, a->start_id) : ret;
 }

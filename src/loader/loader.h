@@ -74,6 +74,9 @@ HIDDEN loader_cmd loader_map_create, loader_map_elem, loader_map_batch, loader_m
 	loader_refuse;
 
 /* O_RDONLY, O_WRONLY or O_RDWR for BPF_F_RDONLY, BPF_F_WRONLY or none; -EINVAL for both */
+/* The id under which the kernel's own BTF is found, and a descriptor of it. */
+#define LOADER_BTF_VMLINUX 0x7ffffffeu
+HIDDEN long loader_btf_vmlinux(struct store *s);
 HIDDEN int loader_open_mode(u32 flags);
 HIDDEN int loader_open_object(struct store *s, enum object_kind kind, u32 id,
 			      int mode); /* a held fd */

@@ -470,7 +470,10 @@ TEST(random_attributes_crash_nothing_and_get_no_more_than_from_the_kernel)
 
 TEST(closing_everything_leaves_nothing)
 {
+	char name[16] = "";
+	struct bpf_btf_info info = {.name = (u64)name, .name_len = sizeof(name)};
 	union bpf_attr a = {0};
+	int vmlinux;
 
 	fresh();
 	for (const int *fd = &ours.array; fd <= &ours.pipe; fd++)
@@ -478,7 +481,28 @@ TEST(closing_everything_leaves_nothing)
 	CHECK_EQ(our_bpf(BPF_MAP_GET_NEXT_ID, &a, sizeof(a)), -ENOENT);
 	CHECK_EQ(our_bpf(BPF_PROG_GET_NEXT_ID, &a, sizeof(a)), -ENOENT);
 	CHECK_EQ(our_bpf(BPF_LINK_GET_NEXT_ID, &a, sizeof(a)), -ENOENT);
+	/* the kernel's own is always there, and goes when it is closed */
+	CHECK_EQ(our_bpf(BPF_BTF_GET_NEXT_ID, &a, sizeof(a)), 0);
+	CHECK_EQ(a.next_id, LOADER_BTF_VMLINUX);
+	a.start_id = a.next_id;
 	CHECK_EQ(our_bpf(BPF_BTF_GET_NEXT_ID, &a, sizeof(a)), -ENOENT);
+	memset(&a, 0, sizeof(a));
+	a.btf_id = LOADER_BTF_VMLINUX;
+	vmlinux = (int)our_bpf(BPF_BTF_GET_FD_BY_ID, &a, sizeof(a));
+	REQUIRE(vmlinux >= 0);
+	memset(&a, 0, sizeof(a));
+	a.info.bpf_fd = (u32)vmlinux;
+	a.info.info_len = sizeof(info);
+	a.info.info = (u64)&info;
+	CHECK_EQ(our_bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a)), 0);
+	CHECK_STR(name, "vmlinux");
+	CHECK_EQ(info.kernel_btf, 1);
+	CHECK_EQ(info.id, LOADER_BTF_VMLINUX);
+	CHECK(info.btf_size > 100);
+	our_close(vmlinux);
+	memset(&a, 0, sizeof(a));
+	CHECK_EQ(our_bpf(BPF_BTF_GET_NEXT_ID, &a, sizeof(a)), 0);
+	CHECK_EQ(a.next_id, LOADER_BTF_VMLINUX);
 }
 
 TEST_MAIN()
