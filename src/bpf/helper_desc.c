@@ -36,6 +36,8 @@
 
 /* Why limpet has none. */
 #define NOT_YET      "not yet"
+#define TIMERS       "needs somebody in the target to run the callback"
+#define KPTRS        "needs the kernel's objects"
 #define NETWORK      "for programs on packets and sockets"
 #define CGROUP_PROGS "for programs on control groups"
 #define CGROUPS      "needs the kernel's control groups"
@@ -218,14 +220,14 @@ static const struct bpf_helper_desc descs[] = {
 	[166] = {"sys_bpf", INT, {NUM, OUT, SIZE}, 0, SYSCALL_PROGS},
 	[167] = {"btf_find_by_name_kind", INT, {OUT, SIZE, NUM, NUM}, 0, SYSCALL_PROGS},
 	[168] = {"sys_close", INT, {NUM}, 0, SYSCALL_PROGS},
-	[169] = {"timer_init", INT, {ANY, MAP, NUM}, 0, NOT_YET},
-	[170] = {"timer_set_callback", INT, {ANY, CALLBACK}, 0, NOT_YET},
-	[171] = {"timer_start", INT, {ANY, NUM, NUM}, 0, NOT_YET},
-	[172] = {"timer_cancel", INT, {ANY}, 0, NOT_YET},
+	[169] = {"timer_init", INT, {ANY, MAP, NUM}, 0, TIMERS},
+	[170] = {"timer_set_callback", INT, {ANY, CALLBACK}, 0, TIMERS},
+	[171] = {"timer_start", INT, {ANY, NUM, NUM}, 0, TIMERS},
+	[172] = {"timer_cancel", INT, {ANY}, 0, TIMERS},
 	[173] = {"get_func_ip", INT, {CTX}, GPL, NULL},
 	[174] = {"get_attach_cookie", INT, {CTX}, 0, NULL},
 	[175] = {"task_pt_regs", INT, {ANY}, GPL, TASKS},
-	[176] = {"get_branch_snapshot", INT, {OUT, SIZE0, NUM}, GPL, COUNTERS},
+	[176] = {"get_branch_snapshot", INT, {OUT, SIZE0, NUM}, GPL, NULL},
 	[177] = {"trace_vprintk", INT, {MEM, SIZE, MEM_OR_NULL, SIZE0}, GPL, NULL},
 	[178] = {"skc_to_unix_sock", PTR_OR_NULL, {ANY}, 0, NETWORK},
 	[179] = {"kallsyms_lookup_name", INT, {MEM, SIZE, NUM, ANY}, 0, SYSCALL_PROGS},
@@ -243,7 +245,7 @@ static const struct bpf_helper_desc descs[] = {
 	[191] = {"copy_from_user_task", INT, {OUT, SIZE0, ANY, ANY, NUM}, SLEEPABLE | GPL, TASKS},
 	[192] = {"skb_set_tstamp", INT, {CTX, NUM, NUM}, 0, NETWORK},
 	[193] = {"ima_file_hash", INT, {ANY, OUT, SIZE}, 0, LSM},
-	[194] = {"kptr_xchg", PTR_OR_NULL, {ANY, ANY}, 0, NOT_YET},
+	[194] = {"kptr_xchg", PTR_OR_NULL, {ANY, ANY}, 0, KPTRS},
 	[195] = {"map_lookup_percpu_elem", VALUE_OR_NULL, {MAP, KEY, NUM}, 0, NULL},
 	[196] = {"skc_to_mptcp_sock", PTR_OR_NULL, {ANY}, 0, NETWORK},
 	[197] = {"dynptr_from_mem", INT, {MEM, SIZE0, NUM, DYNPTR}, 0, NOT_YET},

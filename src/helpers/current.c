@@ -174,20 +174,37 @@ u64 help_ns_pid_tgid(u64 dev, u64 ino, u64 info, u64 size, u64 r5, struct vm_run
 	return 0;
 }
 
+/* What the kernel's send_sig_info(SEND_SIG_PRIV) leaves for a handler. */
+struct signal_info { /* uapi siginfo_t */
+	s32 signo, err, code, pad[29];
+};
+#define SI_KERNEL_ 0x80
+#define SIGNAL_MAX 64
+
+/* To oneself these two calls take any si_code. `thread`: to this thread, not to any of the process. */
+static u64 send(struct vm_run *run, u64 sig, bool thread)
+{
+	struct signal_info info = {.signo = (s32)sig, .code = SI_KERNEL_};
+	u64 id = help_identity(run->env);
+
+	if ((u32)sig > SIGNAL_MAX)
+		return (u64)-EINVAL;
+	if ((s64)id < 0 || !helper_may(run->env, thread ? HELPER_CALL_TGSIGQUEUE : HELPER_CALL_SIGQUEUE))
+		return (u64)-EPERM;
+	if (thread)
+		return (u64)sys_call4(__NR_rt_tgsigqueueinfo, (long)(id >> 32), (long)(u32)id, (long)(u32)sig, (long)&info);
+	/* a thread's own id: only so may si_code say that the kernel sends; the signal is its process's */
+	return (u64)sys_call3(__NR_rt_sigqueueinfo, (long)(u32)id, (long)(u32)sig, (long)&info);
+}
+
 u64 help_send_signal(u64 sig, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	if (!helper_may(run->env, HELPER_CALL_KILL))
-		return (u64)-EPERM;
-	return (u64)sys_call2(__NR_kill, help_identity(run->env) >> 32, (u32)sig);
+	return send(run, sig, false);
 }
 
 u64 help_send_signal_thread(u64 sig, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	u64 id = help_identity(run->env);
-
-	if (!helper_may(run->env, HELPER_CALL_TGKILL))
-		return (u64)-EPERM;
-	return (u64)sys_call3(__NR_tgkill, (long)(id >> 32), (long)(u32)id, (long)(u32)sig);
+	return send(run, sig, true);
 }
 
 /*

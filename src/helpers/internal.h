@@ -13,6 +13,7 @@ vm_helper_fn help_current_task, help_probe_read_kernel, help_probe_read_kernel_s
 vm_helper_fn help_ktime, help_ktime_boot, help_ktime_coarse, help_ktime_tai, help_jiffies64;
 vm_helper_fn help_prandom, help_cpu, help_numa_node, help_uid_gid, help_pid_tgid, help_ns_pid_tgid,
 	help_comm;
+vm_helper_fn help_branch_snapshot;
 vm_helper_fn help_spin_lock, help_spin_unlock;
 vm_helper_fn help_send_signal, help_send_signal_thread;
 vm_helper_fn help_func_ip, help_attach_cookie, help_func_arg, help_func_ret, help_func_arg_cnt,

@@ -15,6 +15,12 @@ u64 help_func_ip(u64 ctx, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 	return hit ? hit->func_ip : 0;
 }
 
+/* The records of taken branches are the kernel's to read. */
+u64 help_branch_snapshot(u64 buf, u64 size, u64 flags, u64 r4, u64 r5, struct vm_run *run)
+{
+	return (u64)(flags ? -EINVAL : -ENOENT);
+}
+
 u64 help_attach_cookie(u64 ctx, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	const struct helper_hit *hit = help_hit(run);

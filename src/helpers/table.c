@@ -44,6 +44,7 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[165] = help_snprintf,
 	[173] = help_func_ip,
 	[174] = help_attach_cookie,
+	[176] = help_branch_snapshot,
 	[177] = help_trace_vprintk,
 	[181] = help_loop,
 	[182] = help_strncmp,

@@ -80,8 +80,10 @@ static bool call_works(enum helper_call call)
 		return syscall(SYS_process_vm_writev, getpid(), &b, 1, &a, 1, 0) == 1 && to == 1;
 	case HELPER_CALL_KILL:
 		return !syscall(SYS_kill, getpid(), 0);
-	case HELPER_CALL_TGKILL:
-		return !syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), 0);
+	case HELPER_CALL_SIGQUEUE:
+		return !syscall(SYS_rt_sigqueueinfo, syscall(SYS_gettid), 0, memset(buf, 0, sizeof(buf)));
+	case HELPER_CALL_TGSIGQUEUE:
+		return !syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), 0, memset(buf, 0, sizeof(buf)));
 	case HELPER_CALL_STAT:
 		return syscall(SYS_stat, "/", buf) >= -1 && errno != ENOSYS;
 	case HELPER_CALL_TIMES:

@@ -293,6 +293,8 @@ int facts(struct pt_regs *ctx)
 		r->ret = 100 + bpf_get_stack(ctx, stack, 64, BPF_F_USER_STACK | 1 << 9);
 	if ((r = result(225)))
 		r->ret = 100 + bpf_get_stack(ctx, stack, 60, BPF_F_USER_STACK);
+	if ((r = result(226)))
+		r->ret = 100 + bpf_get_branch_snapshot(stack, 48, 1);
 	/* 250: what only makes sense together: clocks, in nanoseconds and jiffies */
 	t[0] = bpf_ktime_get_ns();
 	t[1] = bpf_jiffies64();

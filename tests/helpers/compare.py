@@ -118,12 +118,13 @@ def main():
             ok("the programs load", False, printed)
             return 1
         my_clocks = clocks(mine)
-        ok("signals arrive", "signals 1 1" in printed, printed)
+        ok("signals arrive", "signals 1 1 from the kernel 2" in printed, printed)
         theirs, printed = run(False, "cases.bpf.o")
         if theirs is None:
             print("skip the kernel's answers: bpf(2) is not allowed here")
             ok("there are answers", len(mine) > 100, mine)
         else:
+            ok("signals as the kernel's", "signals 1 1 from the kernel 2" in printed, printed)
             their_clocks = clocks(theirs)
             same(mine, theirs)
             ok("jiffies", any(abs(my_clocks[0][t] - their_clocks[0][t]) <= 2 for t in (1, 4, 10)),

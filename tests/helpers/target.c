@@ -16,7 +16,7 @@
 #define noclone noinline
 #endif
 
-static volatile int signals, thread_signals;
+static volatile int signals, thread_signals, from_kernel;
 
 #define PROBED __attribute__((noinline, noclone))
 #define ROOM   "nop; nop; nop; nop; nop; nop" /* for a jump */
@@ -108,8 +108,10 @@ static void lead_astray(char *page)
 	with_frame(5, page + 131);
 }
 
-static void on_signal(int sig)
+static void on_signal(int sig, siginfo_t *info, void *context)
 {
+	if (info->si_code == 0x80 && !info->si_pid && !info->si_uid) /* SI_KERNEL */
+		from_kernel++;
 	if (sig == SIGUSR1)
 		signals++;
 	else
@@ -119,13 +121,14 @@ static void on_signal(int sig)
 int main(void)
 {
 	char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
 	struct stat st;
 	pthread_t thread;
 	long written = 1;
 
 	mprotect(page + 4096, 4096, PROT_NONE);
-	signal(SIGUSR1, on_signal);
-	signal(SIGUSR2, on_signal);
+	sigaction(SIGUSR1, &sa, NULL);
+	sigaction(SIGUSR2, &sa, NULL);
 	prctl(PR_SET_NAME, "helper-target");
 	stat("/proc/self/ns/pid", &st);
 	memset(page, 0, 4096);
@@ -139,6 +142,6 @@ int main(void)
 	pthread_join(thread, NULL);
 	printf("written %ld\n", beyond(&written, 22, 33, 44, 55, 66));
 	printf("parent %d\n", getppid());
-	printf("signals %d %d\n", signals, thread_signals);
+	printf("signals %d %d from the kernel %d\n", signals, thread_signals, from_kernel);
 	return 0;
 }
