@@ -57,6 +57,8 @@ static ALWAYS_INLINE u64 run_one(const struct site_prog *sp, struct vm_run *run,
 	run->status = VM_OK;
 	run->tail_calls = 0;
 	run->held_count = 0;
+	run->record_count = 0;
+	run->dynptr = 0;
 	run->engine = NULL;
 	if (sp->entry)
 		ret = sp->entry(run, (u64)regs, 0);

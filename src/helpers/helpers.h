@@ -184,9 +184,13 @@ void helper_stack_note(struct helper_env *env, u64 tp, u64 start, u64 end);
 /* Describes an open map to the engines; ret_region is what programs may reach of it. */
 void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_region);
 
+void helper_abandon_records(struct vm_run *run);
+
 /* Whoever runs a program calls this when it has ended: gives back what its helpers took for it. */
 static inline void helper_run_end(struct vm_run *run)
 {
+	if (unlikely(run->record_count))
+		helper_abandon_records(run);
 	while (unlikely(run->held_count)) {
 		struct vm_held *h = &run->held[--run->held_count];
 

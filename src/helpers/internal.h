@@ -22,6 +22,10 @@ vm_helper_fn help_trace_printk, help_trace_vprintk, help_snprintf;
 vm_helper_fn help_strtol, help_strtoul, help_strncmp;
 vm_helper_fn help_perf_event_output;
 vm_helper_fn help_loop, help_tail_call, help_for_each;
+vm_helper_fn help_ringbuf_output, help_ringbuf_reserve, help_ringbuf_submit, help_ringbuf_discard, help_ringbuf_query;
+vm_helper_fn help_ringbuf_reserve_dynptr, help_ringbuf_submit_dynptr, help_ringbuf_discard_dynptr;
+vm_helper_fn help_dynptr_from_mem, help_dynptr_read, help_dynptr_write, help_dynptr_data;
+vm_helper_fn help_user_ringbuf_drain;
 
 /* The hit, when the run's context is its registers; else NULL. */
 static inline const struct helper_hit *help_hit(const struct vm_run *run)

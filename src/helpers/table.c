@@ -38,6 +38,11 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[118] = help_jiffies64,
 	[120] = help_ns_pid_tgid,
 	[125] = help_ktime_boot,
+	[130] = help_ringbuf_output,
+	[131] = help_ringbuf_reserve,
+	[132] = help_ringbuf_submit,
+	[133] = help_ringbuf_discard,
+	[134] = help_ringbuf_query,
 	[148] = help_probe_read,
 	[160] = help_ktime_coarse,
 	[164] = help_for_each,
@@ -52,7 +57,15 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[184] = help_func_ret,
 	[185] = help_func_arg_cnt,
 	[195] = help_map_lookup_percpu,
+	[197] = help_dynptr_from_mem,
+	[198] = help_ringbuf_reserve_dynptr,
+	[199] = help_ringbuf_submit_dynptr,
+	[200] = help_ringbuf_discard_dynptr,
+	[201] = help_dynptr_read,
+	[202] = help_dynptr_write,
+	[203] = help_dynptr_data,
 	[208] = help_ktime_tai,
+	[209] = help_user_ringbuf_drain,
 };
 
 /* Engines make tail calls themselves (vm/vm.h). */

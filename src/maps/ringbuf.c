@@ -113,7 +113,7 @@ int ring_user_update(struct map *m, const void *key, const void *value, u64 flag
 
 int ring_user_delete(struct map *m, const void *key)
 {
-	return -EINVAL;
+	return key ? -EINVAL : -MAP_ENOTSUPP;
 }
 
 int ring_user_next_key(struct map *m, const void *key, void *ret_key)

@@ -39,6 +39,14 @@ bool vm_find_region(const struct vm_program *prog, u64 ctx, u64 addr, u64 size, 
 	return false;
 }
 
+bool vm_in_record(const struct vm_run *run, u64 addr, u64 size)
+{
+	for (u32 i = 0; i < run->record_count; i++)
+		if (within(addr, size, run->record[i].start, run->record[i].end))
+			return true;
+	return false;
+}
+
 bool vm_is_lent(const struct vm_run *run, u64 addr, u64 size, bool write)
 {
 	for (const struct vm_lent *l = run->engine ? run->lent : NULL; l; l = l->next)
@@ -76,7 +84,7 @@ bool vm_may_access(const struct vm_run *run, u64 addr, u64 size, bool write)
 {
 	struct vm_region where;
 
-	return within(addr, size, run->stack_limit, run->stack_top) ||
+	return within(addr, size, run->stack_limit, run->stack_top) || vm_in_record(run, addr, size) ||
 	       vm_run_region(run, addr, size, write, &where) ||
 	       vm_is_lent(run, addr, size, write);
 }
@@ -106,6 +114,21 @@ static bool is_callback(const struct vm_program *prog, u64 fn)
 		i++;
 	}
 	return false;
+}
+
+static bool is_record(const struct vm_run *run, u64 value)
+{
+	for (u32 i = 0; i < run->record_count; i++)
+		if (run->record[i].start == value)
+			return true;
+	return false;
+}
+
+/* On the stack, where the program may write what it likes into it: helpers believe nothing it says. */
+static bool is_dynptr(const struct vm_run *run, u64 value)
+{
+	return (run->dynptr && value == run->dynptr) ||
+	       (value % 8 == 0 && within(value, VM_DYNPTR_SIZE, run->stack_limit, run->stack_top));
 }
 
 /* Holds one argument against its descriptor. `size`: the argument after it. */
@@ -142,6 +165,10 @@ static bool arg_ok(const struct vm_run *run, u8 kind, u64 value, u64 size, const
 		return value % 4 == 0 && vm_may_access(run, value, 4, true);
 	case ARG_CALLBACK:
 		return is_callback(run->prog, value);
+	case ARG_RECORD:
+		return is_record(run, value);
+	case ARG_DYNPTR:
+		return is_dynptr(run, value);
 	default:
 		return true;
 	}

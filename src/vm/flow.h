@@ -28,8 +28,10 @@ enum flow_kind {
 	FLOW_STACK, /* r10 + off + 0 .. val; likewise below */
 	FLOW_CTX,
 	FLOW_DIRECT,        /* direct value of `map` */
+	FLOW_RECORD,        /* a ring buffer record of `map` bytes that the run has */
 	FLOW_VALUE,         /* a value of `map` that a lookup gave */
 	FLOW_VALUE_OR_NULL, /* val: the instruction that looked it up */
+	FLOW_RECORD_OR_NULL,
 	FLOW_MAP,           /* handle of `map` */
 };
 

@@ -6,21 +6,27 @@
 #define S32_MAX 0x7fffffffULL
 #define S64_MAX 0x7fffffffffffffffULL
 
-/* Every copy of what instruction `id` looked up is a value, or NULL. */
+static bool may_be_null(struct flow_val v)
+{
+	return v.kind == FLOW_VALUE_OR_NULL || v.kind == FLOW_RECORD_OR_NULL;
+}
+
+static void settle(struct flow_val *v, u64 id, bool null)
+{
+	if (!may_be_null(*v) || v->val != id)
+		return;
+	*v = null ? flow_const(0)
+		  : (struct flow_val){.kind = v->kind == FLOW_VALUE_OR_NULL ? FLOW_VALUE : FLOW_RECORD, .map = v->map};
+}
+
+/* Every copy of what instruction `id` looked up, or reserved, is there, or NULL. */
 static void settle_lookup(struct flow_state *s, u64 id, bool null)
 {
 	for (u32 r = 0; r < 10; r++)
-		if (s->reg[r].kind == FLOW_VALUE_OR_NULL && s->reg[r].val == id)
-			s->reg[r] =
-				null ? flow_const(0)
-				     : (struct flow_val){.kind = FLOW_VALUE, .map = s->reg[r].map};
-	for (u32 i = 0; i < FLOW_SLOTS; i++) {
-		struct flow_val *v = &s->slot[i].val;
-
-		if (s->slot[i].size && v->kind == FLOW_VALUE_OR_NULL && v->val == id)
-			*v = null ? flow_const(0)
-				  : (struct flow_val){.kind = FLOW_VALUE, .map = v->map};
-	}
+		settle(&s->reg[r], id, null);
+	for (u32 i = 0; i < FLOW_SLOTS; i++)
+		if (s->slot[i].size)
+			settle(&s->slot[i].val, id, null);
 }
 
 /* Tests of a pointer against 0. True when that was all there is to know. */
@@ -28,13 +34,13 @@ static bool branch_null(struct flow_pass *p, u32 at, struct flow_val v, struct f
 {
 	bool equal = BPF_OP_OF(&p->f->prog->insns[at]) == BPF_JEQ;
 
-	if (v.kind == FLOW_VALUE_OR_NULL) {
+	if (may_be_null(v)) {
 		settle_lookup(taken, v.val, equal);
 		settle_lookup(&p->now, v.val, !equal);
 		return true;
 	}
 	if (v.kind == FLOW_MAP ||
-	    ((v.kind == FLOW_STACK || v.kind == FLOW_VALUE) && !v.val && !v.off)) {
+	    ((v.kind == FLOW_STACK || v.kind == FLOW_VALUE || v.kind == FLOW_RECORD) && !v.val && !v.off)) {
 		p->f->insn[at].taken = equal ? 2 : 1;
 		return true;
 	}

@@ -88,6 +88,11 @@ static bool arg_proven(const struct flow *f, const struct call *c, u32 i)
 		return v.kind == FLOW_CTX && !v.off && !v.val;
 	case ARG_CALLBACK:
 		return is_callback(f, v);
+	case ARG_RECORD:
+		return v.kind == FLOW_RECORD && !v.off && !v.val;
+	case ARG_DYNPTR: /* whole, and where addresses of 8 bytes are */
+		return v.kind == FLOW_STACK && !v.val && v.off % 8 == 0 &&
+		       flow_test_access(c->prog, v, 0, VM_DYNPTR_SIZE, true) == FLOW_PROVEN;
 	case ARG_MAP_KEY:
 	case ARG_MAP_VALUE:
 	case ARG_MAP_VALUE_OUT:
@@ -141,9 +146,29 @@ static struct flow_val lookup_array(struct flow_pass *p, u32 at, const struct ca
 					     : flow_const(0);
 }
 
+/* bpf_ringbuf_reserve() with a known size, which is noted where other values have their map. */
+static bool is_reservation(const struct flow_pass *p, u32 at, const struct call *c)
+{
+	u32 id = (u32)p->f->prog->insns[at].imm;
+
+	return id == BPF_FUNC_ringbuf_reserve && !vm_helper_is_own(p->f->prog, id) && c->arg[1].kind == FLOW_CONST &&
+	       c->arg[1].val <= 0xffff;
+}
+
+static bool may_release(const struct bpf_helper_desc *d)
+{
+	for (u32 i = 0; i < 5; i++)
+		if (d->arg[i] == ARG_RECORD || d->arg[i] == ARG_DYNPTR || d->arg[i] == ARG_CALLBACK)
+			return true;
+	return false;
+}
+
 static struct flow_val result(struct flow_pass *p, u32 at, const struct call *c)
 {
 	struct flow_insn *fi = &p->f->insn[at];
+
+	if (is_reservation(p, at, c))
+		return (struct flow_val){.kind = FLOW_RECORD_OR_NULL, .map = (u16)c->arg[1].val, .val = at};
 
 	if (c->desc->ret != RET_MAP_VALUE_OR_NULL || !c->map || c->map->outer)
 		return flow_any(~0ULL);
@@ -168,6 +193,7 @@ struct flow_val flow_helper(struct flow_pass *p, u32 at)
 	c.desc = vm_helper_desc(prog, id);
 	if (!c.desc) {
 		flow_clear_slots(&p->now);
+		flow_forget_records(&p->now);
 		fi->mark |= prog->trusted ? FLOW_ARGS_OK : 0;
 		return flow_any(~0ULL);
 	}
@@ -186,5 +212,7 @@ struct flow_val flow_helper(struct flow_pass *p, u32 at)
 		fi->mark |= FLOW_ARGS_OK;
 	r0 = result(p, at, &c);
 	forget_outputs(&p->now, &c);
+	if (may_release(c.desc))
+		flow_forget_records(&p->now);
 	return r0;
 }

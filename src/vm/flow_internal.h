@@ -56,6 +56,17 @@ static inline void flow_copy(struct flow_state *dst, const struct flow_state *sr
 		to[i] = from[i];
 }
 
+/* Records may have been given back: what pointed into them is a number. */
+static inline void flow_forget_records(struct flow_state *s)
+{
+	for (u32 r = 0; r < 10; r++)
+		if (s->reg[r].kind == FLOW_RECORD || s->reg[r].kind == FLOW_RECORD_OR_NULL)
+			s->reg[r] = flow_any(~0ULL);
+	for (u32 i = 0; i < FLOW_SLOTS; i++)
+		if (s->slot[i].val.kind == FLOW_RECORD || s->slot[i].val.kind == FLOW_RECORD_OR_NULL)
+			s->slot[i].size = 0;
+}
+
 static inline const struct flow_slot *flow_find_slot(const struct flow_state *s, s32 off, u32 size)
 {
 	for (u32 i = 0; i < FLOW_SLOTS; i++)

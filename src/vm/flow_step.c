@@ -190,6 +190,8 @@ enum flow_test flow_test_access(const struct vm_program *prog, struct flow_val v
 	case FLOW_DIRECT:
 	case FLOW_VALUE:
 		return test_map(prog, v, off, size, write);
+	case FLOW_RECORD:
+		return fits(v, off, size, v.map) ? FLOW_PROVEN : FLOW_TEST_RECENT;
 	case FLOW_CONST:
 		return vm_find_region(prog, ~0ULL, v.val + (u64)off, size, write, &where)
 			       ? FLOW_PROVEN
@@ -209,7 +211,7 @@ static bool aligned(const struct vm_program *prog, struct flow_val v, s64 off, u
 		return (v.val + (u64)off) % size == 0;
 	if (v.val)
 		return false;
-	if (v.kind == FLOW_STACK)
+	if (v.kind == FLOW_STACK || v.kind == FLOW_RECORD)
 		return addr % size == 0;
 	if (v.kind == FLOW_DIRECT)
 		return (m->direct_value + addr) % size == 0;
@@ -258,7 +260,7 @@ static void note_access(struct flow_pass *p, u32 at, struct flow_val base, u32 s
 	struct flow_insn *fi = &p->f->insn[at];
 
 	fi->test = (u8)flow_test_access(p->f->prog, base, in->off, size, write);
-	fi->map = base.map;
+	fi->map = base.kind == FLOW_RECORD || base.kind == FLOW_RECORD_OR_NULL ? 0 : base.map;
 	fi->mark &= (u8)~FLOW_ALIGNED;
 	if (aligned(p->f->prog, base, in->off, size))
 		fi->mark |= FLOW_ALIGNED;
@@ -315,10 +317,12 @@ static void step_call(struct flow_pass *p, u32 at)
 	const struct bpf_insn *in = &p->f->prog->insns[at];
 	struct flow_val r0 = flow_any(~0ULL);
 
-	if (in->src_reg == BPF_PSEUDO_CALL)
+	if (in->src_reg == BPF_PSEUDO_CALL) {
 		flow_clear_slots(&p->now);
-	else
+		flow_forget_records(&p->now);
+	} else {
 		r0 = flow_helper(p, at);
+	}
 	p->now.reg[0] = r0;
 	for (u32 r = 1; r < 6; r++)
 		p->now.reg[r] = flow_const(0);

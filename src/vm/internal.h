@@ -46,6 +46,9 @@ const struct vm_target *vm_tail_target(const struct vm_program *prog, const stru
  */
 u64 vm_nested_run(struct vm_run *run, const struct vm_target *t, vm_entry *entry);
 
+/* True when it lies in a record that the run has. */
+bool vm_in_record(const struct vm_run *run, u64 addr, u64 size);
+
 /* What lddw loads. */
 u64 vm_wide_immediate(const struct vm_program *prog, u32 at);
 

@@ -162,8 +162,20 @@ struct vm_lent {
 #define VM_HELD 8 /* per-CPU maps that one run may touch */
 
 /*
- * One run. The caller sets prog, ctx, env, hit and zeroes status, engine, tail_calls and held_count; the rest is the
- * engine's. After tail calls prog is the program that ran last.
+ * Memory that a helper gave this run to fill, until another helper takes it (ring buffer records). It may be
+ * read and written meanwhile. Whoever runs the program gives back what is left (helper_run_end()).
+ */
+struct vm_record {
+	u64 start, end;
+	void *owner; /* the helper's */
+};
+
+#define VM_DYNPTR_SIZE 16 /* struct bpf_dynptr */
+#define VM_RECORDS     8 /* that one run may have at a time */
+
+/*
+ * One run. The caller sets prog, ctx, env, hit and zeroes status, engine, tail_calls, held_count, record_count and
+ * dynptr; the rest is the engine's. After tail calls prog is the program that ran last.
  * Kept small: it is built on the target's stack for every hit.
  */
 struct vm_run {
@@ -185,7 +197,10 @@ struct vm_run {
 	u32 may_goto;      /* times may_goto will still fall through */
 	struct vm_recent recent[2]; /* JIT: for reads, for writes */
 	u32 held_count;    /* execution slots taken by helpers, of `held`; 0 at the start */
+	u32 record_count;  /* of `record`; 0 at the start */
 	struct vm_held held[VM_HELD];
+	struct vm_record record[VM_RECORDS];
+	u64 dynptr;        /* the dynptr that a helper passes to a callback; only looked at, and compared */
 };
 
 /*

@@ -27,6 +27,8 @@ bool jit_slow_access(struct vm_run *run, u64 addr, u32 what)
 				 run->stack_top);
 		return true;
 	}
+	if (vm_in_record(run, addr, size))
+		return true;
 	if (vm_run_region(run, addr, size, write, &where)) {
 		remember(&run->recent[write], where.start, where.end);
 		return true;
