@@ -51,7 +51,8 @@ static u64 fingerprint(void)
 		const struct agent_region *r = &agent.regions[i];
 
 		if (r->exec && r->ino)
-			sum = ((sum ^ r->start) * 0x100000001b3ULL ^ r->end ^ r->ino << 20) * 0x100000001b3ULL;
+			sum = ((sum ^ r->start) * 0x100000001b3ULL ^ r->end ^ r->ino << 20) *
+			      0x100000001b3ULL;
 	}
 	return sum;
 }
@@ -78,7 +79,8 @@ static const struct agent_region *beginning(u32 i)
 	for (u32 k = i + 1; k-- > 0;) {
 		const struct agent_region *b = &agent.regions[k];
 
-		if (b->ino == r->ino && b->dev_major == r->dev_major && b->dev_minor == r->dev_minor && !b->file_off)
+		if (b->ino == r->ino && b->dev_major == r->dev_major &&
+		    b->dev_minor == r->dev_minor && !b->file_off)
 			return b->read ? b : NULL;
 	}
 	return NULL;
@@ -95,8 +97,8 @@ static bool id_in_notes(const u8 *notes, u64 len, u8 ret_id[20])
 		at = desc + ALIGN_UP((u64)n.n_descsz, 4);
 		if (at > len)
 			return false;
-		if (n.n_type != NT_GNU_BUILD_ID_ || n.n_namesz != 4 || memcmp(notes + name, "GNU", 4) || !n.n_descsz ||
-		    n.n_descsz > 20)
+		if (n.n_type != NT_GNU_BUILD_ID_ || n.n_namesz != 4 ||
+		    memcmp(notes + name, "GNU", 4) || !n.n_descsz || n.n_descsz > 20)
 			continue;
 		memcpy(ret_id, notes + desc, n.n_descsz);
 		return true;
@@ -107,7 +109,8 @@ static bool id_in_notes(const u8 *notes, u64 len, u8 ret_id[20])
 static void find_build_id(const struct agent_region *file, u8 ret_id[20])
 {
 	static u8 head[HEADERS_MAX], notes[NOTES_MAX];
-	u64 room = file->end - file->start, len = fetch(file->start, head, room < sizeof(head) ? room : sizeof(head));
+	u64 room = file->end - file->start,
+	    len = fetch(file->start, head, room < sizeof(head) ? room : sizeof(head));
 	Elf64_Ehdr eh;
 	Elf64_Phdr ph;
 
@@ -116,7 +119,8 @@ static void find_build_id(const struct agent_region *file, u8 ret_id[20])
 	memcpy(&eh, head, sizeof(eh));
 	if (memcmp(eh.e_ident, ELFMAG "\2", 5) || eh.e_phentsize != sizeof(ph) || eh.e_phoff > len)
 		return;
-	for (u64 i = 0, at = eh.e_phoff; i < eh.e_phnum && at + sizeof(ph) <= len; i++, at += sizeof(ph)) {
+	for (u64 i = 0, at = eh.e_phoff; i < eh.e_phnum && at + sizeof(ph) <= len;
+	     i++, at += sizeof(ph)) {
 		u64 size;
 
 		memcpy(&ph, head + at, sizeof(ph));
@@ -147,7 +151,8 @@ static struct helper_mappings *make(void)
 
 		if (!r->exec || !r->ino)
 			continue;
-		*m = (struct helper_mapping){.start = r->start, .end = r->end, .file_off = r->file_off};
+		*m = (struct helper_mapping){
+			.start = r->start, .end = r->end, .file_off = r->file_off};
 		file = beginning(i);
 		if (file)
 			find_build_id(file, m->build_id);

@@ -63,14 +63,18 @@ static inline u32 task_field_of(enum task_field f)
 {
 	if (f >= TASK_MNT_INUM)
 		return TASK_OF_MNT_NS + (f - TASK_MNT_INUM);
-	return f >= TASK_NSPROXY_MNT ? TASK_OF_NSPROXY : f >= TASK_CRED_UID ? TASK_OF_CRED : TASK_OF_PROCESS;
+	return f >= TASK_NSPROXY_MNT ? TASK_OF_NSPROXY
+	       : f >= TASK_CRED_UID  ? TASK_OF_CRED
+				     : TASK_OF_PROCESS;
 }
 
 static inline u32 task_field_size(enum task_field f)
 {
 	if (f == TASK_COMM)
 		return 16;
-	return f <= TASK_TGID || f >= TASK_MNT_INUM || (f >= TASK_CRED_UID && f < TASK_NSPROXY_MNT) ? 4 : 8;
+	return f <= TASK_TGID || f >= TASK_MNT_INUM || (f >= TASK_CRED_UID && f < TASK_NSPROXY_MNT)
+		       ? 4
+		       : 8;
 }
 
 #define TASK_NOT_THERE 0xffffu /* as an offset: the BTF has no such field */

@@ -13,10 +13,10 @@
 #include "helpers/internal.h"
 #include "base/mem.h"
 
-#define DEPTH_MAX  MAP_STACK_DEPTH
-#define FLAG_SKIP  BPF_F_SKIP_FIELD_MASK
-#define FLAGS      (FLAG_SKIP | BPF_F_USER_STACK)
-#define WINDOW     32 /* words of stack fetched at a time where it is not certainly there */
+#define DEPTH_MAX MAP_STACK_DEPTH
+#define FLAG_SKIP BPF_F_SKIP_FIELD_MASK
+#define FLAGS     (FLAG_SKIP | BPF_F_USER_STACK)
+#define WINDOW    32 /* words of stack fetched at a time where it is not certainly there */
 
 /* Memory read in pieces, so that a frame after the other costs no call of its own. */
 struct window {
@@ -25,7 +25,8 @@ struct window {
 	u64 words[WINDOW];
 };
 
-static NOINLINE bool fetch_words(const struct vm_run *run, struct window *w, u64 at, u64 *ret, u32 count)
+static NOINLINE bool fetch_words(const struct vm_run *run, struct window *w, u64 at, u64 *ret,
+				 u32 count)
 {
 	u64 size = sizeof(w->words);
 
@@ -46,7 +47,8 @@ static NOINLINE bool fetch_words(const struct vm_run *run, struct window *w, u64
 	return true;
 }
 
-static ALWAYS_INLINE bool read_words(const struct vm_run *run, struct window *w, u64 at, u64 *ret, u32 count)
+static ALWAYS_INLINE bool read_words(const struct vm_run *run, struct window *w, u64 at, u64 *ret,
+				     u32 count)
 {
 	if (likely(at >= w->known_start && at < w->known_end && w->known_end - at >= count * 8)) {
 		for (u32 i = 0; i < count; i++)
@@ -59,7 +61,9 @@ static ALWAYS_INLINE bool read_words(const struct vm_run *run, struct window *w,
 /* What a return address stands for: return probes put their own into frames. */
 static ALWAYS_INLINE u64 real_caller(const struct helper_env *env, u64 ip)
 {
-	return unlikely(ip >= env->own_start && ip < env->own_end && env->own_caller) ? env->own_caller(ip) : ip;
+	return unlikely(ip >= env->own_start && ip < env->own_end && env->own_caller)
+		       ? env->own_caller(ip)
+		       : ip;
 }
 
 /* The addresses, innermost first, but for `skip`, to out[max]; how many there were, those skipped included. */
@@ -79,7 +83,8 @@ static u32 unwind(const struct vm_run *run, u32 skip, u64 *out, u32 max)
 			out[0] = ip;
 		n = 1;
 	}
-	if (n < depth && help_hit(run)->flags & HELPER_HIT_ENTRY && read_words(run, &w, regs->rsp, &ip, 1)) {
+	if (n < depth && help_hit(run)->flags & HELPER_HIT_ENTRY &&
+	    read_words(run, &w, regs->rsp, &ip, 1)) {
 		if (n >= skip)
 			out[n - skip] = real_caller(env, ip);
 		n++;
@@ -126,7 +131,8 @@ static void name_frame(const struct helper_mappings *all, u64 ip, struct bpf_sta
 static void name_frames(const struct map_stack *s, void *ret_frames)
 {
 	const struct helper_env *env = s->env;
-	const struct helper_mappings *all = atomic_load_explicit(&env->mappings, memory_order_acquire);
+	const struct helper_mappings *all =
+		atomic_load_explicit(&env->mappings, memory_order_acquire);
 	struct bpf_stack_build_id *ret = ret_frames;
 
 	for (u32 i = 0; i < s->count; i++)
@@ -137,7 +143,8 @@ static void name_frames(const struct map_stack *s, void *ret_frames)
 static void name_in_place(const struct vm_run *run, void *buf, u32 count)
 {
 	const struct helper_env *env = run->env;
-	const struct helper_mappings *all = atomic_load_explicit(&env->mappings, memory_order_acquire);
+	const struct helper_mappings *all =
+		atomic_load_explicit(&env->mappings, memory_order_acquire);
 	struct bpf_stack_build_id *ret = buf;
 
 	while (count--) {

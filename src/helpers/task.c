@@ -16,12 +16,12 @@
 #include "base/mem.h"
 #include "base/sys.h"
 
-#define TASK_BASE   0xffff900000000000ULL
-#define ID_SHIFT    16
-#define ID_MASK     (BIT(22) - 1)
-#define OBJ_SHIFT   38
-#define OBJ_MASK    63u
-#define NAME_LEN    16
+#define TASK_BASE 0xffff900000000000ULL
+#define ID_SHIFT  16
+#define ID_MASK   (BIT(22) - 1)
+#define OBJ_SHIFT 38
+#define OBJ_MASK  63u
+#define NAME_LEN  16
 
 struct place {
 	u32 object, id, off;
@@ -94,14 +94,17 @@ static int cred_field(const struct asker *a, const struct place *p, enum task_fi
 	bool group = (f - TASK_CRED_UID) & 1;
 	u32 ids[3]; /* real, effective, saved */
 
-	if (p->id != a->tid || !helper_may(a->env, group ? HELPER_CALL_GETRESGID : HELPER_CALL_GETRESUID) ||
-	    sys_call3(group ? __NR_getresgid : __NR_getresuid, (long)&ids[0], (long)&ids[1], (long)&ids[2]))
+	if (p->id != a->tid ||
+	    !helper_may(a->env, group ? HELPER_CALL_GETRESGID : HELPER_CALL_GETRESUID) ||
+	    sys_call3(group ? __NR_getresgid : __NR_getresuid, (long)&ids[0], (long)&ids[1],
+		      (long)&ids[2]))
 		return -EFAULT;
 	ret[0] = ids[f <= TASK_CRED_GID ? 0 : f >= TASK_CRED_EUID ? 1 : 2];
 	return 0;
 }
 
-static int namespace_number(const struct asker *a, const struct place *p, enum task_field f, u64 ret[2])
+static int namespace_number(const struct asker *a, const struct place *p, enum task_field f,
+			    u64 ret[2])
 {
 	static const char names[][8] = {"mnt", "uts", "ipc", "pid", "net", "cgroup"};
 	char path[40] = "/proc/thread-self/ns/";
@@ -151,7 +154,8 @@ static long read_piece(const struct vm_run *run, u8 *dst, u64 addr, u64 size)
 	struct asker a = {env, (u32)(me >> 32), (u32)me};
 	u32 f, from, n;
 
-	if (!env->task || !atomic_load_explicit(&env->task->ready, memory_order_acquire) || (s64)me < 0)
+	if (!env->task || !atomic_load_explicit(&env->task->ready, memory_order_acquire) ||
+	    (s64)me < 0)
 		return -EFAULT;
 	f = field_at(env->task, p.object, p.off);
 	if (f == TASK_FIELDS || field(&a, &p, f, value))
@@ -196,7 +200,8 @@ static NOINLINE u64 read_task_str(char *dst, u64 size, u64 src, struct vm_run *r
 
 	while (done < size) {
 		char piece[NAME_LEN];
-		long n = read_piece(run, (u8 *)piece, src + done, size - done < NAME_LEN ? size - done : NAME_LEN);
+		long n = read_piece(run, (u8 *)piece, src + done,
+				    size - done < NAME_LEN ? size - done : NAME_LEN);
 
 		if (n < 0) {
 			memset(dst, 0, size);

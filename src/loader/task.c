@@ -58,13 +58,14 @@ static const char *name_at(const struct btf *b, u32 off)
 }
 
 /* The member's place and type, unnamed members looked into. */
-static bool find_member(const struct btf *b, const struct btf_type *t, const char *name, u32 depth, u32 *ret_off,
-			u32 *ret_type)
+static bool find_member(const struct btf *b, const struct btf_type *t, const char *name, u32 depth,
+			u32 *ret_off, u32 *ret_type)
 {
 	const struct btf_member *m = (const struct btf_member *)(t + 1);
 
 	for (u32 i = 0; i < BTF_INFO_VLEN(t->info); i++) {
-		u32 bits = BTF_INFO_KFLAG(t->info) ? BTF_MEMBER_BIT_OFFSET(m[i].offset) : m[i].offset;
+		u32 bits =
+			BTF_INFO_KFLAG(t->info) ? BTF_MEMBER_BIT_OFFSET(m[i].offset) : m[i].offset;
 		const char *own = name_at(b, m[i].name_off);
 		const struct btf_type *inner = *own ? NULL : btf_strip(b, m[i].type);
 
@@ -93,7 +94,8 @@ static u16 place_in(const struct btf *b, const struct btf_type *t, u32 f)
 	if (names[f].part && (!part || !is_composite(BTF_INFO_KIND(part->info)) ||
 			      !find_member(b, part, names[f].part, 0, &off, &type)))
 		return TASK_NOT_THERE;
-	if (off >= TASK_NOT_THERE - task_field_size(f) || !btf_size(b, type, &size) || size != task_field_size(f))
+	if (off >= TASK_NOT_THERE - task_field_size(f) || !btf_size(b, type, &size) ||
+	    size != task_field_size(f))
 		return TASK_NOT_THERE;
 	return (u16)off;
 }
@@ -108,7 +110,8 @@ void task_layout_read(const struct btf *b, u16 *ret_off)
 		if (!t || BTF_INFO_KIND(t->info) != BTF_KIND_STRUCT)
 			continue;
 		for (u32 f = 0; f < TASK_FIELDS; f++)
-			if (ret_off[f] == TASK_NOT_THERE && !strcmp(name_at(b, t->name_off), names[f].type))
+			if (ret_off[f] == TASK_NOT_THERE &&
+			    !strcmp(name_at(b, t->name_off), names[f].type))
 				ret_off[f] = place_in(b, t, f);
 	}
 }
@@ -128,8 +131,10 @@ static int read_btf(u16 *ret_off)
 		close(fd);
 		return -EINVAL;
 	}
-	blob = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	for (ssize_t n = 1; blob != MAP_FAILED && n > 0 && got < (size_t)st.st_size; got += n > 0 ? (size_t)n : 0)
+	blob = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    -1, 0);
+	for (ssize_t n = 1;
+	     blob != MAP_FAILED && n > 0 && got<(size_t)st.st_size; got += n> 0 ? (size_t)n : 0)
 		n = read(fd, blob + got, (size_t)st.st_size - got);
 	close(fd);
 	if (blob == MAP_FAILED)
@@ -154,7 +159,8 @@ int task_layout_make(struct store *s)
 	if (!atomic_load_explicit(&l->ready, memory_order_acquire)) {
 		err = read_btf(off);
 		if (!err) {
-			memcpy(l->off, off, sizeof(off)); /* tools at the same time write the same */
+			memcpy(l->off, off,
+			       sizeof(off)); /* tools at the same time write the same */
 			atomic_store_explicit(&l->ready, 1, memory_order_release);
 		}
 	}

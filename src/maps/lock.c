@@ -3,10 +3,10 @@
 #include "maps/lock.h"
 #include "base/sys.h"
 
-#define SPINS        200 /* before the processor is given away */
-#define LOOKS        64  /* yields between two looks at clock and holder */
-#define CLOCK_ID     1   /* CLOCK_MONOTONIC */
-#define WAITS_BLIND  20000 /* yields that stand for LOCK_WAIT_NS without a clock */
+#define SPINS       200   /* before the processor is given away */
+#define LOOKS       64    /* yields between two looks at clock and holder */
+#define CLOCK_ID    1     /* CLOCK_MONOTONIC */
+#define WAITS_BLIND 20000 /* yields that stand for LOCK_WAIT_NS without a clock */
 
 #define LOCK_PATIENCE (10 * LOCK_WAIT_NS) /* in all, however often it changes hands */
 
@@ -56,7 +56,8 @@ static void pause_or_yield(u32 *spins)
 
 static bool cas(_Atomic u32 *word, u32 *seen, u32 new)
 {
-	return atomic_compare_exchange_strong_explicit(word, seen, new, memory_order_acquire, memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(word, seen, new, memory_order_acquire,
+						       memory_order_relaxed);
 }
 
 static NOINLINE int take_slowly(_Atomic u32 *word, u32 thread, bool operation, u32 *ret_word)
@@ -72,7 +73,8 @@ static NOINLINE int take_slowly(_Atomic u32 *word, u32 thread, bool operation, u
 				return 0;
 			continue;
 		}
-		if (!operation && me != LOCK_ID_UNKNOWN && (seen & (LOCK_ID_MASK | LOCK_OPERATION)) == me)
+		if (!operation && me != LOCK_ID_UNKNOWN &&
+		    (seen & (LOCK_ID_MASK | LOCK_OPERATION)) == me)
 			return -EDEADLK;
 		if (spins >= SPINS && may_rob(&w, seen) && cas(word, &seen, *ret_word))
 			return 0;
@@ -99,15 +101,18 @@ int lock_take(_Atomic u32 *word, u32 thread, bool operation, u32 *ret_word)
 {
 	u32 seen = atomic_load_explicit(word, memory_order_relaxed);
 
-	*ret_word = (seen + 2 * LOCK_OPERATION) | (thread & LOCK_ID_MASK) | (operation ? LOCK_OPERATION : 0);
-	if (likely(!(seen & (LOCK_ID_MASK | LOCK_OPERATION))) && likely(cas(word, &seen, *ret_word)))
+	*ret_word = (seen + 2 * LOCK_OPERATION) | (thread & LOCK_ID_MASK) |
+		    (operation ? LOCK_OPERATION : 0);
+	if (likely(!(seen & (LOCK_ID_MASK | LOCK_OPERATION))) &&
+	    likely(cas(word, &seen, *ret_word)))
 		return 0;
 	return take_slowly(word, thread, operation, ret_word);
 }
 
 void lock_release(_Atomic u32 *word, u32 held)
 {
-	atomic_compare_exchange_strong_explicit(word, &held, held & ~(LOCK_ID_MASK | LOCK_OPERATION),
+	atomic_compare_exchange_strong_explicit(word, &held,
+						held & ~(LOCK_ID_MASK | LOCK_OPERATION),
 						memory_order_release, memory_order_relaxed);
 }
 

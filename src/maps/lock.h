@@ -20,8 +20,9 @@
 
 #include "maps/types.h"
 
-#define LOCK_ID_MASK   ((u32)BIT(22) - 1)
-#define LOCK_ID_UNKNOWN ((u32)POOL_PID_UNKNOWN & (u32)LOCK_ID_MASK) /* of another pid namespace: taken for living */
+#define LOCK_ID_MASK ((u32)BIT(22) - 1)
+#define LOCK_ID_UNKNOWN                                                                            \
+	((u32)POOL_PID_UNKNOWN & (u32)LOCK_ID_MASK) /* of another pid namespace: taken for living */
 #define LOCK_OPERATION ((u32)BIT(22))
 #define LOCK_WAIT_NS   100000000ULL
 
@@ -39,7 +40,8 @@ void lock_copy_in(const struct map *m, void *shared, const void *value, u64 flag
 void lock_copy_out(const struct map *m, void *ret_value, void *shared, u64 flags);
 
 /* For values with or without a lock. */
-static ALWAYS_INLINE void map_copy_in(const struct map *m, void *shared, const void *value, u64 flags)
+static ALWAYS_INLINE void map_copy_in(const struct map *m, void *shared, const void *value,
+				      u64 flags)
 {
 	if (unlikely(m->def.lock))
 		lock_copy_in(m, shared, value, flags);
@@ -47,7 +49,8 @@ static ALWAYS_INLINE void map_copy_in(const struct map *m, void *shared, const v
 		map_copy(shared, value, m->def.value_size);
 }
 
-static ALWAYS_INLINE void map_copy_out(const struct map *m, void *ret_value, void *shared, u64 flags)
+static ALWAYS_INLINE void map_copy_out(const struct map *m, void *ret_value, void *shared,
+				       u64 flags)
 {
 	if (unlikely(m->def.lock))
 		lock_copy_out(m, ret_value, shared, flags);

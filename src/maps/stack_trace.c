@@ -17,11 +17,11 @@
  */
 #include "maps/types.h"
 
-#define TRACE_FLAGS      (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID)
-#define TRACE_ENTRIES    (1u << 31)
-#define TRACE_BUCKETS    (16u << 20)
-#define TRACE_RETRIES    20000
-#define TRACE_INDEX(w)   ((u32)((w) & POOL_LINK_MASK))
+#define TRACE_FLAGS    (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID)
+#define TRACE_ENTRIES  (1u << 31)
+#define TRACE_BUCKETS  (16u << 20)
+#define TRACE_RETRIES  20000
+#define TRACE_INDEX(w) ((u32)((w)&POOL_LINK_MASK))
 
 struct trace_area {
 	_Alignas(64) _Atomic u64 free;
@@ -53,7 +53,8 @@ static _Atomic u64 *bucket_of(const struct map *m, u32 id)
 
 static u64 frame_size(const struct map *m)
 {
-	return m->def.flags & BPF_F_STACK_BUILD_ID ? sizeof(struct bpf_stack_build_id) : sizeof(u64);
+	return m->def.flags & BPF_F_STACK_BUILD_ID ? sizeof(struct bpf_stack_build_id)
+						   : sizeof(u64);
 }
 
 static int layout(struct map *m)
@@ -61,8 +62,9 @@ static int layout(struct map *m)
 	const struct map_def *def = &m->def;
 	u64 buckets = 1;
 
-	if ((def->flags & ~TRACE_FLAGS) || !def->max_entries || def->key_size != 4 || def->value_size < 8 ||
-	    def->value_size % 8 || def->value_size % frame_size(m) || def->value_size / frame_size(m) > MAP_STACK_DEPTH)
+	if ((def->flags & ~TRACE_FLAGS) || !def->max_entries || def->key_size != 4 ||
+	    def->value_size < 8 || def->value_size % 8 || def->value_size % frame_size(m) ||
+	    def->value_size / frame_size(m) > MAP_STACK_DEPTH)
 		return -EINVAL;
 	if (def->max_entries > TRACE_ENTRIES)
 		return -E2BIG;
@@ -76,7 +78,8 @@ static int layout(struct map *m)
 	m->elems_off = ALIGN_UP(buckets * sizeof(u64), 64);
 	m->sparse = m->elems_off <= TRACE_BUCKETS; /* the elements; the buckets never are */
 	m->marks_off = m->elems_off + (u64)m->elem_count * m->elem_size;
-	m->file_size = ALIGN_UP(m->marks_off + (u64)m->elem_count * sizeof(u64), PAGE_SIZE) + MAP_META_SIZE;
+	m->file_size = ALIGN_UP(m->marks_off + (u64)m->elem_count * sizeof(u64), PAGE_SIZE) +
+		       MAP_META_SIZE;
 	return 0;
 }
 
@@ -100,7 +103,8 @@ static bool trace_reach(void *map, const struct pool_sweep *sweep)
 	struct map *m = map;
 
 	for (u64 id = 0; id <= m->mask; id++) {
-		u32 link = TRACE_INDEX(atomic_load_explicit(bucket_of(m, (u32)id), memory_order_acquire));
+		u32 link = TRACE_INDEX(
+			atomic_load_explicit(bucket_of(m, (u32)id), memory_order_acquire));
 
 		if (link)
 			pool_reached(sweep, link - 1);
@@ -115,7 +119,8 @@ static u32 collect(struct map *m, bool (*alive)(u32))
 	u64 fresh = atomic_load_explicit(&a->fresh, memory_order_acquire);
 	struct pool pool = map_pool(m);
 
-	return map_collected(m, pool_collect(&pool, fresh < pool.count ? (u32)fresh : pool.count, &a->collections, &users, m, alive));
+	return map_collected(m, pool_collect(&pool, fresh < pool.count ? (u32)fresh : pool.count,
+					     &a->collections, &users, m, alive));
 }
 
 static struct pool_hand take_any(struct map *m, const struct pool *pool)
@@ -144,9 +149,10 @@ static struct pool_hand take(struct map *m, const struct pool *pool)
 		h = take_any(m, pool);
 	}
 	if (h.index == POOL_NONE)
-		map_count(m, m->sparse && atomic_load_explicit(&a->fresh, memory_order_relaxed) < m->elem_count ?
-				     MAP_STAT_NO_MEM :
-				     MAP_STAT_FULL);
+		map_count(m, m->sparse && atomic_load_explicit(&a->fresh, memory_order_relaxed) <
+						     m->elem_count
+				     ? MAP_STAT_NO_MEM
+				     : MAP_STAT_FULL);
 	return h;
 }
 
@@ -218,7 +224,8 @@ static bool fill(struct map *m, const struct pool *pool, struct storing *in)
 }
 
 /* Is the stack in the bucket, whose element is `e`, this one? */
-static bool same(const struct map *m, const struct pool *pool, struct pool_elem *e, const struct storing *in, u64 flags)
+static bool same(const struct map *m, const struct pool *pool, struct pool_elem *e,
+		 const struct storing *in, u64 flags)
 {
 	const struct trace *t = e ? trace_of(e) : NULL;
 	const void *frames = in->s->ips;
@@ -244,7 +251,10 @@ static long store_once(struct map *m, const struct pool *pool, struct storing *i
 	struct pool_elem *e = pool_elem(pool, TRACE_INDEX(seen) - 1);
 	bool found;
 
-	if (unlikely(in->tried && in->h.index != POOL_NONE)) { /* still ours? a fork's other half may have published it */
+	if (unlikely(
+		    in->tried &&
+		    in->h.index !=
+			    POOL_NONE)) { /* still ours? a fork's other half may have published it */
 		bool there = TRACE_INDEX(seen) == in->h.index + 1;
 
 		if (there || !pool_renew(pool, &in->h))
@@ -252,7 +262,8 @@ static long store_once(struct map *m, const struct pool *pool, struct storing *i
 		if (there)
 			return id;
 	}
-	if (named && !(flags & BPF_F_FAST_STACK_CMP && same(m, pool, e, in, flags)) && !fill(m, pool, in))
+	if (named && !(flags & BPF_F_FAST_STACK_CMP && same(m, pool, e, in, flags)) &&
+	    !fill(m, pool, in))
 		return -ENOMEM;
 	if (e)
 		tag = pool_tag(e);
@@ -274,7 +285,8 @@ static long store_once(struct map *m, const struct pool *pool, struct storing *i
 		pool_disown(e, tag);
 	in->tried = true;
 	word = ((seen >> POOL_LINK_BITS) + 1) << POOL_LINK_BITS | (in->h.index + 1);
-	if (!atomic_compare_exchange_strong_explicit(bucket, &seen, word, memory_order_acq_rel, memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(bucket, &seen, word, memory_order_acq_rel,
+						     memory_order_relaxed))
 		return TRACE_AGAIN;
 	in->h.index = POOL_NONE;
 	if (e)
@@ -341,8 +353,8 @@ static bool withdraw(struct map *m, u32 id, u64 seen)
 	if (atomic_load_explicit(bucket_of(m, id), memory_order_relaxed) != seen)
 		return false;
 	pool_disown(pool_elem(&pool, index), tag);
-	if (!atomic_compare_exchange_strong_explicit(bucket_of(m, id), &seen, none, memory_order_acq_rel,
-						     memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(bucket_of(m, id), &seen, none,
+						     memory_order_acq_rel, memory_order_relaxed))
 		return false;
 	h = pool_claim(&pool, index, tag);
 	if (h.index != POOL_NONE)

@@ -15,7 +15,10 @@ struct value {
 
 static int make(struct map *m, u32 type, u32 entries)
 {
-	struct map_def def = {.type = type, .key_size = 4, .value_size = sizeof(struct value), .max_entries = entries,
+	struct map_def def = {.type = type,
+			      .key_size = 4,
+			      .value_size = sizeof(struct value),
+			      .max_entries = entries,
 			      .lock = offsetof(struct value, lock) + 1};
 
 	return test_map_define(m, &def);

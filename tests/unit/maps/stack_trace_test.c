@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include "steps.h"
 
-#define FRAMES 6
+#define FRAMES  6
 #define ENTRIES 4
 
 /* Stack `n` of `count` frames: any two differ. */
@@ -190,7 +190,8 @@ static bool at_instruction(int n, enum steps_end end)
 		steps_finish(steps_pid, end);
 		CHECK(stacks_of(&m) <= 2);
 		m.ops->collect(&m, NULL);
-		CHECK_EQ(steps_free(&m, free_list(&m)) + (m.elem_count - fresh(&m)) + stacks_of(&m), m.elem_count);
+		CHECK_EQ(steps_free(&m, free_list(&m)) + (m.elem_count - fresh(&m)) + stacks_of(&m),
+			 m.elem_count);
 	}
 	test_map_free(&m);
 	return more && !check_failed;
@@ -203,7 +204,8 @@ TEST(interrupted_at_every_instruction)
 	make_for_steps(&m);
 	steps_kill_each(&m, store_and_delete, is_whole);
 	test_map_free(&m);
-	for (enum steps_end end = STEPS_STOP; end < STEPS_ENDS && !check_failed && !check_skipped; end++) {
+	for (enum steps_end end = STEPS_STOP; end < STEPS_ENDS && !check_failed && !check_skipped;
+	     end++) {
 		int n = 0;
 
 		while (at_instruction(n, end))
@@ -258,7 +260,8 @@ TEST(four_processes_of_four_threads)
 	}
 	stacks_of(&m);
 	m.ops->collect(&m, NULL);
-	CHECK_EQ(steps_free(&m, free_list(&m)) + (m.elem_count - fresh(&m)) + stacks_of(&m), m.elem_count);
+	CHECK_EQ(steps_free(&m, free_list(&m)) + (m.elem_count - fresh(&m)) + stacks_of(&m),
+		 m.elem_count);
 	CHECK_EQ(m.meta->stat[MAP_STAT_CORRUPT], 0);
 	test_map_free(&m);
 }
@@ -279,7 +282,8 @@ TEST(spoilt_memory_neither_crashes_nor_hangs)
 			if (i % 2)
 				spot = test_random(&seed) % (m.elems_off + 8ULL * m.elem_size);
 			if (i % 5 == 0)
-				spot = m.file_size - MAP_META_SIZE + offsetof(struct map_meta, type_area) +
+				spot = m.file_size - MAP_META_SIZE +
+				       offsetof(struct map_meta, type_area) +
 				       test_random(&seed) % 96;
 			m.base[spot] ^= (u8)(1 + test_random(&seed) % 255);
 			put(&m, (u32)i, i % 3 ? 0 : BPF_F_REUSE_STACKID);
