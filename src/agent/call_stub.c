@@ -3,31 +3,35 @@
  * x86-64 code that takes the place of a system call which makes threads or processes (identity.c):
  *
  *     libc:  mov $NR, %eax  -->  jmp stub      stub:  save; r = fn(regs, NR, any); restore
- *            syscall                                  mov $NR, %eax
+ *            syscall                                  if (r == CALL_DONE) jmp behind libc's syscall
+ *                                                     mov $NR, %eax
  *                                                     if (!r) jmp back to libc's syscall
  *                                                     syscall
  *                                                     parent: take the count away
  *                                                     child:  see that there is a count
  *                                                     jmp behind libc's syscall
  *
- * The count is the high half of helper_process.ident, which fn has raised when it answers true.
+ * The count is the high half of helper_process.ident, which fn has raised when it answers CALL_COUNTED.
  */
+#include <asm/unistd.h>
 #include "agent/state.h"
 #include "attach/x86_64/emit.h"
 
 /* syscall() is called for everything: calls of no interest pass here. r11 is free. */
 static void emit_filter(struct emit *e, u64 at)
 {
-	EMIT(e, 0x41, 0x89, 0xc3,                      /* mov %eax, %r11d */
-	     0x41, 0x81, 0xe3, 0xff, 0xff, 0xff, 0xbf, /* and $~0x40000000, %r11d */
-	     0x41, 0x83, 0xfb, 0x38, 0x74, 0x2b,       /* cmp $56, %r11d; je over */
-	     0x41, 0x83, 0xfb, 0x3a, 0x74, 0x25,       /* cmp $58, %r11d; je over */
-	     0x41, 0x81, 0xfb, 0xb3, 0x01, 0x00, 0x00, /* cmp $435, %r11d */
-	     0x74, 0x1c,                               /* je over */
-	     0x41, 0x81, 0xfb, 0x3d, 0x01, 0x00, 0x00, /* cmp $317, %r11d */
-	     0x74, 0x13,                               /* je over */
-	     0x41, 0x81, 0xfb, 0x9d, 0x00, 0x00, 0x00, /* cmp $157, %r11d */
-	     0x74, 0x0a);                              /* je over */
+	static const u32 of_interest[] = {__NR_clone,   __NR_vfork,        __NR_clone3,
+					  __NR_seccomp, __NR_prctl,        __NR_rt_sigaction,
+					  __NR_mmap,    __NR_mprotect,     __NR_pkey_mprotect};
+	u32 left = ARRAY_SIZE(of_interest);
+
+	EMIT(e, 0x41, 0x89, 0xc3,                       /* mov %eax, %r11d */
+	     0x41, 0x81, 0xe3, 0xff, 0xff, 0xff, 0xbf); /* and $~0x40000000, %r11d */
+	while (left--) {
+		EMIT(e, 0x41, 0x81, 0xfb); /* cmp $nr, %r11d */
+		emit32(e, of_interest[left]);
+		EMIT(e, 0x74, (u8)(left * 9 + 2 * ATTACH_JMP_LEN)); /* je over */
+	}
 	emit_bytes(e, (const void *)at, ATTACH_JMP_LEN);
 	emit_jmp(e, at + ATTACH_JMP_LEN);
 	/* over: */
@@ -48,8 +52,8 @@ static void emit_ask(struct emit *e, u32 nr, call_stub_fn *fn)
 	     0x48, 0x89, 0xe7, 0x48, 0x89, 0xe5,   /* mov %rsp, %rdi; mov %rsp, %rbp */
 	     0x48, 0x83, 0xe4, 0xf0, 0x48, 0xb8);  /* and $-16, %rsp; movabs $fn, %rax */
 	emit64(e, (u64)fn);
-	EMIT(e, 0xff, 0xd0, 0x48, 0x89, 0xec, /* call *%rax; mov %rbp, %rsp */
-	     0x84, 0xc0);                     /* test %al, %al: nothing below changes these flags */
+	EMIT(e, 0xff, 0xd0, 0x48, 0x89, 0xec,  /* call *%rax; mov %rbp, %rsp */
+	     0x48, 0x89, 0x44, 0x24, 0x08);    /* mov %rax, 8(%rsp): comes back in r11 */
 	EMIT(e, 0x5d, 0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58, /* pop rbp r11 r10 r9 r8 */
 	     0x5f, 0x5e, 0x5a, 0x59, 0x58);                           /* rdi rsi rdx rcx rax */
 	EMIT(e, 0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0);               /* lea 128(%rsp), %rsp */
@@ -77,8 +81,10 @@ u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_f
 	if (!call->nr)
 		emit_filter(&e, call->at);
 	emit_ask(&e, call->nr, fn);
+	EMIT(&e, 0x41, 0x83, 0xfb, CALL_DONE, 0x75, 0x05); /* cmp $, %r11d; jne over */
+	emit_jmp(&e, call->at + ATTACH_JMP_LEN + 2);
 	emit_bytes(&e, (const void *)call->at, ATTACH_JMP_LEN);
-	EMIT(&e, 0x75, 0x05); /* jnz counted */
+	EMIT(&e, 0x45, 0x85, 0xdb, 0x75, 0x05); /* test %r11d, %r11d; jnz counted */
 	emit_jmp(&e, call->at + ATTACH_JMP_LEN);
 	emit_counted(&e, call->at + ATTACH_JMP_LEN + 2);
 	return (u32)e.len;

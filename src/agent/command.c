@@ -213,14 +213,10 @@ static int receive(void)
 	return first;
 }
 
-struct kernel_sigaction {
-	u64 handler, flags, restorer, mask;
-};
-
 /* Is there a signal that, let in, runs a handler? */
 static bool handler_waits(u64 mask)
 {
-	struct kernel_sigaction sa;
+	struct kernel_action sa;
 	u64 pending = 0;
 
 	sys_call2(__NR_rt_sigpending, &pending, sizeof(pending));
@@ -273,6 +269,7 @@ static int do_sync(struct agent_request *r, enum sync_what what)
 	agent.region_count = (u32)r->region_count;
 	agent.threads = (const void *)r->threads;
 	agent.thread_count = (u32)r->thread_count;
+	agent.busy_count = r->busy_count;
 	atomic_fetch_or(&agent.env.denied, r->denied);
 	agent_init(r->pid, 0, agent.env.tp_is_thread);
 	if (what == SYNC_LINKS)
@@ -289,7 +286,7 @@ static int do_sync(struct agent_request *r, enum sync_what what)
 
 static int release(bool keep_session)
 {
-	if (agent.sites)
+	if (agent.sites || catch_in_place())
 		return -EBUSY;
 	object_release(keep_session);
 	identity_release();
@@ -343,7 +340,7 @@ HIDDEN void agent_command(struct agent_request *r)
 	case AGENT_CMD_COMMIT:
 		code_written();
 		object_publish();
-		identity_commit();
+			identity_commit(!r->busy_count);
 		r->in_use = sync_retire((const u64 *)r->busy, r->busy_count, false);
 		r->result = 0;
 		break;

@@ -76,6 +76,7 @@ static ALWAYS_INLINE void begin_run(struct vm_run *run, struct helper_hit *hit, 
 {
 	hit->func_ip = func_ip;
 	hit->flags = flags;
+	hit->loads = CAUGHT_UNKNOWN;
 	run->ctx = regs;
 	run->env = &agent.env;
 	run->hit = hit;

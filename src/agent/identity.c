@@ -26,26 +26,17 @@
 #include "base/mem.h"
 #include "base/sys.h"
 
-#define CALLS          12
 #define STACKS_SIZE    (HELPER_STACKS * sizeof(struct helper_stack))
 #define REACH          24 /* bytes before a patch from where a probe's window may reach it */
 #define PR_SET_SECCOMP 22
 
-enum patch_state { PATCH_NONE, PATCH_LISTED, PATCH_LIVE, PATCH_RETIRED };
-
-static struct patch {
-	u64 at, stub;
-	u32 len;
-	u32 nr;   /* as in struct libc_call */
-	u8 state; /* enum patch_state */
-	u8 orig[ATTACH_JMP_LEN];
-	struct tramp_area *area;
-} patches[2 * CALLS];
-
 static struct helper_stack *stacks; /* lent to agent.env while every new thread's is noted */
-static bool exact;    /* identity may be read: all the calls that matter are patched */
-static u64 tid_off;   /* that the patches go with */
-static u64 text_seen; /* fingerprint of the objects looked through */
+static bool exact;            /* identity may be read: all the calls that matter are patched */
+static bool catches;          /* faults may be caught: so are those that catch.c wants to see */
+static bool looked_for_catch; /* these were among what was looked for last */
+static bool lingers;          /* catch.c's handler is unwanted, and a thread may need it */
+static u64 tid_off;           /* that the patches go with */
+static u64 text_seen;         /* fingerprint of the objects looked through */
 
 bool identity_used(const struct bpf_insn *insns, u32 count)
 {
@@ -75,6 +66,28 @@ bool identity_used(const struct bpf_insn *insns, u32 count)
 		case BPF_FUNC_get_current_comm:
 		case BPF_FUNC_get_ns_current_pid_tgid:
 		case BPF_FUNC_trace_vprintk:
+			return true;
+		}
+	}
+	return false;
+}
+
+bool memory_used(const struct bpf_insn *insns, u32 count)
+{
+	for (u32 i = 0; i < count; i++) {
+		if (insns[i].code != (BPF_JMP | BPF_CALL) || insns[i].src_reg)
+			continue;
+		switch (insns[i].imm) {
+		case BPF_FUNC_probe_read:
+		case BPF_FUNC_probe_read_str:
+		case BPF_FUNC_probe_read_user:
+		case BPF_FUNC_probe_read_user_str:
+		case BPF_FUNC_probe_read_kernel:
+		case BPF_FUNC_probe_read_kernel_str:
+		case BPF_FUNC_probe_write_user:
+		case BPF_FUNC_copy_from_user:
+		case BPF_FUNC_get_stack:
+		case BPF_FUNC_get_stackid:
 			return true;
 		}
 	}
@@ -115,16 +128,12 @@ static void note_stack(u64 tp, const struct clone_args *a)
 	helper_stack_note(&agent.env, tp, a->stack, a->stack + a->stack_size);
 }
 
-/*
- * Called by a stub before the system call. True: counted, the stub takes it back. `any`: from
- * syscall(), where nobody vouches for clone3's pointer, so it is not read.
- */
-static bool identity_call(const struct call_regs *r, u32 nr, bool any)
+/* The same for calls that make threads and processes, and install filters. */
+static bool thread_call(const struct call_regs *r, u32 nr, bool any)
 {
 	struct helper_process *p = agent.env.process;
 	u64 flags = CLONE_VM | CLONE_VFORK, tls = 0, tid_at = 0, ident;
 
-	nr &= ~0x40000000u; /* x32 */
 	if (nr == __NR_seccomp || nr == __NR_prctl) {
 		/*
 		 * seccomp(op, flags, fprog) with op 0 strict, 1 filter; prctl(PR_SET_SECCOMP, mode,
@@ -142,6 +151,7 @@ static bool identity_call(const struct call_regs *r, u32 nr, bool any)
 	if ((nr != __NR_vfork && !thread_made(r, nr, &flags, &tls, &tid_at)) || !(flags & CLONE_VM))
 		return false;
 	if (flags & CLONE_VFORK) {
+		catch_note_owner();
 		atomic_fetch_add_explicit(&p->ident, IDENT_ONE, memory_order_relaxed);
 		return true;
 	}
@@ -159,54 +169,16 @@ static bool identity_call(const struct call_regs *r, u32 nr, bool any)
 	return false;
 }
 
-static struct patch *free_patch(void)
+/*
+ * Called by a stub before the system call. `any`: from syscall(), where nobody vouches for clone3's
+ * pointer, so it is not read.
+ */
+static u32 identity_call(struct call_regs *r, u32 nr, bool any)
 {
-	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
-		if (!patches[i].state)
-			return &patches[i];
-	return NULL;
-}
-
-static void jump_of(const struct patch *p, u8 *jmp)
-{
-	u32 rel = (u32)(p->stub - (p->at + ATTACH_JMP_LEN));
-
-	jmp[0] = 0xe9;
-	memcpy(jmp + 1, &rel, 4);
-}
-
-static int add_patch(const struct libc_call *call)
-{
-	struct patch *p = free_patch();
-	u8 code[ATTACH_TRAMP_MAX], jmp[ATTACH_JMP_LEN];
-	struct agent_move *m;
-
-	if (!p || !call_stub_fits(call->at))
-		return -ENOENT;
-	p->at = call->at;
-	memcpy(p->orig, (const void *)call->at, sizeof(p->orig));
-	p->nr = call->nr;
-	p->stub = code_room(call->at, &p->area);
-	if (!p->stub)
-		return -ENOMEM;
-	p->len = call_stub_emit(code, p->stub, call, identity_call);
-	jump_of(p, jmp);
-	m = vec_push(&agent.moves, sizeof(*m));
-	if (!m || code_write(p->stub, code, p->len) || code_patch(p->at, p->orig, jmp, sizeof(jmp)))
-		return -ENOMEM;
-	*m = (struct agent_move){.from = p->at + ATTACH_JMP_LEN, .to = p->stub};
-	code_room_taken(p->area, p->len);
-	p->state = PATCH_LISTED;
-	return 0;
-}
-
-static bool in_stub(u64 pc)
-{
-	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
-		if (patches[i].state && pc >= patches[i].stub &&
-		    pc < patches[i].stub + patches[i].len)
-			return true;
-	return false;
+	nr &= ~0x40000000u; /* x32 */
+	if (catch_is_call(nr))
+		return catch_call(r, nr, any) ? CALL_DONE : CALL_PASS;
+	return thread_call(r, nr, any) ? CALL_COUNTED : CALL_PASS;
 }
 
 static const struct agent_region *region_at(u64 addr)
@@ -237,14 +209,14 @@ static bool threads_agree(void)
 	for (u32 i = 0; i < agent.thread_count; i++) {
 		const struct agent_thread *t = &agent.threads[i];
 
-		if (t->stuck ? !in_stub(t->pc) : !tid_kept_at(t->tp, t->tid))
+		if (t->stuck ? !patches_in_stub(t->pc) : !tid_kept_at(t->tp, t->tid))
 			return false;
 	}
 	return agent.thread_count;
 }
 
 /* Sites, living or with their bytes about to come back, that hide a call we would have to patch. */
-static bool sites_hide_calls(void)
+static bool sites_hide_calls(bool catching)
 {
 	for (struct site *s = agent.sites; s; s = s->next) {
 		const struct agent_region *r = region_at(s->plan.addr);
@@ -258,7 +230,7 @@ static bool sites_hide_calls(void)
 		len = r->end - from < sizeof(text) ? r->end - from : sizeof(text);
 		memcpy(text, (const void *)from, len);
 		sites_overlay(text, from, len);
-		if (libc_calls_in(text, len))
+		if (libc_calls_in(text, len, catching))
 			return true;
 	}
 	return false;
@@ -276,25 +248,11 @@ static u64 fingerprint(void)
 	return sum;
 }
 
-static bool patched(const struct patch *p)
+/* Is the handler lost without it? */
+static bool shields(const struct call_patch *p)
 {
-	return p->state == PATCH_LISTED || p->state == PATCH_LIVE;
-}
-
-static bool in_force(void)
-{
-	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
-		if (patched(&patches[i]))
-			return true;
-	return false;
-}
-
-static bool is_patched(u64 at)
-{
-	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
-		if (patches[i].state && patches[i].at == at)
-			return true;
-	return false;
+	return !p->nr || p->nr == __NR_rt_sigaction || p->nr == __NR_vfork || p->nr == __NR_clone ||
+	       p->nr == __NR_clone3;
 }
 
 /* Back to asking the kernel. */
@@ -308,22 +266,27 @@ static void give_up(void)
 	agent.env.stacks = NULL; /* nobody notes new ones any more */
 }
 
-/* libc's bytes return; the stub stays while somebody is in it. */
-static void restore(struct patch *p)
+/* Faults are not caught any more. True: nor is the handler in place, and its calls may be restored. */
+static bool give_up_catching(void)
 {
-	u8 jmp[ATTACH_JMP_LEN];
-
-	jump_of(p, jmp);
-	code_patch(p->at, jmp, p->orig, ATTACH_JMP_LEN);
-	p->state = PATCH_RETIRED;
+	catches = false;
+	if (agent.busy_count)
+		catch_pause();
+	else
+		catch_end();
+	return !catch_in_place();
 }
 
 static void withdraw(void)
 {
+	bool all = give_up_catching();
+
+	looked_for_catch = false;
+	lingers = !all;
 	give_up();
-	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
-		if (patched(&patches[i]))
-			restore(&patches[i]);
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
+		if (patch_active(&call_patches[i]) && (all || !shields(&call_patches[i])))
+			patch_restore(&call_patches[i]);
 }
 
 static bool wanted(bool none)
@@ -332,6 +295,14 @@ static bool wanted(bool none)
 		return false;
 	for (struct agent_prog *p = agent.progs; p; p = p->next)
 		if (p->reached && p->uses_identity)
+			return true;
+	return false;
+}
+
+static bool catching_wanted(void)
+{
+	for (struct agent_prog *p = agent.progs; p; p = p->next)
+		if (p->reached && p->uses_memory)
 			return true;
 	return false;
 }
@@ -347,17 +318,34 @@ static bool probe_near(u64 at)
 	return false;
 }
 
+static void drop_catch_calls(bool all)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
+		if (patch_active(&call_patches[i]) && catch_is_call(call_patches[i].nr) &&
+		    (all || !shields(&call_patches[i])))
+			patch_restore(&call_patches[i]);
+}
+
 void identity_begin(bool none)
 {
 	if (!wanted(none)) {
-		if (in_force())
+		if (patches_any())
 			withdraw();
 		return;
 	}
-	for (u32 i = 0; i < ARRAY_SIZE(patches); i++)
-		if (patched(&patches[i]) && probe_near(patches[i].at)) {
-			give_up();
-			restore(&patches[i]);
+	lingers = false;
+	if (!catching_wanted() && (looked_for_catch || catch_in_place())) {
+		looked_for_catch = false;
+		lingers = !give_up_catching();
+		drop_catch_calls(!lingers);
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
+		if (patch_active(&call_patches[i]) && probe_near(call_patches[i].at)) {
+			if (!give_up_catching() && shields(&call_patches[i]))
+				continue; /* a thread is in a run: not this time */
+			if (!catch_is_call(call_patches[i].nr))
+				give_up();
+			patch_restore(&call_patches[i]);
 		}
 }
 
@@ -396,7 +384,7 @@ static void note_found_stacks(void)
 
 static bool makes_threads(u32 nr)
 {
-	return nr != __NR_prctl && nr != __NR_seccomp;
+	return nr != __NR_prctl && nr != __NR_seccomp && !catch_is_call(nr);
 }
 
 /* Are all calls there that make threads and processes, and none in the way of a probe? */
@@ -414,90 +402,137 @@ static bool calls_complete(const struct libc_calls *calls)
 	return (kinds & 7) == 7; /* clone3 came with glibc 2.34 */
 }
 
+/* Are all calls there that catch.c must see, and none in the way of a probe? */
+static bool catch_complete(const struct libc_calls *calls)
+{
+	bool sets = false, any = false;
+
+	for (u32 i = 0; i < calls->count; i++) {
+		const struct libc_call *c = &calls->call[i];
+
+		if ((!c->nr || catch_is_call(c->nr)) &&
+		    (probe_near(c->at) || !call_stub_fits(c->at)))
+			return false;
+		sets |= c->nr == __NR_rt_sigaction;
+		any |= !c->nr;
+	}
+	return sets && any;
+}
+
 /* Patches what is not yet; what watches for filters also where identity cannot be exact. */
 static void patch_all(const struct libc_calls *calls)
 {
 	for (u32 i = 0; i < calls->count; i++) {
 		const struct libc_call *c = &calls->call[i];
 
-		if (is_patched(c->at) || probe_near(c->at) ||
-		    (c->nr && makes_threads(c->nr) && !exact))
+		if (patches_at(c->at) || probe_near(c->at) ||
+		    (c->nr && makes_threads(c->nr) && !exact) || (catch_is_call(c->nr) && !catches))
 			continue;
-		if (add_patch(c) && makes_threads(c->nr))
+		if (!patch_add(c, identity_call))
+			continue;
+		if (makes_threads(c->nr))
 			give_up();
+		if (!c->nr || catch_is_call(c->nr))
+			catches = false;
 	}
+}
+
+/*
+ * Is a thread in syscall() between a stub's question and the call? (It is not asked again as others are:
+ * one that sleeps in its call would come back to the stub, and stay in it as long.)
+ */
+static bool past_question(void)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
+		for (u32 k = 0; call_patches[i].state == PATCH_LIVE && !call_patches[i].nr &&
+				k < agent.thread_count;
+		     k++)
+			if (agent.threads[k].pc == call_patches[i].at + ATTACH_JMP_LEN)
+				return true;
+	return false;
+}
+
+/*
+ * The handler goes in at the COMMIT, if it is not in place. Threads that have passed a stub's
+ * question, when the answer was that there is no handler, are asked again.
+ */
+static void plan_catching(void)
+{
+	bool seen = catches && exact && !libc_code_without_file();
+
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches) && seen; i++)
+		if (call_patches[i].state == PATCH_LIVE && catch_is_call(call_patches[i].nr) &&
+		    patch_list_move(&call_patches[i]))
+			seen = false;
+	/* A thread in a stub may have said that code will come. */
+	if (!seen || (!agent.busy_count && !past_question()))
+		atomic_store(&agent.code_seen, seen);
+	if (!seen)
+		give_up_catching();
+	for (u32 i = 0; i < agent.region_count; i++)
+		if (agent.regions[i].stack)
+			agent.env.stack_limit = agent.regions[i].start;
 }
 
 void identity_end(bool none)
 {
 	struct libc_calls calls;
-	bool fresh = !in_force();
+	bool fresh = !patches_any(), catching;
 
-	if (!wanted(none) || (!fresh && text_seen == fingerprint()))
+	if (!wanted(none))
 		return;
-	text_seen = fingerprint();
-	libc_find(&calls);
-	if (fresh) {
-		tid_off = calls.tid_off;
-		exact = calls.exact && !sites_hide_calls() && calls_complete(&calls) &&
-			threads_agree();
-		if (exact)
-			note_found_stacks();
-	} else if (!calls.exact) {
-		give_up();
+	catching = catching_wanted();
+	if (fresh || text_seen != fingerprint() || (catching && !looked_for_catch)) {
+		text_seen = fingerprint();
+		libc_find(&calls, catching);
+		if (fresh) {
+			tid_off = calls.tid_off;
+			exact = calls.exact && !sites_hide_calls(false) && calls_complete(&calls) &&
+				threads_agree();
+			if (exact)
+				note_found_stacks();
+		} else if (!calls.exact) {
+			give_up();
+		}
+		looked_for_catch = catching;
+		catches = catching && exact && calls.catches && catch_complete(&calls) &&
+			  !sites_hide_calls(true);
+		patch_all(&calls);
 	}
-	patch_all(&calls);
+	if (catching)
+		plan_catching();
 }
 
-void identity_commit(void)
+void identity_commit(bool idle)
 {
 	struct helper_process *p = agent.env.process;
 	u32 listed = 0;
 	u64 old;
 
-	for (u32 i = 0; i < ARRAY_SIZE(patches); i++) {
-		if (patches[i].state != PATCH_LISTED)
-			continue;
-		if (*(const u8 *)patches[i].at != 0xe9)
-			return; /* could not be written: stays off, the next SYNC takes it back */
-		patches[i].state = PATCH_LIVE;
-		listed++;
-	}
-	if (!listed || !exact)
+	if (!patches_written(&listed)) {
+		catch_pause();
 		return;
-	agent.env.tid_off = tid_off;
-	old = atomic_load(&p->ident);
-	while (!atomic_compare_exchange_weak(&p->ident, &old,
-					     ((old & ~IDENT_OFF) >> 32 << 32) | (u32)sys_getpid()))
-		;
+	}
+	if (!exact)
+		return;
+	if (listed) {
+		agent.env.tid_off = tid_off;
+		old = atomic_load(&p->ident);
+		while (!atomic_compare_exchange_weak(
+			&p->ident, &old, ((old & ~IDENT_OFF) >> 32 << 32) | (u32)sys_getpid()))
+			;
+	}
+	if (catches && agent.code_seen && (idle || catch_in_place()))
+		catch_begin();
 }
 
 bool identity_retire(const u64 *busy, u64 count, bool all_idle)
 {
-	bool left = false;
-
-	for (u32 i = 0; i < ARRAY_SIZE(patches); i++) {
-		struct patch *p = &patches[i];
-
-		if (p->state != PATCH_RETIRED)
-			continue;
-		if (!all_idle && busy_in(busy, count, p->stub, p->stub + p->len)) {
-			left = true;
-			continue;
-		}
-		code_room_free(p->area);
-		*p = (struct patch){0};
+	if (lingers && !count) {
+		catch_end(); /* nobody is in a run any more; its calls' patches go at the next SYNC */
+		lingers = false;
 	}
-	return left;
-}
-
-/* Puts libc's bytes over a copy of [base, base + len) of our text. */
-void identity_overlay(u8 *text, u64 base, u64 len)
-{
-	for (u32 k = 0; k < ARRAY_SIZE(patches); k++)
-		for (u32 i = 0; patches[k].state && i < ATTACH_JMP_LEN; i++)
-			if (patches[k].at + i - base < len)
-				text[patches[k].at + i - base] = patches[k].orig[i];
+	return patches_retire(busy, count, all_idle) || lingers;
 }
 
 void identity_release(void)
@@ -506,4 +541,5 @@ void identity_release(void)
 		sys_munmap(stacks, STACKS_SIZE);
 	stacks = NULL;
 	text_seen = 0;
+	catches = looked_for_catch = false;
 }

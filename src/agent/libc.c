@@ -8,13 +8,15 @@
  * struct pthread, which the thread pointer points to, the id is (nptl_db/structs.def). The system
  * calls are found by their bytes:
  *
- *     b8 NR NR 00 00  0f 05   mov $NR, %eax; syscall      clone, vfork, clone3, prctl, seccomp
+ *     b8 NR NR 00 00  0f 05   mov $NR, %eax; syscall      clone, vfork, clone3, prctl, seccomp; for catch.c
+ *                                                         rt_sigaction, mmap, mprotect, pkey_mprotect
  *     4c 8b 4c 24 08  0f 05   mov 8(%rsp), %r9; syscall   syscall()
  *
  * Both are a five-byte instruction, the room a jump needs, and two bytes of syscall.
  *
  * Other objects must not have such calls of their own. A Go runtime in a shared object has, with
- * the number in a variable: its build note tells.
+ * the number in a variable: its build note tells. For catch.c no object but glibc's may have any system
+ * call whose number cannot be told.
  */
 #include <asm/errno.h>
 #include <linux/elf.h>
@@ -210,7 +212,7 @@ static bool makes_threads(u32 nr)
  * The system call that the seven bytes at p make: its number, 0: any (syscall()), -1: none of
  * interest.
  */
-static s32 call_at(const u8 *p)
+static s32 call_at(const u8 *p, bool catching)
 {
 	static const u8 load_r9[] = {0x4c, 0x8b, 0x4c, 0x24, 0x08};
 	u32 nr;
@@ -220,7 +222,8 @@ static s32 call_at(const u8 *p)
 	if (!memcmp(p, load_r9, sizeof(load_r9)))
 		return 0;
 	memcpy(&nr, p + 1, 4);
-	return p[0] == 0xb8 && (makes_threads(nr) || nr == __NR_prctl || nr == __NR_seccomp)
+	return p[0] == 0xb8 && (makes_threads(nr) || nr == __NR_prctl || nr == __NR_seccomp ||
+				(catching && catch_is_call(nr)))
 		       ? (s32)nr
 		       : -1;
 }
@@ -234,12 +237,27 @@ static ALWAYS_INLINE u64 bytes_like(u64 w, u64 byte)
 	return (x - ones) & ~x & 0x80 * ones;
 }
 
+/* What is looked for in an object, and where to list it. */
+struct object_scan {
+	struct libc_calls *calls;
+	bool catching;
+	bool glibc; /* the object is libc.so or ld.so */
+};
+
+/* A call in another object: not one that catch.c had to see. */
+static bool harmless(s32 nr)
+{
+	return nr == -2 || (nr >= 0 && !catch_is_call((u32)nr));
+}
+
 /*
  * Lists the calls in [text, text + len), which runs at `at`. Eight bytes at a time: most words have
  * no 05, and most that have one have no 0f before it (measured: 0.1 ms for a libc instead of 0.5).
  */
-static int scan_text(const u8 *text, u64 len, u64 at, struct libc_calls *ret)
+static int scan_text(const u8 *text, u64 len, u64 at, struct object_scan *s)
 {
+	struct libc_calls *ret = s->calls;
+
 	for (u64 i = 0; i + 8 <= len; i += 8) {
 		u64 w, fives;
 
@@ -248,10 +266,17 @@ static int scan_text(const u8 *text, u64 len, u64 at, struct libc_calls *ret)
 		if (likely(!fives) || likely(!(fives & (bytes_like(w, 0x0f) << 8 | 0x80))))
 			continue;
 		for (u64 k = i; k < i + 8; k++) {
-			s32 nr = k >= CALL_LEN - 1 ? call_at(text + k - (CALL_LEN - 1)) : -1;
+			s32 nr = k >= CALL_LEN - 1 ? call_at(text + k - (CALL_LEN - 1), s->catching)
+						   : -1;
 
-			if (nr < 0)
+			if (nr < 0) {
+				if (s->catching && !s->glibc && ret->catches && k &&
+				    text[k] == 0x05 && text[k - 1] == 0x0f)
+					ret->catches = harmless(place_syscall(at + k - 1));
 				continue;
+			}
+			if (!s->glibc && catch_is_call((u32)nr))
+				ret->catches = false;
 			if (ret->count == ARRAY_SIZE(ret->call))
 				return -E2BIG;
 			ret->call[ret->count++] =
@@ -261,45 +286,97 @@ static int scan_text(const u8 *text, u64 len, u64 at, struct libc_calls *ret)
 	return 0;
 }
 
-bool libc_calls_in(const u8 *text, u64 len)
+bool libc_calls_in(const u8 *text, u64 len, bool catching)
 {
 	for (u64 i = 0; i + CALL_LEN <= len; i++)
-		if (call_at(text + i) >= 0)
+		if (call_at(text + i, catching) >= 0)
 			return true;
 	return false;
 }
 
-void libc_find(struct libc_calls *ret)
+/* ld.so, which is glibc's too. (What else defines that symbol is nobody's business.) */
+static bool is_linker(u64 base)
+{
+	struct object_tables t;
+
+	return find_tables(base, &t) && find_symbol(&t, "_rtld_global");
+}
+
+/* One executable mapping; *total counts its bytes. */
+static void look_through(u32 i, u64 *total, bool catching, struct libc_calls *ret)
+{
+	const struct agent_region *r = &agent.regions[i];
+	u64 base = object_base(i), off = 0;
+	struct object_scan s = {ret, catching, false};
+	u32 first = ret->count;
+
+	if (base && !ret->tid_off)
+		off = ret->tid_off = find_tid_offset(base);
+	s.glibc = off || (base && catching && is_linker(base));
+	*total += r->end - r->start;
+	if ((base && has_go_note(base)) || *total > SCAN_MAX)
+		ret->exact = false;
+	ret->catches &= base && *total <= SCAN_MAX;
+	if ((*total > SCAN_MAX && !off) ||
+	    scan_text((const u8 *)r->start, r->end - r->start, r->start, &s)) {
+		ret->exact = false;
+		return;
+	}
+	/* A syscall() or prctl() of its own is no harm: libraries do not make processes by it. */
+	for (u32 k = first; k < ret->count && !off; k++)
+		ret->exact &= !makes_threads(ret->call[k].nr);
+}
+
+void libc_find(struct libc_calls *ret, bool catching)
 {
 	u64 total = 0;
 
-	*ret = (struct libc_calls){.exact = true};
+	*ret = (struct libc_calls){.exact = true, .catches = true};
 	for (u32 i = 0; i < agent.region_count; i++) {
 		const struct agent_region *r = &agent.regions[i];
-		u32 first = ret->count;
-		u64 base, off = 0;
 
-		if (!r->exec || !r->ino ||
-		    (r->start < limpet_agent.header.image_end &&
-		     r->end > limpet_agent.header.text_start))
-			continue;
-		base = object_base(i);
-		if (base && !ret->tid_off)
-			off = ret->tid_off = find_tid_offset(base);
-		total += r->end - r->start;
-		if ((base && has_go_note(base)) || total > SCAN_MAX)
-			ret->exact = false;
-		if ((total > SCAN_MAX && !off) ||
-		    scan_text((const u8 *)r->start, r->end - r->start, r->start, ret)) {
-			ret->exact = false;
-			continue;
-		}
-		/*
-		 * A syscall() or prctl() of its own is no harm: libraries do not make processes by
-		 * it.
-		 */
-		for (u32 k = first; k < ret->count && !off; k++)
-			ret->exact &= !makes_threads(ret->call[k].nr);
+		if (r->exec && r->ino &&
+		    (r->start >= limpet_agent.header.image_end ||
+		     r->end <= limpet_agent.header.text_start))
+			look_through(i, &total, catching, ret);
 	}
 	ret->exact &= ret->tid_off != 0;
+	ret->catches &= ret->exact;
+}
+
+/* Only limpet's? Mappings of its side by side may look like one. */
+static bool is_own_code(const struct agent_region *r)
+{
+	const struct agent_region *areas = agent.code_areas.data;
+	u64 at = r->start, image = limpet_agent.header.text_start;
+
+	while (at < r->end) {
+		u64 end = at >= image && at < limpet_agent.header.image_end
+				  ? ALIGN_UP(limpet_agent.header.image_end, PAGE_SIZE)
+				  : 0;
+
+		for (u32 i = 0; i < agent.code_areas.count && !end; i++)
+			if (at >= areas[i].start && at < areas[i].end)
+				end = areas[i].end;
+		if (!end)
+			return false;
+		at = end;
+	}
+	return true;
+}
+
+static bool is_vdso(const struct agent_region *r)
+{
+	u64 at = (u64)agent.env.clock_gettime;
+
+	return at >= r->start && at < r->end;
+}
+
+bool libc_code_without_file(void)
+{
+	for (u32 i = 0; i < agent.region_count; i++)
+		if (agent.regions[i].exec && !agent.regions[i].ino && !is_vdso(&agent.regions[i]) &&
+		    !is_own_code(&agent.regions[i]))
+			return true;
+	return false;
 }

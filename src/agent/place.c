@@ -90,7 +90,7 @@ static size_t text(const struct attach_view *v, u64 addr, u8 *ret, size_t len)
 		len = v->text_end - addr;
 	memcpy(ret, (const void *)addr, len);
 	sites_overlay(ret, addr, len);
-	identity_overlay(ret, addr, len);
+	patches_overlay(ret, addr, len);
 	return len;
 }
 
@@ -273,4 +273,30 @@ enum attach_error place_is_entry(u64 addr, struct attach_refusal *ret_why)
 	if (place.fn.end && !place.fn.called)
 		return refuse(ret_why, ATTACH_E_NOT_CALLED, addr);
 	return ATTACH_OK;
+}
+
+/* Decodes from the function's first byte on; most pairs of bytes that look so are parts of others. */
+s32 place_syscall(u64 addr)
+{
+	struct attach_function fn;
+	s32 nr = -1;
+	u64 at;
+
+	if (!enter_region(addr))
+		return -1;
+	attach_function_at(&place.view, addr, &fn);
+	if (!fn.end)
+		return -1;
+	for (at = fn.start; at < addr;) {
+		u8 code[ATTACH_INSN_MAX];
+		struct x86_insn in;
+
+		if (x86_decode(code, text(&place.view, at, code, sizeof(code)), &in) < 0)
+			return -1;
+		nr = -1;
+		if (code[0] == 0xb8) /* mov $nr, %eax */
+			memcpy(&nr, code + 1, sizeof(nr));
+		at += in.len;
+	}
+	return at == addr ? (nr < 0 ? -1 : nr) : -2;
 }

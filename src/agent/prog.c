@@ -99,6 +99,7 @@ int prog_prepare(struct agent_prog *p)
 	p->vm.insns = p->insns;
 	p->uses_identity = identity_used(p->insns, p->vm.insn_count);
 	p->uses_stacks = mappings_used(p->insns, p->vm.insn_count);
+	p->uses_memory = memory_used(p->insns, p->vm.insn_count);
 	p->vm.ctx_size = sizeof(struct attach_regs);
 	p->vm.helpers = helper_table;
 	p->vm.helper_count = helper_table_size();

@@ -38,4 +38,5 @@ void seccomp_begins(bool filter, u64 fprog)
 	if (insns)
 		sys_munmap(insns, ALIGN_UP(size, PAGE_SIZE));
 	atomic_fetch_or_explicit(&agent.env.denied, denied, memory_order_relaxed);
+	catch_denied();
 }

@@ -345,7 +345,7 @@ static void start(struct reader *r, char *path)
 		}
 		code_written();
 		object_publish();
-		identity_commit();
+		identity_commit(true);
 		sync_retire(NULL, 0, true);
 		agent.regions = NULL;
 		agent.region_count = 0;

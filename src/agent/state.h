@@ -45,6 +45,7 @@ struct agent_prog {
 	bool reached;   /* a link runs it, or one that does leads to it (SYNC) */
 	bool live;      /* reached, and its code is written: others may go to it */
 	bool scanned;   /* object_reach() has looked at its maps */
+	bool uses_memory;   /* reads memory that may not be there (catch.c) */
 	bool uses_identity; /* calls a helper that identity.c makes cheap, or safe under filters */
 	bool uses_stacks;   /* unwinds: mappings.c */
 	vm_entry *entry; /* NULL: interpret */
@@ -157,6 +158,8 @@ struct agent_state {
 	u32 region_count;
 	const struct agent_thread *threads; /* NULL in the constructor: the caller is alone */
 	u32 thread_count;
+	u64 busy_count; /* of the current command */
+	_Atomic bool code_seen; /* every executable mapping was looked through, and none has come since */
 };
 extern struct agent_state agent;
 
@@ -237,21 +240,68 @@ struct libc_call {
 struct libc_calls {
 	u64 tid_off; /* of the thread id, from the thread pointer; 0: unknown */
 	bool exact;  /* nobody but this libc makes threads and processes here */
+	bool catches; /* nor sets signal handlers; and every executable mapping is of a file */
 	u32 count;
-	struct libc_call call[24];
+	struct libc_call call[40];
 };
 /* The addresses of a function that objects here export, at most max; how many. */
 u32 libc_find_symbol(const char *name, u64 *ret, u32 max);
-void libc_find(struct libc_calls *ret);
-bool libc_calls_in(const u8 *text, u64 len);
+void libc_find(struct libc_calls *ret, bool catching); /* catching: also what catch.c is to see */
+/* Is a mapping of code there that no file has, and that is not limpet's? */
+bool libc_code_without_file(void);
+bool libc_calls_in(const u8 *text, u64 len, bool catching);
 
 /* call_stub.c; the registers a stub saves, in its order */
 struct call_regs {
 	u64 rbp, r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax;
 };
-typedef bool call_stub_fn(const struct call_regs *r, u32 nr, bool any); /* any: from syscall() */
+enum call_answer {
+	CALL_PASS,    /* make it */
+	CALL_COUNTED, /* make it, then take the count back */
+	CALL_DONE,    /* answered: rax is the result */
+};
+typedef u32 call_stub_fn(struct call_regs *r, u32 nr, bool any); /* any: from syscall() */
 u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_fn *fn);
 bool call_stub_fits(u64 at); /* what follows does not look at the flags that a stub leaves */
+
+/* catch.c; begin and end: all threads stopped, none in a run or stub */
+struct kernel_action { /* the kernel's struct sigaction */
+	u64 handler, flags, restorer, mask;
+};
+bool catch_is_call(u32 nr);
+bool catch_call(struct call_regs *r, u32 nr, bool any); /* true: answered, in r->rax */
+bool catch_in_place(void);
+void catch_begin(void);
+void catch_pause(void);
+void catch_end(void);
+void catch_new_code(void);
+void catch_note_owner(void);
+void catch_denied(void); /* agent.env.denied has changed */
+
+/* patches.c */
+enum patch_state { PATCH_NONE, PATCH_LISTED, PATCH_LIVE, PATCH_RETIRED };
+
+struct call_patch {
+	u64 at, stub;
+	u32 len;
+	u32 nr;   /* as in struct libc_call */
+	u8 state; /* enum patch_state */
+	u8 orig[ATTACH_JMP_LEN];
+	struct tramp_area *area;
+};
+#define CALL_PATCHES 40
+extern HIDDEN struct call_patch call_patches[CALL_PATCHES];
+int patch_add(const struct libc_call *call, call_stub_fn *fn); /* lists it */
+void patch_restore(struct call_patch *p);
+bool patch_active(const struct call_patch *p);
+/* A thread that is past the patch, and has not made the call, goes through the stub. */
+int patch_list_move(const struct call_patch *p);
+bool patches_any(void); /* active */
+bool patches_at(u64 at);
+bool patches_in_stub(u64 pc);
+bool patches_written(u32 *ret_listed); /* false: not all, the next SYNC takes them back */
+bool patches_retire(const u64 *busy, u64 count, bool all_idle); /* true: a thread is in a stub */
+void patches_overlay(u8 *text, u64 base, u64 len); /* libc's bytes over a copy of our text */
 
 /* seccomp.c */
 void seccomp_begins(bool filter, u64 fprog); /* the target is about to install one (or strict mode) */
@@ -259,11 +309,11 @@ void seccomp_begins(bool filter, u64 fprog); /* the target is about to install o
 /* identity.c */
 void identity_begin(bool none);   /* SYNC, when the wants are known */
 void identity_end(bool none);     /* SYNC, when the sites are */
-void identity_commit(void);       /* what was listed has been written */
+void identity_commit(bool idle);  /* what was listed has been written; idle: no thread is in limpet's code */
 bool identity_retire(const u64 *busy, u64 count, bool all_idle); /* true: a thread is in a stub */
 void identity_release(void);
-void identity_overlay(u8 *text, u64 base, u64 len);
 bool identity_used(const struct bpf_insn *insns, u32 count);
+bool memory_used(const struct bpf_insn *insns, u32 count);
 
 /* mappings.c */
 bool mappings_used(const struct bpf_insn *insns, u32 count);
@@ -275,6 +325,8 @@ void mappings_release(void);
 enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, struct attach_refusal *ret_why);
 enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_why);
 enum attach_error place_is_entry(u64 addr, struct attach_refusal *ret_why);
+/* Which system call the instruction makes: its number, -1: not to be told, -2: it is none. */
+s32 place_syscall(u64 addr);
 void place_forget(void);
 void place_release(void);
 

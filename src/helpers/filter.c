@@ -41,6 +41,9 @@ static const struct {
 	[HELPER_CALL_GETPPID] = {__NR_getppid, 0},
 	[HELPER_CALL_GETRESUID] = {__NR_getresuid, 0},
 	[HELPER_CALL_GETRESGID] = {__NR_getresgid, 0},
+	[HELPER_CALL_SIGMASK] = {__NR_rt_sigprocmask, 0},
+	[HELPER_CALL_SIGACTION] = {__NR_rt_sigaction, 11 /* SIGSEGV */},
+	[HELPER_CALL_SIGRETURN] = {__NR_rt_sigreturn, 0},
 };
 _Static_assert(ARRAY_SIZE(calls) == HELPER_CALLS && HELPER_CALLS <= 64, "a bit each");
 

@@ -61,7 +61,9 @@ struct helper_process {
 	_Atomic u32 owner_pid; /* the word of map_owner_at() */
 	_Atomic u64 ident;
 	_Atomic u64 random; /* state of get_prandom_u32, 0: not seeded */
-	u64 pad2[5];
+	_Atomic u32 caught; /* enum helper_caught: is env.catcher in place in this process? */
+	_Atomic u32 self; /* whose memory this is: getpid(2); 0 in a forked child that nobody has asked */
+	u64 pad2[4];
 	struct helper_name names[HELPER_THREADS];
 };
 
@@ -70,14 +72,15 @@ struct helper_process {
  * the mapping it was found on. What lies between a frame of the thread and the end of its stack is
  * there as long as the thread runs, so it can be read directly. Not wiped: a forked child has the
  * same stack. An entry is written by whoever makes the thread, before it runs; seq as in struct
- * helper_name.
+ * helper_name. `low` is the lowest address that was seen to be there: below it may be the guard.
  */
 #define HELPER_STACKS 1024 /* a power of two */
 
 struct helper_stack {
 	_Atomic u32 seq;
 	u32 pad;
-	_Atomic u64 tp, start, end;
+	_Atomic u64 tp, start, end, low;
+	u64 pad2[3];
 };
 
 /*
@@ -96,6 +99,25 @@ struct helper_mappings {
 	u32 pad;
 	struct helper_mapping at[];
 };
+
+/*
+ * Plain loads of memory that may be anything. All of them are instructions of one range of code
+ * (help_load), and while a process has limpet's handler for SIGSEGV and SIGBUS (agent/catch.c), a fault
+ * of one of them goes on at help_load_failed. A run uses them when it is certain that its fault would
+ * reach that handler, and asks once a run, because a thread's signal mask is known to the kernel only:
+ *
+ *     env.loads          the agent: the handler is in place, nobody can take it away unseen
+ *     process.caught     the same asked of the kernel, in a forked child
+ *     ident              this is no vfork child (whose handlers are its own)
+ *     the stack          is the thread's own, with room for a signal frame
+ *     rt_sigprocmask     neither signal is blocked
+ *
+ * What is certain at a run's beginning stays so to its end: the mask is the thread's own, and the
+ * handler is taken away only while all threads are stopped and none is in a run.
+ */
+enum helper_caught { CAUGHT_UNKNOWN, CAUGHT_YES, CAUGHT_NO };
+
+extern HIDDEN const u8 help_load_start[], help_load_end[], help_load_failed[];
 
 /* System calls that helpers make in the target's name. */
 enum helper_call {
@@ -120,6 +142,9 @@ enum helper_call {
 	HELPER_CALL_GETPPID,
 	HELPER_CALL_GETRESUID,
 	HELPER_CALL_GETRESGID,
+	HELPER_CALL_SIGMASK,
+	HELPER_CALL_SIGACTION,
+	HELPER_CALL_SIGRETURN,
 	HELPER_CALLS
 };
 
@@ -132,6 +157,9 @@ struct helper_env {
 	u64 name_ns;                    /* how old by the coarse clock a name may be */
 	u64 tick_ns;                    /* of the coarse clock, and of jiffies; 0: unknown */
 	bool tp_is_thread;       /* %fs:0 holds the thread pointer here (checked by the keeper) */
+	u64 catcher;             /* address of the handler that catches faults of loads; 0: none */
+	_Atomic u32 loads;       /* 1: it is in place, and may be relied on */
+	u64 stack_limit;         /* where the main thread's stack began: reading below could make it grow */
 	_Atomic u64 denied;      /* bits of enum helper_call: a seccomp filter forbids it */
 	bool rdpid;              /* the processor has it */
 	struct trace_log *trace; /* NULL: bpf_printk is dropped, counted */
@@ -155,7 +183,7 @@ struct helper_hit {
 	u64 func_ip; /* probed address */
 	u64 cookie;  /* attach cookie */
 	u32 flags;   /* HELPER_HIT_* */
-	u32 pad;
+	u32 loads;   /* enum helper_caught: may this run load? UNKNOWN at its beginning */
 };
 
 /* The functions by helper number, NULL where limpet has none; count in helper_table_size(). */

@@ -52,6 +52,11 @@ u64 help_identity(const struct helper_env *env)
 	return likely(vouched(ident)) ? ident << 32 | libc_tid(env) : ask_kernel(env);
 }
 
+bool help_identity_reads(const struct helper_env *env)
+{
+	return vouched(ident_of(env));
+}
+
 u64 help_pid_tgid(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	return help_identity(run->env);

@@ -50,6 +50,39 @@ u64 help_identity(const struct helper_env *env);
  */
 int help_thread_name(const struct helper_env *env, u64 ret[2]);
 
+/* True when help_identity() reads, and so this is no child that borrows its parent's memory. */
+bool help_identity_reads(const struct helper_env *env);
+
+/*
+ * Copies n bytes, 1 and more, of which source or destination may be anywhere below the kernel's
+ * half; 0, or -EFAULT with some copied. Only where help_may_load() says so.
+ */
+long help_load(void *dst, const void *src, u64 n);
+
+/* Copies a string and its NUL; its length with that, n when there is no NUL in n bytes, -EFAULT. */
+long help_load_str(char *dst, const char *src, u64 n);
+
+/* Is `frame` on the stack that the thread is known to have, with room for a signal frame? */
+bool help_stack_room(const struct helper_env *env, u64 frame);
+
+/* May this run load from [addr, addr + size)? */
+bool help_may_load_first(const struct vm_run *run, struct helper_hit *hit);
+
+#define HELP_LOWEST  0x10000UL        /* what is below is mostly NULL, and slow to find out by a fault */
+#define HELP_HIGHEST 0x7fffffff0000UL /* beyond: not canonical, the kernel's, or not worth a thought */
+#define HELP_GROWTH  (96UL << 20)     /* below the main thread's stack: reading could make that grow */
+
+static ALWAYS_INLINE bool help_may_load(const struct vm_run *run, u64 addr, u64 size)
+{
+	const struct helper_env *env = run->env;
+	struct helper_hit *hit = run->hit;
+
+	if (!env->catcher || !hit || addr - HELP_LOWEST >= HELP_HIGHEST - HELP_LOWEST ||
+	    size > HELP_HIGHEST - addr || env->stack_limit - addr - 1 < HELP_GROWTH + size)
+		return false;
+	return hit->loads ? hit->loads == CAUGHT_YES : help_may_load_first(run, hit);
+}
+
 /* Copies from this process's memory; 0, or -EFAULT with nothing promised about dst. */
 int help_copy(const struct vm_run *run, void *dst, u64 src, u64 size);
 

@@ -4,9 +4,9 @@
  *
  * What is known to be there is copied as it is: the run's own stack, its context, its maps' values,
  * and the target's stack from the context up to the end of the page that the trampoline has just
- * written below. (A thread whose stack goes away meanwhile is lost anyhow.) Everything else goes by
- * process_vm_readv on oneself: it never faults, needs no signal handler, and stops at the first
- * page that is not there.
+ * written below. (A thread whose stack goes away meanwhile is lost anyhow.) Everything else is loaded
+ * where a fault is sure to be caught (load.c), else goes by process_vm_readv on oneself: it never
+ * faults, needs no signal handler, and stops at the first page that is not there.
  */
 #include <asm/ptrace.h>
 #include "helpers/internal.h"
@@ -14,6 +14,7 @@
 #include "base/sys.h"
 
 #define PIECE 256 /* bytes of a string fetched at a time */
+#define ROOM  (32 * 1024UL) /* for a signal frame, with vector and matrix registers 12 KiB, and a handler */
 
 struct io_vec {
 	u64 base, len;
@@ -50,11 +51,13 @@ void helper_stack_note(struct helper_env *env, u64 tp, u64 start, u64 end)
 	atomic_store_explicit(&e->tp, tp, memory_order_relaxed);
 	atomic_store_explicit(&e->start, start, memory_order_relaxed);
 	atomic_store_explicit(&e->end, end, memory_order_relaxed);
+	atomic_store_explicit(&e->low, ~0ULL, memory_order_relaxed);
 	atomic_store_explicit(&e->seq, seq + 2, memory_order_release);
 }
 
-/* The end of the running thread's stack, when `frame` lies on it; else 0. */
-static u64 stack_end(const struct helper_env *env, u64 frame)
+/* The running thread's stack [*ret_start, return value), when `frame` lies on it; else 0. */
+static ALWAYS_INLINE u64 own_stack(const struct helper_env *env, u64 frame, u64 *ret_start,
+				   struct helper_stack **ret)
 {
 	struct helper_stack *e;
 	u64 tp, start, end;
@@ -71,7 +74,38 @@ static u64 stack_end(const struct helper_env *env, u64 frame)
 	    frame >= end)
 		return 0;
 	atomic_thread_fence(memory_order_acquire);
+	*ret_start = start;
+	*ret = e;
 	return !(seq & 1) && atomic_load_explicit(&e->seq, memory_order_relaxed) == seq ? end : 0;
+}
+
+static u64 stack_end(const struct helper_env *env, u64 frame)
+{
+	struct helper_stack *e;
+	u64 start;
+
+	return own_stack(env, frame, &start, &e);
+}
+
+/*
+ * A stack's low end may be a guard of any size, so the place is looked at, once a depth. A `low` of
+ * another stack that had this entry before lies outside this one.
+ */
+bool help_stack_room(const struct helper_env *env, u64 frame)
+{
+	struct helper_stack *e;
+	u64 start, end = own_stack(env, frame, &start, &e), low;
+	char c;
+
+	if (!end || frame - start < ROOM)
+		return false;
+	low = atomic_load_explicit(&e->low, memory_order_relaxed);
+	if (low >= start && low <= frame - ROOM)
+		return true;
+	if (by_kernel(env, __NR_process_vm_readv, &c, frame - ROOM, 1) != 1)
+		return false;
+	atomic_store_explicit(&e->low, frame - ROOM, memory_order_relaxed);
+	return true;
 }
 
 bool help_known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end)
@@ -101,14 +135,26 @@ static u64 known_bytes(const struct vm_run *run, u64 addr, u64 size)
 	return size;
 }
 
+/* Has this run asked already whether it may load? What is known to be there costs it no question. */
+static ALWAYS_INLINE bool asked(const struct vm_run *run)
+{
+	const struct helper_env *env = run->env;
+
+	return env->catcher && run->hit && ((const struct helper_hit *)run->hit)->loads;
+}
+
 int help_copy(const struct vm_run *run, void *dst, u64 src, u64 size)
 {
 	if (!size)
 		return 0;
+	if (likely(asked(run)) && likely(help_may_load(run, src, size)))
+		return (int)help_load(dst, (const void *)src, size);
 	if (known_bytes(run, src, size) == size) {
 		memcpy(dst, (const void *)src, size);
 		return 0;
 	}
+	if (help_may_load(run, src, size))
+		return (int)help_load(dst, (const void *)src, size);
 	return by_kernel(run->env, __NR_process_vm_readv, dst, src, size) == size ? 0
 										  : -EFAULT;
 }
@@ -156,6 +202,17 @@ long help_copy_str(const struct vm_run *run, char *dst, u64 src, u64 size)
 	u64 done = 0;
 	bool end;
 
+	if (size && help_may_load(run, src, size)) {
+		long n = help_load_str(dst, (const char *)src, size);
+
+		if (n < 0)
+			return n;
+		if (dst[n - 1])
+			dst[n - 1] = 0;
+		else
+			clear_word(run, dst, src, (u64)n, size);
+		return n;
+	}
 	while (done < size) {
 		u64 n = copy_piece(run, dst + done, src + done, size - done, &end);
 
@@ -206,6 +263,8 @@ u64 help_probe_read_str(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_ru
 
 u64 help_probe_write_user(u64 dst, u64 src, u64 size, u64 r4, u64 r5, struct vm_run *run)
 {
+	if (size && help_may_load(run, dst, size))
+		return (u64)help_load((void *)dst, (const void *)src, size);
 	return by_kernel(run->env, __NR_process_vm_writev, (void *)src, dst, size) == size
 		       ? 0
 		       : (u64)-EFAULT;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <linux/filter.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -52,6 +53,13 @@ u64 target_denied(const struct target *t, bool all)
 		if (t->threads[i].stopped && (all || &t->threads[i] == t->lead))
 			denied |= thread_denied(t, &t->threads[i]);
 	return denied;
+}
+
+static volatile sig_atomic_t handled;
+
+static void handler(int sig)
+{
+	handled = 1;
 }
 
 /* In a child: makes the call, and ends with 0 when it came to what it should. */
@@ -106,6 +114,15 @@ static bool call_works(enum helper_call call)
 		return !syscall(SYS_getresuid, buf, buf + 4, buf + 8);
 	case HELPER_CALL_GETRESGID:
 		return !syscall(SYS_getresgid, buf, buf + 4, buf + 8);
+	case HELPER_CALL_SIGMASK:
+		return !syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, buf, 8);
+	case HELPER_CALL_SIGACTION:
+		return !syscall(SYS_rt_sigaction, SIGSEGV, NULL, buf, 8);
+	case HELPER_CALL_SIGRETURN: /* by a handler's end */
+		return signal(SIGURG, handler) != SIG_ERR &&
+		       !syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), SIGURG,
+				&(siginfo_t){.si_code = SI_QUEUE}) &&
+		       handled;
 	default:
 		return false;
 	}

@@ -15,7 +15,7 @@ void sites_overlay(u8 *text, u64 base, u64 len)
 {
 }
 
-void identity_overlay(u8 *text, u64 base, u64 len)
+void patches_overlay(u8 *text, u64 base, u64 len)
 {
 }
 

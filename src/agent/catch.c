@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Catches the faults of helpers' loads (helpers.h, "Plain loads"): a handler for SIGSEGV and SIGBUS
+ * that is there while a loaded program reads memory, and only where nobody can take it away unseen.
+ *
+ *     fault --> catch_enter: of help_load?     go on at help_load_failed
+ *                            else, the target  has a handler: jump to it, with everything as the kernel
+ *                                              made it
+ *                                              has none: the default action, and the same signal again
+ *
+ * The kernel's sigaction for the two signals is the target's own in all but the handler: flags, mask,
+ * restorer are kept (and SA_SIGINFO added), so the frame is on the stack, and the mask is the one, that
+ * the target wants for its handler, and catch_enter leaves nothing on it. What the target says about
+ * these two signals by rt_sigaction(2) is answered by catch_call(), from the stub that libc's
+ * instruction is replaced by (identity.c): it sees its own handler, never ours.
+ *
+ * `own` is what the target has set. Written under `lock` with all signals blocked; the handler's
+ * address and flags are read by catch_other() at any time, an old or the new one.
+ *
+ * Loads are not used (env.loads 0) while one of the two has SA_ONSTACK, because a frame of ours would
+ * go to a stack that may be stale, or is ignored; after new code was mapped, until a SYNC has looked
+ * through it; and where a seccomp filter forbids a call that all this takes. The handler stays
+ * meanwhile: runs may be in the middle of loading. It goes when a SYNC finds no thread in a run.
+ */
+#include <asm/errno.h>
+#include <linux/mman.h>
+#include "agent/state.h"
+#include "base/mem.h"
+#include "base/sys.h"
+
+#define SIGBUS_       7
+#define SIGSEGV_      11
+#define SA_SIGINFO_   0x00000004UL
+#define SA_RESTORER_  0x04000000UL
+#define SA_ONSTACK_   0x08000000UL
+#define SA_RESTART_   0x10000000UL
+#define SA_RESETHAND_ 0x80000000UL
+#define SA_KNOWN      0xdc000807UL /* UAPI_SA_FLAGS: others read back as zero */
+#define SIG_DFL_      0UL
+#define SIG_IGN_      1UL
+#define NOT_BLOCKED   (BIT(9 - 1) | BIT(19 - 1)) /* SIGKILL, SIGSTOP */
+#define LOCK_TRIES    10000
+#define NEEDED                                                                                     \
+	(BIT(HELPER_CALL_READ) | BIT(HELPER_CALL_GETPID) | BIT(HELPER_CALL_GETTID) |               \
+	 BIT(HELPER_CALL_SIGMASK) | BIT(HELPER_CALL_SIGACTION) | BIT(HELPER_CALL_SIGRETURN) |      \
+	 BIT(HELPER_CALL_TGSIGQUEUE))
+
+struct action {
+	_Atomic u64 handler, flags;
+	u64 restorer, mask;
+};
+
+static struct action own[2]; /* SIGBUS, SIGSEGV */
+static _Atomic u32 lock;
+static bool in_place; /* the kernel has catch_enter */
+
+extern const u8 catch_enter[] HIDDEN, catch_return[] HIDDEN;
+
+/*
+ * rdi: signal, rsi: siginfo, rdx: ucontext, as the kernel calls a handler. The interrupted rip is
+ * at 168 of the ucontext, si_code at 8 of siginfo: a signal that somebody sent is no fault.
+ */
+__asm__(".text\n"
+	".globl catch_enter, catch_return\n"
+	".hidden catch_enter, catch_return\n"
+	".type catch_enter, @function\n"
+	"catch_enter:\n"
+	"	mov 168(%rdx), %rax\n"
+	"	lea help_load_start(%rip), %rcx\n"
+	"	cmp %rcx, %rax\n"
+	"	jb 1f\n"
+	"	lea help_load_end(%rip), %rcx\n"
+	"	cmp %rcx, %rax\n"
+	"	jae 1f\n"
+	"	cmpl $0, 8(%rsi)\n"
+	"	jle 1f\n"
+	"	lea help_load_failed(%rip), %rcx\n"
+	"	mov %rcx, 168(%rdx)\n"
+	"	add $8, %rsp\n"  /* the target's restorer may be anything */
+	"	mov $15, %eax\n" /* rt_sigreturn */
+	"	syscall\n"
+	"1:	push %rdi\n"
+	"	push %rsi\n"
+	"	push %rdx\n"
+	"	call catch_other\n"
+	"	pop %rdx\n"
+	"	pop %rsi\n"
+	"	pop %rdi\n"
+	"	test %rax, %rax\n"
+	"	jz 2f\n"
+	"	mov %rax, %r11\n"
+	"	xor %eax, %eax\n"
+	"	jmp *%r11\n"
+	"2:	add $8, %rsp\n"
+	"catch_return:\n"
+	"	mov $15, %eax\n"
+	"	syscall\n"
+	".size catch_enter, . - catch_enter\n");
+
+static struct action *own_of(u32 sig)
+{
+	return sig == SIGBUS_ ? &own[0] : sig == SIGSEGV_ ? &own[1] : NULL;
+}
+
+static u64 handler_of(struct action *a)
+{
+	return atomic_load_explicit(&a->handler, memory_order_acquire);
+}
+
+static u64 flags_of(struct action *a)
+{
+	return atomic_load_explicit(&a->flags, memory_order_acquire);
+}
+
+static void set_own(struct action *a, const struct kernel_action *k)
+{
+	a->restorer = k->restorer;
+	a->mask = k->mask;
+	atomic_store_explicit(&a->flags, k->flags, memory_order_release);
+	atomic_store_explicit(&a->handler, k->handler, memory_order_release);
+}
+
+static void get_own(struct action *a, struct kernel_action *ret)
+{
+	*ret = (struct kernel_action){handler_of(a), flags_of(a), a->restorer, a->mask};
+}
+
+static long set_kernel(u32 sig, const struct kernel_action *k)
+{
+	return sys_call4(__NR_rt_sigaction, sig, (long)k, 0, sizeof(u64));
+}
+
+static long get_kernel(u32 sig, struct kernel_action *ret)
+{
+	return sys_call4(__NR_rt_sigaction, sig, 0, (long)ret, sizeof(u64));
+}
+
+/* What the kernel gets for what the target has. */
+static long set_caught(u32 sig, struct action *a)
+{
+	struct kernel_action k;
+
+	get_own(a, &k);
+	if (k.handler == SIG_DFL_ || k.handler == SIG_IGN_)
+		k = (struct kernel_action){.flags = SA_SIGINFO_ | SA_RESTORER_ | SA_RESTART_,
+					   .restorer = (u64)catch_return,
+					   .mask = ~0ULL};
+	k.handler = (u64)catch_enter;
+	k.flags = (k.flags & ~SA_RESETHAND_) | SA_SIGINFO_;
+	if (!(k.flags & SA_RESTORER_)) {
+		k.flags |= SA_RESTORER_;
+		k.restorer = (u64)catch_return;
+	}
+	return set_kernel(sig, &k);
+}
+
+static bool frame_is_safe(struct action *a)
+{
+	u64 h = handler_of(a);
+
+	return h == SIG_DFL_ || (h != SIG_IGN_ && !(flags_of(a) & SA_ONSTACK_));
+}
+
+static void loads_off(void)
+{
+	atomic_store(&agent.env.loads, 0);
+}
+
+void catch_new_code(void)
+{
+	atomic_store(&agent.code_seen, false);
+	loads_off();
+}
+
+static bool may_load(void)
+{
+	return in_place && atomic_load(&agent.code_seen) && frame_is_safe(&own[0]) &&
+	       frame_is_safe(&own[1]) && !(atomic_load(&agent.env.denied) & NEEDED);
+}
+
+static void judge(void)
+{
+	atomic_store(&agent.env.loads, may_load());
+	if (!may_load()) /* what another thread has changed meanwhile */
+		loads_off();
+}
+
+/*
+ * The kernel's default action, on the same signal, as soon as this handler returns. Where a filter
+ * has forbidden that since: what faults while its signal is blocked dies by it.
+ */
+static void by_default(u32 sig, const s32 *info, struct agent_frame *context)
+{
+	struct kernel_action k = {.flags = SA_RESTORER_, .restorer = (u64)catch_return};
+
+	if (atomic_load(&agent.env.denied) & NEEDED) {
+		context->mask |= BIT(sig - 1);
+		if (info[2] <= 0) /* si_code: sent by somebody */
+			context->rip = 0;
+		return;
+	}
+	set_kernel(sig, &k);
+	sys_call4(__NR_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, (long)info);
+}
+
+/* A signal that is none of ours: the target's handler to go on with, or 0. */
+__attribute__((used)) HIDDEN u64 catch_other(u32 sig, const s32 *info, struct agent_frame *context)
+{
+	struct action *a = own_of(sig);
+	u64 h = a ? handler_of(a) : SIG_DFL_;
+
+	if (h == SIG_IGN_ && info[2] <= 0)
+		return 0;
+	/* Without a restorer the kernel cannot make a handler's frame, and ends the process. */
+	if (h == SIG_DFL_ || h == SIG_IGN_ || !(flags_of(a) & SA_RESTORER_)) {
+		by_default(sig, info, context);
+		return 0;
+	}
+	if (flags_of(a) & SA_RESETHAND_)
+		atomic_store_explicit(&a->handler, SIG_DFL_, memory_order_release);
+	return h;
+}
+
+struct io_vec {
+	u64 base, len;
+};
+
+/* Memory that the target names: libc's own, or (`any`) from syscall(), which may be anything. */
+static bool copy(long nr, void *here, u64 there, u64 size, bool any)
+{
+	struct io_vec local = {(u64)here, size}, remote = {there, size};
+	bool in = nr == __NR_process_vm_readv;
+
+	if (any && helper_may(&agent.env, HELPER_CALL_GETPID) &&
+	    helper_may(&agent.env, in ? HELPER_CALL_READ : HELPER_CALL_WRITE))
+		return sys_call6(nr, sys_getpid(), (long)&local, 1, (long)&remote, 1, 0) ==
+		       (long)size;
+	if (in)
+		memcpy(here, (const void *)there, size);
+	else
+		memcpy((void *)there, here, size);
+	return true;
+}
+
+static u64 set_mask(u64 mask)
+{
+	u64 old = 0;
+
+	if (!helper_may(&agent.env, HELPER_CALL_SIGMASK))
+		return 0;
+	sys_call4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&mask, (long)&old, sizeof(mask));
+	return old;
+}
+
+/* What was there goes to *ret_old; `set` may be NULL. */
+static long exchange(u32 sig, struct action *a, const struct kernel_action *set,
+		     struct kernel_action *ret_old)
+{
+	struct kernel_action k;
+	u64 mask = set_mask(~0ULL);
+	long err = 0;
+	u32 tries = 0, zero = 0;
+
+	/* Whoever has it is about to give it back; one that a fork left behind never will. */
+	while (!atomic_compare_exchange_weak(&lock, &zero, 1) && ++tries < LOCK_TRIES) {
+		zero = 0;
+		if (helper_may(&agent.env, HELPER_CALL_YIELD))
+			sys_call0(__NR_sched_yield);
+	}
+	get_own(a, ret_old);
+	if (set) {
+		k = *set;
+		k.flags &= SA_KNOWN;
+		k.mask &= ~NOT_BLOCKED;
+		set_own(a, &k);
+		if (k.handler == SIG_IGN_ || k.flags & SA_ONSTACK_)
+			loads_off();
+		err = set_caught(sig, a);
+		judge();
+	}
+	atomic_store(&lock, 0);
+	set_mask(mask);
+	return err;
+}
+
+/* A child that shares this memory and not the handlers (vfork): its own, in its kernel's table. */
+static long exchange_in_child(u32 sig, struct action *a, const struct kernel_action *set,
+			      struct kernel_action *ret_old)
+{
+	long err = get_kernel(sig, ret_old);
+
+	if (!err && ret_old->handler == (u64)catch_enter)
+		get_own(a, ret_old);
+	return err || !set ? err : set_kernel(sig, set);
+}
+
+/* Is this memory, and so `own`, the calling process's, or its parent's (vfork)? */
+static bool is_owner(void)
+{
+	struct helper_process *p = agent.env.process;
+	u32 self, none = 0;
+
+	if (!helper_may(&agent.env, HELPER_CALL_GETPID))
+		return !(atomic_load(&p->ident) >> 32);
+	self = (u32)sys_getpid();
+	return atomic_compare_exchange_strong(&p->self, &none, self) || none == self;
+}
+
+/* A vfork child is about to be made: whoever comes first in this memory is not it. */
+void catch_note_owner(void)
+{
+	is_owner();
+}
+
+/* rt_sigaction(sig, act, oldact, size): true when it was answered here. */
+static bool answer_sigaction(struct call_regs *r, bool any)
+{
+	u32 sig = (u32)r->rdi;
+	struct action *a = own_of(sig);
+	struct kernel_action set, old;
+	long err;
+
+	if (!in_place || !a || r->r10 != sizeof(u64))
+		return false;
+	if (r->rsi && !copy(__NR_process_vm_readv, &set, r->rsi, sizeof(set), any)) {
+		r->rax = (u64)-EFAULT;
+		return true;
+	}
+	if (is_owner())
+		err = exchange(sig, a, r->rsi ? &set : NULL, &old);
+	else
+		err = exchange_in_child(sig, a, r->rsi ? &set : NULL, &old);
+	if (!err && r->rdx && !copy(__NR_process_vm_writev, &old, r->rdx, sizeof(old), any))
+		err = -EFAULT;
+	r->rax = (u64)err;
+	return true;
+}
+
+bool catch_call(struct call_regs *r, u32 nr, bool any)
+{
+	switch (nr) {
+	case __NR_rt_sigaction:
+		return answer_sigaction(r, any);
+	case __NR_mmap:
+	case __NR_mprotect:
+	case __NR_pkey_mprotect:
+		if (r->rdx & PROT_EXEC)
+			catch_new_code();
+		return false;
+	default:
+		return false;
+	}
+}
+
+bool catch_is_call(u32 nr)
+{
+	return nr == __NR_rt_sigaction || nr == __NR_mmap || nr == __NR_mprotect ||
+	       nr == __NR_pkey_mprotect;
+}
+
+bool catch_in_place(void)
+{
+	return in_place;
+}
+
+/* catch_enter leaves without a return, which a shadow stack would have to know of. */
+static bool has_shadow_stack(void)
+{
+	u64 top = 0;
+
+	__asm__ volatile(".byte 0xf3, 0x48, 0x0f, 0x1e, 0xc8" : "+a"(top)); /* rdsspq %rax */
+	return top;
+}
+
+/* All threads are stopped, none is in a stub or a run, and every call is seen from here on. */
+void catch_begin(void)
+{
+	struct kernel_action k[2];
+
+	if (!agent.env.process)
+		return;
+	atomic_store(&agent.env.process->self, (u32)sys_getpid());
+	if (!in_place) {
+		if (atomic_load(&agent.env.denied) & NEEDED || has_shadow_stack())
+			return;
+		for (u32 i = 0; i < 2; i++) {
+			if (get_kernel(i ? SIGSEGV_ : SIGBUS_, &k[i]) || k[i].handler == SIG_IGN_ ||
+			    k[i].handler == (u64)catch_enter)
+				return;
+			set_own(&own[i], &k[i]);
+			if (!frame_is_safe(&own[i]))
+				return;
+		}
+		if (set_caught(SIGBUS_, &own[0]))
+			return;
+		if (set_caught(SIGSEGV_, &own[1])) {
+			set_kernel(SIGBUS_, &k[0]);
+			return;
+		}
+		in_place = true;
+	}
+	agent.env.catcher = (u64)catch_enter;
+	atomic_store(&agent.env.process->caught, CAUGHT_UNKNOWN); /* whoever loads first asks */
+	judge();
+}
+
+/* The target's own again. All threads are stopped, and none is in a run. */
+void catch_end(void)
+{
+	struct kernel_action now, k;
+
+	loads_off();
+	for (u32 i = 0; in_place && i < 2; i++) {
+		u32 sig = i ? SIGSEGV_ : SIGBUS_;
+
+		get_own(&own[i], &k);
+		if (!get_kernel(sig, &now) && now.handler == (u64)catch_enter)
+			set_kernel(sig, &k);
+	}
+	in_place = false;
+	agent.env.catcher = 0;
+}
+
+/* Loads stop; the handler stays. */
+void catch_pause(void)
+{
+	loads_off();
+}
+
+void catch_denied(void)
+{
+	if (atomic_load(&agent.env.denied) & NEEDED)
+		loads_off();
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System calls in libc that go through stubs of ours (call_stub.c): identity.c says which and when. Their
+ * bytes are listed for whoever writes code; a patch is LIVE when that has happened. When libc's bytes
+ * return, the stub stays until no thread is in it.
+ */
+#include <asm/errno.h>
+#include "agent/state.h"
+#include "base/mem.h"
+
+struct call_patch call_patches[CALL_PATCHES];
+
+static struct call_patch *free_patch(void)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
+		if (!call_patches[i].state)
+			return &call_patches[i];
+	return NULL;
+}
+
+static void jump_of(const struct call_patch *p, u8 *jmp)
+{
+	u32 rel = (u32)(p->stub - (p->at + ATTACH_JMP_LEN));
+
+	jmp[0] = 0xe9;
+	memcpy(jmp + 1, &rel, 4);
+}
+
+/* A thread that is past the patch, and has not made the call, goes through the stub. */
+int patch_list_move(const struct call_patch *p)
+{
+	struct agent_move *m = vec_push(&agent.moves, sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	*m = (struct agent_move){.from = p->at + ATTACH_JMP_LEN, .to = p->stub};
+	return 0;
+}
+
+int patch_add(const struct libc_call *call, call_stub_fn *fn)
+{
+	struct call_patch *p = free_patch();
+	u8 code[ATTACH_TRAMP_MAX], jmp[ATTACH_JMP_LEN];
+
+	if (!p || !call_stub_fits(call->at))
+		return -ENOENT;
+	p->at = call->at;
+	memcpy(p->orig, (const void *)call->at, sizeof(p->orig));
+	p->nr = call->nr;
+	p->stub = code_room(call->at, &p->area);
+	if (!p->stub)
+		return -ENOMEM;
+	p->len = call_stub_emit(code, p->stub, call, fn);
+	jump_of(p, jmp);
+	if (patch_list_move(p) || code_write(p->stub, code, p->len) ||
+	    code_patch(p->at, p->orig, jmp, sizeof(jmp)))
+		return -ENOMEM;
+	code_room_taken(p->area, p->len);
+	p->state = PATCH_LISTED;
+	return 0;
+}
+
+bool patches_in_stub(u64 pc)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
+		if (call_patches[i].state && pc >= call_patches[i].stub &&
+		    pc < call_patches[i].stub + call_patches[i].len)
+			return true;
+	return false;
+}
+
+bool patch_active(const struct call_patch *p)
+{
+	return p->state == PATCH_LISTED || p->state == PATCH_LIVE;
+}
+
+bool patches_any(void)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
+		if (patch_active(&call_patches[i]))
+			return true;
+	return false;
+}
+
+bool patches_at(u64 at)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
+		if (call_patches[i].state && call_patches[i].at == at)
+			return true;
+	return false;
+}
+
+/* libc's bytes return; the stub stays while somebody is in it. */
+void patch_restore(struct call_patch *p)
+{
+	u8 jmp[ATTACH_JMP_LEN];
+
+	jump_of(p, jmp);
+	code_patch(p->at, jmp, p->orig, ATTACH_JMP_LEN);
+	p->state = PATCH_RETIRED;
+}
+
+/* False: something could not be written; it stays off, the next SYNC takes it back. */
+bool patches_written(u32 *ret_listed)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++) {
+		if (call_patches[i].state != PATCH_LISTED)
+			continue;
+		if (*(const u8 *)call_patches[i].at != 0xe9)
+			return false;
+		call_patches[i].state = PATCH_LIVE;
+		++*ret_listed;
+	}
+	return true;
+}
+
+bool patches_retire(const u64 *busy, u64 count, bool all_idle)
+{
+	bool left = false;
+
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++) {
+		struct call_patch *p = &call_patches[i];
+
+		if (p->state != PATCH_RETIRED)
+			continue;
+		if (!all_idle && busy_in(busy, count, p->stub, p->stub + p->len)) {
+			left = true;
+			continue;
+		}
+		code_room_free(p->area);
+		*p = (struct call_patch){0};
+	}
+	return left;
+}
+
+/* Puts libc's bytes over a copy of [base, base + len) of our text. */
+void patches_overlay(u8 *text, u64 base, u64 len)
+{
+	for (u32 k = 0; k < ARRAY_SIZE(call_patches); k++)
+		for (u32 i = 0; call_patches[k].state && i < ATTACH_JMP_LEN; i++)
+			if (call_patches[k].at + i - base < len)
+				text[call_patches[k].at + i - base] = call_patches[k].orig[i];
+}
