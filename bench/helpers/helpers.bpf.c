@@ -65,6 +65,8 @@ ROW(ktime_boot, sum += bpf_ktime_get_boot_ns())
 ROW(prandom, sum += bpf_get_prandom_u32())
 ROW(cpu, sum += bpf_get_smp_processor_id())
 ROW(read_8, sum += bpf_probe_read_user(small, 8, (void *)user))
+/* what the first one in a run costs */
+ROW(read_8_once, if (!i) sum += bpf_probe_read_user(small, 8, (void *)user))
 ROW(read_64, sum += bpf_probe_read_user(small, 64, (void *)user))
 ROW(read_1024, sum += bpf_probe_read_user(big, 1024, (void *)user))
 ROW(read_stack_8, sum += bpf_probe_read_user(small, 8, (void *)local))
