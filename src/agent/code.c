@@ -13,6 +13,9 @@
 #define REACH       (0x7ff00000UL) /* of a rel32, less what areas and windows add */
 #define STAGE_CHUNK (64 * 1024UL)
 #define GAP_TRIES   64 /* places looked at in one gap */
+#define PUN_TRIES   16 /* places tried for a punned jump's trampoline */
+#define HEAP_ROOM   (16UL << 20)  /* left to the heap; malloc() goes elsewhere when it ends there */
+#define STACK_ROOM  (256UL << 20) /* left to the main thread's stack, which cannot */
 #define LOWEST      0x10000UL
 #define HIGHEST     0x7ffffffff000UL
 
@@ -196,10 +199,37 @@ u64 code_room(u64 near, struct tramp_area **ret)
 	return a->start + a->used;
 }
 
-void code_room_taken(struct tramp_area *a, u32 len)
+/* The heap grows upwards from the program's break, the main thread's stack downwards. */
+static bool may_grow_into(u64 addr)
 {
-	a->used += ALIGN_UP(len, 64U);
-	a->live++;
+	u64 brk = (u64)sys_call1(__NR_brk, 0);
+
+	if (addr >= brk && addr - brk < HEAP_ROOM)
+		return true;
+	for (u32 i = 0; i < agent.region_count; i++)
+		if (agent.regions[i].stack && addr < agent.regions[i].end && agent.regions[i].end - addr < STACK_ROOM)
+			return true;
+	return false;
+}
+
+/* Room for one trampoline, in an area of its own. */
+u64 code_room_in(u64 first, u64 last, struct tramp_area **ret)
+{
+	u64 step = (last - first) / PUN_TRIES + 1;
+	struct tramp_area *a = heap_alloc(sizeof(*a));
+
+	for (u64 at = first, i = 0; a && i < PUN_TRIES && at <= last; at += step, i++) {
+		u64 start = at & ~(PAGE_SIZE - 1), end = ALIGN_UP(at + ATTACH_TRAMP_MAX, PAGE_SIZE);
+
+		if (at < LOWEST || at > HIGHEST - 2 * PAGE_SIZE || may_grow_into(at) || !map_code_at(start, end - start))
+			continue;
+		*a = (struct tramp_area){.next = agent.areas, .start = start, .size = end - start, .used = end - start};
+		agent.areas = a;
+		*ret = a;
+		return at;
+	}
+	heap_free(a, sizeof(*a));
+	return 0;
 }
 
 void code_room_unused(struct tramp_area *a)
@@ -208,6 +238,12 @@ void code_room_unused(struct tramp_area *a)
 		a->live = 1;
 		code_room_free(a);
 	}
+}
+
+void code_room_taken(struct tramp_area *a, u32 len)
+{
+	a->used += ALIGN_UP(len, 64U);
+	a->live++;
 }
 
 void code_room_free(struct tramp_area *a)

@@ -231,8 +231,9 @@ enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret,
 	}
 	limit = place.fn.next - addr;
 	ret->bytes = bytes;
-	ret->len = text(&place.view, addr, bytes,
-			limit < ATTACH_TEXT_WANTED ? limit : ATTACH_TEXT_WANTED);
+	ret->seen = text(&place.view, addr, bytes, ATTACH_TEXT_WANTED);
+	ret->len = limit < ret->seen ? limit : ret->seen;
+	ret->first_only = false;
 	ret->shadow_stack = place.shadow_stack;
 	ret->own = place.fn.end ? place.fn.end - addr : ATTACH_OWN_UNKNOWN;
 	return check_insn(addr, ret_why);

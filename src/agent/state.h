@@ -192,9 +192,10 @@ int code_write(u64 dst, const void *bytes, u32 len);
 int code_patch(u64 dst, const u8 *old, const u8 *bytes, u32 len); /* ATTACH_JMP_LEN each */
 void code_list_writes(void);
 u64 code_room(u64 near, struct tramp_area **ret); /* address for a trampoline, 0: none */
+u64 code_room_in(u64 first, u64 last, struct tramp_area **ret); /* beginning in [first, last], 0: none */
 void code_room_taken(struct tramp_area *a, u32 len);
 void code_room_free(struct tramp_area *a);
-void code_room_unused(struct tramp_area *a); /* code_room() gave it, and nothing was taken of it */
+void code_room_unused(struct tramp_area *a); /* room that was not taken after all; NULL is fine */
 u64 code_map(size_t size);
 void code_list_areas(void);
 void code_written(void);
@@ -214,6 +215,7 @@ extern u8 stub_return[] HIDDEN; /* a return instruction */
 enum attach_error stubs_function(const struct attach_text *text, u64 addr, struct ret_fn **ret,
 				 struct attach_refusal *why);
 void stubs_of(const struct ret_fn *f, struct attach_stubs *ret);
+u32 stubs_window(const struct ret_fn *f); /* bytes that its stubs' copy of the function's beginning has */
 u64 stubs_for(const struct ret_fn *f, u64 ra); /* the pair's stub; 0: there is no room */
 const struct site *stubs_site(const struct ret_fn *f);
 u64 stubs_address(const struct ret_fn *f);

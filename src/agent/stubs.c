@@ -219,6 +219,11 @@ fail:
 	return why->error;
 }
 
+u32 stubs_window(const struct ret_fn *f)
+{
+	return f->plan.window;
+}
+
 void stubs_of(const struct ret_fn *f, struct attach_stubs *ret)
 {
 	u32 t = pool.planned - 1;

@@ -197,8 +197,8 @@ void sites_overlay(u8 *text, u64 base, u64 len)
 				text[all[i]->plan.addr + k - base] = all[i]->plan.orig[k];
 }
 
-/* Is there another site, old or new, whose window overlaps? The nearest one is returned. */
-static const struct site *overlapping(u64 addr, u32 window)
+/* Is there another site, old or new, whose bytes overlap? The nearest one is returned. */
+static const struct site *overlapping(u64 addr, u32 reach)
 {
 	const struct vec *both[] = {&agent.old_sites, &agent.new_sites};
 
@@ -206,12 +206,18 @@ static const struct site *overlapping(u64 addr, u32 window)
 		struct site *const *all = both[v]->data;
 
 		for (u32 i = first_from(both[v], addr - ATTACH_WINDOW_MAX);
-		     i < both[v]->count && all[i]->plan.addr < addr + window; i++)
+		     i < both[v]->count && all[i]->plan.addr < addr + reach; i++)
 			if (!all[i]->retired && all[i]->plan.addr != addr &&
-			    addr < all[i]->plan.addr + all[i]->plan.window)
+			    addr < all[i]->plan.addr + all[i]->plan.reach)
 				return all[i];
 	}
 	return NULL;
+}
+
+static enum attach_error refuse(struct attach_refusal *why, enum attach_error err, u64 where)
+{
+	*why = (struct attach_refusal){.error = err, .where = where};
+	return err;
 }
 
 static void note_moves(const struct attach_plan *plan)
@@ -275,31 +281,53 @@ static enum attach_error refuse_return(u64 addr, struct attach_refusal *why)
 	return why->error;
 }
 
-/* Plans the trampoline, in room that is taken then, and sees that nothing is in the way. */
-static enum attach_error plan_code(struct site *s, const struct attach_text *text, u64 addr, u8 *code,
+/* What a function with return probes needs. */
+static enum attach_error plan_function(struct site *s, const struct attach_text *text, u64 addr,
+				       struct attach_refusal *why)
+{
+	*why = (struct attach_refusal){.where = addr};
+	if (!wants_return(s) || place_is_entry(addr, why) || refuse_return(addr, why))
+		return why->error;
+	return stubs_function(text, addr, &s->fn, why);
+}
+
+/* Plans the trampoline, in room at `tramp`, and sees that nothing is in the way of its patch. */
+static enum attach_error plan_code(struct site *s, const struct attach_text *text, u64 addr, u64 tramp, u8 *code,
 				   struct attach_refusal *why)
 {
 	struct attach_stubs stubs;
 	struct attach_call call;
 	const struct site *other;
-	u64 tramp;
 
-	if (wants_return(s) && (place_is_entry(addr, why) || refuse_return(addr, why) ||
-				stubs_function(text, addr, &s->fn, why)))
-		return why->error;
-	*why = (struct attach_refusal){.error = ATTACH_E_RANGE, .where = addr};
-	tramp = code_room(addr, &s->area);
 	if (!tramp)
-		return ATTACH_E_RANGE;
+		return refuse(why, ATTACH_E_RANGE, addr);
 	site_call(s, &call, &stubs);
 	if (attach_plan(text, addr, tramp, &call, code, ATTACH_TRAMP_MAX, &s->plan, why) ||
 	    place_window(addr, s->plan.window, why))
 		return why->error;
-	other = overlapping(addr, s->plan.window);
-	if (other)
-		*why = (struct attach_refusal){.error = ATTACH_E_OVERLAP,
-					       .where = other->plan.addr};
-	return other ? ATTACH_E_OVERLAP : ATTACH_OK;
+	if (s->fn && stubs_window(s->fn) < s->plan.window) /* what its stubs call would go on inside the patch */
+		return refuse(why, ATTACH_E_SHORT, addr);
+	other = overlapping(addr, s->plan.reach);
+	return other ? refuse(why, ATTACH_E_OVERLAP, other->plan.addr) : ATTACH_OK;
+}
+
+/* Where there is no room for a jump, one that takes the first instruction's bytes only may do. */
+static bool plan_pun(struct site *s, struct attach_text *text, u64 addr, u8 *code, const struct attach_refusal *jump)
+{
+	struct attach_refusal why;
+	u64 first, last, tramp = 0;
+
+	if (jump->error != ATTACH_E_SHORT && jump->error != ATTACH_E_BRANCH_IN && jump->error != ATTACH_E_RELOCATE &&
+	    jump->error != ATTACH_E_DECODE && jump->error != ATTACH_E_RSEQ)
+		return false;
+	code_room_unused(s->area);
+	s->area = NULL;
+	text->first_only = true;
+	if (plan_function(s, text, addr, &why))
+		return false;
+	for (u32 n = 0; !tramp && attach_pun_room(text, addr, n, &first, &last); n++)
+		tramp = code_room_in(first, last, &s->area);
+	return tramp && !plan_code(s, text, addr, tramp, code, &why);
 }
 
 static enum attach_error plan_site(struct site *s, u64 addr, struct attach_refusal *why)
@@ -307,7 +335,11 @@ static enum attach_error plan_site(struct site *s, u64 addr, struct attach_refus
 	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX], now[ATTACH_PATCH_MAX];
 	struct attach_text text;
 
-	if (place_enter(addr, bytes, &text, why) || plan_code(s, &text, addr, code, why))
+	if (place_enter(addr, bytes, &text, why))
+		return why->error;
+	if ((plan_function(s, &text, addr, why) ||
+	     plan_code(s, &text, addr, code_room(addr, &s->area), code, why)) &&
+	    !plan_pun(s, &text, addr, code, why))
 		return why->error;
 	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = addr};
 	memcpy(now, s->plan.orig, sizeof(now));

@@ -17,6 +17,10 @@
  * skipped. The handler runs with the stack aligned to 16 and the direction flag clear, and sees
  * what the kernel's uprobe shows.
  *
+ * Where there is no room for that, the patch can be the first instruction's bytes alone: a jump whose
+ * distance ends in the bytes that follow, which stay as they are and go on being what they were (a
+ * "punned" jump). They say where the trampoline has to lie: attach_pun_room().
+ *
  * When is a window safe? Nothing may ever go on inside it: no branch from anywhere may lead there
  * (function.h finds the branches), no call may return there, no restartable sequence may cover it,
  * and it must not reach into another function. What cannot be shown is refused, with the
@@ -100,6 +104,8 @@ struct attach_text {
 	size_t len; /* readable, at least ATTACH_TEXT_WANTED unless the mapping or the room for the
 		       window ends */
 	size_t own; /* up to the end of the function; ATTACH_OWN_UNKNOWN where that is not known */
+	size_t seen; /* readable, what belongs to another function included */
+	bool first_only; /* the patch may change the first instruction only */
 	bool shadow_stack; /* the process has one: calls are moved only where the patch is a call */
 };
 #define ATTACH_OWN_UNKNOWN (~(size_t)0)
@@ -108,7 +114,8 @@ struct attach_text {
 struct attach_plan {
 	u64 addr;
 	u64 tramp;
-	u8 window; /* displaced bytes: instructions, and padding behind the last, >= 5 */
+	u8 window; /* displaced bytes: instructions, and padding behind the last */
+	u8 reach;  /* bytes that no other patch may change: the window, or all of a punned jump */
 	u8 insn_count;
 	u8 insn_off[ATTACH_WINDOW_MAX];   /* offset of each displaced instruction in the window */
 	u16 moved_off[ATTACH_WINDOW_MAX]; /* offset of its relocated form in the trampoline */
@@ -141,6 +148,14 @@ enum attach_error attach_plan_return(const struct attach_text *text, u64 addr, u
 				     const struct attach_call *call, u8 *code, size_t cap,
 				     struct attach_plan *ret, struct attach_return *ret_offs,
 				     struct attach_refusal *ret_why);
+
+/*
+ * With text->first_only: where the trampoline may begin, both ends included, for a jump with so many
+ * prefixes in front (they take more of what follows for its distance: 0, 1, ... give other places).
+ * False where the first instruction has room enough for a jump, is not known, cannot take that many
+ * prefixes, or where what follows it cannot be seen.
+ */
+bool attach_pun_room(const struct attach_text *text, u64 addr, u32 prefixes, u64 *ret_first, u64 *ret_last);
 
 /*
  * Where a thread whose program counter is at `pc`, inside the window, goes on: the address of the

@@ -445,13 +445,46 @@ static bool led_into(u64 addr, u32 window)
 	return false;
 }
 
+static const struct attach_call call_handler = {.handler = handler};
+static unsigned long puns;
+
+/* Where a punned jump's trampoline lies at the moment; NULL: nowhere. */
+static u8 *pun_page;
+
+static void free_pun(void)
+{
+	if (pun_page)
+		munmap(pun_page, 8192);
+	pun_page = NULL;
+}
+
+/* A punned jump, where its trampoline finds room. */
+static bool plan_pun(u32 off, struct attach_plan *ret)
+{
+	struct attach_text t = {
+		.bytes = text.code + off, .len = 32, .own = len - off, .seen = 32, .first_only = true};
+	u64 addr = (u64)text.code + off, first, last, at;
+	struct attach_refusal why;
+
+	if (!attach_pun_room(&t, addr, rnd(2) ? 0 : rnd(4), &first, &last))
+		return false;
+	at = first + rnd((u32)(last - first) + 1);
+	pun_page = mmap((void *)(at & ~4095UL), 8192, PROT_READ | PROT_WRITE | PROT_EXEC,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	if (pun_page == MAP_FAILED)
+		pun_page = NULL;
+	if (!pun_page || attach_plan(&t, addr, at, &call_handler, (u8 *)at, ATTACH_TRAMP_MAX, ret, &why))
+		return false;
+	puns++;
+	return true;
+}
+
 static enum attach_error plan_at(u32 off, struct attach_plan *ret)
 {
-	static const struct attach_call call = {.handler = handler};
 	struct attach_text t = {.bytes = text.code + off, .len = 32, .own = len - off};
 	struct attach_refusal why;
 	u64 addr = (u64)text.code + off;
-	enum attach_error err = attach_plan(&t, addr, (u64)text.tramp, &call, text.tramp,
+	enum attach_error err = attach_plan(&t, addr, (u64)text.tramp, &call_handler, text.tramp,
 					    sizeof(text.tramp), ret, &why);
 
 	return err ? err : led_into(addr, ret->window) ? ATTACH_E_BRANCH_IN : ATTACH_OK;
@@ -507,13 +540,16 @@ static bool probe_each(void)
 		bool reached;
 
 		tally[err]++;
-		if (err)
+		if ((err || !rnd(3)) && !plan_pun(insn_at[i], &plan)) {
+			free_pun();
 			continue;
+		}
 		reached = i + 2 < insns && !led_into((u64)text.code + insn_at[i], ATTACH_JMP_LEN) &&
 			  state_at(insn_at[i], &there);
 		memcpy(text.code + insn_at[i], plan.patch, plan.patch_len);
 		run(&got, &got_memory);
 		memcpy(text.code + insn_at[i], plan.orig, plan.patch_len);
+		free_pun();
 		want.flags = (want.flags & ~0x10000ULL);
 		got.flags = (got.flags & ~0x10000ULL);
 		compared++;
@@ -582,7 +618,9 @@ TEST(random_blocks_run_the_same_with_a_probe_on_each_instruction)
 	       "immovable\n",
 	       compared, seen_right, tally[ATTACH_E_SHORT], tally[ATTACH_E_BRANCH_IN],
 	       tally[ATTACH_E_RELOCATE]);
+	printf("# %lu of them punned jumps\n", puns);
 	CHECK(compared > (unsigned long)rounds * 10);
+	CHECK(puns > (unsigned long)rounds);
 	CHECK(seen_right > compared / 2);
 	CHECK_EQ(tally[ATTACH_E_RELOCATE] + tally[ATTACH_E_DECODE] + tally[ATTACH_E_RANGE], 0);
 }

@@ -38,6 +38,7 @@ void self_read_maps(void)
 	place_forget();
 	agent.regions = regions;
 	agent.region_count = n;
+	place_forget(); /* it points into them */
 }
 
 u8 *self_page_near(u64 near)
@@ -65,4 +66,30 @@ enum attach_error self_plan(u64 addr, u8 *tramp, const struct attach_call *call,
 		err = attach_plan(&t, addr, (u64)tramp, call, tramp, ATTACH_TRAMP_MAX, ret,
 				  ret_why);
 	return err ? err : place_window(addr, ret->window, ret_why);
+}
+
+static bool is_free(u64 at)
+{
+	u8 *page = mmap((void *)(at & ~4095UL), 8192, PROT_READ | PROT_WRITE | PROT_EXEC,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	return page != MAP_FAILED && !munmap(page, 8192);
+}
+
+bool self_pun(u64 addr, const struct attach_call *call)
+{
+	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX];
+	struct attach_refusal why;
+	struct attach_plan plan;
+	struct attach_text t;
+	u64 first, last, at = 0;
+
+	if (place_enter(addr, bytes, &t, &why))
+		return false;
+	t.first_only = true;
+	for (u32 n = 0; !at && attach_pun_room(&t, addr, n, &first, &last); n++)
+		for (u64 p = first; !at && p <= last; p += (last - first) / 16 + 1)
+			at = is_free(p) ? p : 0;
+	return at && !attach_plan(&t, addr, at, call, code, sizeof(code), &plan, &why) &&
+	       !place_window(addr, plan.window, &why);
 }

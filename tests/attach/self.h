@@ -17,4 +17,7 @@ u8 *self_page_near(u64 near);
 enum attach_error self_plan(u64 addr, u8 *tramp, const struct attach_call *call,
 			    struct attach_plan *ret, struct attach_refusal *ret_why);
 
+/* Where it is refused: is there room for a punned jump? */
+bool self_pun(u64 addr, const struct attach_call *call);
+
 #endif

@@ -14,8 +14,6 @@
 #define SEMAPHORE __attribute__((section(".probes"), used)) volatile unsigned short
 SEMAPHORE usdt_work_semaphore, usdt_plain_semaphore;
 
-/* What follows a probe's nop is often too short for a jump, or jumped to. */
-#define ROOM __asm__ volatile("nopl 512(%rax, %rax)")
 
 struct item {
 	signed char small;
@@ -36,7 +34,6 @@ __attribute__((noinline)) static long second(const struct item *i, unsigned char
 	if (usdt_work_semaphore) {
 		DTRACE_PROBE5(usdt, work, (unsigned char)i->small, (unsigned short)i->middle,
 			      (unsigned)i->wide, 7, n);
-		ROOM;
 	}
 	return i->all;
 }
@@ -44,7 +41,6 @@ __attribute__((noinline)) static long second(const struct item *i, unsigned char
 __attribute__((noinline)) static void third(long n)
 {
 	DTRACE_PROBE2(usdt, plain, n, &items[n & 3]);
-	ROOM;
 }
 
 int main(int argc, char **argv)

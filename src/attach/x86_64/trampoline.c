@@ -17,6 +17,7 @@
 
 #define RED_ZONE  128
 #define REGS(f)   ((u8)offsetof(struct attach_regs, f))
+#define PREFIX    0x2e /* cs: means nothing to a jump or call */
 #define ODD_FLAGS 0x00, 0x04, 0x04, 0x00 /* DF, AC: not as C code expects them */
 
 /*
@@ -181,12 +182,17 @@ static enum attach_error refuse(struct attach_refusal *why, enum attach_error e,
 	return e;
 }
 
+static bool is_call(const struct attach_plan *plan)
+{
+	return plan->patch_len >= ATTACH_JMP_LEN && plan->patch[plan->patch_len - ATTACH_JMP_LEN] == 0xe8;
+}
+
 /* One displaced instruction. */
 static enum attach_error move_one(struct emit *e, const struct attach_text *t,
 				  struct attach_plan *plan, struct x86_insn *in,
 				  struct attach_refusal *why)
 {
-	bool returns = plan->patch_len && plan->patch[plan->patch_len - ATTACH_JMP_LEN] == 0xe8;
+	bool returns = is_call(plan);
 	u32 off = plan->window;
 	enum attach_error err;
 
@@ -234,6 +240,44 @@ static enum attach_error emit_window(struct emit *e, const struct attach_text *t
 		       : refuse(why, ATTACH_E_RANGE, t, plan->addr, 0, 0);
 }
 
+bool attach_pun_room(const struct attach_text *text, u64 addr, u32 prefixes, u64 *ret_first, u64 *ret_last)
+{
+	u32 len = prefixes + ATTACH_JMP_LEN, rel = 0, free;
+	struct x86_insn in;
+
+	if (text->seen < len || x86_decode(text->bytes, text->len, &in) < 0 || in.len >= ATTACH_JMP_LEN ||
+	    in.len <= prefixes)
+		return false;
+	free = in.len - prefixes - 1; /* bytes of the distance that lie in the instruction: the low ones */
+	memcpy((u8 *)&rel + free, text->bytes + in.len, 4 - free);
+	*ret_first = addr + len + (u64)(s64)(s32)rel;
+	*ret_last = *ret_first + (1u << 8 * free) - 1;
+	return true;
+}
+
+/* As much of a jump as lies in the first instruction. */
+static bool make_pun(struct attach_plan *plan, const struct attach_text *t)
+{
+	u8 jump[2 * ATTACH_JMP_LEN];
+	u64 first, last;
+	struct x86_insn in;
+
+	for (u32 n = 0; attach_pun_room(t, plan->addr, n, &first, &last); n++) {
+		u32 rel = (u32)(plan->tramp - (plan->addr + n + ATTACH_JMP_LEN));
+
+		if (plan->tramp < first || plan->tramp > last || x86_decode(t->bytes, t->len, &in) < 0)
+			continue;
+		memset(jump, PREFIX, n);
+		jump[n] = 0xe9;
+		memcpy(jump + n + 1, &rel, 4);
+		plan->patch_len = in.len;
+		plan->reach = (u8)(n + ATTACH_JMP_LEN);
+		memcpy(plan->patch, jump, in.len);
+		return true;
+	}
+	return false;
+}
+
 /* jmp, or for a call of the right length a call, with prefixes that mean nothing in front. */
 static bool make_patch(struct attach_plan *plan, const struct attach_text *t, bool jump)
 {
@@ -245,7 +289,7 @@ static bool make_patch(struct attach_plan *plan, const struct attach_text *t, bo
 		    in.len >= ATTACH_JMP_LEN && in.len <= ATTACH_PATCH_MAX;
 
 	plan->patch_len = call ? in.len : ATTACH_JMP_LEN;
-	memset(plan->patch, 0x2e, sizeof(plan->patch)); /* cs: */
+	memset(plan->patch, PREFIX, sizeof(plan->patch));
 	plan->patch[plan->patch_len - ATTACH_JMP_LEN] = call ? 0xe8 : 0xe9;
 	rel = (s64)(plan->tramp - (plan->addr + plan->patch_len));
 	rel32 = (u32)rel;
@@ -293,13 +337,11 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 	size_t to_function;
 	enum attach_error err;
 
-	if (!make_patch(&plan, text, call->steer != NULL))
+	if (!(text->first_only ? make_pun(&plan, text) : make_patch(&plan, text, call->steer != NULL)))
 		return refuse(ret_why, ATTACH_E_RANGE, text, addr, 0, 0);
 	if (call->stubs)
 		emit_stub_jump(&e, call->stubs);
-	to_function = emit_hit(&e, addr,
-			       plan.patch[plan.patch_len - ATTACH_JMP_LEN] == 0xe8 ? 8 : 0, call,
-			       &odd);
+	to_function = emit_hit(&e, addr, is_call(&plan) ? 8 : 0, call, &odd);
 	if (call->steer)
 		emit_lands_here(&e, to_function);
 	err = emit_window(&e, text, &plan, ret_why);
@@ -309,6 +351,7 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 	if (e.full)
 		return refuse(ret_why, ATTACH_E_RELOCATE, text, addr, 0, 0);
 	plan.code_len = (u16)e.len;
+	plan.reach = plan.window > plan.reach ? plan.window : plan.reach;
 	memcpy(plan.orig, text->bytes, plan.window < text->len ? plan.window : text->len);
 	*ret = plan;
 	return ATTACH_OK;
@@ -319,7 +362,8 @@ enum attach_error attach_plan_return(const struct attach_text *text, u64 addr, u
 				     struct attach_plan *ret, struct attach_return *ret_offs,
 				     struct attach_refusal *ret_why)
 {
-	struct attach_plan plan = {.addr = addr, .tramp = at, .patch_len = ATTACH_JMP_LEN};
+	/* A punned jump leaves all but the first instruction as it is. */
+	struct attach_plan plan = {.addr = addr, .tramp = at, .patch_len = text->first_only ? 1 : ATTACH_JMP_LEN};
 	struct emit e = {.code = code, .cap = cap, .at = at};
 	struct attach_return offs = {0};
 	struct detours odd;
