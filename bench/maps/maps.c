@@ -111,10 +111,28 @@ OPS(bpf_hash_update, bpf_map_update_elem(fds[BPF_MAP_TYPE_HASH], &key, &v, 0))
 OPS(bpf_hash_next, bpf_map_get_next_key(fds[BPF_MAP_TYPE_HASH], &key, &v))
 OPS(bpf_push_pop, { bpf_map_update_elem(fds[BPF_MAP_TYPE_QUEUE], NULL, &it, 0); bpf_map_lookup_and_delete_elem(fds[BPF_MAP_TYPE_QUEUE], NULL, &out); })
 
+/* Pushes alone: what they push is taken out again off the clock. */
+static double time_push(u32 n)
+{
+	struct item it = {{1}};
+	u64 spent = 0;
+
+	for (u32 i = 0; i < n / LOOP; i++) {
+		u64 start = now_ns();
+
+		for (u32 k = 0; k < LOOP; k++)
+			help(87, BPF_MAP_TYPE_QUEUE, &it, NULL, 0);
+		spent += now_ns() - start;
+		while (!help(88, BPF_MAP_TYPE_QUEUE, &out, NULL, 0))
+			;
+	}
+	return (double)spent / (n / LOOP * LOOP);
+}
+
 static const struct row {
 	const char *name;
 	u32 type;
-	void (*limpet)(u32 n);
+	void (*limpet)(u32 n); /* NULL: time_push() */
 	void (*limit)(u32 n);
 	const char *program; /* the kernel's, or: */
 	void (*kernel)(u32 n);
@@ -126,6 +144,7 @@ static const struct row {
 	{"hash insert + delete", BPF_MAP_TYPE_HASH, hash_insert_delete, NULL, "hash_insert_delete", NULL},
 	{"per-CPU hash lookup + add", BPF_MAP_TYPE_PERCPU_HASH, percpu_hash_add, plain_hash_lookup, "percpu_hash_add", NULL},
 	{"LRU hash update", BPF_MAP_TYPE_LRU_HASH, lru_update, plain_hash_update, "lru_update", NULL},
+	{"queue push", BPF_MAP_TYPE_QUEUE, NULL, plain_push, "queue_push", NULL},
 	{"queue push + pop", BPF_MAP_TYPE_QUEUE, queue_push_pop, plain_push_pop, "queue_push_pop", NULL},
 	{"stack push + pop", BPF_MAP_TYPE_STACK, stack_push_pop, plain_push_pop, "stack_push_pop", NULL},
 	{"tool: array lookup", BPF_MAP_TYPE_ARRAY, tool_array_lookup, NULL, NULL, bpf_array_lookup},
@@ -197,15 +216,27 @@ static struct bpf_object *load_kernel(void)
 	return obj;
 }
 
+static void drain_kernel(void)
+{
+	while (!bpf_map_lookup_and_delete_elem(fds[BPF_MAP_TYPE_QUEUE], NULL, &out))
+		;
+}
+
 /* ns per operation; < 0: not to be had. */
-static double time_program(struct bpf_object *obj, const char *name)
+static double time_program(struct bpf_object *obj, const char *name, bool alone)
 {
 	struct bpf_program *p = obj ? bpf_object__find_program_by_name(obj, name) : NULL;
 	u8 packet[64] = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = sizeof(packet), .repeat = 2000);
 
+	if (alone) {
+		drain_kernel();
+		opts.repeat = 1;
+	}
 	if (!p || bpf_prog_test_run_opts(bpf_program__fd(p), &opts))
 		return -1;
+	if (alone)
+		drain_kernel();
 	return (double)opts.duration / LOOP;
 }
 
@@ -233,17 +264,19 @@ static double samples[ARRAY_SIZE(rows)][3][MAX_ROUNDS];
 
 static void measure(struct bpf_object *obj, u32 round)
 {
-	double empty = time_program(obj, "empty");
+	double empty = time_program(obj, "empty", false);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *r = &rows[i];
 		double kernel = -1;
 
 		if (r->program)
-			kernel = time_program(obj, r->program) - empty;
+			kernel = time_program(obj, r->program, !r->limpet) - empty;
 		else if (obj && fds[r->type] >= 0)
 			kernel = time_ops(r->kernel, 2000);
-		samples[i][0][round] = maps[r->type].ops ? time_ops(r->limpet, 20000) : -1;
+		samples[i][0][round] = !maps[r->type].ops ? -1 :
+					!r->limpet	   ? time_push(20000) :
+							     time_ops(r->limpet, 20000);
 		samples[i][1][round] = obj ? kernel : -1;
 		samples[i][2][round] = r->limit ? time_ops(r->limit, 20000) : -1;
 	}

@@ -60,6 +60,7 @@ PROG(hash_insert_delete, { key += 10000; bpf_map_update_elem(&hash, &key, &v, BP
 PROG(percpu_hash_add, { p = bpf_map_lookup_elem(&percpu_hash, &key); if (p) *p += 1; })
 PROG(lru_update, bpf_map_update_elem(&lru, &key, &v, BPF_ANY))
 PROG(queue_overwrite, bpf_map_push_elem(&queue, &it, BPF_EXIST))
+PROG(queue_push, bpf_map_push_elem(&queue, &it, 0))
 PROG(queue_push_pop, { bpf_map_push_elem(&queue, &it, BPF_ANY); bpf_map_pop_elem(&queue, &it); })
 PROG(stack_push_pop, { bpf_map_push_elem(&stack, &it, BPF_ANY); bpf_map_pop_elem(&stack, &it); })
 
