@@ -36,6 +36,8 @@ NOINLINE bool hand_make(struct hand *h, _Atomic u32 *tickets, u64 tp, u64 stack)
 	u64 there = atomic_load_explicit(&h->tp, memory_order_relaxed);
 	u32 pid = pool_pid(), was = atomic_load_explicit(&h->pid, memory_order_relaxed);
 
+	if (pid == POOL_PID_UNKNOWN) /* a fork's child has it too, and would take its parent's hand for its own */
+		return false;
 	if (there && (there != tp || was == pid)) /* another thread's, or this one's on another stack */
 		return false;
 	/* A fork's child takes over the copy of its parent's. */
