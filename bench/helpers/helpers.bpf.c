@@ -26,6 +26,12 @@ struct {
 	__uint(value_size, 16 * 8);
 } stacks SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__uint(key_size, 4);
+	__uint(value_size, 4);
+} events SEC(".maps");
+
 #define ROW(name, ...)                                                                             \
 	SEC("uprobe") int name(struct pt_regs *ctx)                                                \
 	{                                                                                          \
@@ -76,6 +82,7 @@ ROW(stackid_16, sum += bpf_get_stackid(ctx, &stacks, BPF_F_USER_STACK))
 ROW(task, sum += bpf_get_current_task())
 ROW(task_comm, sum += bpf_probe_read_kernel(small, 16, (void *)bpf_get_current_task() + comm_at))
 ROW(strtol_4, long v; sum += bpf_strtol(small, 4, 10, &v))
+ROW(perf_output_48, sum += bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, small, 48))
 ROW(snprintf_2, static const char f[] = "%d %s"; __u64 a[2] = {(__u64)i, (__u64)small};
     sum += bpf_snprintf(big->bytes, 64, f, a, sizeof(a)))
 

@@ -56,7 +56,8 @@ static u64 now_ns(void)
 
 static u64 period_of(const struct event_file *e)
 {
-	const u64 n = e->sample_period, period = e->attr_flags & EVENT_ATTR_FREQ ? 1000000000 / (n ? n : 1) : n;
+	const u64 n = e->sample_period,
+		  period = e->attr_flags & EVENT_ATTR_FREQ ? 1000000000 / (n ? n : 1) : n;
 
 	return period < PERIOD_MIN ? PERIOD_MIN : period;
 }

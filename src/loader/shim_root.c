@@ -66,6 +66,7 @@ EXPORT int capget(cap_user_header_t head, cap_user_data_t data)
 
 	if (!ret && as_root && data && (!head->pid || head->pid == getpid()))
 		for (int i = 0; i < words; i++)
-			data[i].effective = data[i].permitted = i ? (1u << (CAP_LAST_CAP - 31)) - 1 : ~0u;
+			data[i].effective = data[i].permitted =
+				i ? (1u << (CAP_LAST_CAP - 31)) - 1 : ~0u;
 	return (int)shim_result(ret);
 }

@@ -77,9 +77,11 @@ static long touch(const void *p, size_t n)
 
 int main(int argc, char **argv)
 {
-	static const char *const words[] = {"alpha", "beta", "gamma", "delta", "a longer string than the others, which goes on"};
+	static const char *const words[] = {"alpha", "beta", "gamma", "delta",
+					    "a longer string than the others, which goes on"};
 	struct point p = {7, 8, "origin"};
-	long sum = touch(mac, sizeof(mac)) + touch(args, sizeof(args)) + counter + touch(&list, sizeof(list));
+	long sum = touch(mac, sizeof(mac)) + touch(args, sizeof(args)) + counter +
+		   touch(&list, sizeof(list));
 
 	while (argc == 2 && access(argv[1], F_OK))
 		usleep(1000);
