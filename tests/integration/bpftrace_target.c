@@ -14,7 +14,7 @@ struct point {
 	char name[16];
 };
 
-#define PROBED __attribute__((noinline, noclone))
+#define PROBED __attribute__((noinline))
 #define KEEP   __asm__ volatile("nop; nop; nop; nop; nop; nop; nop; nop" ::: "memory")
 
 int counter = 12345;
