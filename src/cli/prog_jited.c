@@ -92,8 +92,8 @@ static int compile(const struct shown_prog *p, struct compiled *c)
 		.helpers = helper_table,
 		.helper_count = helper_table_size(),
 		.helper_desc = bpf_helper_desc,
-		.trusted = p->head->verified,
-		.bounded = p->head->verified,
+		.trusted = false, /* as in targets (agent/object.c) */
+		.bounded = false,
 		.budget = p->head->budget,
 	};
 	c->size = vm_jit(&c->prog, NULL, 0, 0, NULL);

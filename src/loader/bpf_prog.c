@@ -57,6 +57,7 @@ static void fill_prog(struct prog_file *f, const struct prog_load *l, const unio
 	f->map_count = l->map_count;
 	f->btf_id = l->btf_id;
 	f->gpl_compatible = l->gpl;
+	f->verified = l->verified;
 	f->flags = a->prog_flags;
 	f->insns_off = put(f, &off, l->insns, (u64)l->count * sizeof(struct bpf_insn));
 	f->map_ids_off =
@@ -308,6 +309,8 @@ static long check_and_store(const struct loader_call *c, struct prog_load *l,
 		ret = check_btf_info(c, l, k);
 	if (!ret)
 		ret = prog_resolve_maps(l, a);
+	if (!ret)
+		ret = prog_verify(l, c, k);
 	if (!ret)
 		ret = prog_check(l);
 	ret = log_finish(&l->log, c, offsetof(union attr_more, prog_load.log_true_size), ret);

@@ -15,29 +15,45 @@ int log_init(struct loader_log *log, u32 level, u64 user, u32 size)
 		return -EINVAL;
 	if (!level)
 		return 0;
+	log->sink.keep = size ? size - 1 : 0;
+	log->sink.fixed = level & LOG_FIXED;
 	log->text.buf = calloc(1, LOG_ROOM);
 	log->text.size = LOG_ROOM;
 	return log->text.buf ? 0 : -ENOMEM;
 }
 
+void log_take(struct loader_log *log)
+{
+	if (log->text.len)
+		sink_write(&log->sink, log->text.buf, log->text.len < LOG_ROOM ? log->text.len : LOG_ROOM - 1);
+	log->text.len = 0;
+}
+
+/* What is kept, and a NUL. */
+static long copy_out(struct loader_log *log)
+{
+	char *text = malloc(log->size);
+	long err;
+
+	if (!text)
+		return -ENOMEM;
+	err = user_write(log->user, text, sink_copy(&log->sink, text, log->size) + 1);
+	free(text);
+	return err;
+}
+
 long log_finish(struct loader_log *log, const struct loader_call *c, size_t true_size_off,
 		long result)
 {
-	const char *text = log->text.buf;
-	u32 len = (u32)(log->text.len < LOG_ROOM ? log->text.len : LOG_ROOM - 1), room = log->size;
-	u32 true_size = log->level ? len + 1 : 0;
+	u32 true_size = 0;
 	long err = 0;
 
-	if (log->level && room) {
-		const char nul = 0;
-		u32 n = len < room ? len : room - 1;
-
-		if (!(log->level & LOG_FIXED))
-			text += len - n;
-		err = user_write(log->user, text, n);
-		if (!err)
-			err = user_write(log->user + n, &nul, 1);
-		if (!err && true_size > room)
+	log_take(log);
+	if (log->level)
+		true_size = log->sink.most < UINT32_MAX ? (u32)log->sink.most + 1 : UINT32_MAX;
+	if (log->level && log->size) {
+		err = copy_out(log);
+		if (!err && true_size > log->size)
 			err = -ENOSPC;
 	}
 	if (c->size >= true_size_off + sizeof(u32) &&
@@ -50,4 +66,5 @@ void log_free(struct loader_log *log)
 {
 	free(log->text.buf);
 	log->text.buf = NULL;
+	sink_free(&log->sink);
 }

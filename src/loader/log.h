@@ -8,6 +8,7 @@
 #define LIMPET_LOADER_LOG_H
 
 #include "bpf/check.h"
+#include "verifier/sink.h"
 #include "loader/loader.h"
 
 #define LOG_LEVEL1 1u /* what was looked at */
@@ -17,6 +18,7 @@
 
 struct loader_log {
 	struct bpf_log text;
+	struct verifier_sink sink; /* the verifier's part, which can be long */
 	u32 level;
 	u32 size;
 	u64 user;
@@ -24,6 +26,8 @@ struct loader_log {
 
 HIDDEN int log_init(struct loader_log *log, u32 level, u64 user,
 		    u32 size); /* 0, -EINVAL, -ENOMEM */
+/* What was written to `text` so far goes before what the sink gets next. */
+HIDDEN void log_take(struct loader_log *log);
 /*
  * Copies out and stores the true size in the caller's attr where it has the field. The call's
  * result.

@@ -21,11 +21,14 @@ struct prog_load {
 	u8 tag[8];
 	struct bpf_func_info *funcs; /* NULL: none */
 	struct bpf_line_info *lines;
+	u32 verified; /* PROG_IS_* */
 	struct loader_log log;
 };
 
 /* Descriptors in the program and in fd_array become indexes of its map table. */
 HIDDEN int prog_resolve_maps(struct prog_load *l, const union attr_more *a);
+/* What the verifier says, after a check of the shape alone. What no path reaches is taken out. */
+HIDDEN int prog_verify(struct prog_load *l, const struct loader_call *c, const union bpf_attr *a);
 /* The structural check, and the rule about GPL-only helpers. */
 HIDDEN int prog_check(struct prog_load *l);
 /* The tag of the program as the tool passed it. */

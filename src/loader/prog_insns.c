@@ -190,9 +190,10 @@ int prog_check(struct prog_load *l)
 			err = -EINVAL;
 		}
 	}
-	bpf_log(&l->log.text,
-		"processed %u insns (limit %u) max_states_per_insn 0 total_states 0 peak_states 0 "
-		"mark_read 0\n",
-		err ? 0 : l->count, BPF_MAX_INSNS);
+	if (!l->log.sink.end || err)
+		bpf_log(&l->log.text,
+			"processed %u insns (limit %u) max_states_per_insn 0 total_states 0 peak_states 0 "
+			"mark_read 0\n",
+			err ? 0 : l->count, BPF_MAX_INSNS);
 	return err;
 }

@@ -93,6 +93,9 @@ struct object_header {
 	u64 pad;
 };
 
+#define PROG_IS_SAFE  BIT(0) /* touches no memory but its own */
+#define PROG_IS_SHORT BIT(1) /* ends within BPF_MAX_INSNS instructions */
+
 struct prog_file {
 	struct object_header head;
 	u32 type; /* BPF_PROG_TYPE_* */
@@ -101,7 +104,7 @@ struct prog_file {
 	u32 map_count;
 	u32 btf_id;          /* 0: none */
 	u32 gpl_compatible;
-	u32 verified;        /* limpet's verifier accepted it (memory safe, terminates) */
+	u32 verified;        /* PROG_IS_*: what limpet's verifier has shown */
 	u32 flags;           /* BPF_F_SLEEPABLE, ... as loaded */
 	u64 insns_off;       /* file offsets; insns as bpf/insn.h describes */
 	u64 map_ids_off;     /* u32[map_count] */

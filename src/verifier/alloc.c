@@ -102,7 +102,7 @@ struct state *state_copy(struct verifier *v, const struct state *from)
 	memset(st->frame, 0, sizeof(st->frame));
 	st->next = NULL;
 	st->hits = st->misses = 0;
-	st->listed = false;
+	st->listed = st->open = false;
 	for (u32 i = 0; i <= from->depth; i++) {
 		st->frame[i] = frame_copy(v, from->frame[i]);
 		if (!st->frame[i]) {

@@ -48,7 +48,21 @@ bool map_allows(u32 type, u32 helper)
 	return !(READ_ONLY_MAPS & BIT(type)) || helper == BPF_FUNC_map_lookup_elem;
 }
 
+/*
+ * All types here are for tracing and have the same helpers, but packet filters. (What limpet has beyond the kernel,
+ * docs/helpers.md, it has for all the others.)
+ */
 bool type_allows(u32 prog_type, u32 helper)
 {
+	static const u32 not_for_filters[] = {
+		BPF_FUNC_probe_read,       BPF_FUNC_get_stackid,      BPF_FUNC_probe_read_str,
+		BPF_FUNC_get_stack,        BPF_FUNC_get_func_ip,      BPF_FUNC_get_attach_cookie,
+		BPF_FUNC_probe_write_user, BPF_FUNC_override_return,  BPF_FUNC_get_func_arg,
+		BPF_FUNC_get_func_ret,     BPF_FUNC_get_func_arg_cnt,
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(not_for_filters); i++)
+		if (prog_type == BPF_PROG_TYPE_SOCKET_FILTER && not_for_filters[i] == helper)
+			return false;
 	return true;
 }

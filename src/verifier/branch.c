@@ -252,6 +252,7 @@ static int may_goto(struct verifier *v, const struct bpf_insn *in)
 
 	if (!later)
 		return v->pending_count >= MAX_PENDING ? -E2BIG : -ENOMEM;
+	v->res->loops = true;
 	later->may_goto_depth++;
 	prune_widen(v, later, v->st->insn, true); /* the last one kept here is this very visit */
 	v->st->insn = (u32)((s32)v->st->insn + 1 + in->off);

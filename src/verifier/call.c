@@ -9,8 +9,7 @@
 
 static int check_allowed(struct verifier *v, const struct call *c)
 {
-	if (!type_allows(v->prog->type, c->id) ||
-	    (c->desc->flags & HELPER_SLEEPABLE && !v->prog->sleepable))
+	if (!type_allows(v->prog->type, c->id))
 		return fail(v, EINVAL, "program of this type cannot use helper bpf_%s#%u\n",
 			    c->desc->name, c->id);
 	if (c->desc->flags & HELPER_GPL_ONLY && !v->prog->gpl)
@@ -30,13 +29,16 @@ static int map_fits(struct verifier *v, const struct call *c)
 		    v->prog->maps[c->map].type, c->desc->name, c->id);
 }
 
-/* Array elements exist: the pointer is never NULL. */
+/*
+ * Array elements exist: the pointer is never NULL. Kernels say so of per-CPU arrays too; here a run may find
+ * every execution slot taken.
+ */
 static bool surely_there(const struct verifier *v, const struct call *c)
 {
 	const struct verifier_map *m = &v->prog->maps[c->map];
 
 	return c->id == BPF_FUNC_map_lookup_elem && c->const_key && c->key < m->max_entries &&
-	       (m->type == BPF_MAP_TYPE_ARRAY || m->type == BPF_MAP_TYPE_PERCPU_ARRAY);
+	       m->type == BPF_MAP_TYPE_ARRAY;
 }
 
 static int give_map_value(struct verifier *v, const struct call *c, struct reg *r0)
@@ -184,10 +186,10 @@ static int call_helper(struct verifier *v, const struct bpf_insn *in)
 	bool calls_back = false;
 	int err;
 
-	if (!c.desc ||
-	    (v->prog->helper_known ? !v->prog->helper_known(c.id) : c.desc->why_not != NULL))
-		return fail(v, EINVAL, "unknown func bpf_%s#%d\n",
-			    c.desc ? c.desc->name : "unknown", in->imm);
+	if (!c.desc)
+		return fail(v, EINVAL, "invalid func unknown#%d\n", in->imm);
+	if (v->prog->helper_known ? !v->prog->helper_known(c.id) : c.desc->why_not != NULL)
+		return fail(v, EINVAL, "unknown func bpf_%s#%u\n", c.desc->name, c.id);
 	err = check_allowed(v, &c);
 	if (!err)
 		err = check_args(v, &c);

@@ -91,7 +91,7 @@ int enter_callback(struct verifier *v, struct call *c)
 	err = push_frame(v, later, c->func, v->st->insn);
 	if (err)
 		return err;
-	v->sub[c->func].is_callback = true;
+	v->res->loops = true;
 	cur_frame(later)->callback = (struct callback){
 		.insn = v->st->insn, .helper = c->id, .max_ret = kinds[i].max_ret};
 	kinds[i].args(v, c, later->frame[later->depth - 1]->reg, cur_regs(later));

@@ -99,8 +99,8 @@ static int run(struct verifier *v)
 	return err;
 }
 
-int verifier_check(const struct verifier_prog *prog, struct verifier_sink *log, u32 log_level,
-		   struct verifier_claim *claims, struct verifier_result *ret)
+static int check_once(const struct verifier_prog *prog, struct verifier_sink *log, u32 log_level,
+		      struct verifier_claim *claims, struct verifier_result *ret, bool *ret_again)
 {
 	struct verifier *v = calloc(1, sizeof(*v));
 	int err = -ENOMEM;
@@ -125,8 +125,32 @@ int verifier_check(const struct verifier_prog *prog, struct verifier_sink *log, 
 		prune_free(v);
 	v_free(v, v->info, (prog->insn_count + 1) * sizeof(*v->info));
 	types_free(&v->types);
+	*ret_again = v->again;
 	if (log->failed && !err)
 		err = -ENOMEM;
 	free(v);
+	return err;
+}
+
+#define MAX_ROUNDS 8
+
+/* A load that was taken for a constant and turned out to be none is a plain one in the next round. */
+int verifier_check(const struct verifier_prog *prog, struct verifier_sink *log, u32 log_level,
+		   struct verifier_claim *claims, struct verifier_result *ret)
+{
+	struct verifier_prog p = *prog;
+	const u64 start = log->end;
+	bool again = true;
+	int err = 0;
+
+	for (u32 round = 0; again; round++) {
+		sink_rewind(log, start);
+		for (u32 i = 0; p.facts && i < p.insn_count; i++) {
+			p.facts[i].reached = p.facts[i].fold = false;
+			p.facts[i].plain &= round > 0;
+			p.facts[i].plain |= round >= MAX_ROUNDS;
+		}
+		err = check_once(&p, log, log_level, claims, ret, &again);
+	}
 	return err;
 }

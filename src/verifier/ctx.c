@@ -13,9 +13,10 @@
 #define SKB_HWTSTAMP 184
 #define SKB_SIZE     192
 
+/* Kernels from 6.18 on let uprobe programs change registers; here targets stay as they are. */
 static bool kprobe_ctx(u32 off, u32 size, bool write)
 {
-	return off + size <= sizeof(struct pt_regs);
+	return !write && off + size <= sizeof(struct pt_regs);
 }
 
 static bool tracepoint_ctx(u32 off, u32 size, bool write)

@@ -36,7 +36,7 @@ struct insn_info {
 struct subprog {
 	u32 start, end;
 	u32 depth; /* bytes of its stack */
-	bool global, called, is_callback, done;
+	bool global, called, done;
 	const char *name;
 	u32 type_id;         /* BTF function prototype, 0: unknown */
 	const char *why_not; /* reason a global function's arguments cannot be checked */
@@ -73,6 +73,7 @@ struct verifier {
 	u32 pending_count;
 	u32 insns, jumps, last_jumps, last_insns;
 	u32 next_id;
+	bool again; /* a load was taken for a constant and is none: once more, knowing that */
 	u32 prev_insn;
 	u32 states;
 	u64 memory, kept_bytes;
@@ -82,7 +83,7 @@ struct verifier {
 	u32 shown_line; /* index + 1 */
 	u32 shown_call;
 	bool shown_any, show_all;
-	u64 line_start;
+	u64 line_start, line_end;
 	struct frame before; /* as the instruction shown last found it */
 	const struct state *before_state;
 };
@@ -165,7 +166,7 @@ bool stack_const_word(struct verifier *v, u32 n, u32 *ret);
 /* marks.c */
 void mark_precise(struct verifier *v, struct reg *r);
 void mark_read(struct verifier *v, const struct state *st, u32 frame, u32 slot);
-void mark_all(struct verifier *v, struct state *st);
+void mark_open(struct state *st);
 void marks_reset(struct state *st); /* after a checkpoint: cells refer to it */
 void marks_from(struct verifier *v, struct state *old,
 		struct state *cur); /* what old needed, cur does */

@@ -82,24 +82,14 @@ void mark_read(struct verifier *v, const struct state *st, u32 frame, u32 n)
 	}
 }
 
-/* Everything the present state has matters: it goes on where nobody knows yet what will. */
-void mark_all(struct verifier *v, struct state *st)
+/*
+ * The present path goes on where nobody knows yet what will be needed, round a loop. What its ancestors remember is
+ * not all then: they are compared in everything they have.
+ */
+void mark_open(struct state *st)
 {
-	struct cells want = {.any = false};
-
-	for (u32 d = 0; d <= st->depth; d++) {
-		struct frame *f = st->frame[d];
-
-		for (u32 i = 0; i < FP; i++)
-			if (f->reg[i].type == REG_SCALAR)
-				add_cells(&want, &f->reg[i]);
-		for (u32 i = 0; i < f->slots; i++) {
-			if (slot_is_spill(&f->stack[i]) && f->stack[i].reg.type == REG_SCALAR)
-				add_cells(&want, &f->stack[i].reg);
-			mark_read(v, st, d, i);
-		}
-	}
-	need_cells(st, &want);
+	for (struct state *p = st->parent; p && !p->open; p = p->parent)
+		p->open = true;
 }
 
 static void own_cell(struct reg *r, u32 cell)

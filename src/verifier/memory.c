@@ -109,18 +109,42 @@ static int check_key(struct verifier *v, u32 n, const struct reg *r, s32 off, u6
 	return check_region(v, n, r, off, size, v->prog->maps[r->map].key_size, zero_ok);
 }
 
-/* Constants from a frozen map are part of the program. */
-static bool load_constant(struct verifier *v, const struct reg *r, s32 off, u32 size,
+/* What the load of `value` leaves in its register. */
+static u64 extended(u64 value, u32 size, bool sign)
+{
+	const u32 n = 64 - size * 8;
+
+	return sign ? (u64)((s64)(value << n) >> n) : value;
+}
+
+/*
+ * A constant from a frozen map is part of the program: true when the load is taken for one. The loader
+ * puts it into the instruction, so it must be the same on all paths and fit there.
+ */
+static bool load_constant(struct verifier *v, const struct reg *r, s32 off, u32 size, bool sign,
 			  struct reg *to)
 {
-	const struct verifier_map *m = &v->prog->maps[r->map];
-	u64 value = 0;
+	const struct verifier_map *m = r->type == REG_MAP_VALUE ? &v->prog->maps[r->map] : NULL;
+	struct verifier_fact *f = v->prog->facts ? &v->prog->facts[v->st->insn] : NULL;
+	u64 value = 0, whole;
+	bool known = m && m->constant && tnum_is_const(r->var);
 
-	if (!m->constant || !tnum_is_const(r->var) || !to)
-		return false;
-	memcpy(&value, (const u8 *)m->constant + r->off + off + (s64)r->var.value, size);
-	reg_number(to, value);
-	return true;
+	if (known)
+		memcpy(&value, (const u8 *)m->constant + r->off + off + (s64)r->var.value, size);
+	whole = extended(value, size, sign);
+	known &= !f || (!f->plain && (whole <= UINT32_MAX || (s64)whole == (s32)whole));
+	if (f && f->fold && (!known || f->value != whole)) {
+		f->plain = v->again = true;
+		f->fold = known = false;
+	} else if (f && known) {
+		f->fold = true;
+		f->value = whole;
+	} else if (f) {
+		f->plain = true;
+	}
+	if (known)
+		reg_number(to, value);
+	return known;
 }
 
 static int check_stack_access(struct verifier *v, u32 n, s32 off, u32 size, u32 how,
@@ -144,7 +168,7 @@ static int check_stack_access(struct verifier *v, u32 n, s32 off, u32 size, u32 
 
 int check_access(struct verifier *v, u32 n, s32 off, u32 size, u32 how, struct reg *value)
 {
-	const struct reg *r = &cur_regs(v->st)[n], ptr = *r;
+	const struct reg *r = &cur_regs(v->st)[n];
 	struct reg *to = how == ACCESS_READ ? value : NULL;
 	int err;
 
@@ -161,8 +185,6 @@ int check_access(struct verifier *v, u32 n, s32 off, u32 size, u32 how, struct r
 		return check_stack_access(v, n, off, size, how, value);
 	case REG_MAP_VALUE:
 		err = check_map_value(v, n, r, off, size, how, false, false);
-		if (!err && how == ACCESS_READ && load_constant(v, &ptr, off, size, to))
-			return 0;
 		break;
 	case REG_MAP_KEY:
 		err = check_key(v, n, r, off, size, how, false);
@@ -233,7 +255,7 @@ int do_load(struct verifier *v, const struct bpf_insn *in)
 {
 	const u32 size = size_of(in), dst = in->dst_reg, src = in->src_reg;
 	const bool sign = (in->code & 0xe0) == BPF_MEMSX;
-	u8 type = cur_regs(v->st)[src].type;
+	const struct reg ptr = cur_regs(v->st)[src];
 	struct reg value;
 	int err = reg_read(v, src);
 
@@ -242,9 +264,10 @@ int do_load(struct verifier *v, const struct bpf_insn *in)
 	if (!err)
 		err = check_access(v, src, in->off, size, ACCESS_READ, &value);
 	if (!err)
-		err = same_type(v, type);
+		err = same_type(v, ptr.type);
 	if (err)
 		return err;
+	load_constant(v, &ptr, in->off, size, sign, &value);
 	if (sign && reg_is_pointer(&value))
 		return fail(v, EACCES, "invalid size of register fill\n");
 	if (value.type == REG_SCALAR && size < 8) {

@@ -7,7 +7,7 @@
  * to it with nothing changed is an endless loop. Loops of callbacks and of may_goto end at run time, so
  * coming back with no more than before (COMPARE_WITHIN, everything counts) ends the path there; numbers that
  * decided nothing are made unknown on the way round, so that this happens soon. What the loop's
- * continuations will need is not known then, so all that they were given is marked as needed.
+ * continuations need is not known then, so all that led there is compared in everything from then on.
  *
  * A state is freed when it is in no list any more and nothing follows from it. Keeping is an
  * optimisation: when the memory for it is used up, paths are followed without.
@@ -135,13 +135,16 @@ int prune(struct verifier *v)
 		if (old->branches) {
 			err = compare_ancestor(v, old, &add);
 			if (err == PATH_DONE) {
-				mark_all(v, st);
+				mark_open(st);
 				show_safe(v);
 			}
 			if (err)
 				return err;
-		} else if (state_covers(v, old, st, v->claims ? COMPARE_WITHIN : COMPARE_NEEDED)) {
+		} else if (state_covers(v, old, st,
+					v->claims || old->open ? COMPARE_WITHIN : COMPARE_NEEDED)) {
 			marks_from(v, old, st);
+			if (old->open)
+				mark_open(st);
 			old->hits++;
 			show_safe(v);
 			return PATH_DONE;

@@ -203,6 +203,8 @@ void show_frame(struct verifier *v, const struct state *st, u32 depth, u32 regs,
 	for (u32 i = 0; i < f->slots && i < 64; i++)
 		if (slots & (1ull << i))
 			put_slot(v, &f->stack[i], i, depth);
+	if (f->callback.insn != NOT_CALLBACK)
+		say(v, " cb");
 }
 
 static void name_map(void *arg, u32 index, struct bpf_log *out)
@@ -222,7 +224,7 @@ static void put_insn(struct verifier *v)
 
 	text[0] = 0;
 	bpf_disasm(v->prog->insns, v->prog->insn_count, v->st->insn, &names, &out);
-	say(v, "%u: %s", v->st->insn, text);
+	say(v, "%u: %s\n", v->st->insn, text);
 }
 
 /* The whole state where a path begins or jumps, then the instruction; what it changed follows it. */
@@ -246,6 +248,7 @@ void show_insn(struct verifier *v)
 	show_line(v, at);
 	v->line_start = v->log->end;
 	put_insn(v);
+	v->line_end = v->log->end;
 	v->before = *cur_frame(v->st);
 	v->before_state = v->st;
 }
@@ -293,24 +296,14 @@ static u64 named_slots(struct verifier *v, const struct bpf_insn *in)
 void show_effect(struct verifier *v, u32 at)
 {
 	const struct bpf_insn *in = &v->prog->insns[at];
-	u32 regs, column = (u32)(v->log->end - v->line_start);
-	u64 slots;
+	const u32 column = (u32)(v->log->end - v->line_start);
+	u32 regs = named_regs(in);
+	u64 slots = named_slots(v, in);
 
-	if (v->log->end == v->line_start || v->before_state != v->st ||
-	    in->code == (BPF_JMP | BPF_EXIT) ||
-	    (in->code == (BPF_JMP | BPF_CALL) && in->src_reg == BPF_PSEUDO_CALL)) {
-		v->before_state = NULL;
+	if (v->before_state != v->st || v->log->end != v->line_end || (!regs && !slots))
 		return;
-	}
-	regs = named_regs(in);
-	slots = named_slots(v, in);
-	if (!regs && !slots) {
-		say(v, "\n");
-		return;
-	}
-	for (; column < COLUMN - 2; column++)
-		say(v, " ");
-	say(v, " ;");
+	sink_rewind(v->log, v->log->end - 1); /* on the same line */
+	say(v, "%*s;", column < COLUMN ? (int)(COLUMN - column) : 1, "");
 	show_frame(v, v->st, v->st->depth, regs, slots);
 	say(v, "\n");
 }
@@ -319,7 +312,7 @@ void show_call(struct verifier *v)
 {
 	if (!logs_insns(v))
 		return;
-	say(v, "\ncaller:\n");
+	say(v, "caller:\n");
 	show_frame(v, v->st, v->st->depth - 1, ALL_REGS, ~0ull);
 	say(v, "\ncallee:\n");
 	show_frame(v, v->st, v->st->depth, ALL_REGS, ~0ull);
@@ -332,7 +325,7 @@ void show_return(struct verifier *v, u32 to)
 {
 	if (!logs_insns(v))
 		return;
-	say(v, "\nreturning from callee:\n");
+	say(v, "returning from callee:\n");
 	show_frame(v, v->st, v->st->depth, ALL_REGS, ~0ull);
 	say(v, "\nto caller at %u:\n", to);
 	show_frame(v, v->st, v->st->depth - 1, ALL_REGS, ~0ull);

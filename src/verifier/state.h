@@ -131,6 +131,7 @@ struct state {
 	struct state *next;
 	u32 hits, misses;
 	bool listed;
+	bool open; /* its marks are not all there will be: a loop goes on from it */
 };
 
 static inline struct frame *cur_frame(const struct state *st)

@@ -38,6 +38,7 @@ struct verifier_prog {
 	const struct bpf_line_info *lines;
 	u32 line_count;
 	bool (*helper_known)(u32 id); /* NULL: those that limpet has */
+	struct verifier_fact *facts;  /* NULL, or insn_count of them, zeroed: filled in */
 };
 
 #define VERIFIER_LOG_INSNS BIT(0) /* the path that failed, with states */
@@ -54,12 +55,22 @@ struct verifier_claim {
 	s32 smin32, smax32;
 };
 
+/*
+ * What the loader makes of an instruction: what no path reaches is taken out, and a load of a constant
+ * (verifier_map.constant) becomes that constant, so that nothing depends on that memory any more.
+ */
+struct verifier_fact {
+	bool reached, fold, plain; /* plain: it must stay a load */
+	u64 value;                 /* fold: what it loads; a sign- or zero-extended 32-bit number */
+};
+
 struct verifier_result {
 	u32 insns; /* instructions followed, over all paths */
 	u32 states, peak_states,
 		most_states; /* kept for pruning: ever, at once, at one instruction */
 	u32 stack_depth;     /* bytes, deepest chain of calls */
 	u64 memory;          /* bytes, at most at once */
+	bool loops; /* callbacks or may_goto: helpers and engines end those, not the analysis */
 };
 
 /*

@@ -122,6 +122,8 @@ static int walk_one(struct verifier *v)
 		if (err)
 			return err;
 	}
+	if (v->prog->facts)
+		v->prog->facts[at].reached = true;
 	if (v->claims)
 		claim(v);
 	if (logs_insns(v))

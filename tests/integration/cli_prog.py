@@ -35,10 +35,17 @@ def insn_lines(text):
     return [line for line in text.splitlines() if re.match(r" *\d+: \([0-9a-f]{2}\) ", line)]
 
 
+def same_code(shown):
+    """As clang wrote it; a load of a constant may have become that constant."""
+    wrote = opcodes_by_clang()
+    return len(shown) == len(wrote) and all(a == b or (a in ("b4", "b7") and b in ("61", "69", "71", "79"))
+                                            for a, b in zip(shown, wrote))
+
+
 def dumps(prog):
     status, text, err = limpet("prog", "dump", prog["id"])
     lines, insns = text.splitlines(), insn_lines(text)
-    ok("dump shows every instruction", status == 0 and [i.split("(")[1][:2] for i in insns] == opcodes_by_clang(), text + err)
+    ok("dump shows every instruction", status == 0 and same_code([i.split("(")[1][:2] for i in insns]), text + err)
     ok("dump begins with the function's name", bool(lines) and lines[0] == "target_function_entry:", lines[:2])
     ok("dump shows source lines", sum(line.startswith("; ") for line in lines) > 5, text)
     ok("dump names maps", bool(re.search(r"= map\[id:\d+\]\(events\)", text)), text)

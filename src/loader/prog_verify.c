@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * BPF_PROG_LOAD, the verifier: the program, its maps and its types as the verifier wants them described, and what
+ * its answer changes. Instructions that no path reaches become exits, so that what stands there (helpers that
+ * do not exist, as libbpf writes for what this system lacks) is neither looked at nor ever run; loads of constants
+ * become those constants. `--no-verify` of whoever started the session leaves it out.
+ */
+#include "loader/prog.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include "loader/btf.h"
+#include "verifier/verifier.h"
+
+struct verification {
+	struct verifier_prog prog;
+	struct verifier_map maps[2 * PROG_MAX_MAPS];
+	struct verifier_fact *facts;
+	struct btf btf;
+};
+
+static bool any_helper(u32 id)
+{
+	return true; /* what is reached must exist: the verifier looks */
+}
+
+/* Nobody writes to it any more: not user space, not programs. */
+static const void *constant_of(const struct map *m)
+{
+	if (!map_direct_value(m) || m->def.max_entries != 1 ||
+	    !(m->def.flags & BPF_F_RDONLY_PROG) || !atomic_load(&m->meta->frozen))
+		return NULL;
+	return map_direct_value(m);
+}
+
+static struct verifier_map describe_map(const struct map *m)
+{
+	return (struct verifier_map){.name = m->def.name,
+				     .type = m->def.type,
+				     .key_size = m->def.key_size,
+				     .value_size = m->def.value_size,
+				     .max_entries = m->def.max_entries,
+				     .flags = m->def.flags,
+				     .constant = constant_of(m),
+				     .lock_off = (s32)m->def.lock - 1};
+}
+
+/* What maps of maps hold stands behind the program's own. */
+static int describe_maps(struct verification *f, const struct prog_load *l)
+{
+	int err = 0;
+
+	for (u32 i = 0; i < l->map_count; i++) {
+		const struct map *m = loader_map_by_id(l->map_id[i], &err);
+
+		if (!m)
+			return err;
+		f->maps[i] = describe_map(m);
+		if (m->holds != MAP_HOLDS_MAPS)
+			continue;
+		f->maps[PROG_MAX_MAPS + i] =
+			(struct verifier_map){.name = "",
+					      .type = m->inner.type,
+					      .key_size = m->inner.key_size,
+					      .value_size = m->inner.value_size,
+					      .max_entries = 0 /* each has its own */,
+					      .flags = m->inner.flags,
+					      .lock_off = -1};
+		f->maps[i].inner = &f->maps[PROG_MAX_MAPS + i];
+	}
+	return 0;
+}
+
+static int describe(struct verification *f, const struct prog_load *l, const struct loader_call *c,
+		    const union bpf_attr *a)
+{
+	int err = describe_maps(f, l);
+
+	f->facts = calloc(l->count + 1, sizeof(*f->facts));
+	if (!err && !f->facts)
+		err = -ENOMEM;
+	if (!err && (l->funcs || l->lines))
+		err = btf_open(&f->btf, c->store, l->btf_id);
+	if (err)
+		return err;
+	f->prog = (struct verifier_prog){.insns = l->insns,
+					 .insn_count = l->count,
+					 .type = a->prog_type,
+					 .attach_type = a->expected_attach_type,
+					 .gpl = l->gpl,
+					 .sleepable = a->prog_flags & BPF_F_SLEEPABLE,
+					 .strict_alignment = a->prog_flags & BPF_F_STRICT_ALIGNMENT,
+					 .cpus = (u32)get_nprocs_conf(),
+					 .maps = f->maps,
+					 .map_count = l->map_count,
+					 .facts = f->facts};
+	if (f->btf.types) {
+		f->prog.btf = f->btf.types - f->btf.head.hdr_len;
+		f->prog.btf_size = f->btf.head.hdr_len + f->btf.head.str_off + f->btf.head.str_len;
+		f->prog.funcs = l->funcs;
+		f->prog.func_count = l->funcs ? a->func_info_cnt : 0;
+		f->prog.lines = l->lines;
+		f->prog.line_count = l->lines ? a->line_info_cnt : 0;
+	}
+	return 0;
+}
+
+/* A constant instead of its load: of 32 bits, extended as it says. */
+static struct bpf_insn constant(const struct bpf_insn *load, u64 value)
+{
+	const bool sign = (u64)(s64)(s32)value == value;
+
+	return (struct bpf_insn){.code = (sign ? BPF_ALU64 : BPF_ALU) | BPF_MOV | BPF_K,
+				 .dst_reg = load->dst_reg,
+				 .imm = (s32)value};
+}
+
+static void apply(struct prog_load *l, const struct verifier_fact *facts)
+{
+	for (u32 i = 0; i < l->count; i++) {
+		const bool wide = l->insns[i].code == (BPF_LD | BPF_IMM | BPF_DW);
+
+		if (facts[i].reached && facts[i].fold)
+			l->insns[i] = constant(&l->insns[i], facts[i].value);
+		if (!facts[i].reached) {
+			l->insns[i] = (struct bpf_insn){.code = BPF_JMP | BPF_EXIT};
+			if (wide)
+				l->insns[i + 1] = l->insns[i];
+		}
+		i += wide;
+	}
+}
+
+static int verify(struct prog_load *l, const struct loader_call *c, const union bpf_attr *a)
+{
+	struct verification *f = calloc(1, sizeof(*f));
+	struct verifier_result result;
+	int err = f ? describe(f, l, c, a) : -ENOMEM;
+
+	if (!err)
+		err = verifier_check(&f->prog, &l->log.sink, l->log.level, NULL, &result);
+	if (!err) {
+		apply(l, f->facts);
+		l->verified = PROG_IS_SAFE | (result.loops ? 0 : PROG_IS_SHORT);
+	}
+	if (f) {
+		btf_close(&f->btf);
+		free(f->facts);
+	}
+	free(f);
+	return err;
+}
+
+int prog_verify(struct prog_load *l, const struct loader_call *c, const union bpf_attr *a)
+{
+	const struct bpf_check_env env = {.map_count = l->map_count,
+					  .map_value_size = l->value_size,
+					  .helper_known = any_helper,
+					  .log = &l->log.text};
+	int err;
+
+	if (atomic_load(&c->store->file->no_verify))
+		return 0;
+	err = bpf_check(l->insns, l->count, &env);
+	if (err)
+		return err;
+	log_take(&l->log);
+	return verify(l, c, a);
+}
