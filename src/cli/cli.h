@@ -39,11 +39,11 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 struct options {
 	const char *session;
-	bool background, json, all, now, jited, as_root;
+	bool background, json, all, now, jited, as_root, no_verify;
 };
 
 /*
- * Reads leading options; `accept` has the letters this command knows (of "sbjanxr"). Returns the
+ * Reads leading options; `accept` has the letters this command knows (of "sbjanxrV"). Returns the
  * index of the first operand, or -1 with *ret_status set: the command ends with that.
  */
 int options_parse(const struct command *c, int argc, char **argv, const char *accept,

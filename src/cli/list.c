@@ -242,6 +242,7 @@ static struct json_object *session_facts(struct store *s)
 	int n = 0;
 
 	json_object_object_add(o, "session", s ? json_object_new_string(s->path) : NULL);
+	json_object_object_add(o, "no_verify", json_object_new_boolean(s && atomic_load(&s->file->no_verify)));
 	json_object_object_add(o, "maps", s ? objects(s, OBJ_MAP, map_facts) : json_object_new_array());
 	json_object_object_add(o, "programs", s ? objects(s, OBJ_PROG, prog_facts) : json_object_new_array());
 	json_object_object_add(o, "links", s ? objects(s, OBJ_LINK, link_facts) : json_object_new_array());
@@ -325,6 +326,8 @@ static void print_session(struct json_object *all)
 
 	print_table(all, "maps", T("maps", "map"), map);
 	print_table(all, "programs", T("programs", "程序"), prog);
+	if (json_object_get_boolean(json_object_object_get(all, "no_verify")))
+		puts(T("  programs are not verified (limpet load --no-verify)", "  程序未经验证（limpet load --no-verify）"));
 	print_table(all, "links", T("links", "链接"), link);
 	print_table(all, "tools", T("tools", "工具"), process);
 	print_table(all, "targets", T("targets", "目标"), process);

@@ -161,7 +161,7 @@ static int run_load(const struct command *c, int argc, char **argv)
 	struct options o;
 	char shim[PATH_MAX];
 	struct store s;
-	int status, i = options_parse(c, argc, argv, "sbr", &o, &status);
+	int status, i = options_parse(c, argc, argv, "sbrV", &o, &status);
 
 	if (i < 0)
 		return status;
@@ -172,6 +172,7 @@ static int run_load(const struct command *c, int argc, char **argv)
 		status = session_open(&s, &o, STORE_CREATE);
 	if (status)
 		return status;
+	atomic_store(&s.file->no_verify, o.no_verify);
 	if (o.as_root)
 		setenv("LIMPET_AS_ROOT", "1", 1);
 	keep_take_over(&s); /* says itself what fails; the tool can do without */
@@ -183,22 +184,25 @@ static int run_load(const struct command *c, int argc, char **argv)
 
 const struct command cmd_load = {
 	"load", run_load, {"run an eBPF tool; limpet serves its bpf(2)", "运行 eBPF 工具，由 limpet 提供 bpf(2)"},
-	{"usage: limpet load [-s NAME] [-b] [--as-root] [--] TOOL [ARGS...]\n\n"
+	{"usage: limpet load [-s NAME] [-b] [--as-root] [--no-verify] [--] TOOL [ARGS...]\n\n"
 	 "Runs a tool with bpf(2) and perf_event_open(2) served by limpet instead of the kernel.\n"
 	 "What the tool starts is a target.\n"
 	 "  -s, --session NAME  the session to use (default: default)\n"
 	 "  -b, --background    return once the tool has attached its probes; its output goes to\n"
 	 "                      TOOL.log in the session's directory. As `bpftime` this is the default.\n"
 	 "      --as-root       tell a tool that insists on root that it is; files, signals and processes\n"
-	 "                      are still what your user may touch\n\n"
+	 "                      are still what your user may touch\n"
+	 "  -V, --no-verify     the session's programs are loaded without being verified, until the next\n"
+	 "                      load; their accesses are tested as they run\n\n"
 	 "Exit status: the tool's own; 126 cannot be run, 127 not found, 128+N ended by signal N;\n"
 	 "with -b 0 when it runs; 1 failed, 2 wrong usage.\n",
-	 "用法：limpet load [-s 名称] [-b] [--as-root] [--] 工具 [参数...]\n\n"
+	 "用法：limpet load [-s 名称] [-b] [--as-root] [--no-verify] [--] 工具 [参数...]\n\n"
 	 "运行工具，其 bpf(2) 和 perf_event_open(2) 由 limpet 而非内核提供。工具启动的程序即为目标。\n"
 	 "  -s, --session 名称  使用的会话（缺省：default）\n"
 	 "  -b, --background    工具挂好探针后即返回；其输出写入会话目录中的 工具.log。\n"
 	 "                      以 `bpftime` 之名运行时这是缺省行为。\n"
-	 "      --as-root       让坚持要 root 的工具以为自己是 root；文件、信号和进程仍按您的用户权限\n\n"
+	 "      --as-root       让坚持要 root 的工具以为自己是 root；文件、信号和进程仍按您的用户权限\n"
+	 "  -V, --no-verify     在下一次 load 之前，会话中的程序不经验证即加载；运行时仍检查其访问\n\n"
 	 "退出状态：工具自己的状态；126 无法运行，127 找不到，128+N 被信号 N 终止；\n"
 	 "使用 -b 时 0 表示正在运行；1 失败，2 用法错误。\n"},
 };

@@ -404,14 +404,15 @@ static int run_prog(const struct command *c, int argc, char **argv)
 	int status, i = options_parse(c, argc, argv, "sjx", &o, &status);
 	const char *verb, *id = NULL;
 	struct store s;
-	bool dump;
+	bool dump, verify;
 
 	if (i < 0)
 		return status;
 	verb = i < argc ? argv[i] : "";
 	dump = !strcmp(verb, "dump");
-	if (!dump && strcmp(verb, "list"))
-		return usage_error(c, T("say list or dump", "请写 list 或 dump"));
+	verify = !strcmp(verb, "verify");
+	if (!dump && !verify && strcmp(verb, "list"))
+		return usage_error(c, T("say list, dump or verify", "请写 list、dump 或 verify"));
 	for (int round = 0; round < 2; round++) { /* before and behind the id */
 		argc -= i;
 		argv += i;
@@ -421,17 +422,20 @@ static int run_prog(const struct command *c, int argc, char **argv)
 		o.session = late.session ? late.session : o.session;
 		o.json |= late.json;
 		o.jited |= late.jited;
-		if (dump && !id && i < argc)
+		if ((dump || verify) && !id && i < argc)
 			id = argv[i];
 		else
 			break;
 	}
-	if (dump && !id)
-		return usage_error(c, T("an id or name is missing", "缺少编号或名称"));
+	if ((dump || verify) && !id)
+		return usage_error(c, verify ? T("which object file?", "要验证哪个目标文件？")
+					     : T("an id or name is missing", "缺少编号或名称"));
 	if (i < argc)
 		return usage_error(c, T("too many arguments", "参数过多"));
 	if (!dump && o.jited)
 		return usage_error(c, T("--jited goes with dump", "--jited 用于 dump"));
+	if (verify)
+		return prog_verify_object(id, o.json);
 	if (!dump && session_missing(&o)) { /* a list of nothing is empty, and no error */
 		if (o.json)
 			puts("[]");
@@ -450,22 +454,27 @@ const struct command cmd_prog = {
 	run_prog,
 	{"list programs, show their code", "列出程序，显示其代码"},
 	{"usage: limpet prog list [-s NAME] [--json]\n"
-	 "       limpet prog dump [-s NAME] [--json] [--jited] PROGRAM\n\n"
+	 "       limpet prog dump [-s NAME] [--json] [--jited] PROGRAM\n"
+	 "       limpet prog verify [--json] OBJECT.bpf.o\n\n"
 	 "list shows the session's programs; nothing where there is no session. PROGRAM is an\n"
 	 "id or a name from it. dump shows instructions in bpftool's form, with the source lines\n"
 	 "its BTF has; --jited what the compiler makes of them on this machine. That is compiled\n"
-	 "here, to be looked at: in a target, addresses differ.\n"
+	 "here, to be looked at: in a target, addresses differ. verify says of each program of an object\n"
+	 "file whether it would be accepted, and why not (docs/verifier.md).\n"
 	 "  -s, --session NAME  the session to use (default: default)\n"
 	 "  -x, --jited         the machine code instead of the instructions\n"
 	 "  -j, --json          as JSON\n\n"
-	 "Exit status: 0 done, 1 failed (no such program, damaged, no compiler), 2 wrong usage.\n",
+	 "Exit status: 0 done, 1 failed (no such program, damaged, no compiler; verify: one was\n"
+	 "refused), 2 wrong usage.\n",
 	 "用法：limpet prog list [-s 名称] [--json]\n"
-	 "      limpet prog dump [-s 名称] [--json] [--jited] 程序\n\n"
+	 "      limpet prog dump [-s 名称] [--json] [--jited] 程序\n"
+	 "      limpet prog verify [--json] 目标文件.bpf.o\n\n"
 	 "list 列出会话中的程序；没有会话时不显示任何内容。“程序”是其中的编号或名称。\n"
 	 "dump 以 bpftool 的格式显示指令，并附上 BTF 中的源代码行；--jited 显示编译器在本机\n"
-	 "生成的机器代码。代码在此处编译仅供查看：在目标进程中地址不同。\n"
+	 "生成的机器代码。代码在此处编译仅供查看：在目标进程中地址不同。verify 说明目标文件中的\n"
+	 "每个程序是否会被接受，以及拒绝的原因（docs/verifier.md）。\n"
 	 "  -s, --session 名称  使用的会话（缺省：default）\n"
 	 "  -x, --jited         显示机器代码而不是指令\n"
 	 "  -j, --json          以 JSON 显示\n\n"
-	 "退出状态：0 成功，1 失败（没有该程序、已损坏、没有编译器），2 用法错误。\n"},
+	 "退出状态：0 成功，1 失败（没有该程序、已损坏、没有编译器；verify：有程序被拒绝），2 用法错误。\n"},
 };

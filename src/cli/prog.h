@@ -25,4 +25,7 @@ int prog_print_jited(const struct shown_prog *p, bool json);
 /* Writes text that may be spoilt: what is not printable becomes '?'. */
 void prog_clean_text(const char *text, char *ret, size_t size);
 
+/* verify.c: `limpet prog verify OBJECT`; an exit status */
+int prog_verify_object(const char *path, bool json);
+
 #endif

@@ -57,7 +57,7 @@ static const struct option_row {
 	const char *name;
 } option_rows[] = {
 	{'s', "--session"}, {'b', "--background"}, {'j', "--json"}, {'a', "--all"}, {'n', "--now"},
-	{'x', "--jited"},   {'r', "--as-root"},
+	{'x', "--jited"},   {'r', "--as-root"}, {'V', "--no-verify"},
 };
 
 static char option_letter(const char *arg, const char *accept, const char **ret_value)
@@ -119,6 +119,7 @@ int options_parse(const struct command *c, int argc, char **argv, const char *ac
 		ret->now |= letter == 'n';
 		ret->jited |= letter == 'x';
 		ret->as_root |= letter == 'r';
+		ret->no_verify |= letter == 'V';
 	}
 	return i;
 }

@@ -186,7 +186,18 @@ static const struct bpf_insn *pop_frame(struct interp *vm, struct vm_run *run)
 #define DST reg[in->dst_reg]
 #define SRC reg[in->src_reg]
 
-#define DISPATCH goto *(&&unknown + handlers[in->code])
+#ifdef VM_WATCH /* tests look at every instruction */
+void VM_WATCH(const struct vm_run *run, const u64 *reg, u32 insn);
+#define WATCH() VM_WATCH(run, reg, (u32)(in - run->prog->insns))
+#else
+#define WATCH() (void)0
+#endif
+
+#define DISPATCH                                                                                   \
+	do {                                                                                       \
+		WATCH();                                                                           \
+		goto *(&&unknown + handlers[in->code]);                                            \
+	} while (0)
 #define NEXT                                                                                       \
 	do {                                                                                       \
 		in++;                                                                              \

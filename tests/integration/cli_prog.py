@@ -83,11 +83,26 @@ def jited(prog):
     ok("--jited as JSON is gapless", status == 0 and sum(len(i["bytes"]) // 2 for i in table) == end, err)
 
 
+def verifies():
+    status, out, err = limpet("prog", "verify", os.path.join(DEMO, "uprobe_queue.bpf.o"))
+    ok("verify accepts the demo's programs", status == 0 and out.count(": accepted\n") == len(out.splitlines()) > 0, out + err)
+    status, out, err = limpet("prog", "verify", "--json", os.path.join(DEMO, "../../tests/unit/lib/sample.bpf.o"))
+    refused = {p["name"]: p["log"] for p in json.loads(out or "[]") if not p["accepted"]}
+    ok("verify says what is wrong", status == 1 and "invalid func unknown#60000" in refused.get("no_helper", ""), out + err)
+    ok("verify leaves no session behind", not [n for n in os.listdir(os.path.join(WORK, "sessions")) if n.startswith("verify-")])
+    limpet("load", "-s", "unverified", "--no-verify", "--", "true")
+    ok("list says that programs are not verified", "not verified" in limpet("list", "-s", "unverified")[1])
+    limpet("load", "-s", "unverified", "--", "true")
+    ok("the next load verifies again", "not verified" not in limpet("list", "-s", "unverified")[1])
+
+
 def errors():
     for name, args, status, say in [
-            ("no verb", ["prog"], 2, "say list or dump"),
-            ("unknown verb", ["prog", "show"], 2, "say list or dump"),
+            ("no verb", ["prog"], 2, "say list, dump or verify"),
+            ("unknown verb", ["prog", "show"], 2, "say list, dump or verify"),
             ("no id", ["prog", "dump"], 2, "missing"),
+            ("no object", ["prog", "verify"], 2, "which object file?"),
+            ("no such object", ["prog", "verify", "/no/such.bpf.o"], 1, "cannot read /no/such.bpf.o"),
             ("two ids", ["prog", "dump", "1", "2"], 2, "too many"),
             ("unknown id", ["prog", "dump", "4711"], 1, "no program 4711"),
             ("unknown name", ["prog", "dump", "nobody"], 1, "no program nobody"),
@@ -135,6 +150,7 @@ def prog_commands():
     dumps(prog)
     against_bpftool(prog)
     jited(prog)
+    verifies()
     errors()
     spoilt(prog)
     stop(tool)

@@ -130,7 +130,7 @@ static void show(u64 seed)
 
 int main(int argc, char **argv)
 {
-	u64 programs = argc > 1 ? strtoull(argv[1], NULL, 0) : getenv("LIMPET_LONG") ? 100000 : 800;
+	u64 programs = argc > 1 ? strtoull(argv[1], NULL, 0) : getenv("LIMPET_LONG") ? 100000 : 600;
 	u64 first = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, bad = 0, stricter = 0, accepted = 0;
 	static struct edge_gen g;
 
@@ -145,6 +145,8 @@ int main(int argc, char **argv)
 		int ours, theirs;
 
 		edge_generate(&g, seed);
+		if (argc < 2 && !getenv("LIMPET_LONG") && g.loops && seed % 8)
+			continue; /* those that are followed a million instructions take a second */
 		ours = by_limpet(&g, 0);
 		theirs = by_kernel(&g, 0);
 		accepted += !theirs;

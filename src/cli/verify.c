@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * limpet prog verify: what limpet's verifier says of the programs of an object file. The object is loaded as a tool
+ * would, by libbpf (maps, types and relocations included), in this command run once more under the shim, in a
+ * session of its own that is removed afterwards; each program by itself.
+ */
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <ftw.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "cli/cli.h"
+#include "cli/prog.h"
+
+#define CHILD    "LIMPET_VERIFY_CHILD"
+#define LOG_SIZE (16u << 20)
+
+static int quiet(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return 0;
+}
+
+/* Loads program number `want` alone. Its name; NULL: there is no such program. */
+static char *load_one(const char *path, int want, u32 level, char *log, int *ret_err)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .kernel_log_buf = log, .kernel_log_size = LOG_SIZE, .kernel_log_level = level);
+	struct bpf_object *object = bpf_object__open_file(path, &opts);
+	struct bpf_program *prog;
+	char *name = NULL;
+	int i = 0;
+
+	*ret_err = object ? 0 : -errno;
+	if (!object)
+		return NULL;
+	bpf_object__for_each_program(prog, object) {
+		bpf_program__set_autoload(prog, i == want);
+		if (i++ == want)
+			name = strdup(bpf_program__name(prog));
+	}
+	log[0] = 0;
+	if (name)
+		*ret_err = bpf_object__load(object);
+	bpf_object__close(object);
+	return name;
+}
+
+static void add_row(struct json_object *all, const char *name, int err, const char *log)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "name", json_object_new_string(name));
+	json_object_object_add(o, "accepted", json_object_new_boolean(!err));
+	json_object_object_add(o, "errno", json_object_new_int(-err));
+	json_object_object_add(o, "log", json_object_new_string(log));
+	json_object_array_add(all, o);
+}
+
+/* Under the shim. */
+static int verify_each(const char *path, bool json)
+{
+	struct json_object *all = json_object_new_array();
+	char *log = calloc(1, LOG_SIZE), *name;
+	int err = 0, refused = 0, n = 0;
+
+	libbpf_set_print(quiet);
+	for (; log && (name = load_one(path, n, 1, log, &err)); n++) {
+		refused += err != 0;
+		if (json)
+			add_row(all, name, err, log);
+		else if (err)
+			printf(T("%s%s: refused: %s\n", "%s%s：被拒绝：%s\n"), log, name, error_text(-err));
+		else
+			printf(T("%s: accepted\n", "%s：已接受\n"), name);
+		free(name);
+	}
+	free(log);
+	if (!n)
+		fail(EXIT_FAILED, T("prog verify: %s cannot be read as a BPF object: %s", "prog verify：无法将 %s 读作 BPF 目标文件：%s"), path,
+		     error_text(err ? -err : ENOENT));
+	else if (json)
+		puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(all);
+	return refused || !n ? EXIT_FAILED : EXIT_OK;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+int prog_verify_object(const char *path, bool json)
+{
+	char shim[PATH_MAX], name[64];
+	struct run r = {.argv = cli_argv, .preload = shim, .output = -1};
+	struct options o = {.session = name};
+	struct store s;
+	int status;
+
+	if (getenv(CHILD))
+		return verify_each(path, json);
+	if (access(path, R_OK))
+		return fail(EXIT_FAILED, T("prog verify: cannot read %s: %s", "prog verify：无法读取 %s：%s"), path, error_text(errno));
+	if (!library_find("loader", "liblimpet-shim.so", "LIMPET_SHIM", shim, sizeof(shim)))
+		return EXIT_FAILED;
+	snprintf(name, sizeof(name), "verify-%d", getpid());
+	status = session_open(&s, &o, STORE_CREATE);
+	if (status)
+		return status;
+	r.session_dir = s.path;
+	setenv(CHILD, "1", 1);
+	status = run_start(&r);
+	if (!status)
+		status = run_wait(&r);
+	nftw(s.path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	store_close(&s);
+	return status;
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Accepted programs run, and everything the verifier claimed of registers is compared with what is in them, at every
+ * instruction: the interpreter is compiled in here with a look at each (VM_WATCH). Memory is tested by the interpreter
+ * as of a program nobody has verified, so an access outside ends the run with a fault, which is a failure too.
+ *
+ * usage: sound_fuzz [PROGRAMS [FIRST-SEED]]; LIMPET_LONG=1: a million runs.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bpf/btf.h>
+#include "bpf/check.h"
+#include "edge_gen.h"
+#include "verifier/verifier.h"
+#include "vm/vm.h"
+
+#define CTX_SIZE 168
+#define RUNS     8
+
+void watch_insn(const struct vm_run *run, const u64 *reg, u32 insn);
+
+static struct verifier_claim claims[EDGE_INSNS * 11];
+static u64 value[EDGE_VALUE / 8], hash[EDGE_HASH_VALUE / 8];
+static u8 ctx[CTX_SIZE];
+static bool broken, hash_there;
+static int handles[2];
+static u64 seed_now;
+
+static bool claim_holds(const struct verifier_claim *c, u64 v)
+{
+	return !((v ^ c->value) & c->known) && v >= c->umin && v <= c->umax && (s64)v >= c->smin &&
+	       (s64)v <= c->smax && (u32)v >= c->umin32 && (u32)v <= c->umax32 &&
+	       (s32)v >= c->smin32 && (s32)v <= c->smax32;
+}
+
+void watch_insn(const struct vm_run *run, const u64 *reg, u32 insn)
+{
+	const struct verifier_claim *c = &claims[insn * 11];
+
+	for (u32 i = 0; i < 10 && !broken; i++) {
+		if (c[i].reached && (!c[i].scalar || claim_holds(&c[i], reg[i])))
+			continue;
+		printf("# seed %llu insn %u: r%u is %llx; %s", (unsigned long long)seed_now, insn,
+		       i, (unsigned long long)reg[i], c[i].reached ? "claimed" : "never reached");
+		printf(" u [%llx, %llx] bits %llx known %llx\n", (unsigned long long)c[i].umin,
+		       (unsigned long long)c[i].umax, (unsigned long long)c[i].value,
+		       (unsigned long long)c[i].known);
+		broken = true;
+	}
+}
+
+static u64 help_lookup(u64 map, u64 key, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	u32 index;
+
+	memcpy(&index, (const void *)key, sizeof(index));
+	if (map == (u64)&handles[0])
+		return index ? 0 : (u64)value;
+	return hash_there ? (u64)hash : 0;
+}
+
+static u64 help_read(u64 to, u64 size, u64 from, u64 r4, u64 r5, struct vm_run *run)
+{
+	memset((void *)to, (int)(seed_now >> 3), size);
+	return seed_now & 1 ? (u64)-14 : 0;
+}
+
+static u64 help_comm(u64 to, u64 size, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	memset((void *)to, 'x', size);
+	return 0;
+}
+
+static u64 help_loop(u64 n, u64 fn, u64 arg, u64 flags, u64 r5, struct vm_run *run)
+{
+	u64 i = 0;
+
+	for (; i < (u32)n; i++)
+		if (vm_callback(run, fn, i, arg, 0, 0) || run->status)
+			break;
+	return i;
+}
+
+static u64 at_an_edge(struct edge_gen *g)
+{
+	static const u64 edges[] = {0,
+				    1,
+				    2,
+				    15,
+				    16,
+				    31,
+				    47,
+				    48,
+				    63,
+				    127,
+				    255,
+				    0x7fff,
+				    0x8000,
+				    0xffff,
+				    0x7fffffff,
+				    0x80000000,
+				    0xffffffff,
+				    0x100000000,
+				    0x7fffffffffffffff,
+				    0x8000000000000000,
+				    ~0ull,
+				    ~0ull - 15};
+
+	return edge_below(g, 3) ? edges[edge_below(g, ARRAY_SIZE(edges))]
+				: (u64)edge_below(g, 0xffffffff) << 32 | edge_below(g, 0xffffffff);
+}
+
+static bool run_once(struct edge_gen *g, u64 seed)
+{
+	static vm_helper_fn *helpers[BPF_FUNC_loop + 1] = {
+		[BPF_FUNC_map_lookup_elem] = help_lookup,
+		[BPF_FUNC_probe_read_kernel] = help_read,
+		[BPF_FUNC_get_current_comm] = help_comm,
+		[BPF_FUNC_loop] = help_loop,
+	};
+	const struct vm_map maps[2] = {{.handle = &handles[0],
+					.direct_value = (u64)value,
+					.direct_size = sizeof(value),
+					.key_size = 4,
+					.value_size = sizeof(value),
+					.writable = true,
+					.max_entries = 1},
+				       {.handle = &handles[1],
+					.key_size = 4,
+					.value_size = sizeof(hash),
+					.writable = true,
+					.max_entries = 8}};
+	const struct vm_region regions[2] = {{(u64)value, (u64)value + sizeof(value), true},
+					     {(u64)hash, (u64)hash + sizeof(hash), true}};
+	const struct vm_program prog = {.insns = g->insns,
+					.insn_count = g->count,
+					.maps = maps,
+					.map_count = 2,
+					.regions = regions,
+					.region_count = 2,
+					.ctx_size = sizeof(ctx),
+					.helpers = helpers,
+					.helper_count = ARRAY_SIZE(helpers),
+					.helper_desc = bpf_helper_desc,
+					.budget = 100000};
+	struct vm_run run = {.prog = &prog, .ctx = ctx};
+
+	seed_now = seed;
+	hash_there = edge_below(g, 4);
+	for (u32 i = 0; i < sizeof(ctx) / 8; i++)
+		((u64 *)(void *)ctx)[i] = at_an_edge(g);
+	for (u32 i = 0; i < ARRAY_SIZE(value); i++)
+		value[i] = at_an_edge(g);
+	hash[0] = at_an_edge(g);
+	hash[1] = at_an_edge(g);
+	vm_interpret(&run, (u64)ctx, 0);
+	if (run.status != VM_OK && run.status != VM_BUDGET && !broken) {
+		printf("# seed %llu: the run ended with status %u at insn %u, address %llx\n",
+		       (unsigned long long)seed, run.status, run.fault_insn,
+		       (unsigned long long)run.fault_addr);
+		broken = true;
+	}
+	return !broken;
+}
+
+static struct bpf_func_info funcs[16];
+static const void *types;
+static u32 types_size, func_type;
+
+static void make_types(void)
+{
+	struct btf *btf = btf__new_empty();
+	int number = btf__add_int(btf, "long", 8, BTF_INT_SIGNED),
+	    proto = btf__add_func_proto(btf, number);
+
+	func_type = (u32)btf__add_func(btf, "called", BTF_FUNC_STATIC, proto);
+	types = btf__raw_data(btf, &types_size);
+}
+
+static bool accepted(const struct edge_gen *g)
+{
+	static const struct verifier_map maps[2] = {{.type = BPF_MAP_TYPE_ARRAY,
+						     .key_size = 4,
+						     .value_size = EDGE_VALUE,
+						     .max_entries = 1,
+						     .lock_off = -1},
+						    {.type = BPF_MAP_TYPE_HASH,
+						     .key_size = 4,
+						     .value_size = EDGE_HASH_VALUE,
+						     .max_entries = 8,
+						     .lock_off = -1}};
+	struct verifier_prog prog = {.insns = g->insns,
+				     .insn_count = g->count,
+				     .type = BPF_PROG_TYPE_KPROBE,
+				     .gpl = true,
+				     .maps = maps,
+				     .map_count = 2,
+				     .btf = types,
+				     .btf_size = types_size,
+				     .funcs = funcs};
+	const struct bpf_check_env env = {.map_count = 2};
+	struct verifier_sink log = {.keep = 0};
+	struct verifier_result result;
+
+	funcs[0] = (struct bpf_func_info){0, func_type};
+	for (u32 i = 0; i < g->sub_calls; i++)
+		funcs[i + 1] = (struct bpf_func_info){
+			(u32)((s32)g->sub_call[i] + 1 + g->insns[g->sub_call[i]].imm), func_type};
+	prog.func_count = g->sub_calls + 1;
+	memset(claims, 0, sizeof(claims));
+	return !bpf_check(g->insns, g->count, &env) &&
+	       !verifier_check(&prog, &log, 0, claims, &result);
+}
+
+int main(int argc, char **argv)
+{
+	u64 programs = argc > 1                ? strtoull(argv[1], NULL, 0)
+		       : getenv("LIMPET_LONG") ? 400000
+					       : 6000;
+	u64 first = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, runs = 0, bad = 0;
+	static struct edge_gen g;
+
+	make_types();
+	for (u64 seed = first; seed < first + programs && bad < 10; seed++) {
+		edge_generate(&g, seed);
+		if (g.loops && seed % 8) /* long ones */
+			continue;
+		if (!accepted(&g))
+			continue;
+		for (u32 i = 0; i < RUNS && !broken; i++, runs++)
+			run_once(&g, seed);
+		bad += broken;
+		broken = false;
+	}
+	printf("# %llu runs\n", (unsigned long long)runs);
+	puts(!bad && runs ? "ok what was claimed holds" : "not ok what was claimed holds");
+	return bad || !runs;
+}
