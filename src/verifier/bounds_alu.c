@@ -281,9 +281,11 @@ void bounds_alu(struct reg *dst, const struct reg *src, u8 op, bool wide)
 {
 	struct reg amount;
 
-	if (!can_follow(src, op, wide)) {
+	if (!can_follow(src, op, wide)) { /* kernels do not even say that the high half is zero */
 		bounds_unknown(dst);
-	} else if (is_shift(op)) {
+		return;
+	}
+	if (is_shift(op)) {
 		amount = *src;
 		amount.umin = wide ? src->umin : src->umin32;
 		handlers[op >> 4](dst, &amount, wide);
