@@ -130,9 +130,12 @@ static void wide_from_low(struct reg *r)
 	r->umax = MIN(r->umax, umax);
 	r->smin = MAX(r->smin, smin);
 	r->smax = MIN(r->smax, smax);
-	if (r->smin >= INT32_MIN && r->smax <= INT32_MAX) {
-		r->smin = MAX(r->smin, r->smin32);
-		r->smax = MIN(r->smax, r->smax32);
+	if (r->smin >= INT32_MIN && r->smax <= INT32_MAX && r->smin32 >= 0) { /* all of it is its low half */
+		r->smin = r->smin32;
+		r->smax = r->smax32;
+		r->umin = (u32)r->smin32;
+		r->umax = (u32)r->smax32;
+		r->var = tnum_intersect(r->var, tnum_range(r->umin, r->umax));
 	}
 }
 
