@@ -239,7 +239,8 @@ static int do_neg(struct verifier *v, const struct bpf_insn *in, bool wide)
 	struct reg *dst = &cur_regs(v->st)[in->dst_reg], zero, old = *dst;
 
 	if (reg_is_pointer(dst)) {
-		return fail(v, EACCES, "R%u pointer arithmetic prohibited\n", in->dst_reg);
+		reg_unknown(dst);
+		return 0;
 	}
 	reg_number(&zero, 0);
 	bounds_alu(&zero, &old, BPF_SUB, wide);
@@ -250,15 +251,28 @@ static int do_neg(struct verifier *v, const struct bpf_insn *in, bool wide)
 	return 0;
 }
 
+static u64 swapped(u64 v, u32 bits)
+{
+	return bits == 16   ? __builtin_bswap16((u16)v)
+	       : bits == 32 ? __builtin_bswap32((u32)v)
+			    : __builtin_bswap64(v);
+}
+
+/* To big endian, or of either order: the bytes change places. To little endian: the number is cut. */
 static int do_swap(struct verifier *v, const struct bpf_insn *in)
 {
-	struct reg *dst = &cur_regs(v->st)[in->dst_reg];
+	struct reg *dst = &cur_regs(v->st)[in->dst_reg], was = *dst;
+	const bool swaps = (in->code & 7) == BPF_ALU64 || in->code & BPF_TO_BE;
+	const u32 bits = (u32)in->imm;
 
-	if (reg_is_pointer(dst))
-		return fail(v, EACCES, "R%u pointer arithmetic prohibited\n", in->dst_reg);
 	reg_unknown(dst);
-	if (in->imm < 64)
-		bounds_truncate(dst, (u32)in->imm / 8);
+	if (reg_is_pointer(&was))
+		return 0;
+	reg_join_deps(dst, &was);
+	dst->var = tnum_cast(was.var, bits / 8);
+	if (swaps)
+		dst->var = (struct tnum){swapped(was.var.value, bits), swapped(was.var.mask, bits)};
+	bounds_sync(dst);
 	return 0;
 }
 

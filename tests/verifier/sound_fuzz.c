@@ -221,6 +221,7 @@ int main(int argc, char **argv)
 	u64 first = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, runs = 0, bad = 0;
 	static struct edge_gen g;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	make_types();
 	for (u64 seed = first; seed < first + programs && bad < 10; seed++) {
 		edge_generate(&g, seed);

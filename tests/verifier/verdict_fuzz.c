@@ -134,6 +134,7 @@ int main(int argc, char **argv)
 	u64 first = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, bad = 0, stricter = 0, accepted = 0;
 	static struct edge_gen g;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	text = calloc(1, LOG_SIZE);
 	map_fd[0] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "value", 4, EDGE_VALUE, 1, NULL);
 	map_fd[1] = bpf_map_create(BPF_MAP_TYPE_HASH, "hash", 4, EDGE_HASH_VALUE, 8, NULL);
@@ -150,7 +151,8 @@ int main(int argc, char **argv)
 		ours = by_limpet(&g, 0);
 		theirs = by_kernel(&g, 0);
 		accepted += !theirs;
-		if (theirs == -EFAULT || theirs == -E2BIG) /* "verifier bug", and given up: no verdict */
+		if (theirs == -EFAULT ||
+		    theirs == -E2BIG) /* "verifier bug", and given up: no verdict */
 			continue;
 		if (!ours && theirs && bad++ < 20)
 			printf("# seed %llu: limpet accepts, the kernel answers %d\n",
