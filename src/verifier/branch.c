@@ -155,12 +155,31 @@ static u8 mirrored(u8 op)
 	}
 }
 
+/* A number beside itself. */
+static int with_itself(const struct reg *r, u8 op)
+{
+	switch (op) {
+	case BPF_JSET:
+		return tnum_is_const(r->var) ? r->var.value != 0 : r->smin <= 0 && r->smax >= 0 ? -1 : 1;
+	case BPF_JEQ:
+	case BPF_JGE:
+	case BPF_JLE:
+	case BPF_JSGE:
+	case BPF_JSLE:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 static int decide(struct verifier *v, const struct bpf_insn *in, struct reg *a, struct reg *b,
 		  u8 op, bool wide)
 {
 	int taken;
 
-	if (a->type == REG_SCALAR && b->type == REG_SCALAR)
+	if (a == b && a->type == REG_SCALAR && (wide || op != BPF_JSET))
+		taken = with_itself(a, op);
+	else if (a->type == REG_SCALAR && b->type == REG_SCALAR)
 		taken = bounds_branch(a, b, op, wide);
 	else if (reg_is_pointer(a))
 		taken = pointer_branch(a, b, op, wide);
