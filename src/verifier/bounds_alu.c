@@ -37,7 +37,7 @@ static void do_add(struct reg *d, const struct reg *s, bool wide)
 	u32 a, b;
 	u64 x, y;
 
-	if (__builtin_add_overflow(d->smin32, s->smin32, &d->smin32) |
+	if (__builtin_add_overflow(d->smin32, s->smin32, &d->smin32) ||
 	    __builtin_add_overflow(d->smax32, s->smax32, &d->smax32))
 		any_signed32(d);
 	if (__builtin_add_overflow(d->umin32, s->umin32, &a) !=
@@ -45,7 +45,7 @@ static void do_add(struct reg *d, const struct reg *s, bool wide)
 		any_unsigned32(d);
 	else
 		d->umin32 = a, d->umax32 = b;
-	if (__builtin_add_overflow(d->smin, s->smin, &d->smin) |
+	if (__builtin_add_overflow(d->smin, s->smin, &d->smin) ||
 	    __builtin_add_overflow(d->smax, s->smax, &d->smax))
 		any_signed(d);
 	if (__builtin_add_overflow(d->umin, s->umin, &x) !=
@@ -61,7 +61,7 @@ static void do_sub(struct reg *d, const struct reg *s, bool wide)
 	u32 a, b;
 	u64 x, y;
 
-	if (__builtin_sub_overflow(d->smin32, s->smax32, &d->smin32) |
+	if (__builtin_sub_overflow(d->smin32, s->smax32, &d->smin32) ||
 	    __builtin_sub_overflow(d->smax32, s->smin32, &d->smax32))
 		any_signed32(d);
 	if (__builtin_sub_overflow(d->umin32, s->umax32, &a) !=
@@ -69,7 +69,7 @@ static void do_sub(struct reg *d, const struct reg *s, bool wide)
 		any_unsigned32(d);
 	else
 		d->umin32 = a, d->umax32 = b;
-	if (__builtin_sub_overflow(d->smin, s->smax, &d->smin) |
+	if (__builtin_sub_overflow(d->smin, s->smax, &d->smin) ||
 	    __builtin_sub_overflow(d->smax, s->smin, &d->smax))
 		any_signed(d);
 	if (__builtin_sub_overflow(d->umin, s->umax, &x) !=
@@ -82,15 +82,15 @@ static void do_sub(struct reg *d, const struct reg *s, bool wide)
 
 static void mul32(struct reg *d, const struct reg *s)
 {
-	s32 p[4], low, high;
+	s32 p[4] = {0}, low, high;
 	bool over;
 
-	if (__builtin_mul_overflow(d->umax32, s->umax32, &d->umax32) |
+	if (__builtin_mul_overflow(d->umax32, s->umax32, &d->umax32) ||
 	    __builtin_mul_overflow(d->umin32, s->umin32, &d->umin32))
 		any_unsigned32(d);
-	over = __builtin_mul_overflow(d->smin32, s->smin32, &p[0]) |
-	       __builtin_mul_overflow(d->smin32, s->smax32, &p[1]) |
-	       __builtin_mul_overflow(d->smax32, s->smin32, &p[2]) |
+	over = __builtin_mul_overflow(d->smin32, s->smin32, &p[0]) ||
+	       __builtin_mul_overflow(d->smin32, s->smax32, &p[1]) ||
+	       __builtin_mul_overflow(d->smax32, s->smin32, &p[2]) ||
 	       __builtin_mul_overflow(d->smax32, s->smax32, &p[3]);
 	if (over) {
 		any_signed32(d);
@@ -107,17 +107,17 @@ static void mul32(struct reg *d, const struct reg *s)
 
 static void do_mul(struct reg *d, const struct reg *s, bool wide)
 {
-	s64 p[4], low, high;
+	s64 p[4] = {0}, low, high;
 	bool over;
 
 	mul32(d, s);
 	d->var = tnum_mul(d->var, s->var);
-	if (__builtin_mul_overflow(d->umax, s->umax, &d->umax) |
+	if (__builtin_mul_overflow(d->umax, s->umax, &d->umax) ||
 	    __builtin_mul_overflow(d->umin, s->umin, &d->umin))
 		any_unsigned(d);
-	over = __builtin_mul_overflow(d->smin, s->smin, &p[0]) |
-	       __builtin_mul_overflow(d->smin, s->smax, &p[1]) |
-	       __builtin_mul_overflow(d->smax, s->smin, &p[2]) |
+	over = __builtin_mul_overflow(d->smin, s->smin, &p[0]) ||
+	       __builtin_mul_overflow(d->smin, s->smax, &p[1]) ||
+	       __builtin_mul_overflow(d->smax, s->smin, &p[2]) ||
 	       __builtin_mul_overflow(d->smax, s->smax, &p[3]);
 	if (over) {
 		any_signed(d);
