@@ -33,9 +33,14 @@ TITLES = {  # row of call_loop: what it is, with or without probes on it
     "target_function": "queue demo's program",
     "push_function": "queue push",
     "pushpop_function": "queue push and pop",
+    "limit_return": "by hand: return, 9 registers",
+    "return_function": "empty, return",
+    "returns_function": "empty, return, 2 programs",
+    "both_function": "empty, entry and return",
 }
-UNPROBED = ("bare_function", "limit_entry", "limit_regs")
-PROGRAMS = {"empty": {"empty_function": 1, "middle_function": 1, "two_function": 2, "five_function": 5},
+UNPROBED = ("bare_function", "limit_entry", "limit_regs", "limit_return")
+PROGRAMS = {"empty": {"empty_function": 1, "middle_function": 1, "two_function": 2, "five_function": 5, "both_function": 1},
+            "empty_return": {"return_function": 1, "returns_function": 2, "both_function": 1},
             "push": {"push_function": 1}, "push_pop": {"pushpop_function": 1}}
 
 

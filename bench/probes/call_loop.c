@@ -28,7 +28,11 @@ typedef int function(int, const char *);
 	X(five_function)                                                                           \
 	X(target_function)                                                                         \
 	X(push_function)                                                                           \
-	X(pushpop_function)
+	X(pushpop_function)                                                                        \
+	X(limit_return)                                                                            \
+	X(return_function)                                                                         \
+	X(returns_function)                                                                        \
+	X(both_function)
 
 #define DECLARE(name) function name;
 #define ROW(name)     {#name, name, 0, 0, {0}},

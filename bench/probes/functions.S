@@ -6,7 +6,8 @@
  *
  * limit_entry and limit_regs are hooked by hand: what a trampoline costs that saves the nine
  * caller-saved registers and calls an empty handler, and one that fills struct pt_regs, keeps the
- * flags, and tests a word before it calls.
+ * flags, and tests a word before it calls. limit_return is called through by one for this very caller, which
+ * then saves the registers that hold results and those the psABI leaves, and calls the handler.
  */
 	.text
 
@@ -37,6 +38,9 @@
 	function five_function
 	function push_function
 	function pushpop_function
+	function return_function
+	function returns_function
+	function both_function
 
 	.p2align 6
 limit_handler:
@@ -128,7 +132,50 @@ limit_regs:
 	lea	(%rdi,%rdi), %eax
 	jmp	0b
 
+	.p2align 6
+	.globl	limit_return
+	.type	limit_return, @function
+limit_return:
+	jmp	1f
+	nop
+0:	pop	%rbp
+	ret
+	.size	limit_return, . - limit_return
+	.p2align 6
+1:	pop	limit_caller(%rip)
+	call	2f
+	push	limit_caller(%rip)
+	lea	-208(%rsp), %rsp
+	mov	%rax, (%rsp)
+	mov	%rcx, 8(%rsp)
+	mov	%rdx, 16(%rsp)
+	mov	%rsi, 24(%rsp)
+	mov	%rdi, 32(%rsp)
+	mov	%r8, 40(%rsp)
+	mov	%r9, 48(%rsp)
+	mov	%r10, 56(%rsp)
+	mov	%r11, 64(%rsp)
+	call	limit_handler
+	mov	(%rsp), %rax
+	mov	8(%rsp), %rcx
+	mov	16(%rsp), %rdx
+	mov	24(%rsp), %rsi
+	mov	32(%rsp), %rdi
+	mov	40(%rsp), %r8
+	mov	48(%rsp), %r9
+	mov	56(%rsp), %r10
+	mov	64(%rsp), %r11
+	lea	208(%rsp), %rsp
+	ret
+2:	push	%rbp
+	mov	%rsp, %rbp
+	lea	(%rdi,%rdi), %eax
+	jmp	0b
+
 	.data
+	.p2align 6
+limit_caller:
+	.quad	0
 	.p2align 6
 limit_live:
 	.long	1

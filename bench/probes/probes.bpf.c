@@ -24,6 +24,12 @@ int empty(void *ctx)
 	return 0;
 }
 
+SEC("uretprobe")
+int empty_return(void *ctx)
+{
+	return 0;
+}
+
 SEC("uprobe")
 int push(void *ctx)
 {

@@ -10,6 +10,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -17,16 +18,25 @@ static const struct {
 	const char *prog, *function;
 	size_t offset;
 	int times;
+	bool at_return;
 } wanted[] = {
-	{"empty", "empty_function", 0, 1}, {"empty", "middle_function", 4, 1},
-	{"empty", "two_function", 0, 2},   {"empty", "five_function", 0, 5},
-	{"push", "push_function", 0, 1},   {"push_pop", "pushpop_function", 0, 1},
+	{"empty", "empty_function", 0, 1, false},
+	{"empty", "middle_function", 4, 1, false},
+	{"empty", "two_function", 0, 2, false},
+	{"empty", "five_function", 0, 5, false},
+	{"push", "push_function", 0, 1, false},
+	{"push_pop", "pushpop_function", 0, 1, false},
+	{"empty_return", "return_function", 0, 1, true},
+	{"empty_return", "returns_function", 0, 2, true},
+	{"empty", "both_function", 0, 1, false},
+	{"empty_return", "both_function", 0, 1, true},
 };
 
 static int attach(struct bpf_object *obj, const char *binary)
 {
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-		LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = wanted[i].function);
+		LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = wanted[i].function,
+			    .retprobe = wanted[i].at_return);
 		struct bpf_program *prog = bpf_object__find_program_by_name(obj, wanted[i].prog);
 
 		for (int n = 0; n < wanted[i].times; n++)
