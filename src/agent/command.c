@@ -292,6 +292,7 @@ static int release(bool keep_session)
 	identity_release();
 	mappings_release();
 	stubs_release();
+	sessions_release();
 	map_owner_at(NULL);
 	if (agent.wiped)
 		sys_munmap(agent.wiped, agent.wiped_size);

@@ -77,6 +77,7 @@ static ALWAYS_INLINE void begin_run(struct vm_run *run, struct helper_hit *hit, 
 	hit->func_ip = func_ip;
 	hit->flags = flags;
 	hit->loads = CAUGHT_UNKNOWN;
+	hit->session = NULL;
 	run->ctx = regs;
 	run->env = &agent.env;
 	run->hit = hit;
@@ -106,14 +107,49 @@ HIDDEN void agent_hit_all(void *site, struct attach_regs *regs)
 	struct vm_run run;
 
 	begin_run(&run, &hit, s->plan.addr, s->hit_flags, regs);
-	for (u32 i = 0; i < s->count; i++)
+	for (u32 i = 0; i < s->entries; i++)
 		if (living(&s->progs[i]))
 			run_one(&s->progs[i], &run, &hit, regs);
 }
 
+/* Names a session program's call together with its stack pointer: its link, and which function. */
+static u64 session_of(const struct site *s, const struct site_prog *sp)
+{
+	return (u64)sp->link + s->plan.addr * 0x9e3779b97f4a7c15ULL;
+}
+
+/* A session program at the function's entry: does it want to see the return? */
+static bool enter_session(const struct site *s, const struct site_prog *sp, struct vm_run *run,
+			  struct helper_hit *hit, struct attach_regs *regs)
+{
+	u64 ret;
+
+	if (unlikely(sp->filtered) && !this_process())
+		return false;
+	hit->session = sessions_begin(regs->rsp, session_of(s, sp));
+	ret = run_one(sp, run, hit, regs);
+	if (ret)
+		sessions_end(hit->session);
+	hit->session = NULL;
+	return !ret;
+}
+
+/* The return of a call that a program has let happen without the function. */
+static u64 override(const struct site *s, u64 ra, struct attach_regs *regs)
+{
+	struct attach_regs after = *regs;
+
+	after.rip = ra;
+	after.rsp += sizeof(ra);
+	if (s->fn)
+		agent_return(s->fn, &after);
+	return (u64)stub_return;
+}
+
 /*
- * At the first instruction of a function with return probes: runs what there is to run, and answers
- * which stub the function is to be called by, 0: none.
+ * At the first instruction of a function with return probes, or with programs that decide how the call
+ * goes on. Runs these (others have run), and answers where it does: the function's stub for the
+ * caller, or a return instruction; 0: in the function.
  */
 HIDDEN u64 agent_enter_function(void *site, struct attach_regs *regs)
 {
@@ -123,20 +159,41 @@ HIDDEN u64 agent_enter_function(void *site, struct attach_regs *regs)
 	struct vm_run run;
 	bool returns = false;
 
-	begin_run(&run, &hit, s->plan.addr, s->hit_flags, regs);
+	begin_run(&run, &hit, s->plan.addr, s->hit_flags | HELPER_HIT_CALL, regs);
 	for (u32 i = 0; i < s->count; i++) {
-		if (!living(&s->progs[i]))
+		const struct site_prog *sp = &s->progs[i];
+
+		if (!living(sp))
 			continue;
-		if (s->progs[i].when & WHEN_ENTRY)
-			run_one(&s->progs[i], &run, &hit, regs);
-		returns |= s->progs[i].when & WHEN_RETURN;
+		if (sp->session)
+			returns |= enter_session(s, sp, &run, &hit, regs);
+		else if (sp->when & WHEN_RETURN)
+			returns = true;
+		else if (s->steers)
+			run_one(sp, &run, &hit, regs);
 	}
+	if (unlikely(hit.flags & HELPER_HIT_OVERRIDDEN))
+		return override(s, ra, regs);
 	stub = returns ? stubs_for(s->fn, ra) : 0;
 	if (unlikely(returns && !stub))
 		for (u32 i = 0; i < s->count; i++)
 			if (s->progs[i].when & WHEN_RETURN)
 				count(&s->progs[i].stats->skipped);
 	return stub;
+}
+
+/* A session program at a return: with the cookie of its entry, if that wanted it. */
+static void leave_session(const struct site *s, const struct site_prog *sp, struct vm_run *run,
+			  struct helper_hit *hit, struct attach_regs *regs)
+{
+	u64 *cookie = sessions_find(regs->rsp - sizeof(u64), session_of(s, sp));
+
+	if (!cookie)
+		return;
+	hit->session = cookie;
+	run_one(sp, run, hit, regs);
+	hit->session = NULL;
+	sessions_end(cookie);
 }
 
 /* A function has returned; regs are the caller's, just after its call. */
@@ -149,7 +206,14 @@ HIDDEN void agent_return(void *fn, struct attach_regs *regs)
 	if (!s)
 		return;
 	begin_run(&run, &hit, s->plan.addr, HELPER_HIT_REGS | HELPER_HIT_RETURN, regs);
-	for (u32 i = 0; i < s->count; i++)
-		if (s->progs[i].when & WHEN_RETURN && living(&s->progs[i]))
-			run_one(&s->progs[i], &run, &hit, regs);
+	for (u32 i = 0; i < s->count; i++) {
+		const struct site_prog *sp = &s->progs[i];
+
+		if (!(sp->when & WHEN_RETURN) || !living(sp))
+			continue;
+		if (sp->session)
+			leave_session(s, sp, &run, &hit, regs);
+		else
+			run_one(sp, &run, &hit, regs);
+	}
 }

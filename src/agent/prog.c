@@ -91,6 +91,15 @@ static int compile(struct agent_prog *p)
 	return len == -EOPNOTSUPP ? 0 : len ? (int)len : -EINVAL;
 }
 
+static bool overrides(const struct bpf_insn *insns, u32 count)
+{
+	for (u32 i = 0; i < count; i++)
+		if (insns[i].code == (BPF_JMP | BPF_CALL) && !insns[i].src_reg &&
+		    insns[i].imm == BPF_FUNC_override_return)
+			return true;
+	return false;
+}
+
 /* Makes the program runnable, once; later calls give the same answer. */
 int prog_prepare(struct agent_prog *p)
 {
@@ -98,6 +107,7 @@ int prog_prepare(struct agent_prog *p)
 		return p->error;
 	p->vm.insns = p->insns;
 	p->uses_identity = identity_used(p->insns, p->vm.insn_count);
+	p->overrides = overrides(p->insns, p->vm.insn_count);
 	p->uses_stacks = mappings_used(p->insns, p->vm.insn_count);
 	p->uses_memory = memory_used(p->insns, p->vm.insn_count);
 	p->vm.ctx_size = sizeof(struct attach_regs);

@@ -41,6 +41,7 @@ struct agent_prog {
 	u32 refs; /* links */
 	s32 error; /* 0: runnable; else why not */
 	bool ready;
+	bool overrides; /* calls override_return */
 	bool refs_maps; /* uses maps that hold objects */
 	bool reached;   /* a link runs it, or one that does leads to it (SYNC) */
 	bool live;      /* reached, and its code is written: others may go to it */
@@ -91,6 +92,7 @@ struct site_prog {
 	struct agent_link *link;
 	bool filtered; /* the link is for one process */
 	u8 when;       /* WHEN_* */
+	bool session;  /* its entry decides whether it sees the return */
 };
 
 #define WHEN_ENTRY  BIT(0) /* runs where the site is */
@@ -111,9 +113,11 @@ struct site {
 	attach_steer *own; /* not NULL: no probe, but the agent's own; no programs */
 	struct ret_fn *fn; /* NULL: no program runs at returns */
 	bool retired;
+	bool steers;    /* one of its programs decides how the call goes on: session, override_return */
 	bool refs_maps; /* one of its programs does */
 	u32 hit_flags; /* HELPER_HIT_* */
 	u32 count;
+	u32 entries; /* how many of them run where the site is: the first */
 	struct site_prog progs[];
 };
 
@@ -225,6 +229,13 @@ bool stubs_used(void);    /* has any call gone through one? */
 void stubs_commit(void);
 void stubs_list_area(void (*list)(u64 start, u64 end));
 void stubs_release(void);
+
+/* sessions.c: from entry to return, by the stack pointer at entry and whose it is */
+bool sessions_ready(void);
+u64 *sessions_begin(u64 sp, u64 who); /* the cookie, 0 */
+u64 *sessions_find(u64 sp, u64 who);  /* NULL: lost, or never begun */
+void sessions_end(u64 *cookie);
+void sessions_release(void);
 
 /* callers.c */
 bool callers_matter(u64 addr); /* does the function there look at its return address? */

@@ -20,8 +20,6 @@ static bool link_wanted(struct agent_link *l)
 {
 	if (!atomic_load_explicit(l->live, memory_order_acquire))
 		return false;
-	if (l->flags & PROBE_F_SESSION)
-		return false; /* not served yet; the loader makes no such links */
 	return l->pid < 0 || (u32)l->pid == agent.pid;
 }
 
@@ -65,6 +63,8 @@ static bool before(const struct want *a, const struct want *b)
 		return a->addr < b->addr;
 	if (a->own || b->own)
 		return a->own && !b->own;
+	if ((a->link->flags ^ b->link->flags) & PROBE_F_RETURN)
+		return b->link->flags & PROBE_F_RETURN; /* what runs at entry comes first */
 	return a->link->id != b->link->id ? a->link->id < b->link->id : a->cookie < b->cookie;
 }
 
@@ -113,6 +113,8 @@ static int collect_wants(void)
 	for (struct agent_link *l = agent.links; l; l = l->next) {
 		int err;
 
+		if (l->flags & PROBE_F_SESSION && !sessions_ready())
+			return -ENOMEM;
 		l->wanted = link_wanted(l) && link_mapped(l);
 		if (!l->wanted)
 			continue;
@@ -243,26 +245,26 @@ static u32 hit_flags(const struct attach_plan *plan)
 	return HELPER_HIT_REGS;
 }
 
-/* What the trampoline of a site calls. */
-static void site_call(const struct site *s, struct attach_call *ret, struct attach_stubs *stubs)
+/* What the trampoline of a site calls. `before` and `stubs`: room for what *ret may point at. */
+static void site_call(const struct site *s, struct attach_call *ret, struct attach_call *before,
+		      struct attach_stubs *stubs)
 {
-	bool entry = false;
+	struct attach_call run = {.arg = (void *)s, .handler = agent_hit_all};
 
-	*ret = (struct attach_call){.arg = (void *)s, .steer = s->own};
-	if (s->own)
-		return;
-	for (u32 i = 0; i < s->count; i++)
-		entry |= s->progs[i].when & WHEN_ENTRY;
-	if (s->fn) {
-		stubs_of(s->fn, stubs);
-		ret->steer = agent_enter_function;
-		ret->stubs = entry ? NULL : stubs;
-	} else if (s->count > 1) {
-		ret->handler = agent_hit_all;
-	} else {
-		ret->handler = agent_hit;
-		ret->live = (const void *)s->progs[0].live;
+	if (s->entries == 1) {
+		run.handler = agent_hit;
+		run.live = (const void *)s->progs[0].live;
 	}
+	*ret = run;
+	if (!s->own && !s->fn && !s->steers)
+		return;
+	*ret = (struct attach_call){.arg = (void *)s, .steer = s->own ? s->own : agent_enter_function};
+	if (s->steers || !s->fn)
+		return;
+	stubs_of(s->fn, stubs);
+	ret->stubs = stubs;
+	*before = run;
+	ret->before = s->entries ? before : NULL;
 }
 
 static bool wants_return(const struct site *s)
@@ -296,12 +298,15 @@ static enum attach_error plan_code(struct site *s, const struct attach_text *tex
 				   struct attach_refusal *why)
 {
 	struct attach_stubs stubs;
-	struct attach_call call;
+	struct attach_call call, before;
+	struct attach_refusal elsewhere;
 	const struct site *other;
 
 	if (!tramp)
 		return refuse(why, ATTACH_E_RANGE, addr);
-	site_call(s, &call, &stubs);
+	if (s->steers && place_is_entry(addr, &elsewhere))
+		s->steers = false; /* there is nothing to override */
+	site_call(s, &call, &before, &stubs);
 	if (attach_plan(text, addr, tramp, &call, code, ATTACH_TRAMP_MAX, &s->plan, why) ||
 	    place_window(addr, s->plan.window, why))
 		return why->error;
@@ -363,8 +368,13 @@ static void fill_progs(struct site *s, const struct want *w, u32 n)
 						 .cookie = w[i].cookie,
 						 .link = w[i].link,
 						 .filtered = l->pid >= 0,
-						 .when = l->flags & PROBE_F_RETURN ? WHEN_RETURN
-										   : WHEN_ENTRY};
+						 .session = l->flags & PROBE_F_SESSION,
+						 .when = l->flags & PROBE_F_SESSION ? WHEN_ENTRY | WHEN_RETURN
+							 : l->flags & PROBE_F_RETURN ? WHEN_RETURN
+										     : WHEN_ENTRY};
+		s->entries += s->progs[i].when & WHEN_ENTRY;
+		s->steers |= s->progs[i].session ||
+			     (s->progs[i].when & WHEN_ENTRY && l->prog->overrides);
 		s->refs_maps |= l->prog->refs_maps;
 		if (!s->semaphore)
 			s->semaphore = w[i].semaphore;

@@ -56,6 +56,8 @@ struct attach_call {
 	 * pointer is free there.
 	 */
 	attach_steer *steer;
+	/* With steer: a call without it that is made first, and always; NULL: none. */
+	const struct attach_call *before;
 	/* With steer: where return stubs are found without a call; NULL: always ask. */
 	const struct attach_stubs *stubs;
 };
@@ -64,7 +66,7 @@ struct attach_call {
 #define ATTACH_PATCH_MAX   8   /* bytes written over the text */
 #define ATTACH_WINDOW_MAX  20  /* bytes of text a patch may displace: 5 + a 15-byte insn */
 #define ATTACH_TEXT_WANTED 32  /* bytes from the address that attach_plan() wants to see */
-#define ATTACH_TRAMP_MAX   576 /* bytes a trampoline takes at most */
+#define ATTACH_TRAMP_MAX   832 /* bytes a trampoline takes at most */
 #define ATTACH_INSN_MAX    15
 
 /* Why an address cannot be probed; attach_reason() gives the words. */

@@ -177,6 +177,8 @@ struct helper_env {
 #define HELPER_HIT_REGS   BIT(0) /* the context is struct pt_regs, just below the target's stack */
 #define HELPER_HIT_ENTRY  BIT(1) /* at `push %rbp` or `endbr64`: the return address tops the stack */
 #define HELPER_HIT_RETURN BIT(2) /* at a function's return */
+#define HELPER_HIT_CALL   BIT(3) /* at a function's first instruction, and the call may be overridden */
+#define HELPER_HIT_OVERRIDDEN BIT(4) /* out: the function is not to run, what it returns is in ctx */
 
 /* Facts of one hit, in vm_run.hit. */
 struct helper_hit {
@@ -184,6 +186,7 @@ struct helper_hit {
 	u64 cookie;  /* attach cookie */
 	u32 flags;   /* HELPER_HIT_* */
 	u32 loads;   /* enum helper_caught: may this run load? UNKNOWN at its beginning */
+	u64 *session; /* the session's cookie; NULL: no session */
 };
 
 /* The functions by helper number, NULL where limpet has none; count in helper_table_size(). */

@@ -28,6 +28,20 @@ u64 help_attach_cookie(u64 ctx, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *r
 	return hit ? hit->cookie : 0;
 }
 
+/*
+ * The function returns `value` at once. The kernel allows it to kprobes, on some of its own functions.
+ */
+u64 help_override_return(u64 ctx, u64 value, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	struct helper_hit *hit = run->hit;
+
+	if (!hit || !(hit->flags & HELPER_HIT_CALL) || ctx != (u64)run->ctx)
+		return (u64)-EOPNOTSUPP;
+	((struct pt_regs *)run->ctx)->rax = value;
+	hit->flags |= HELPER_HIT_OVERRIDDEN;
+	return 0;
+}
+
 /* The kernel has these three for its own functions only, whose arguments BTF counts. */
 u64 help_func_arg(u64 ctx, u64 n, u64 value, u64 r4, u64 r5, struct vm_run *run)
 {

@@ -47,6 +47,7 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[160] = help_ktime_coarse,
 	[164] = help_for_each,
 	[165] = help_snprintf,
+	[58] = help_override_return,
 	[173] = help_func_ip,
 	[174] = help_attach_cookie,
 	[176] = help_branch_snapshot,

@@ -333,12 +333,14 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 {
 	struct attach_plan plan = {.addr = addr, .tramp = tramp};
 	struct emit e = {.code = code, .cap = cap, .at = tramp, .shadow_stack = text->shadow_stack};
-	struct detours odd;
+	struct detours odd, odd_before;
 	size_t to_function;
 	enum attach_error err;
 
 	if (!(text->first_only ? make_pun(&plan, text) : make_patch(&plan, text, call->steer != NULL)))
 		return refuse(ret_why, ATTACH_E_RANGE, text, addr, 0, 0);
+	if (call->before)
+		emit_hit(&e, addr, 0, call->before, &odd_before);
 	if (call->stubs)
 		emit_stub_jump(&e, call->stubs);
 	to_function = emit_hit(&e, addr, is_call(&plan) ? 8 : 0, call, &odd);
@@ -348,6 +350,8 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 	if (err)
 		return err;
 	emit_detours(&e, &odd);
+	if (call->before)
+		emit_detours(&e, &odd_before);
 	if (e.full)
 		return refuse(ret_why, ATTACH_E_RELOCATE, text, addr, 0, 0);
 	plan.code_len = (u16)e.len;
