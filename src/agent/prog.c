@@ -14,13 +14,21 @@ static bool helper_known(u32 id)
 	return d && !d->why_not && id < helper_table_size() && helper_table[id];
 }
 
+static bool calls(const struct bpf_insn *insns, u32 count, s32 helper)
+{
+	for (u32 i = 0; i < count; i++)
+		if (insns[i].code == (BPF_JMP | BPF_CALL) && !insns[i].src_reg && insns[i].imm == helper)
+			return true;
+	return false;
+}
+
 static int bind_maps(struct agent_prog *p)
 {
 	u32 n = p->map_count;
 
 	p->map_refs = heap_alloc(n * sizeof(*p->map_refs) + 8);
 	p->vm_maps = heap_alloc(n * sizeof(*p->vm_maps) + 8);
-	p->regions = heap_alloc(n * sizeof(*p->regions) + 8);
+	p->regions = heap_alloc((n + 1) * sizeof(*p->regions));
 	if (!p->map_refs || !p->vm_maps || !p->regions)
 		return -ENOMEM;
 	for (u32 i = 0; i < n; i++) {
@@ -38,6 +46,11 @@ static int bind_maps(struct agent_prog *p)
 	p->vm.map_count = n;
 	p->vm.regions = p->regions;
 	p->vm.region_count = n;
+	if (calls(p->insns, p->vm.insn_count, HELPER_SESSION_COOKIE)) {
+		if (!sessions_ready(&p->regions[n]))
+			return -ENOMEM;
+		p->vm.region_count++;
+	}
 	return 0;
 }
 
@@ -91,15 +104,6 @@ static int compile(struct agent_prog *p)
 	return len == -EOPNOTSUPP ? 0 : len ? (int)len : -EINVAL;
 }
 
-static bool overrides(const struct bpf_insn *insns, u32 count)
-{
-	for (u32 i = 0; i < count; i++)
-		if (insns[i].code == (BPF_JMP | BPF_CALL) && !insns[i].src_reg &&
-		    insns[i].imm == BPF_FUNC_override_return)
-			return true;
-	return false;
-}
-
 /* Makes the program runnable, once; later calls give the same answer. */
 int prog_prepare(struct agent_prog *p)
 {
@@ -107,7 +111,7 @@ int prog_prepare(struct agent_prog *p)
 		return p->error;
 	p->vm.insns = p->insns;
 	p->uses_identity = identity_used(p->insns, p->vm.insn_count);
-	p->overrides = overrides(p->insns, p->vm.insn_count);
+	p->overrides = calls(p->insns, p->vm.insn_count, BPF_FUNC_override_return);
 	p->uses_stacks = mappings_used(p->insns, p->vm.insn_count);
 	p->uses_memory = memory_used(p->insns, p->vm.insn_count);
 	p->vm.ctx_size = sizeof(struct attach_regs);
@@ -134,7 +138,7 @@ void prog_free(struct agent_prog *p)
 		sys_munmap(p->code, p->code_size);
 	heap_free(p->map_refs, p->map_count * sizeof(*p->map_refs) + 8);
 	heap_free(p->vm_maps, p->map_count * sizeof(*p->vm_maps) + 8);
-	heap_free(p->regions, p->map_count * sizeof(*p->regions) + 8);
+	heap_free(p->regions, (p->map_count + 1) * sizeof(*p->regions));
 	heap_free(p->map_ids, p->map_count * sizeof(u32) + 8);
 	heap_free(p->insns, p->insns_size);
 	heap_free(p, sizeof(*p));

@@ -26,10 +26,12 @@ struct session_slot {
 
 static struct session_slot *slots;
 
-bool sessions_ready(void)
+bool sessions_ready(struct vm_region *ret)
 {
 	if (!slots)
 		slots = map_anon(SLOTS * sizeof(*slots), PROT_READ | PROT_WRITE);
+	if (slots && ret)
+		*ret = (struct vm_region){(u64)slots, (u64)(slots + SLOTS), true};
 	return slots;
 }
 

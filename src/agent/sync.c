@@ -113,7 +113,7 @@ static int collect_wants(void)
 	for (struct agent_link *l = agent.links; l; l = l->next) {
 		int err;
 
-		if (l->flags & PROBE_F_SESSION && !sessions_ready())
+		if (l->flags & PROBE_F_SESSION && !sessions_ready(NULL))
 			return -ENOMEM;
 		l->wanted = link_wanted(l) && link_mapped(l);
 		if (!l->wanted)

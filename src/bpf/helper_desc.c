@@ -263,6 +263,8 @@ static const struct bpf_helper_desc descs[] = {
 	[209] = {"user_ringbuf_drain", INT, {MAP, CALLBACK, STACK_OR_NULL, NUM}, 0, NULL},
 	[210] = {"cgrp_storage_get", VALUE_OR_NULL, {MAP, ANY, ANY, NUM}, 0, CGROUPS},
 	[211] = {"cgrp_storage_delete", INT, {MAP, ANY}, 0, CGROUPS},
+	[212] = {"session_is_return", INT, {0}, GPL, NULL},
+	[213] = {"session_cookie", RET_COOKIE, {0}, GPL, NULL},
 };
 /* clang-format on */
 

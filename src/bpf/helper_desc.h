@@ -41,7 +41,16 @@ enum bpf_ret_kind {
 	RET_MAP_VALUE_OR_NULL, /* value_size bytes of the map in r1 */
 	RET_MEM_OR_NULL,       /* as many bytes as r2 says */
 	RET_TASK,              /* the synthesized task */
+	RET_COOKIE,            /* 8 bytes that may be read and written */
 };
+
+/*
+ * Numbers of limpet's own, for what kernels have as kernel functions (kfuncs). Programs cannot call them by
+ * number (loader/kfunc.c).
+ */
+#define HELPER_OWN_FIRST         212
+#define HELPER_SESSION_IS_RETURN 212 /* bool bpf_session_is_return(void) */
+#define HELPER_SESSION_COOKIE    213 /* u64 *bpf_session_cookie(void) */
 
 #define HELPER_GPL_ONLY  BIT(0)
 #define HELPER_SLEEPABLE BIT(1)

@@ -16,7 +16,7 @@ vm_helper_fn help_prandom, help_cpu, help_numa_node, help_uid_gid, help_pid_tgid
 vm_helper_fn help_branch_snapshot;
 vm_helper_fn help_spin_lock, help_spin_unlock;
 vm_helper_fn help_send_signal, help_send_signal_thread;
-vm_helper_fn help_override_return, help_func_ip, help_attach_cookie, help_func_arg, help_func_ret, help_func_arg_cnt,
+vm_helper_fn help_override_return, help_session_is_return, help_session_cookie, help_func_ip, help_attach_cookie, help_func_arg, help_func_ret, help_func_arg_cnt,
 	help_get_stack, help_get_stackid;
 vm_helper_fn help_trace_printk, help_trace_vprintk, help_snprintf;
 vm_helper_fn help_strtol, help_strtoul, help_strncmp;

@@ -42,6 +42,20 @@ u64 help_override_return(u64 ctx, u64 value, u64 r3, u64 r4, u64 r5, struct vm_r
 	return 0;
 }
 
+u64 help_session_is_return(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	const struct helper_hit *hit = run->hit;
+
+	return hit && hit->flags & HELPER_HIT_RETURN;
+}
+
+u64 help_session_cookie(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	const struct helper_hit *hit = run->hit;
+
+	return hit ? (u64)hit->session : 0;
+}
+
 /* The kernel has these three for its own functions only, whose arguments BTF counts. */
 u64 help_func_arg(u64 ctx, u64 n, u64 value, u64 r4, u64 r5, struct vm_run *run)
 {

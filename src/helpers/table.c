@@ -65,6 +65,8 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[201] = help_dynptr_read,
 	[202] = help_dynptr_write,
 	[203] = help_dynptr_data,
+	[HELPER_SESSION_IS_RETURN] = help_session_is_return,
+	[HELPER_SESSION_COOKIE] = help_session_cookie,
 	[208] = help_ktime_tai,
 	[209] = help_user_ringbuf_drain,
 };

@@ -13,7 +13,6 @@
 #include <unistd.h>
 #include "loader/attr.h"
 #include "loader/probe.h"
-#include "loader/say.h"
 #include "session/object.h"
 
 #define PROBES_OFF 2048
@@ -81,15 +80,6 @@ static int publish_link(struct store *s, struct new_link *n)
 	return fd;
 }
 
-/* The agent has no session probes yet: a link that would never fire must not be made. */
-static int check_served(u32 flags, const char *path)
-{
-	if (!(flags & PROBE_F_SESSION))
-		return 0;
-	loader_say("limpet: session probes are not served yet: none was attached to %s\n", path);
-	return -EOPNOTSUPP;
-}
-
 int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie,
 		    u32 *ret_id)
 {
@@ -101,9 +91,7 @@ int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u
 	e = store_map_object(s, OBJ_EVENT, event, &size, &err);
 	if (!e)
 		return err;
-	err = check_served(e->flags, e->path);
-	if (!err)
-		err = begin_link(s, 1, &n);
+	err = begin_link(s, 1, &n);
 	if (!err) {
 		n.l->type = type;
 		n.l->prog_id = prog;
@@ -259,8 +247,6 @@ static long multi_link(const struct loader_call *c, const union attr_more *a, u3
 		err = read_probes(a, probes(&n));
 	for (u32 i = 0; !err && i < count; i++)
 		err = probe_place(&st, probes(&n)[i].offset, probes(&n)[i].ref_ctr);
-	if (!err)
-		err = check_served(n.l->flags, n.l->path);
 	if (err) {
 		give_up(&n);
 		return err;

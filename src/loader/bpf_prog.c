@@ -310,6 +310,8 @@ static long check_and_store(const struct loader_call *c, struct prog_load *l,
 	if (!ret)
 		ret = prog_resolve_maps(l, a);
 	if (!ret)
+		ret = prog_resolve_kfuncs(l, a);
+	if (!ret)
 		ret = prog_verify(l, c, k);
 	if (!ret)
 		ret = prog_check(l);

@@ -29,6 +29,8 @@ struct prog_load {
 HIDDEN int prog_resolve_maps(struct prog_load *l, const union attr_more *a);
 /* What the verifier says, after a check of the shape alone. What no path reaches is taken out. */
 HIDDEN int prog_verify(struct prog_load *l, const struct loader_call *c, const union bpf_attr *a);
+/* Calls of kernel functions become calls of helpers of limpet's own. */
+HIDDEN int prog_resolve_kfuncs(struct prog_load *l, const union attr_more *a);
 /* The structural check, and the rule about GPL-only helpers. */
 HIDDEN int prog_check(struct prog_load *l);
 /* The tag of the program as the tool passed it. */

@@ -3,15 +3,9 @@
 #include "loader/task.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include "loader/files.h"
 
-#define BTF_PATH  "/sys/kernel/btf/vmlinux"
 #define MAX_DEPTH 8 /* of unnamed members within each other */
 
 static const struct {
@@ -118,34 +112,14 @@ void task_layout_read(const struct btf *b, u16 *ret_off)
 
 static int read_btf(u16 *ret_off)
 {
-	char buf[FILES_PATHMAX];
-	int fd = open(files_path(BTF_PATH, buf), O_RDONLY | O_CLOEXEC), err = 0;
 	struct btf b = {0};
-	struct stat st;
-	size_t got = 0;
-	u8 *blob;
+	int err = btf_open_kernel(&b);
 
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) || st.st_size <= 0 || st.st_size > 1 << 28) {
-		close(fd);
-		return -EINVAL;
-	}
-	blob = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		    -1, 0);
-	for (ssize_t n = 1;
-	     blob != MAP_FAILED && n > 0 && got<(size_t)st.st_size; got += n> 0 ? (size_t)n : 0)
-		n = read(fd, blob + got, (size_t)st.st_size - got);
-	close(fd);
-	if (blob == MAP_FAILED)
-		return -ENOMEM;
-	err = btf_read(&b, blob, (u32)got);
-	if (!err) {
-		task_layout_read(&b, ret_off);
-		btf_close(&b);
-	}
-	munmap(blob, (size_t)st.st_size);
-	return err;
+	if (err)
+		return err;
+	task_layout_read(&b, ret_off);
+	btf_close(&b);
+	return 0;
 }
 
 int task_layout_make(struct store *s)
