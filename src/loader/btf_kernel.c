@@ -26,8 +26,10 @@ int btf_open_kernel(struct btf *ret)
 		close(fd);
 		return -EINVAL;
 	}
-	blob = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	for (ssize_t n = 1; blob != MAP_FAILED && n > 0 && got < (size_t)st.st_size; got += n > 0 ? (size_t)n : 0)
+	blob = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    -1, 0);
+	for (ssize_t n = 1;
+	     blob != MAP_FAILED && n > 0 && got<(size_t)st.st_size; got += n> 0 ? (size_t)n : 0)
 		n = read(fd, blob + got, (size_t)st.st_size - got);
 	close(fd);
 	if (blob == MAP_FAILED)

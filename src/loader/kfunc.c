@@ -29,7 +29,8 @@ static const char *function_name(const struct btf *b, u32 id)
 	return b->strings + t->name_off;
 }
 
-static int resolve_one(struct prog_load *l, const struct btf *b, struct bpf_insn *in, u32 attach_type)
+static int resolve_one(struct prog_load *l, const struct btf *b, struct bpf_insn *in,
+		       u32 attach_type)
 {
 	const char *name = in->off ? NULL : function_name(b, (u32)in->imm);
 
@@ -64,7 +65,8 @@ int prog_resolve_kfuncs(struct prog_load *l, const union attr_more *a)
 		if (in->src_reg != BPF_PSEUDO_KFUNC_CALL)
 			continue;
 		if (!l->gpl) {
-			bpf_log(&l->log.text, "cannot call kernel function from non-GPL compatible program\n");
+			bpf_log(&l->log.text,
+				"cannot call kernel function from non-GPL compatible program\n");
 			err = -EINVAL;
 		}
 		if (!err && !b.types)

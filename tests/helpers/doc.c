@@ -38,6 +38,7 @@ static const char *const rets[] = {
 	[RET_MAP_VALUE_OR_NULL] = "value or NULL",
 	[RET_MEM_OR_NULL] = "memory or NULL",
 	[RET_TASK] = "task",
+	[RET_COOKIE] = "8 bytes",
 };
 
 static const char head[] =
@@ -88,8 +89,13 @@ static const char head[] =
 	"allow; they answer -EPERM "
 	"(probe_read: -EFAULT). Filters that a\n  program installs while it is observed are seen "
 	"when it does that by libc's prctl or syscall.\n"
-	"- override_return and the helpers for maps that limpet does not have yet are marked "
-	"so.\n\n"
+	"- override_return: kernels refuse it to uprobes. Here it works where a function begins and is called: the function "
+	"does not run, its return\n  probes see the value. Elsewhere, and in a program that another one tail-called, it answers "
+	"-EOPNOTSUPP.\n"
+	"- session_is_return, session_cookie are the kernel functions bpf_session_is_return and bpf_session_cookie, for "
+	"uprobe_multi session programs. The cookies of\n  16,384 calls under way are kept; what was lost (calls that never "
+	"return, copied stacks) is a session whose return is not seen.\n"
+	"- Helpers for maps that limpet does not have yet are marked so.\n\n"
 	"| number | helper | arguments | returns | limpet | programs "
 	"|\n|---|---|---|---|---|---|\n";
 

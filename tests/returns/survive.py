@@ -16,16 +16,16 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import common as c
 
 HERE = os.path.join(c.BUILD, "tests/returns")
-OBJECT = os.path.join(HERE, "seen.bpf.o")
 KEYS = ("entries", "returns", "sum", "func_ip", "ip", "sp", "bad")
 
 
 class Tool:
-    """returns_tool on limpet."""
+    """returns_tool, on limpet or on the kernel."""
 
-    def __init__(self, env, binary, functions, kernel=False):
+    def __init__(self, env, binary, functions, kernel=False, program="seen.bpf.o"):
         load = [] if kernel else [c.LIMPET, "load", "--"]
-        self.p = subprocess.Popen(load + [os.path.join(HERE, "returns_tool"), OBJECT, binary] + functions, env=env,
+        words = [os.path.join(HERE, "returns_tool"), os.path.join(HERE, program), binary]
+        self.p = subprocess.Popen(load + words + functions, env=env,
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         c.processes.append(self.p)
         self.ready = self.until("attached")

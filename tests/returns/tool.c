@@ -52,8 +52,8 @@ static int attach(struct bpf_object *obj, const char *prog, const char *binary, 
 }
 
 /* All functions by one link. */
-static int attach_multi(struct bpf_object *obj, const char *prog, __u32 type, __u32 flags, const char *binary,
-			char **names, int count)
+static int attach_multi(struct bpf_object *obj, const char *prog, __u32 type, __u32 flags,
+			const char *binary, char **names, int count)
 {
 	struct bpf_program *p = bpf_object__find_program_by_name(obj, prog);
 	unsigned long long offsets[SEEN], cookies[SEEN];
@@ -78,7 +78,8 @@ static int attach_multi(struct bpf_object *obj, const char *prog, __u32 type, __
 	return 0;
 }
 
-static int attach_all_multi(struct bpf_object *obj, bool session, const char *binary, char **names, int count)
+static int attach_all_multi(struct bpf_object *obj, bool session, const char *binary, char **names,
+			    int count)
 {
 	if (session)
 		return attach_multi(obj, "on_session", UPROBE_SESSION, 0, binary, names, count);
@@ -91,9 +92,11 @@ static int attach_each(struct bpf_object *obj, const char *binary, char **names,
 	for (int i = 0; i < count; i++) {
 		char *name = names[i] + (*names[i] == '+' || *names[i] == '-');
 
-		if (*names[i] != '-' && attach(obj, "on_entry", binary, name, (unsigned long long)i, false))
+		if (*names[i] != '-' &&
+		    attach(obj, "on_entry", binary, name, (unsigned long long)i, false))
 			return -1;
-		if (*names[i] != '+' && attach(obj, "on_return", binary, name, (unsigned long long)i, true))
+		if (*names[i] != '+' &&
+		    attach(obj, "on_return", binary, name, (unsigned long long)i, true))
 			return -1;
 	}
 	return 0;
@@ -129,14 +132,15 @@ int main(int argc, char **argv)
 	struct bpf_object *obj;
 
 	if (count < 1 || count > SEEN) {
-		fprintf(stderr, "usage: returns_tool OBJECT.bpf.o BINARY [multi] [+|-]FUNCTION...\n");
+		fprintf(stderr,
+			"usage: returns_tool OBJECT.bpf.o BINARY [multi] [+|-]FUNCTION...\n");
 		return 2;
 	}
 	obj = bpf_object__open_file(argv[1], NULL);
 	session = obj && bpf_object__find_program_by_name(obj, "on_session");
 	if (session || multi)
-		bpf_object__for_each_program(prog, obj)
-			bpf_program__set_expected_attach_type(prog, session ? UPROBE_SESSION : UPROBE_MULTI);
+		bpf_object__for_each_program(prog, obj) bpf_program__set_expected_attach_type(
+			prog, session ? UPROBE_SESSION : UPROBE_MULTI);
 	if (!obj || bpf_object__load(obj))
 		return 1;
 	if (session || multi ? attach_all_multi(obj, session, argv[2], names, count)

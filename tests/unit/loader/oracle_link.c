@@ -158,9 +158,9 @@ struct multi {
 	u32 count, flags, pid;
 };
 
-static int multi_prog(struct side *s)
+static int multi_prog(struct side *s, u32 type)
 {
-	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_KPROBE, .insn_cnt = 2, .expected_attach_type = 48};
+	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_KPROBE, .insn_cnt = 2, .expected_attach_type = type};
 
 	a.insns = (u64)oracle_insns;
 	a.license = (u64) "GPL";
@@ -175,12 +175,13 @@ static long multi_with(struct side *s, union bpf_attr *a, const struct multi *m,
 	return link_to(s, a, prog, 0, type);
 }
 
-#define MULTI(name_, ...)                                                                          \
+#define MULTI(name_, ...) MULTI_OF(48, name_, __VA_ARGS__)
+#define MULTI_OF(kind_, name_, ...)                                                                \
 	ROW(name_)                                                                                 \
 	{                                                                                          \
 		struct multi m = {(u64) "/bin/true", (u64)two_offsets, 0, (u64)cookies, 2, 0, 0};  \
-		int prog = multi_prog(s);                                                          \
-		u32 type = 48;                                                                     \
+		int prog = multi_prog(s, kind_);                                                   \
+		u32 type = kind_;                                                                    \
 		__VA_ARGS__;                                                                       \
 		long r = multi_with(s, a, &m, prog, type);                                         \
 		s->close(prog);                                                                    \
@@ -207,6 +208,15 @@ MULTI(multi_pid, m.pid = (u32)getpid())
 MULTI(multi_no_pid, m.pid = 0x3fffff)
 MULTI(multi_session_type, type = 57)
 MULTI(multi_perf_type, type = 41)
+MULTI(multi_return, m.flags = 1)
+MULTI(multi_return_pid, m.flags = 1; m.pid = (u32)getpid())
+MULTI(multi_flags_3, m.flags = 3)
+MULTI_OF(57, session_good, (void)m)
+MULTI_OF(57, session_return, m.flags = 1)
+MULTI_OF(57, session_flags, m.flags = 2)
+MULTI_OF(57, session_none, m.count = 0)
+MULTI_OF(57, session_as_multi, type = 48)
+MULTI_OF(57, session_as_perf, type = 41)
 ROW(multi_plain_prog) { struct multi m = {(u64) "/bin/true", (u64)two_offsets, 0, 0, 2, 0, 0}; return multi_with(s, a, &m, s->prog, 48); }
 
 #define R(name_) {#name_, name_}
@@ -228,5 +238,7 @@ const struct row oracle_link_rows[] = {
 	R(multi_path_empty), R(multi_path_dir), R(multi_path_long), R(multi_offsets_null), R(multi_offsets_bad),
 	R(multi_offsets_far), R(multi_cookies_bad), R(multi_refs_bad), R(multi_none), R(multi_million),
 	R(multi_flags), R(multi_pid), R(multi_no_pid), R(multi_session_type), R(multi_perf_type), R(multi_plain_prog),
+	R(multi_return), R(multi_return_pid), R(multi_flags_3), R(session_good), R(session_return), R(session_flags),
+	R(session_none), R(session_as_multi), R(session_as_perf),
 	{NULL, NULL},
 };
