@@ -19,7 +19,7 @@ packages=(
     meson ninja-build
     clang llvm
     libbpf-dev libelf-dev zlib1g-dev libjson-c-dev
-    bpftool binutils procps patch g++ libc++-dev libc++abi-dev
+    bpftool binutils procps patch g++ libc++-dev libc++abi-dev python3-greenlet gdb
     libzydis-dev systemtap-sdt-dev
 )
 [ "${1:-}" != --long ] || packages+=(debootstrap shellcheck)
