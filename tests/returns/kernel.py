@@ -71,5 +71,22 @@ def compare():
         c.ok(f"{way}_as_the_kernel", limpet == kernel, f"limpet {limpet}\nkernel {kernel}")
 
 
+def override():
+    """Limpet's own: twice() returns 100 without running, and its return probe sees that; without its own
+    entry program the function runs."""
+    env = c.environment(c.folder(place="/dev/shm"), lang="en")
+    tool = Tool(env, BINARY, ["twice"], program="override.bpf.o")
+    got = program([c.LIMPET, "start", "--", BINARY], env)
+    seen = tool.seen().get("twice", {})
+    c.ok("override_return_returns_at_once", got == (0, f"479001600 {500 * 100 - 124750}\n"), f"{got} {tool.ready}")
+    c.ok("override_return_is_seen_at_the_return",
+         [seen.get(k) for k in ("entries", "returns", "sum", "bad")] == [500, 500, 50000, 0], seen)
+    tool.close()
+    tool = Tool(env, BINARY, ["-twice"], program="override.bpf.o")
+    got = program([c.LIMPET, "start", "--", BINARY], env)
+    c.ok("without_override_the_function_runs", got == (0, "479001600 124750\n"), got)
+    tool.close()
+
+
 if __name__ == "__main__":
-    sys.exit(c.main(compare))
+    sys.exit(c.main(compare, override))
