@@ -122,11 +122,14 @@ static u64 session_of(const struct site *s, const struct site_prog *sp)
 static bool enter_session(const struct site *s, const struct site_prog *sp, struct vm_run *run,
 			  struct helper_hit *hit, struct attach_regs *regs)
 {
+	bool took_over;
 	u64 ret;
 
 	if (unlikely(sp->filtered) && !this_process())
 		return false;
-	hit->session = sessions_begin(regs->rsp, session_of(s, sp));
+	hit->session = sessions_begin(regs->rsp, session_of(s, sp), &took_over);
+	if (unlikely(took_over))
+		count(&sp->stats->skipped);
 	ret = run_one(sp, run, hit, regs);
 	if (ret)
 		sessions_end(hit->session);

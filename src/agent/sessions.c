@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a session program keeps from a function's entry to its return: that it wants to see the return, and its
- * cookie. It lies in a table, by the stack pointer at entry and the program's place in the site, which
- * name a call that is under way: only its thread looks for them. A call that never returned leaves its
- * entry to the next one with the same stack pointer, or to whoever needs room. Copied stacks (greenlets) share
- * stack pointers: the return of a call whose entry was taken over sees what the later one left, or nothing, and is
- * then counted as skipped.
+ * What a session program keeps from a function's entry to its return: that it wants to see the return, and
+ * its cookie. It lies in a table, by the stack pointer at entry and whose it is (which link, which function):
+ * together they name a call that is under way, and only its thread looks for them. A call that never
+ * returned leaves its place to the next one with the same stack pointer, or, when all places that its key
+ * may have are taken, to any other; the latter is counted (skipped), for it may have been a call that
+ * is under way, whose return is not seen then. Copied stacks (greenlets) share stack pointers: the return
+ * of a call whose place was taken over sees what the later one left, or nothing.
  *
- * A key is claimed by compare-and-swap of `sp`, from 0 or from the key that gives way; `who` and the cookie are
- * written by the claimer. A thread that dies in between leaves a key nobody asks for.
+ * A free place is claimed by compare-and-swap of `sp` from 0, a taken one by a store; `who` and the cookie
+ * are written by the claimer. A thread that dies in between leaves a key nobody asks for.
  */
 #include <linux/mman.h>
 #include "agent/state.h"
@@ -55,7 +56,7 @@ static bool is_mine(const struct session_slot *s, u64 sp, u64 who)
 	       atomic_load_explicit(&s->who, memory_order_relaxed) == who;
 }
 
-u64 *sessions_begin(u64 sp, u64 who)
+u64 *sessions_begin(u64 sp, u64 who, bool *ret_took_over)
 {
 	struct session_slot *set = ways_of(sp, who), *s = NULL;
 
@@ -68,6 +69,7 @@ u64 *sessions_begin(u64 sp, u64 who)
 		if (atomic_compare_exchange_strong(&set[i].sp, &none, sp))
 			s = &set[i];
 	}
+	*ret_took_over = !s;
 	if (!s) { /* somebody gives way: calls that never return must not fill the table for good */
 		s = &set[(sp >> 4 ^ sp >> 12) % WAYS];
 		atomic_store(&s->sp, sp);

@@ -232,7 +232,7 @@ void stubs_release(void);
 
 /* sessions.c: from entry to return, by the stack pointer at entry and whose it is */
 bool sessions_ready(struct vm_region *ret); /* ret, or NULL: where cookies are */
-u64 *sessions_begin(u64 sp, u64 who); /* the cookie, 0 */
+u64 *sessions_begin(u64 sp, u64 who, bool *ret_took_over); /* the cookie, 0 */
 u64 *sessions_find(u64 sp, u64 who);  /* NULL: lost, or never begun */
 void sessions_end(u64 *cookie);
 void sessions_release(void);

@@ -10,7 +10,7 @@
 #include "keeper/internal.h"
 
 #define DETACH_TRIES 2000 /* times 1 ms and a stop */
-#define FLIGHT_TRIES 20   /* of these, while calls are in flight */
+#define FLIGHT_TRIES 5   /* of these, while calls are in flight */
 
 /* Takes the agent out of a target whose probes are gone. One that ld.so mapped stays, idle. */
 static int take_out(struct target *t)

@@ -24,7 +24,7 @@
 
 #define RETRY_MIN_MS 20    /* after a target could not be brought in line; doubles up to */
 #define RETRY_MAX_MS 10000 /* while nothing changes, */
-#define DRAIN_MAX_MS 1000  /* or up to this while calls are in flight through one */
+#define DRAIN_MAX_MS 60000 /* or while calls are in flight through one: a look may take long */
 #define ECHOES       3     /* further looks after a tool's end, see tool_ended() */
 
 struct known {
