@@ -119,6 +119,11 @@ static int give_result(struct verifier *v, const struct call *c)
 		return give_map_value(v, c, r0);
 	case RET_MEM_OR_NULL:
 		return give_memory(v, c, r0);
+	case RET_COOKIE:
+		reg_number(r0, 0);
+		r0->type = REG_MEM;
+		r0->size = sizeof(u64);
+		return 0;
 	case RET_TASK: /* an address for bpf_probe_read_kernel() and the like */
 	default:
 		reg_unknown(r0);
