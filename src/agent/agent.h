@@ -39,6 +39,7 @@
 
 #include <stdatomic.h>
 #include "attach/attach.h"
+#include "helpers/helpers.h"
 #include "session/layout.h"
 
 #define AGENT_MAGIC      0x746e6567616d706cULL
@@ -145,6 +146,8 @@ struct agent_request {
 	u64 busy, busy_count;      /* SYNC, COMMIT: u64[], sorted: addresses inside limpet's
 	                              memory found in program counters and on stacks */
 	u64 threads, thread_count; /* SYNC: struct agent_thread[], all there are */
+	u64 cgroup[HELPER_CGROUPS]; /* INIT, SYNC: the target's control groups, the root first */
+	u32 cgroup_count, pad;      /* 0: they could not be told */
 	u32 in_use;      /* out, COMMIT: 1 while some thread may be in limpet's code: try again */
 	u32 pid;         /* the target's process id as the session's tools know it */
 };

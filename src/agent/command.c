@@ -261,6 +261,12 @@ HIDDEN void agent_abandoned(void)
 	}
 }
 
+static void take_cgroups(const struct agent_request *r)
+{
+	agent.env.cgroup_count = r->cgroup_count <= HELPER_CGROUPS ? r->cgroup_count : 0;
+	memcpy(agent.env.cgroup, r->cgroup, sizeof(agent.env.cgroup));
+}
+
 static int do_sync(struct agent_request *r, enum sync_what what)
 {
 	int err;
@@ -274,6 +280,7 @@ static int do_sync(struct agent_request *r, enum sync_what what)
 	agent_init(r->pid, 0, agent.env.tp_is_thread);
 	if (what == SYNC_LINKS)
 		atomic_store(&limpet_agent.header.draining, 0);
+	take_cgroups(r);
 	err = sync_probes(what);
 	agent.regions = NULL;
 	agent.region_count = 0;

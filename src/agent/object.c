@@ -336,7 +336,7 @@ static void reach_held(struct map *m)
 	struct agent_map *inner;
 	u32 id;
 
-	while (m->holds && map_next_ref(m, &e, &id)) {
+	while (map_holds_objects(m) && map_next_ref(m, &e, &id)) {
 		inner = m->holds == MAP_HOLDS_MAPS ? object_map(id) : NULL;
 		if (inner)
 			inner->reached = true;

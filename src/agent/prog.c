@@ -38,7 +38,7 @@ static int bind_maps(struct agent_prog *p)
 			return -ENOENT;
 		m->refs++;
 		p->map_refs[i] = m;
-		p->refs_maps |= m->map.holds != MAP_HOLDS_NOTHING;
+		p->refs_maps |= map_holds_objects(&m->map);
 		p->vm.outers |= m->map.holds == MAP_HOLDS_MAPS;
 		helper_bind_map(&m->map, &p->vm_maps[i], &p->regions[i]);
 	}

@@ -186,7 +186,7 @@ static void take_held(int dir)
 			struct map_each e = {0};
 			u32 id;
 
-			while (m->map.holds && map_next_ref(&m->map, &e, &id))
+			while (map_holds_objects(&m->map) && map_next_ref(&m->map, &e, &id))
 				if (m->map.holds == MAP_HOLDS_MAPS)
 					more |= !object_map(id) && !take_by_name(dir, OBJ_MAP, "bpf-map.", id);
 				else if (!object_prog(id))
@@ -316,6 +316,82 @@ static bool tp_is_thread(void)
 	return self == tp;
 }
 
+struct kernfs_handle {
+	u32 bytes, type;
+	u64 id;
+};
+
+/* The id of a directory of the unified hierarchy; 0 when it is none. */
+static u64 cgroup_id(const char *path)
+{
+	struct kernfs_handle h = {.bytes = sizeof(h.id)};
+	int mount;
+
+	if (sys_call6(__NR_name_to_handle_at, AT_FDCWD, (long)path, (long)&h, (long)&mount, 0, 0) || h.type != 0xfe)
+		return 0;
+	return h.id;
+}
+
+/*
+ * The control groups we are born into, by "0::/path" of /proc/self/cgroup, where the hierarchy is mounted at
+ * one of its usual places. buf: 4096 bytes.
+ */
+static void find_cgroups(struct reader *r, char *buf)
+{
+	static const char *const places[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+	struct helper_env *env = &agent.env;
+	char seen[3] = {0};
+	u32 base = 0, n = 0;
+	int c;
+
+	env->cgroup_count = 0;
+	if (!open_reader(r, "/proc/self/cgroup"))
+		return;
+	for (c = next_byte(r); c >= 0 && (seen[0] != '0' || seen[1] != ':' || seen[2] != ':' || c != '/'); c = next_byte(r))
+		if (c == '\n') {
+			memset(seen, 0, sizeof(seen));
+			n = 0;
+		} else if (n < 3) {
+			seen[n++] = (char)c;
+		}
+	for (u32 place = 0; c == '/' && place < ARRAY_SIZE(places) && !env->cgroup[0]; place++) {
+		base = (u32)strlen(places[place]);
+		memcpy(buf, places[place], base + 1);
+		env->cgroup[0] = cgroup_id(buf);
+	}
+	if (c != '/') {
+		sys_close(r->fd);
+		return;
+	}
+	n = base;
+	for (buf[n++] = '/'; (c = next_byte(r)) >= 0 && c != '\n' && n < 4000;)
+		buf[n++] = (char)c;
+	buf[n] = 0;
+	sys_close(r->fd);
+	if (!env->cgroup[0]) { /* mounted elsewhere or nowhere: the root's id is known */
+		env->cgroup[0] = 1;
+		env->cgroup_count = n == base + 1;
+		return;
+	}
+	env->cgroup_count = 1;
+	for (u32 at = base + 1; at < n && env->cgroup_count < HELPER_CGROUPS;) {
+		u32 end = at;
+		char kept;
+
+		while (end < n && buf[end] != '/')
+			end++;
+		kept = buf[end];
+		buf[end] = 0;
+		env->cgroup[env->cgroup_count] = cgroup_id(buf);
+		if (!env->cgroup[env->cgroup_count++]) {
+			env->cgroup_count = 0;
+			return;
+		}
+		buf[end] = kept;
+		at = end + 1;
+	}
+}
+
 static void start(struct reader *r, char *path)
 {
 	int dir, fd;
@@ -338,6 +414,8 @@ static void start(struct reader *r, char *path)
 		if (read_regions(r)) {
 			take_links(dir, path, 4096);
 			take_held(dir);
+			if (agent.links)
+				find_cgroups(r, path);
 			if (agent.links)
 				atomic_store(&agent.env.denied, inherited_denials(r, path));
 			if (!sync_probes(SYNC_LINKS) && !write_all())

@@ -148,6 +148,8 @@ enum helper_call {
 	HELPER_CALLS
 };
 
+#define HELPER_CGROUPS 16 /* levels; deeper ones are not told apart */
+
 struct helper_env {
 	u64 (*clock_gettime)(u64 clock, void *ts); /* the vDSO's, or NULL: system call */
 	long (*getcpu)(void *cpu, void *node, void *unused);
@@ -162,6 +164,10 @@ struct helper_env {
 	u64 stack_limit;         /* where the main thread's stack began: reading below could make it grow */
 	_Atomic u64 denied;      /* bits of enum helper_call: a seccomp filter forbids it */
 	bool rdpid;              /* the processor has it */
+	/* The process's control groups in the unified hierarchy, the root first, as they were when a keeper
+	 * (or the constructor) looked last. */
+	u32 cgroup_count;
+	u64 cgroup[HELPER_CGROUPS];
 	struct trace_log *trace; /* NULL: bpf_printk is dropped, counted */
 	u32 vdso_ok;
 	const struct helper_mappings *_Atomic mappings; /* NULL: not known */

@@ -21,6 +21,7 @@ vm_helper_fn help_override_return, help_session_is_return, help_session_cookie, 
 vm_helper_fn help_trace_printk, help_trace_vprintk, help_snprintf;
 vm_helper_fn help_strtol, help_strtoul, help_strncmp;
 vm_helper_fn help_perf_event_output;
+vm_helper_fn help_under_cgroup, help_cgroup_id, help_ancestor_cgroup_id;
 vm_helper_fn help_loop, help_tail_call, help_for_each;
 vm_helper_fn help_ringbuf_output, help_ringbuf_reserve, help_ringbuf_submit, help_ringbuf_discard, help_ringbuf_query;
 vm_helper_fn help_ringbuf_reserve_dynptr, help_ringbuf_submit_dynptr, help_ringbuf_discard_dynptr;

@@ -265,7 +265,9 @@ int sync_stopped(struct target *t, u32 command, u32 generation, bool all, bool *
 				  .generation = generation,
 				  .pid = (u32)t->pid,
 				  .denied = target_denied(t, false)};
-	int err = scan(t);
+	int cgroups = store_cgroups(t->live_tid, r.cgroup, HELPER_CGROUPS), err = scan(t);
+
+	r.cgroup_count = cgroups > 0 ? (u32)cgroups : 0;
 
 	if (!err)
 		err = proc_read_maps(t->live_tid, &t->maps); /* objects were mapped meanwhile */

@@ -115,7 +115,7 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 		close(fd);
 		return err;
 	}
-	if (m.holds)
+	if (map_holds_objects(&m))
 		atomic_store(&c->store->file->has_refs, 1);
 	fd = store_publish_as(c->store, OBJ_MAP, id, fd, mode);
 	if (fd >= 0 && def.btf_id)

@@ -127,12 +127,23 @@ static void forget(struct store *s, struct map *m, u32 old)
 		store_ref(s, OBJ_MAP, m->id, kind, old);
 }
 
+/* A control group is not kept: its id is never given again. */
+static int put_cgroup(struct map *m, const void *key, int fd)
+{
+	u64 id;
+	int err = store_cgroup_of_fd(fd, &id);
+
+	return err ? err : map_user_update(m, key, &id, BPF_ANY);
+}
+
 int loader_ref_update(struct store *s, struct map *m, const void *key, const void *value, u64 flags)
 {
 	int fd, lock, err = check_update(m, key, flags);
 	u32 id, old;
 
 	memcpy(&fd, value, sizeof(fd));
+	if (!err && m->holds == MAP_HOLDS_CGROUPS)
+		return put_cgroup(m, key, fd);
 	if (!err)
 		err = take_object(s, m, fd, &id);
 	if (err)
@@ -161,6 +172,8 @@ int loader_ref_delete(struct store *s, struct map *m, const void *key)
 
 	if (!key)
 		return -EFAULT;
+	if (!map_holds_objects(m))
+		return map_user_delete(m, key);
 	lock = lock_slots(s, m->id);
 	if (lock < 0)
 		return lock;

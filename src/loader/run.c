@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "bpf/check.h"
 #include "helpers/helpers.h"
 #include "maps/refs.h"
@@ -20,7 +21,11 @@ static struct helper_env env;
 
 static void make_env(void)
 {
+	int n;
+
 	helper_env_init(&env, getauxval(AT_SYSINFO_EHDR), NULL);
+	n = store_cgroups(getpid(), env.cgroup, HELPER_CGROUPS);
+	env.cgroup_count = n > 0 ? (u32)n : 0;
 }
 
 static bool helper_known(u32 id)
@@ -182,7 +187,7 @@ static void open_held(struct loader_run *r, struct store *s, struct run_prog *p,
 		u32 id;
 
 		p->vm.outers |= m->holds == MAP_HOLDS_MAPS;
-		while (m->holds && map_next_ref(m, &e, &id)) {
+		while (map_holds_objects(m) && map_next_ref(m, &e, &id)) {
 			if (m->holds == MAP_HOLDS_MAPS) {
 				open_inner(r, id);
 				continue;

@@ -14,6 +14,7 @@ static const struct map_ops *const map_types[] = {
 	[BPF_MAP_TYPE_HASH] = &hash_ops,
 	[BPF_MAP_TYPE_ARRAY] = &array_ops,
 	[BPF_MAP_TYPE_PROG_ARRAY] = &prog_array_ops,
+	[BPF_MAP_TYPE_CGROUP_ARRAY] = &cgroup_array_ops,
 	[BPF_MAP_TYPE_ARRAY_OF_MAPS] = &array_of_maps_ops,
 	[BPF_MAP_TYPE_HASH_OF_MAPS] = &hash_of_maps_ops,
 	[BPF_MAP_TYPE_PERF_EVENT_ARRAY] = &perf_event_array_ops,

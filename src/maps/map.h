@@ -211,6 +211,12 @@ struct map {
 	struct hands hands; /* what the process's threads keep between operations */
 };
 
+/* Does it hold objects of the session, and keep them? */
+static inline bool map_holds_objects(const struct map *m)
+{
+	return m->holds == MAP_HOLDS_PROGS || m->holds == MAP_HOLDS_MAPS;
+}
+
 /* NULL when limpet has no such map type. */
 const struct map_ops *map_ops_find(u32 type);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS (a HASH of ids), and what the types that hold objects share
+ * PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS (a HASH of ids), CGROUP_ARRAY (words are the kernel's ids), and what the types that hold objects share
  * (maps/refs.h). In these functions values are
  * ids, as lookups give them out; the loader makes them of descriptors.
  */
@@ -32,6 +32,11 @@ static int prog_array_layout(struct map *m)
 static int array_of_maps_layout(struct map *m)
 {
 	return fd_array_layout(m, MAP_HOLDS_MAPS);
+}
+
+static int cgroup_array_layout(struct map *m)
+{
+	return fd_array_layout(m, MAP_HOLDS_CGROUPS);
 }
 
 static int hash_of_maps_layout(struct map *m)
@@ -194,6 +199,32 @@ const struct map_ops prog_array_ops = {
 	.init = fd_array_init,
 	.user_lookup = fd_array_user_lookup,
 	.user_update = fd_array_user_update,
+	.user_delete = fd_array_user_delete,
+	.user_next_key = array_next_key,
+};
+
+/* The value is a whole word: a control group's id. */
+static int cgroup_array_user_update(struct map *m, const void *key, const void *value, u64 flags)
+{
+	_Atomic u64 *word = key ? word_at(m, key) : NULL;
+	u64 id;
+
+	if (!key)
+		return -EFAULT;
+	if (flags != BPF_ANY)
+		return -EINVAL;
+	if (!word)
+		return -E2BIG;
+	memcpy(&id, value, sizeof(id));
+	atomic_store_explicit(word, id, memory_order_release);
+	return 0;
+}
+
+const struct map_ops cgroup_array_ops = {
+	.name = "cgroup_array",
+	.layout = cgroup_array_layout,
+	.init = fd_array_init,
+	.user_update = cgroup_array_user_update,
 	.user_delete = fd_array_user_delete,
 	.user_next_key = array_next_key,
 };

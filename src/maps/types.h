@@ -13,6 +13,7 @@ extern HIDDEN const struct map_ops array_ops;
 extern HIDDEN const struct map_ops hash_ops;
 extern HIDDEN const struct map_ops prog_array_ops;
 extern HIDDEN const struct map_ops array_of_maps_ops;
+extern HIDDEN const struct map_ops cgroup_array_ops;
 extern HIDDEN const struct map_ops hash_of_maps_ops;
 extern HIDDEN const struct map_ops percpu_array_ops;
 extern HIDDEN const struct map_ops lru_hash_ops;

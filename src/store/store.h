@@ -114,6 +114,13 @@ int store_pins(struct store *s, store_pin_fn *fn, void *arg);
 struct trace_log;
 int store_trace(struct store *s, bool create, struct trace_log **ret);
 
+/*
+ * Ids of a process's control groups in the unified hierarchy, the root's first; how many, or -ENOENT where
+ * they cannot be told. store_cgroup_of_fd(): of a directory, -EBADF.
+ */
+int store_cgroups(int pid, u64 *ret_ids, u32 max);
+int store_cgroup_of_fd(int fd, u64 *ret_id);
+
 void store_changed(struct store *s); /* generation + 1, wakes all keepers */
 /* Waits until the generation is not `seen`; timeout_ms < 0: for ever. -ETIMEDOUT, -EINTR. */
 int store_wait(struct store *s, u32 seen, int timeout_ms);

@@ -18,6 +18,14 @@ struct {
 	__type(value, struct result);
 } results SEC(".maps");
 
+/* Control groups, put in by the tool: the root, the target's, another; slot 3 stays empty. */
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
+	__uint(max_entries, 4);
+	__type(key, __u32);
+	__type(value, __u32);
+} groups SEC(".maps");
+
 static __always_inline struct result *result(__u32 n)
 {
 	return bpf_map_lookup_elem(&results, &n);
@@ -295,6 +303,26 @@ int facts(struct pt_regs *ctx)
 		r->ret = 100 + bpf_get_stack(ctx, stack, 60, BPF_F_USER_STACK);
 	if ((r = result(226)))
 		r->ret = 100 + bpf_get_branch_snapshot(stack, 48, 1);
+	if ((r = result(230)))
+		r->ret = bpf_get_current_cgroup_id();
+	if ((r = result(231)))
+		r->ret = bpf_get_current_ancestor_cgroup_id(0);
+	if ((r = result(232)))
+		r->ret = bpf_get_current_ancestor_cgroup_id(1);
+	if ((r = result(233)))
+		r->ret = 100 + bpf_get_current_ancestor_cgroup_id(2);
+	if ((r = result(234)))
+		r->ret = 100 + bpf_get_current_ancestor_cgroup_id(-1);
+	if ((r = result(235)))
+		r->ret = 100 + bpf_current_task_under_cgroup(&groups, 0);
+	if ((r = result(236)))
+		r->ret = 100 + bpf_current_task_under_cgroup(&groups, 1);
+	if ((r = result(237)))
+		r->ret = 100 + bpf_current_task_under_cgroup(&groups, 2);
+	if ((r = result(238)))
+		r->ret = 100 + bpf_current_task_under_cgroup(&groups, 3);
+	if ((r = result(239)))
+		r->ret = 100 + bpf_current_task_under_cgroup(&groups, 4);
 	/* 250: what only makes sense together: clocks, in nanoseconds and jiffies */
 	t[0] = bpf_ktime_get_ns();
 	t[1] = bpf_jiffies64();

@@ -24,6 +24,7 @@ BEYOND = {"0": "100 ", "1": "86 ", "2": "2233445566 ", "3": "78 ", "4": "6 ", "5
           **dict(zip(map(str, range(30, 39)), ("1000 ", "1000 ", "1000 ", "983 ", "1000 ", "998 ", "1000 ", "978 ", "36066 ")))}
 FIXED = ["setarch", "-R"]  # the target's own file at the same addresses in every run
 failed = 0
+GROUPS = []
 
 
 def ok(name, good, seen=""):
@@ -32,6 +33,28 @@ def ok(name, good, seen=""):
     if not good:
         print(f"# {seen}")
     print(("ok " if good else "not ok ") + name, flush=True)
+
+
+def make_groups():
+    """Two control groups, one for targets, where we may make them: their directories."""
+    with open("/proc/self/mounts", encoding="utf-8") as f:
+        roots = [line.split()[1] for line in f if line.split()[2] == "cgroup2"]
+    try:
+        made = [os.path.join(roots[0], f"{os.path.basename(WORK)}-{n}") for n in range(2)]
+        for path in made:
+            os.mkdir(path)
+    except (IndexError, OSError):
+        return []
+    ENV["CGROUPS"] = ":".join([roots[0], *made])
+    return made
+
+
+def into(groups):
+    def move():
+        for path in groups[:1]:
+            with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as f:
+                f.write("0")
+    return move
 
 
 def run(limpet, objects):
@@ -43,7 +66,7 @@ def run(limpet, objects):
     if "attached" not in tool.stdout.readline():
         return None, tool.communicate()[1]
     out = subprocess.run(start + FIXED + [target], env=ENV, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                         timeout=30, check=False).stdout
+                         timeout=30, check=False, preexec_fn=into(GROUPS)).stdout
     lines = tool.communicate(timeout=30)[0].splitlines()
     return dict(line.split(" ", 1) for line in lines), out
 
@@ -110,6 +133,7 @@ def task():
 
 
 def main():
+    GROUPS.extend(make_groups())
     try:
         if subprocess.run(FIXED + ["true"], check=False, stderr=subprocess.DEVNULL).returncode:
             FIXED.clear()
@@ -141,6 +165,8 @@ def main():
         return 1 if failed else 0
     finally:
         subprocess.run([LIMPET, "gc"], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        for path in GROUPS:
+            os.rmdir(path)
         shutil.rmtree(WORK, ignore_errors=True)
 
 

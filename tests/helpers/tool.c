@@ -8,8 +8,11 @@
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "result.h"
 
 static void print(const char *bytes, int len)
@@ -87,6 +90,24 @@ static void print_locked(const struct bpf_map *map)
 	}
 }
 
+/* The directories in CGROUPS, by index, into the object's map of control groups. */
+static void set_groups(struct bpf_object *obj)
+{
+	const char *names = getenv("CGROUPS");
+	char *copy = names ? strdup(names) : NULL, *save, *name;
+	int map = bpf_object__find_map_fd_by_name(obj, "groups");
+	unsigned int i = 0;
+
+	for (name = copy ? strtok_r(copy, ":", &save) : NULL; name && map >= 0; name = strtok_r(NULL, ":", &save), i++) {
+		int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (fd < 0 || bpf_map_update_elem(map, &i, &fd, BPF_ANY))
+			fprintf(stderr, "control group %s: %m\n", name);
+		close(fd);
+	}
+	free(copy);
+}
+
 int main(int argc, char **argv)
 {
 	struct bpf_object *obj = argc == 3 ? bpf_object__open_file(argv[1], NULL) : NULL;
@@ -105,6 +126,7 @@ int main(int argc, char **argv)
 		if (!bpf_program__attach_uprobe_opts(prog, -1, argv[2], 0, &opts))
 			return 3;
 	}
+	set_groups(obj);
 	puts("attached");
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin))

@@ -6,10 +6,12 @@
 #include "oracle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* clang-format off: a row is a line where it can be */
 #define ROW(name_) static long name_(struct side *s, union bpf_attr *a, u8 *room)
@@ -580,6 +582,44 @@ ROW(walk_in_a_walk)
 	return 0;
 }
 
+/* ---- control groups ---- */
+
+ROW(cgroups)
+{
+	static const char *const names[] = {"/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/tmp"};
+	int m = make(s, BPF_MAP_TYPE_CGROUP_ARRAY, 4, 4, 2, 0, 0), fd;
+	u32 value;
+
+	note(s, put(s, m, 0, s->prog));
+	note(s, put(s, m, 0, s->closed));
+	note(s, put(s, m, 2, s->closed));
+	for (u32 i = 0; i < ARRAY_SIZE(names); i++) {
+		fd = open(names[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		note(s, put(s, m, 0, fd));
+		note(s, elem(s, BPF_MAP_UPDATE_ELEM, m, 0, &fd, 1));
+		note(s, elem(s, BPF_MAP_UPDATE_ELEM, m, 2, &fd, 0));
+		close(fd);
+	}
+	note(s, elem(s, BPF_MAP_LOOKUP_ELEM, m, 0, &value, 0));
+	note(s, elem(s, BPF_MAP_LOOKUP_AND_DELETE_ELEM, m, 0, &value, 0));
+	for (u32 i = 0; i < 3; i++)
+		note(s, elem(s, BPF_MAP_GET_NEXT_KEY, m, i, &value, 0));
+	for (int cmd = BPF_MAP_LOOKUP_BATCH; cmd <= BPF_MAP_DELETE_BATCH; cmd++)
+		note(s, batch(s, cmd, m, 1, 0));
+	for (u32 bit = 0; bit < 20; bit++) {
+		fd = make(s, BPF_MAP_TYPE_CGROUP_ARRAY, 4, 4, 2, 1u << bit, 0);
+		note(s, fd < 0 ? fd : 1);
+		CLOSE(s, fd);
+	}
+	note(s, take(s, m, 0));
+	note(s, take(s, m, 0));
+	note(s, take(s, m, 2));
+	CLOSE(s, m);
+	return 0;
+}
+
 /* ---- maps of maps ---- */
 
 static const u32 outers[] = {BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS};
@@ -791,6 +831,7 @@ const struct row oracle_ref_rows[] = {
 	R(kinds), R(kind_of_the_user), R(kind_of_one_refused),
 	R(kept_by_the_array), R(emptied_with_its_last_user), R(a_circle_ends),
 	R(run_tail), R(run_to_the_limit), R(run_from_a_subprogram), R(run_from_subprograms_to_the_limit), R(progs_at_random),
+	R(cgroups),
 	R(define_outers), R(define_inners), R(outer_elements), R(any_size_of_array), R(inner_lives), R(run_inner),
 	R(walks), R(walk_deletes), R(walk_in_a_walk),
 	{NULL, NULL},
