@@ -200,6 +200,14 @@ LIMPET_API int limpet_map_lookup_and_delete(struct limpet_map *map, const void *
 					    void *ret_value);
 /* The key after `key` (NULL: the first); -ENOENT at the end. */
 LIMPET_API int limpet_map_next_key(struct limpet_map *map, const void *key, void *ret_key);
+/*
+ * Puts a VM with a loaded program into a slot of a BPF_MAP_TYPE_PROG_ARRAY, for bpf_tail_call() by the
+ * program whose map it is; NULL empties the slot. May be called while programs run: they see what was
+ * there before or what is there now. The VM must stay until it is in no slot any more and no run can be
+ * in it. -EINVAL (another type of map, nothing loaded, another size of context than the first had),
+ * -E2BIG (index).
+ */
+LIMPET_API int limpet_map_set_program(struct limpet_map *map, uint32_t index, const struct limpet_vm *vm);
 /* An array's elements as they lie in memory, 8 bytes aligned; NULL for other types. */
 LIMPET_API void *limpet_map_memory(struct limpet_map *map);
 

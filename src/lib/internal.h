@@ -11,6 +11,7 @@ struct limpet_map {
 	struct map map;
 	void *base; /* its file, in shared anonymous memory */
 	char name[64];
+	const struct vm_target *_Atomic *slots; /* PROG_ARRAY: the programs, max_entries of them */
 };
 
 struct limpet_vm {
@@ -24,6 +25,7 @@ struct limpet_vm {
 	const struct bpf_helper_desc **descs; /* of added ones, owned; NULL: a standard helper */
 	u32 helper_count, map_count;
 	struct helper_env env;
+	struct vm_target target; /* itself, for slots of program arrays */
 	vm_entry *entry; /* NULL: interpret */
 	void *code;
 	size_t code_size;
@@ -40,6 +42,10 @@ struct lib_hit {
 /* vm.c: notes why something failed and answers `err`. */
 int lib_fail(struct limpet_vm *vm, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* map.c: makes a loaded program known to tail calls, and forgets it. */
+void lib_know(struct limpet_vm *vm);
+void lib_forget(struct limpet_vm *vm);
 
 /* map.c: creates a map and binds it; its index, or -errno. */
 int lib_create_map(struct limpet_vm *vm, const struct map_def *def, const char *name);

@@ -9,8 +9,70 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "maps/refs.h"
 
 static pthread_once_t owner_once = PTHREAD_ONCE_INIT;
+
+/*
+ * What a slot's word does not find in `target`, because another program of this process has its place, lies in
+ * the map's own slots.
+ */
+static const struct vm_target *find_target(const struct vm_known *known, void *handle, u64 word)
+{
+	struct limpet_map *m = CONTAINER_OF((struct map *)handle, struct limpet_map, map);
+
+	for (u32 i = 0; i < m->map.def.max_entries; i++) {
+		const struct vm_target *t = atomic_load_explicit(&m->slots[i], memory_order_acquire);
+
+		if (t && t->id == (u32)word)
+			return t;
+	}
+	return NULL;
+}
+
+static struct vm_known known = {.find_target = find_target};
+static _Atomic u32 last_id;
+
+void lib_know(struct limpet_vm *vm)
+{
+	const struct vm_target *none = NULL;
+
+	vm->prog.known = &known;
+	vm->target.id = atomic_fetch_add(&last_id, 1) + 1;
+	vm->target.entry = vm->entry ? vm->entry : vm_interpret;
+	vm->target.prog = &vm->prog;
+	__atomic_compare_exchange_n(&known.target[vm->target.id % VM_KNOWN], &none, &vm->target, false, __ATOMIC_RELEASE,
+				    __ATOMIC_RELAXED);
+}
+
+void lib_forget(struct limpet_vm *vm)
+{
+	const struct vm_target *own = &vm->target;
+
+	if (vm->target.id)
+		__atomic_compare_exchange_n(&known.target[vm->target.id % VM_KNOWN], &own, NULL, false, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED);
+}
+
+LIMPET_API int limpet_map_set_program(struct limpet_map *m, uint32_t index, const struct limpet_vm *vm)
+{
+	u64 kind = vm ? (u64)vm->prog.ctx_writable << 32 | vm->prog.ctx_size | BIT(63) : 0, none = 0;
+	u32 id = vm ? vm->target.id : 0;
+
+	if (m->map.holds != MAP_HOLDS_PROGS || (vm && !vm->loaded))
+		return -EINVAL;
+	if (index >= m->map.def.max_entries)
+		return -E2BIG;
+	if (!vm) {
+		map_user_delete(&m->map, &index);
+		atomic_store(&m->slots[index], NULL);
+		return 0;
+	}
+	if (!atomic_compare_exchange_strong(&map_ref_area(&m->map)->owner, &none, kind) && none != kind)
+		return -EINVAL;
+	atomic_store(&m->slots[index], &vm->target);
+	return map_user_update(&m->map, &index, &id, BPF_ANY);
+}
 
 int lib_create_map(struct limpet_vm *vm, const struct map_def *def, const char *name)
 {
@@ -39,6 +101,14 @@ int lib_create_map(struct limpet_vm *vm, const struct map_def *def, const char *
 				name, strerror(-err), def->type, def->key_size, def->value_size,
 				def->max_entries, def->flags);
 	}
+	if (m->map.holds == MAP_HOLDS_PROGS)
+		m->slots = calloc(def->max_entries, sizeof(*m->slots));
+	if (m->map.holds && !m->slots) {
+		munmap(m->base, m->map.file_size);
+		err = m->map.holds == MAP_HOLDS_PROGS ? -ENOMEM : -EOPNOTSUPP;
+		free(m);
+		return lib_fail(vm, err, "map %s: %s", name, strerror(-err));
+	}
 	strncpy(m->name, name, sizeof(m->name) - 1);
 	helper_bind_map(&m->map, &vm->vm_maps[index], &vm->regions[index]);
 	vm->maps[index] = m;
@@ -49,6 +119,7 @@ void lib_free_maps(struct limpet_vm *vm)
 {
 	for (u32 i = 0; i < vm->map_count; i++) {
 		munmap(vm->maps[i]->base, vm->maps[i]->map.file_size);
+		free((void *)vm->maps[i]->slots);
 		free(vm->maps[i]);
 	}
 }
@@ -97,12 +168,12 @@ LIMPET_API int limpet_map_lookup(struct limpet_map *m, const void *key, void *re
 LIMPET_API int limpet_map_update(struct limpet_map *m, const void *key, const void *value,
 				 uint64_t flags)
 {
-	return map_user_update(&m->map, key, value, flags);
+	return m->map.holds ? -EINVAL : map_user_update(&m->map, key, value, flags);
 }
 
 LIMPET_API int limpet_map_delete(struct limpet_map *m, const void *key)
 {
-	return map_user_delete(&m->map, key);
+	return m->map.holds ? -EINVAL : map_user_delete(&m->map, key);
 }
 
 LIMPET_API int limpet_map_lookup_and_delete(struct limpet_map *m, const void *key, void *ret_value)

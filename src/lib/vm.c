@@ -105,6 +105,7 @@ LIMPET_API void limpet_vm_free(struct limpet_vm *vm)
 {
 	if (!vm)
 		return;
+	lib_forget(vm);
 	lib_free_code(vm);
 	lib_free_maps(vm);
 	for (u32 i = 0; i < vm->helper_count; i++)
@@ -239,7 +240,9 @@ static int finish_load(struct limpet_vm *vm, u32 count)
 			lib_fail(vm, err, "cannot compile: %s", strerror(-err));
 	}
 	vm->loaded = !err;
-	if (err) {
+	if (!err) {
+		lib_know(vm);
+	} else {
 		free(vm->insns);
 		vm->insns = NULL;
 	}

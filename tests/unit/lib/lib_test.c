@@ -558,4 +558,58 @@ TEST(no_page_is_writable_and_executable)
 	limpet_vm_free(vm);
 }
 
+static struct limpet_vm *returns(int value, enum limpet_engine engine)
+{
+	const struct bpf_insn insns[] = {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, value}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+	struct limpet_vm_options o = {.engine = engine};
+	struct limpet_vm *vm = NULL;
+
+	CHECK_EQ(limpet_vm_create(&o, &vm), 0);
+	CHECK_EQ(limpet_vm_load(vm, insns, 2), 0);
+	return vm;
+}
+
+/* Many programs: some want the same place in the table of what is known. */
+static void check_tail_calls(enum limpet_engine engine)
+{
+	const struct bpf_insn insns[] = {{BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_MAP_FD, 0, 0}, {0, 0, 0, 0, 0},
+					 {BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, 1}, {BPF_JMP | BPF_CALL, 0, 0, 0, 12},
+					 {BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 7}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+	const struct limpet_map_definition d = {.name = "jumps", .type = BPF_MAP_TYPE_PROG_ARRAY, .key_size = 4,
+						.value_size = 4, .max_entries = 2};
+	struct limpet_vm_options o = {.engine = engine}, other = {.engine = engine, .context_size = 8};
+	struct limpet_vm *vm, *wrong, *callee[300];
+	struct limpet_result r;
+	struct limpet_map *m;
+
+	REQUIRE(!limpet_vm_create(&o, &vm) && !limpet_vm_create(&other, &wrong));
+	CHECK_EQ(limpet_vm_add_map(vm, &d), 0);
+	CHECK_EQ(limpet_vm_load(vm, insns, 6), 0);
+	CHECK_EQ(limpet_vm_load(wrong, &insns[4], 2), 0);
+	m = limpet_map_find(vm, "jumps");
+	CHECK_EQ(limpet_vm_run(vm, NULL, NULL, &r), 0);
+	CHECK_EQ(r.value, 7);
+	for (int i = 0; i < 300; i++) {
+		callee[i] = returns(100 + i, engine);
+		CHECK_EQ(limpet_map_set_program(m, 1, callee[i]), 0);
+		CHECK_EQ(limpet_vm_run(vm, NULL, NULL, &r), 0);
+		CHECK_EQ(r.value, 100 + (uint64_t)i);
+	}
+	CHECK_EQ(limpet_map_set_program(m, 2, callee[0]), -E2BIG);
+	CHECK_EQ(limpet_map_set_program(m, 1, wrong), -EINVAL);
+	CHECK_EQ(limpet_map_set_program(m, 1, NULL), 0);
+	CHECK_EQ(limpet_vm_run(vm, NULL, NULL, &r), 0);
+	CHECK_EQ(r.value, 7);
+	for (int i = 0; i < 300; i++)
+		limpet_vm_free(callee[i]);
+	limpet_vm_free(wrong);
+	limpet_vm_free(vm);
+}
+
+TEST(tail_calls_go_to_other_machines)
+{
+	check_tail_calls(LIMPET_ENGINE_INTERPRETER);
+	check_tail_calls(LIMPET_ENGINE_BEST);
+}
+
 TEST_MAIN()
