@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Tail calls, by the interpreter or (COMPILED) by the JIT, between programs made by hand. */
+/*
+ * Tail calls, and handles of maps that maps hold, by the interpreter or (COMPILED) by the JIT, in programs made
+ * by hand.
+ */
 #include "bpf/check.h"
 #include "vm/vm.h"
 #include "../check.h"
@@ -43,7 +46,25 @@ static u64 never(u64 a, u64 b, u64 c, u64 d, u64 e, struct vm_run *run)
 	abort();
 }
 
-static vm_helper_fn *const helpers[] = {[12] = never, [17] = loop_back};
+static u64 inner_value[2], outer_map, inner_map;
+static struct vm_inner inner = {.id = 5,
+				.map = {.handle = &inner_map, .key_size = 4, .value_size = 8, .max_entries = 1, .writable = true},
+				.region = {(u64)inner_value, (u64)(inner_value + 1), true}};
+static bool gives_inner;
+
+/* bpf_map_lookup_elem() as a map of maps and the map in it answer. */
+static u64 lookup(u64 map, u64 key, u64 c, u64 d, u64 e, struct vm_run *run)
+{
+	if (map == (u64)&inner_map)
+		return (u64)inner_value;
+	CHECK_EQ(map, (u64)&outer_map);
+	if (!gives_inner)
+		return 0;
+	run->inner = &inner;
+	return (u64)&inner_map;
+}
+
+static vm_helper_fn *const helpers[] = {[1] = lookup, [12] = never, [17] = loop_back};
 
 static const struct bpf_helper_desc *desc(u32 id)
 {
@@ -82,6 +103,7 @@ static const struct vm_map maps[] = {
 	 .direct_size = sizeof(shared),
 	 .writable = true},
 	{.handle = &other_map, .max_entries = SLOTS},
+	{.handle = &outer_map, .key_size = 4, .value_size = 4, .max_entries = 1, .outer = true},
 };
 
 static void clear(void)
@@ -118,6 +140,7 @@ static void load(u32 n, const struct bpf_insn *insns, u32 count)
 				       .helper_count = ARRAY_SIZE(helpers),
 				       .helper_desc = desc,
 				       .known = &known,
+				       .outers = true,
 				       .budget = 1000};
 	if (COMPILED)
 		CHECK_EQ(engine_compile(&progs[n], &code[n]), 0);
@@ -328,6 +351,66 @@ TEST(the_callers_budget_is_its_own)
 	     EXIT);
 	CHECK_EQ(run(&r), 6);
 	CHECK_EQ(r.status, VM_OK);
+}
+
+#define JEQ(d, i, o) INSN(BPF_JMP | BPF_JEQ | BPF_K, d, 0, o, i)
+#define KEY          STDW(10, -8, 0), MOVX(2, 10), ADD(2, -8)
+
+TEST(a_map_in_a_map)
+{
+	struct vm_run r;
+
+	clear();
+	inner_value[0] = 77;
+	LOAD(0, KEY, MAP(1, 3), CALL(1), JEQ(0, 0, 8), MOVX(1, 0), MOVX(2, 10), ADD(2, -8), CALL(1), MOVX(6, 0), LDDW(0, 6, 0),
+	     STDW(6, 0, 78), EXIT, MOV(0, 5), EXIT);
+	gives_inner = false;
+	CHECK_EQ(run(&r), 5);
+	gives_inner = true;
+	CHECK_EQ(run(&r), 77);
+	CHECK_EQ(run(&r), 78);
+	CHECK_EQ(r.status, VM_OK);
+}
+
+TEST(of_a_map_in_a_map_no_more_than_its_values)
+{
+	struct vm_run r;
+
+	clear();
+	gives_inner = true;
+	for (s16 off = -8; off <= 8; off += 16) {
+		LOAD(0, KEY, MAP(1, 3), CALL(1), MOVX(1, 0), MOVX(2, 10), ADD(2, -8), CALL(1), STDW(0, off, 1), EXIT);
+		CHECK_EQ(run(&r), 0);
+		CHECK_EQ(r.status, VM_FAULT);
+		CHECK_EQ(r.fault_addr, (u64)inner_value + (u64)(s64)off);
+	}
+	/* a handle is no address */
+	LOAD(0, KEY, MAP(1, 3), CALL(1), LDDW(0, 0, 0), EXIT);
+	CHECK_EQ(run(&r), 0);
+	CHECK_EQ(r.status, VM_FAULT);
+	inner.region.writable = false;
+	LOAD(0, KEY, MAP(1, 3), CALL(1), MOVX(1, 0), MOVX(2, 10), ADD(2, -8), CALL(1), STDW(0, 0, 1), EXIT);
+	CHECK_EQ(run(&r), 0);
+	CHECK_EQ(r.status, VM_FAULT);
+	inner.region.writable = true;
+}
+
+TEST(numbers_are_no_maps)
+{
+	static const s32 numbers[] = {0, 1, 4096, -1};
+	struct vm_run r;
+
+	gives_inner = true;
+	for (u32 i = 0; i < ARRAY_SIZE(numbers); i++) {
+		clear();
+		LOAD(0, KEY, MOV(1, numbers[i]), CALL(1), MOV(0, 1), EXIT);
+		CHECK_EQ(run(&r), 0);
+		CHECK_EQ(r.status, VM_BAD_ARG);
+		/* nor near ones */
+		LOAD(0, KEY, MAP(1, 3), CALL(1), MOVX(1, 0), ADD(1, 1), MOVX(2, 10), ADD(2, -8), CALL(1), MOV(0, 1), EXIT);
+		CHECK_EQ(run(&r), 0);
+		CHECK_EQ(r.status, VM_BAD_ARG);
+	}
 }
 
 TEST_MAIN()
