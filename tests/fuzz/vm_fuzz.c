@@ -75,6 +75,7 @@ static bool run_one(const struct vm_program *prog, vm_entry *entry, struct outco
 	run.status = VM_OK;
 	run.engine = NULL;
 	run.tail_calls = run.held_count = run.record_count = 0;
+	run.dynptr = 0;
 	world_reset(current_seed);
 	memset(ret, 0, sizeof(*ret));
 	ret->r0 = entry(&run, (u64)world.ctx, 77);

@@ -154,7 +154,7 @@ static void set_run(struct jit *j)
 		emit_lea_label(e, TMP, j->outer_exit);
 		x86_store(e, true, mem_at(RSP, 0), TMP);
 	}
-	if (j->prog->outers)
+	if (j->uses_run && j->prog->outers)
 		x86_store_imm32(e, true, RUN_FIELD(inner), 0);
 	if (j->unwinds)
 		x86_store(e, true, RUN_FIELD(unwind_sp), RSP);
