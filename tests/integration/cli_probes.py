@@ -24,8 +24,8 @@ __asm__(".text\\n.globl target_function\\n.type target_function,@function\\ntarg
 void target_function(int, const char *); void secondary_function(void);
 int main(int argc, char **argv) { for (;;) { if (argc > 1) target_function(1, ""); usleep(20000); } }
 """
-# A jump back to its own second byte: whatever decodes, its first five bytes cannot be replaced.
-REFUSED = TARGET.replace("SECOND", "xor %eax,%eax\\n 1: inc %eax\\n cmp $3,%eax\\n jne 1b\\n ret")
+# A system call cannot be moved from its place.
+REFUSED = TARGET.replace("SECOND", "syscall\\n ret")
 PLAIN = TARGET.replace("SECOND", "nopl 0x100(%rax)\\n ret")
 
 
