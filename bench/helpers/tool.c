@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attaches every program of an object to the function of its name and takes what they send. A plain libbpf tool: runs
+ * Attaches every program of an object to the function of its name and takes what they send to `events`, if that is there. A plain libbpf tool: runs
  * on the kernel and on limpet alike.
  *
  * usage: bench_helpers_tool OBJECT.bpf.o BINARY
@@ -8,6 +8,7 @@
 #include <bpf/libbpf.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* Lost samples are said: their calls would have cost less. */
 static enum bpf_perf_event_ret take(void *ctx, int cpu, struct perf_event_header *event)
@@ -30,14 +31,16 @@ int main(int argc, char **argv)
 				       .config = PERF_COUNT_SW_BPF_OUTPUT,
 				       .sample_type = PERF_SAMPLE_RAW,
 				       .sample_period = 1};
-	struct perf_buffer *buffer;
+	struct perf_buffer *buffer = NULL;
 	struct bpf_program *prog;
+	int events;
 
 	if (!obj || bpf_object__load(obj))
 		return 1;
-	buffer = perf_buffer__new_raw(bpf_object__find_map_fd_by_name(obj, "events"), 512, &attr,
-				      take, NULL, NULL);
-	if (!buffer)
+	events = bpf_object__find_map_fd_by_name(obj, "events");
+	if (events >= 0)
+		buffer = perf_buffer__new_raw(events, 512, &attr, take, NULL, NULL);
+	if (events >= 0 && !buffer)
 		return 1;
 	bpf_object__for_each_program(prog, obj)
 	{
@@ -48,7 +51,7 @@ int main(int argc, char **argv)
 	}
 	puts("attached");
 	fflush(stdout);
-	while (perf_buffer__poll(buffer, 100) >= 0)
+	while (buffer ? perf_buffer__poll(buffer, 100) >= 0 : !pause())
 		;
 	return 1;
 }
