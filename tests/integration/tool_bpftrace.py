@@ -57,7 +57,7 @@ ROWS = [
     row("increment", 'uprobe:T:work { @++; @down--; @x += 2; @y[arg0 & 1] -= arg0; }'),
     row("delete", 'uprobe:T:work { @[arg0] = arg0; delete(@[arg0 - 1]); }'),
     row("clear", 'uprobe:T:work { @[arg0] = arg0; } uprobe:T:last { clear(@); printf("cleared\\n"); }'),
-    row("zero", 'uprobe:T:work { @[arg0 % 2] = count(); } uprobe:T:last { zero(@); }'),
+    row("zero", 'uprobe:T:work { @[arg0 % 2] = count(); } uprobe:T:last { zero(@); }', unordered=True),
     row("print map", 'uprobe:T:work { @[arg0] = arg0 * 10; } uprobe:T:last { print(@); clear(@); }'),
     row("print top", 'uprobe:T:work { @[arg0] = arg0 * 10; } uprobe:T:last { print(@, 3); print(@, 0, 10); clear(@); }'),
     row("print value", 'uprobe:T:work { print(arg0); print((arg0, "x")); }'),
