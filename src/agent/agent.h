@@ -81,6 +81,13 @@ struct agent_fd {
 #define AGENT_FD_SESSION 100u
 #define AGENT_FD_TRACE   101u
 
+/* A file that a link is on. */
+struct agent_file {
+	u64 ino;
+	u32 dev_major, dev_minor;
+};
+#define AGENT_FILES_MAX 256
+
 /* A mapping of the target, as /proc/PID/maps says. */
 struct agent_region {
 	u64 start, end, file_off, ino;
@@ -150,6 +157,11 @@ struct agent_request {
 	u32 cgroup_count, pad;      /* 0: they could not be told */
 	u32 in_use;      /* out, COMMIT: 1 while some thread may be in limpet's code: try again */
 	u32 pid;         /* the target's process id as the session's tools know it */
+	u32 phdr_count;  /* INIT: AT_PHNUM */
+	u64 phdr;        /* INIT: AT_PHDR */
+	u64 files, file_count; /* SYNC: struct agent_file[], what the session's links for it are on; of more than
+	                          AGENT_FILES_MAX so many */
+	u64 view;        /* SYNC: agent_view_link(), ... */
 };
 
 /* A signal frame as rt_sigreturn(2) reads it: struct ucontext with its struct sigcontext_64. */
@@ -170,6 +182,27 @@ struct agent_frame {
 _Static_assert(offsetof(struct agent_frame, mask) == 296 && sizeof(struct agent_frame) == 320,
 	       "struct ucontext, then room to the vector state's alignment");
 
+/*
+ * What a process's probes depend on, as one number: the sum over the living links for it, and over the
+ * executable mappings of their files.
+ */
+static inline u64 agent_view_mix(u64 a, u64 b, u64 c)
+{
+	u64 x = (a + 1) * 0x9e3779b97f4a7c15ULL ^ (b + 1) * 0xc2b2ae3d27d4eb4fULL ^ (c + 1) * 0x165667b19e3779f9ULL;
+
+	return (x ^ x >> 29) * 0xbf58476d1ce4e5b9ULL;
+}
+
+static inline u64 agent_view_link(u32 link_id, u64 ino, u32 dev_major, u32 dev_minor)
+{
+	return agent_view_mix(link_id, ino, (u64)dev_major << 32 | dev_minor);
+}
+
+static inline u64 agent_view_mapping(u32 link_id, u64 start, u64 file_off)
+{
+	return agent_view_mix(start, file_off, link_id);
+}
+
 struct agent_header {
 	u64 magic;
 	u32 version;
@@ -189,6 +222,8 @@ struct agent_header {
 	u64 session_dev, session_ino; /* of the session file it belongs to; 0: idle */
 	_Atomic u32 ready;      /* 1: takes commands; 0: the constructor is at work, a keeper comes again */
 	_Atomic u32 generation; /* last SYNC */
+	_Atomic u64 view;       /* likewise */
+	_Atomic u32 has_trace;  /* the trace log is mapped */
 	u64 areas, area_count;  /* struct agent_region[]: all memory limpet mapped here (code areas
 	                           have exec 1), for stack scans */
 	u64 probes, probe_count; /* struct agent_probe[] */

@@ -281,13 +281,16 @@ static int do_sync(struct agent_request *r, enum sync_what what)
 	if (what == SYNC_LINKS)
 		atomic_store(&limpet_agent.header.draining, 0);
 	take_cgroups(r);
+	loading_files((const void *)r->files, (u32)r->file_count);
 	err = sync_probes(what);
 	agent.regions = NULL;
 	agent.region_count = 0;
 	agent.threads = NULL;
 	code_list_writes();
-	if (!err)
+	if (!err) {
 		atomic_store(&limpet_agent.header.generation, r->generation);
+		atomic_store(&limpet_agent.header.view, r->view);
+	}
 	return err;
 }
 
@@ -320,6 +323,7 @@ static int release(bool keep_session)
 	agent.channel[0] = agent.channel[1] = -1;
 	limpet_agent.header.areas = limpet_agent.header.area_count = 0;
 	limpet_agent.header.probes = limpet_agent.header.probe_count = 0;
+	atomic_store(&limpet_agent.header.has_trace, 0);
 	limpet_agent.header.links = limpet_agent.header.link_count = 0;
 	limpet_agent.header.objects = limpet_agent.header.object_count = 0;
 	limpet_agent.header.stubs_start = limpet_agent.header.stubs_end = 0;
@@ -332,6 +336,7 @@ HIDDEN void agent_command(struct agent_request *r)
 	switch (r->command) {
 	case AGENT_CMD_INIT:
 		r->result = agent_init(r->pid, r->vdso, r->tp_is_thread);
+		loading_begin(r->phdr, r->phdr_count);
 		agent.injected = true;
 		atomic_fetch_or(&agent.env.denied, r->denied);
 		atomic_store(&limpet_agent.header.ready, 1);

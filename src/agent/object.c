@@ -89,6 +89,7 @@ int object_take_trace(int fd)
 		return -EINVAL;
 	}
 	agent.trace = log;
+	atomic_store(&limpet_agent.header.has_trace, 1);
 	agent.trace_size = sizeof(*log);
 	agent.env.trace = log;
 	return 0;

@@ -68,6 +68,15 @@ static void settle(struct semaphore *s)
 	s->added = s->asked;
 }
 
+void semaphore_lost(u64 addr)
+{
+	struct semaphore *s = agent.semaphores.data;
+
+	for (u32 i = 0; i < agent.semaphores.count; i++)
+		if (s[i].addr == addr && s[i].added)
+			s[i].added--;
+}
+
 int semaphores_sync(void)
 {
 	struct semaphore *s;

@@ -12,6 +12,8 @@
 #include "maps/refs.h"
 
 #define AT_SYSINFO_EHDR_ 33
+#define AT_PHDR_         3
+#define AT_PHNUM_        5
 #define ARCH_GET_FS_     0x1003
 
 struct reader {
@@ -68,16 +70,26 @@ static bool environment(struct reader *r, const char *name, char *ret, size_t si
 	return found;
 }
 
-static u64 vdso_address(void)
+struct auxiliary {
+	u64 vdso, phdr;
+	u32 phdr_count;
+};
+
+static struct auxiliary read_auxiliary(void)
 {
-	u64 aux[2], ret = 0;
+	struct auxiliary ret = {0};
+	u64 aux[2];
 	int fd = (int)sys_openat(AT_FDCWD, "/proc/self/auxv", O_RDONLY | O_CLOEXEC, 0);
 
 	if (fd < 0)
-		return 0;
+		return ret;
 	while (sys_read(fd, aux, sizeof(aux)) == sizeof(aux) && aux[0])
 		if (aux[0] == AT_SYSINFO_EHDR_)
-			ret = aux[1];
+			ret.vdso = aux[1];
+		else if (aux[0] == AT_PHDR_)
+			ret.phdr = aux[1];
+		else if (aux[0] == AT_PHNUM_)
+			ret.phdr_count = (u32)aux[1];
 	sys_close(fd);
 	return ret;
 }
@@ -244,6 +256,22 @@ static void take_links(int dir, char *buf, size_t size)
 		}
 }
 
+/* The files of the links for this process. */
+static void take_files(void)
+{
+	static struct agent_file files[AGENT_FILES_MAX];
+	u32 n = 0;
+
+	for (struct agent_link *l = agent.links; l; l = l->next) {
+		if (!link_for_us(l))
+			continue;
+		if (n < AGENT_FILES_MAX)
+			files[n] = (struct agent_file){l->ino, l->dev_major, l->dev_minor};
+		n++;
+	}
+	loading_files(files, n);
+}
+
 /* Writes what the sync listed, fresh code first. */
 static int write_all(void)
 {
@@ -406,7 +434,10 @@ static void start(struct reader *r, char *path)
 		u32 generation = atomic_load(&agent.session->generation);
 		int trace = (int)sys_openat(dir, "trace", O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
 
-		agent_init((u32)sys_getpid(), vdso_address(), tp_is_thread());
+		struct auxiliary aux = read_auxiliary();
+
+		agent_init((u32)sys_getpid(), aux.vdso, tp_is_thread());
+		loading_begin(aux.phdr, aux.phdr_count);
 		if (trace >= 0) {
 			object_take_trace(trace);
 			sys_close(trace);
@@ -418,8 +449,11 @@ static void start(struct reader *r, char *path)
 				find_cgroups(r, path);
 			if (agent.links)
 				atomic_store(&agent.env.denied, inherited_denials(r, path));
-			if (!sync_probes(SYNC_LINKS) && !write_all())
+			take_files();
+			if (!sync_probes(SYNC_LINKS) && !write_all()) {
 				atomic_store(&limpet_agent.header.generation, generation);
+				atomic_store(&limpet_agent.header.view, sync_view());
+			}
 		}
 		code_written();
 		object_publish();

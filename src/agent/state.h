@@ -207,6 +207,8 @@ void code_written(void);
 /* sync.c */
 enum sync_what { SYNC_LINKS, SYNC_NONE, SYNC_NOTHING /* not even what calls in flight need */ };
 int sync_probes(enum sync_what what);
+u64 sync_view(void); /* agent_header.view, of all links that are known */
+bool link_for_us(const struct agent_link *l); /* living, and not another process's */
 bool link_mapped(const struct agent_link *l); /* is its file, with its code? */
 bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
 void sites_overlay(u8 *text, u64 base, u64 len); /* original bytes over a copy of patched text */
@@ -243,6 +245,7 @@ void callers_forget(void);
 void callers_release(void);
 
 /* unwinders.c */
+bool unwinders_own(attach_steer *fn); /* is it one of theirs? */
 bool unwinders_want(void);
 
 /* libc.c */
@@ -343,8 +346,14 @@ s32 place_syscall(u64 addr);
 void place_forget(void);
 void place_release(void);
 
+/* loading.c */
+void loading_begin(u64 phdr, u32 count); /* INIT: the program's headers */
+void loading_files(const struct agent_file *files, u32 count);
+bool loading_want(void); /* SYNC, behind the links' wants */
+
 /* semaphore.c */
 u64 semaphore_at(const struct agent_region *code, u64 file_off); /* 0: none */
+void semaphore_lost(u64 addr); /* a site that counted there went with its mapping */
 int semaphores_sync(void); /* SYNC, when the sites are known */
 void semaphores_release(void);
 

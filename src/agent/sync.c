@@ -16,11 +16,9 @@
 #include "base/mem.h"
 #include "base/sys.h"
 
-static bool link_wanted(struct agent_link *l)
+bool link_for_us(const struct agent_link *l)
 {
-	if (!atomic_load_explicit(l->live, memory_order_acquire))
-		return false;
-	return l->pid < 0 || (u32)l->pid == agent.pid;
+	return atomic_load_explicit(l->live, memory_order_acquire) && (l->pid < 0 || (u32)l->pid == agent.pid);
 }
 
 static bool region_of(const struct agent_link *l, const struct agent_region *r)
@@ -35,6 +33,21 @@ bool link_mapped(const struct agent_link *l)
 		if (region_of(l, &agent.regions[i]))
 			return true;
 	return false;
+}
+
+u64 sync_view(void)
+{
+	u64 sum = 0;
+
+	for (const struct agent_link *l = agent.links; l; l = l->next) {
+		if (!link_for_us(l))
+			continue;
+		sum += agent_view_link(l->id, l->ino, l->dev_major, l->dev_minor);
+		for (u32 i = 0; i < agent.region_count; i++)
+			if (region_of(l, &agent.regions[i]))
+				sum += agent_view_mapping(l->id, agent.regions[i].start, agent.regions[i].file_off);
+	}
+	return sum;
 }
 
 static int add_wants(struct agent_link *l, const struct agent_region *r)
@@ -115,7 +128,7 @@ static int collect_wants(void)
 
 		if (l->flags & PROBE_F_SESSION && !sessions_ready(NULL))
 			return -ENOMEM;
-		l->wanted = link_wanted(l) && link_mapped(l);
+		l->wanted = link_for_us(l) && link_mapped(l);
 		if (!l->wanted)
 			continue;
 		err = bind_prog(l);
@@ -149,6 +162,33 @@ static u32 first_from(const struct vec *v, u64 addr)
 			hi = mid;
 	}
 	return lo;
+}
+
+/*
+ * Has the text of a site been unmapped, and perhaps other text come in its place? A debugger's
+ * breakpoint over the first byte is none.
+ */
+static bool site_gone(const struct site *s)
+{
+	const u8 *now = (const u8 *)s->plan.addr, *patch = s->plan.patch;
+	u32 at = 0;
+
+	while (at < agent.region_count && agent.regions[at].end <= s->plan.addr)
+		at++;
+	if (at == agent.region_count || s->plan.addr < agent.regions[at].start || !agent.regions[at].exec ||
+	    agent.regions[at].end - s->plan.addr < s->plan.patch_len)
+		return true;
+	return (now[0] != patch[0] && now[0] != 0xcc) || memcmp(now + 1, patch + 1, s->plan.patch_len - 1u);
+}
+
+static void drop_gone(void)
+{
+	for (struct site *s = agent.sites; s; s = s->next) {
+		if (s->retired || !site_gone(s))
+			continue;
+		s->retired = true;
+		semaphore_lost(s->semaphore);
+	}
 }
 
 static int index_sites(void)
@@ -468,7 +508,7 @@ static void take_group(const struct want *w, u32 n)
 		}
 	}
 	if (w->own) { /* who else wants it cannot have it */
-		agent.unwinders_know |= s != NULL;
+		agent.unwinders_know |= s && unwinders_own(w->own);
 		why = (struct attach_refusal){.error = ATTACH_E_OWN, .where = w->addr};
 		report_group(w + 1, n - 1, NULL, &why);
 	} else {
@@ -550,6 +590,8 @@ static int collect(enum sync_what what)
 	if (!err && agent.injected &&
 	    (wants_returns() || (what != SYNC_NOTHING && stubs_used())) && !unwinders_want())
 		err = -ENOMEM;
+	if (!err && what == SYNC_LINKS && !loading_want())
+		err = -ENOMEM;
 	sort_wants(agent.wants.data, agent.wants.count);
 	return err;
 }
@@ -570,6 +612,7 @@ int sync_probes(enum sync_what what)
 {
 	int err = collect(what);
 
+	drop_gone();
 	object_reach();
 	identity_begin(what != SYNC_LINKS);
 	mappings_sync(what != SYNC_LINKS);

@@ -93,6 +93,11 @@ static const struct {
 	attach_steer *fn;
 } functions[] = {{"_dl_find_object", find_object}, {"dl_iterate_phdr", iterate}};
 
+bool unwinders_own(attach_steer *fn)
+{
+	return fn == find_object || fn == iterate;
+}
+
 /* Lists the wants of the agent itself. False: no memory. */
 bool unwinders_want(void)
 {

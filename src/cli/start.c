@@ -72,6 +72,7 @@ static int run_start_command(const struct command *c, int argc, char **argv)
 		status = session_open(&s, &o, STORE_CREATE);
 	if (status)
 		return status;
+	store_trace(&s, true, NULL); /* targets call keepers through it; without, probes come a little later */
 	status = start_program(&s, argv + i, agent, is_static);
 	store_close(&s);
 	return status;

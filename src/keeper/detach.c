@@ -37,7 +37,7 @@ static int finish_detach(struct target *t, bool *ret_in_use)
 	int err = 0;
 
 	if (t->header.stubs_start != t->header.stubs_end)
-		err = sync_stopped(t, AGENT_CMD_DETACH, 0, true, ret_in_use);
+		err = sync_stopped(t, NULL, 0, true, ret_in_use);
 	return err || *ret_in_use ? err : take_out(t);
 }
 
@@ -60,7 +60,7 @@ static int detach_once(struct keeper *k, pid_t pid, struct keeper_error *e, stru
 	if (!err)
 		err = sync_finish_pending(&t);
 	if (!err)
-		err = sync_stopped(&t, AGENT_CMD_DETACH, 0, false, &ret->in_use);
+		err = sync_stopped(&t, NULL, 0, false, &ret->in_use);
 	if (!err)
 		err = target_read(&t, t.header_at, &t.header, sizeof(t.header));
 	if (!err && !ret->in_use) {

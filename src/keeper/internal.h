@@ -113,7 +113,8 @@ bool target_in_flight(struct target *t);
 int sync_fail(struct target *t, int err, const char *what);
 int sync_begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_error *e);
 int sync_finish_pending(struct target *t);
-int sync_stopped(struct target *t, u32 command, u32 generation, bool all, bool *ret_in_use);
+struct needs;
+int sync_stopped(struct target *t, const struct needs *n, u32 generation, bool all, bool *ret_in_use);
 int sync_unmap_image(struct target *t);
 
 /* detach.c; 0 with the reason KEEPER_DRAINING: all but the agent is gone. sync_drain() tries once. */
@@ -128,6 +129,9 @@ struct needs {
 	size_t link_count, link_cap;
 	const u64 *has; /* what the target has: kind << 32 | id */
 	u64 has_count;
+	struct agent_file *files; /* of all links for the process */
+	size_t file_count, file_cap;
+	u64 view;  /* as in struct agent_header */
 	bool same; /* nothing new, nothing to remove */
 };
 

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "keeper/internal.h"
+#include "session/trace.h"
 
 #define RETRY_MIN_MS 20    /* after a target could not be brought in line; doubles up to */
 #define RETRY_MAX_MS 10000 /* while nothing changes, */
@@ -224,11 +225,14 @@ static bool sleep_until_change(struct loop *l, int stop_fd, int pipe_fd)
 	return !l->set[0].revents;
 }
 
-/* Turns the session's futex into something poll() understands: a helper that writes to a pipe. */
+/*
+ * Turns the session's futexes into something poll() understands: a helper for each that writes to a
+ * pipe. They are the generation, and the calls of targets (agent/loading.c).
+ */
 struct watcher {
-	struct keeper *k;
+	_Atomic u32 *word;
 	pthread_t thread;
-	int pipe[2];
+	int pipe; /* its writing end */
 	_Atomic bool stop;
 	u32 seen;
 };
@@ -238,26 +242,20 @@ static void *watch(void *arg)
 	struct watcher *w = arg;
 
 	while (!atomic_load(&w->stop)) {
-		u32 now = atomic_load(&w->k->store.file->generation);
+		u32 now = atomic_load(w->word);
 
-		if (now != w->seen && write(w->pipe[1], "g", 1) < 0 && errno != EAGAIN)
+		if (now != w->seen && write(w->pipe, "g", 1) < 0 && errno != EAGAIN)
 			break;
 		w->seen = now;
-		store_wait(&w->k->store, now, -1);
+		syscall(SYS_futex, w->word, FUTEX_WAIT, now, NULL, NULL, 0);
 	}
 	return NULL;
 }
 
-static int watch_start(struct watcher *w, struct keeper *k)
+static int watch_start(struct watcher *w, _Atomic u32 *word, int pipe)
 {
-	*w = (struct watcher){.k = k, .seen = atomic_load(&k->store.file->generation)};
-	if (pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK))
-		return -errno;
-	if (!pthread_create(&w->thread, NULL, watch, w))
-		return 0;
-	close(w->pipe[0]);
-	close(w->pipe[1]);
-	return -EAGAIN;
+	*w = (struct watcher){.word = word, .pipe = pipe, .seen = atomic_load(word)};
+	return pthread_create(&w->thread, NULL, watch, w) ? -EAGAIN : 0;
 }
 
 static void watch_stop(struct watcher *w)
@@ -266,39 +264,66 @@ static void watch_stop(struct watcher *w)
 
 	atomic_store(&w->stop, true);
 	do { /* it may be between its look at `stop` and its sleep */
-		syscall(SYS_futex, &w->k->store.file->generation, FUTEX_WAKE, INT32_MAX, NULL, NULL,
-			0);
+		syscall(SYS_futex, w->word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += 1000000;
 		until.tv_sec += until.tv_nsec / 1000000000;
 		until.tv_nsec %= 1000000000;
 	} while (pthread_timedjoin_np(w->thread, NULL, &until) == ETIMEDOUT);
-	close(w->pipe[0]);
-	close(w->pipe[1]);
+}
+
+/* Targets that asked to be looked at until `calls` and are in line go on. */
+static void answer(struct trace_log *log, u32 calls)
+{
+	if (!log || atomic_load(&log->answers) == calls)
+		return;
+	atomic_store(&log->answers, calls);
+	syscall(SYS_futex, &log->answers, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+static void rounds(struct loop *l, struct trace_log *log, int stop_fd, int pipe_fd, bool until_alone)
+{
+	char buf[256];
+	u32 calls;
+
+	do {
+		while (read(pipe_fd, buf, sizeof(buf)) > 0)
+			;
+		calls = log ? atomic_load(&log->calls) : 0;
+		store_tools(&l->k->store, NULL, 0); /* forgets the dead */
+		store_collect(&l->k->store);
+		l->failures = l->draining = 0;
+		sync_all(l, stop_fd);
+		if (!l->failures)
+			answer(log, calls);
+	} while ((l->targets || !until_alone) && sleep_until_change(l, stop_fd, pipe_fd));
 }
 
 int keeper_run(struct keeper *k, int stop_fd, bool until_alone)
 {
 	struct loop l = {.k = k, .retry_ms = RETRY_MIN_MS};
-	struct watcher w;
-	int err = watch_start(&w, k), presence;
-	char buf[256];
+	struct watcher changes, called;
+	struct trace_log *log = NULL;
+	int pipe[2], err, presence;
+	bool calls = false;
 
-	if (err)
-		return err;
-	presence = lock_presence(k);
-	do {
-		while (read(w.pipe[0], buf, sizeof(buf)) > 0)
-			;
-		store_tools(&k->store, NULL, 0); /* forgets the dead */
-		store_collect(&k->store);
-		l.failures = l.draining = 0;
-		sync_all(&l, stop_fd);
-	} while ((l.targets || !until_alone) && sleep_until_change(&l, stop_fd, w.pipe[0]));
-	watch_stop(&w);
+	if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK))
+		return -errno;
+	err = watch_start(&changes, &k->store.file->generation, pipe[1]);
+	if (!err && !store_trace(&k->store, true, &log))
+		calls = !watch_start(&called, &log->calls, pipe[1]);
+	if (!err) {
+		presence = lock_presence(k);
+		rounds(&l, log, stop_fd, pipe[0], until_alone);
+		watch_stop(&changes);
+		if (presence >= 0)
+			close(presence);
+	}
+	if (calls)
+		watch_stop(&called);
+	close(pipe[0]);
+	close(pipe[1]);
 	forget(&l.seen);
 	free(l.set);
-	if (presence >= 0)
-		close(presence);
-	return 0;
+	return err;
 }

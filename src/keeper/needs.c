@@ -111,16 +111,41 @@ static void drop_had(struct needs *n)
 	n->count = left;
 }
 
-static bool concerns(const struct regions *maps, const struct link_file *l, pid_t pid)
+static bool is_for(const struct link_file *l, pid_t pid)
 {
-	if (!atomic_load(&l->live) || (l->pid >= 0 && l->pid != pid))
-		return false;
-	for (size_t i = 0; i < maps->count; i++)
-		if (maps->all[i].exec && maps->all[i].ino == l->ino &&
-		    maps->all[i].dev_major == l->dev_major &&
-		    maps->all[i].dev_minor == l->dev_minor)
-			return true;
-	return false;
+	return atomic_load(&l->live) && (l->pid < 0 || l->pid == pid);
+}
+
+/* Is its file mapped, with code? Adds to the view what the link brings to it. */
+static bool look_for(const struct regions *maps, const struct link_file *l, u64 *view)
+{
+	bool mapped = false;
+
+	*view += agent_view_link(l->head.id, l->ino, l->dev_major, l->dev_minor);
+	for (size_t i = 0; i < maps->count; i++) {
+		const struct region *r = &maps->all[i];
+
+		if (!r->exec || !r->read || r->ino != l->ino || r->dev_major != l->dev_major || r->dev_minor != l->dev_minor)
+			continue;
+		*view += agent_view_mapping(l->head.id, r->start, r->file_off);
+		mapped = true;
+	}
+	return mapped;
+}
+
+static int add_file(struct needs *n, const struct link_file *l)
+{
+	if (n->file_count == n->file_cap) {
+		size_t cap = n->file_cap ? n->file_cap * 2 : 32;
+		struct agent_file *p = realloc(n->files, cap * sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		n->files = p;
+		n->file_cap = cap;
+	}
+	n->files[n->file_count++] = (struct agent_file){l->ino, l->dev_major, l->dev_minor};
+	return 0;
 }
 
 static int add_link(struct needs *n, u32 id)
@@ -169,10 +194,10 @@ int needs_find(struct keeper *k, const struct regions *maps, pid_t pid, const u3
 		if (fd < 0)
 			continue;
 		ok = !fstat(fd, &st) && pread(fd, &head, sizeof(head), 0) == sizeof(head) &&
-		     !object_check_link(&head, (u64)st.st_size) && head.head.id == id &&
-		     concerns(maps, &head, pid);
+		     !object_check_link(&head, (u64)st.st_size) && head.head.id == id && is_for(&head, pid);
 		close(fd);
-		if (!ok)
+		err = ok ? add_file(n, &head) : 0;
+		if (!ok || err || !look_for(maps, &head, &n->view))
 			continue;
 		had_link = has(had, had_count, id);
 		err = add_link(n, id);
@@ -193,4 +218,5 @@ void needs_free(struct needs *n)
 {
 	free(n->all);
 	free(n->links);
+	free(n->files);
 }

@@ -3,6 +3,7 @@
  * What is done to one target: inject, bring in line, detach. Each is one or a few stops; in a stop
  * the agent plans, and the keeper writes.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -130,15 +131,16 @@ static int scan(struct target *t)
 }
 
 /* Puts regions, then busy addresses, then threads into the inbox. */
-static int fill_inbox(struct target *t, struct agent_request *r)
+static int fill_inbox(struct target *t, struct agent_request *r, const struct needs *n)
 {
 	size_t size = t->maps.count * sizeof(struct agent_region);
 	size_t busy = t->busy_count * sizeof(u64), threads = t->count * sizeof(struct agent_thread);
+	size_t files = n && n->file_count <= AGENT_FILES_MAX ? n->file_count * sizeof(struct agent_file) : 0;
 	struct agent_region *all;
 	struct agent_thread *who;
 	int err;
 
-	if (size + busy + threads > t->header.inbox_size)
+	if (size + busy + threads + files > t->header.inbox_size)
 		return -E2BIG;
 	all = calloc(1, size + threads + 1);
 	if (!all)
@@ -169,6 +171,11 @@ static int fill_inbox(struct target *t, struct agent_request *r)
 	r->thread_count = target_threads(t, who);
 	if (!err)
 		err = target_write(t, r->threads, who, r->thread_count * sizeof(*who));
+	r->files = r->threads + threads;
+	r->file_count = n ? n->file_count : 0;
+	r->view = n ? n->view : 0;
+	if (!err && files)
+		err = target_write(t, r->files, n->files, files);
 	free(all);
 	return err;
 }
@@ -253,14 +260,14 @@ int sync_finish_pending(struct target *t)
 		return 0;
 	err = scan(t);
 	if (!err)
-		err = fill_inbox(t, &r);
+		err = fill_inbox(t, &r, NULL);
 	return err ? err : finish(t, &r, &in_use);
 }
 
-/* SYNC (or DETACH) and COMMIT in the present stop. */
-int sync_stopped(struct target *t, u32 command, u32 generation, bool all, bool *ret_in_use)
+/* SYNC, or without needs DETACH, and COMMIT in the present stop. */
+int sync_stopped(struct target *t, const struct needs *n, u32 generation, bool all, bool *ret_in_use)
 {
-	struct agent_request r = {.command = command,
+	struct agent_request r = {.command = n ? AGENT_CMD_SYNC : AGENT_CMD_DETACH,
 				  .in_use = all,
 				  .generation = generation,
 				  .pid = (u32)t->pid,
@@ -272,7 +279,7 @@ int sync_stopped(struct target *t, u32 command, u32 generation, bool all, bool *
 	if (!err)
 		err = proc_read_maps(t->live_tid, &t->maps); /* objects were mapped meanwhile */
 	if (!err)
-		err = fill_inbox(t, &r);
+		err = fill_inbox(t, &r, n);
 	if (!err)
 		err = target_command(t, &r);
 	return err ? err : finish(t, &r, ret_in_use);
@@ -284,6 +291,24 @@ static u64 target_vdso(struct target *t)
 		if (t->maps.all[i].vdso)
 			return t->maps.all[i].start;
 	return 0;
+}
+
+/* Where the program's headers are, by its auxiliary vector. */
+static void target_headers(const struct target *t, struct agent_request *r)
+{
+	char path[64];
+	u64 aux[2];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/auxv", t->live_tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && read(fd, aux, sizeof(aux)) == sizeof(aux) && aux[0] != AT_NULL)
+		if (aux[0] == AT_PHDR)
+			r->phdr = aux[1];
+		else if (aux[0] == AT_PHNUM)
+			r->phdr_count = (u32)aux[1];
+	if (fd >= 0)
+		close(fd);
 }
 
 /* True when every thread's thread pointer points to itself, as glibc and musl have it. */
@@ -308,8 +333,10 @@ static int init_agent(struct keeper *k, struct target *t)
 				  .vdso = target_vdso(t),
 				  .tp_is_thread = tp_is_thread(t),
 				  .denied = target_denied(t, true)};
-	int err = target_command(t, &r);
+	int err;
 
+	target_headers(t, &r);
+	err = target_command(t, &r);
 	return err ? err : send_some(k, t, session, 2);
 }
 
@@ -362,7 +389,7 @@ static bool retire_once(struct keeper *k, pid_t pid)
 	if (sync_begin(k, &t, pid, &e))
 		return true;
 	if (!t.header_at || scan(&t) || target_borrow(&t, false) || sync_finish_pending(&t) ||
-	    fill_inbox(&t, &r) || target_command(&t, &r))
+	    fill_inbox(&t, &r, NULL) || target_command(&t, &r))
 		r.in_use = 0;
 	target_resume(&t);
 	return !r.in_use;
@@ -395,6 +422,7 @@ static int inject(struct keeper *k, struct target *t)
 /* Hands over what the target lacks, and brings its probes in line. */
 static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 {
+	static const struct agent_fd trace = {.kind = AGENT_FD_TRACE, .writable = 1};
 	u32 generation = atomic_load(&k->store.file->generation);
 	struct needs n = {0};
 	int err;
@@ -405,10 +433,12 @@ static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 	n.has_count = has ? t->header.object_count : 0;
 	if (!err)
 		err = needs_find(k, &t->maps, t->pid, had, t->header.link_count, &n);
+	if (!err && n.file_count && !t->header.has_trace && !store_trace(&k->store, true, NULL))
+		err = send_some(k, t, &trace, 1); /* it may have been made after the agent came */
 	if (!err)
 		err = send_all(k, t, &n);
 	if (!err)
-		err = sync_stopped(t, AGENT_CMD_SYNC, generation, false, ret_in_use);
+		err = sync_stopped(t, &n, generation, false, ret_in_use);
 	needs_free(&n);
 	free(had);
 	free(has);
@@ -466,7 +496,7 @@ static bool in_line(struct keeper *k, pid_t pid)
 		n.has = has = fetch(&t, h.objects, h.object_count, sizeof(u64), &err);
 	n.has_count = has ? h.object_count : 0;
 	if (has && !needs_find(k, &maps, pid, had, h.link_count, &n))
-		same = n.same;
+		same = n.same && n.view == h.view && (h.has_trace || !n.file_count);
 	if (t.mem >= 0)
 		close(t.mem);
 	needs_free(&n);

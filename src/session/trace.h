@@ -36,6 +36,8 @@ struct trace_log {
 	u64 magic;
 	u32 layout_version;
 	u32 slot_count;
+	/* Not the log's: how targets ask keepers to look at them (agent/loading.c). */
+	_Atomic u32 calls, answers;
 	_Alignas(64) _Atomic u64 next; /* next ticket */
 	_Alignas(64) struct trace_slot slot[TRACE_SLOTS];
 };
