@@ -210,4 +210,194 @@ TEST(a_stopped_writer_is_passed_by)
 	test_map_free(&m);
 }
 
+static void put_ones(struct map *m)
+{
+	u64 words[6];
+
+	for (u32 i = 0; i < 6; i++)
+		words[i] = 0x1111111111111111;
+	put(m, words, sizeof(words));
+}
+
+/* A record of our own gets through, whatever lies before it. */
+static void get_through(struct map *m, struct ringbuf_pump *p, u64 *now)
+{
+	u64 mine[6] = {2, 2, 2, 2, 2, 2}, out[6];
+	bool found = false, notify;
+	u32 got;
+
+	CHECK_EQ(put(m, mine, sizeof(mine)), 0);
+	for (u32 i = 0; i < 400 && !found; i++) {
+		*now += STAGING_PATIENCE_NS / 50;
+		ringbuf_pump(p, *now, &notify);
+		while (read_record(m, out, sizeof(out), &got)) {
+			CHECK_EQ(got, sizeof(out));
+			for (u32 k = 1; k < 6; k++)
+				CHECK_EQ(out[k], out[0]);
+			found |= out[0] == 2;
+		}
+	}
+	CHECK(found);
+}
+
+static void interrupted(enum steps_end end)
+{
+	const int stride = getenv("LIMPET_LONG") ? 1 : end <= STEPS_STOP ? 5 : 23; /* stepping takes long */
+	struct ringbuf_pump p;
+	u64 now = now_ns();
+	struct map m;
+	pid_t pid = 0;
+
+	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0));
+	ringbuf_pump_init(&p, &m);
+	for (int n = 0; !check_failed && steps_start(&m, put_ones, n, end, &pid); n += stride) {
+		steps_interrupt(pid, end);
+		get_through(&m, &p, &now);
+		steps_finish(pid, end);
+		for (u32 i = 0; i < 3; i++)
+			get_through(&m, &p, &now);
+		if (check_failed)
+			printf("# %s at instruction %d\n", steps_end_names[end], n);
+	}
+	CHECK_EQ(m.meta->stat[MAP_STAT_CORRUPT], 0);
+	CHECK_EQ(m.meta->stat[MAP_STAT_BUSY], 0);
+	if (pid < 0)
+		check_skipped = "ptrace is not allowed here";
+	test_map_free(&m);
+}
+
+TEST(a_writer_killed_at_any_instruction)
+{
+	interrupted(STEPS_KILL);
+}
+
+TEST(a_writer_stopped_at_any_instruction_and_continued)
+{
+	interrupted(STEPS_STOP);
+}
+
+TEST(a_writer_that_forks_in_a_signal_handler_at_any_instruction)
+{
+	for (int end = STEPS_FORK; end < STEPS_ENDS && !check_failed && !check_skipped; end++)
+		interrupted(end);
+}
+
+#define WRITERS 16
+
+struct writer {
+	struct map *m;
+	u32 number, count;
+};
+
+static void *write_all(void *arg)
+{
+	const struct writer *w = arg;
+
+	for (u32 i = 0; i < w->count; i++) {
+		u32 words[12] = {w->number, i};
+
+		for (u32 k = 2; k < 12; k++)
+			words[k] = w->number * 1000003 + i;
+		while (put(w->m, words, 8 + (w->number + i) % 11 * 4))
+			sched_yield();
+	}
+	return NULL;
+}
+
+static void start_writers(struct map *m, u32 count)
+{
+	for (u32 process = 0; process < 4; process++) {
+		struct writer w[4];
+		pthread_t id[4];
+
+		if (fork())
+			continue;
+		for (u32 i = 0; i < 4; i++) {
+			w[i] = (struct writer){m, process * 4 + i, count};
+			pthread_create(&id[i], NULL, write_all, &w[i]);
+		}
+		for (u32 i = 0; i < 4; i++)
+			pthread_join(id[i], NULL);
+		_exit(0);
+	}
+}
+
+/* Every record once, each writer's in its order. */
+TEST(sixteen_writers_in_four_processes_lose_nothing)
+{
+	u32 count = getenv("LIMPET_LONG") ? 500000 : 5000, next[WRITERS] = {0}, left = WRITERS * count, words[12], got;
+	struct ringbuf_pump p;
+	struct map m;
+
+	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_RINGBUF, 0, 0, 16384, 0));
+	ringbuf_pump_init(&p, &m);
+	fflush(stdout);
+	start_writers(&m, count);
+	while (left && !check_failed) {
+		if (pump(&p) <= 0)
+			sched_yield();
+		while (left && !check_failed && read_record(&m, words, sizeof(words), &got)) {
+			REQUIRE(words[0] < WRITERS);
+			CHECK_EQ(words[1], next[words[0]]);
+			next[words[0]]++;
+			CHECK_EQ(got, 8 + (words[0] + words[1]) % 11 * 4);
+			for (u32 k = 2; k < got / 4; k++)
+				CHECK_EQ(words[k], words[0] * 1000003 + words[1]);
+			left--;
+		}
+	}
+	while (wait(NULL) > 0)
+		;
+	CHECK_EQ(left, 0);
+	CHECK_EQ(m.meta->stat[MAP_STAT_CORRUPT], 0);
+	CHECK_EQ(m.meta->stat[MAP_STAT_DROPPED], 0);
+	CHECK_EQ(m.meta->stat[MAP_STAT_ABANDONED], 0);
+	test_map_free(&m);
+}
+
+/* Spoils anything but what the kernel would not let be spoilt (the definition); everybody goes on. */
+static int use_spoilt(struct map *m, u64 seed)
+{
+	struct ringbuf_pump p;
+	u64 now = now_ns();
+	bool notify;
+
+	alarm(60);
+	ringbuf_pump_init(&p, m);
+	for (u32 round = 0; round < 4000; round++) {
+		u8 *area = test_random(&seed) % 2 ? m->meta->type_area : m->base;
+		u64 size = area == m->base ? m->file_size - MAP_META_SIZE : sizeof(m->meta->type_area);
+
+		for (u32 i = 0; i < 4; i++)
+			put_ones(m);
+		area[((u64)test_random(&seed) << 16 ^ test_random(&seed)) % size] ^= (u8)(1 << test_random(&seed) % 8);
+		now += STAGING_PATIENCE_NS / 8;
+		ringbuf_pump(&p, now, &notify);
+		if (test_random(&seed) % 4)
+			atomic_store(consumer_of(m), *producer_of(m));
+		ringbuf_query(m, BPF_RB_AVAIL_DATA);
+	}
+	return 0;
+}
+
+TEST(spoilt_memory_harms_nobody)
+{
+	for (u64 seed = 1; seed <= (getenv("LIMPET_LONG") ? 200 : 10); seed++) {
+		struct map m;
+		int status;
+		pid_t pid;
+
+		REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0));
+		fflush(stdout);
+		pid = fork();
+		if (!pid)
+			_exit(use_spoilt(&m, seed));
+		waitpid(pid, &status, 0);
+		if (status)
+			printf("# seed %d: status 0x%x\n", (int)seed, status);
+		CHECK_EQ(status, 0);
+		test_map_free(&m);
+	}
+}
+
 TEST_MAIN()
