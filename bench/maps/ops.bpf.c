@@ -38,6 +38,11 @@ struct {
 	__type(value, struct item);
 } stack SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20);
+} ring SEC(".maps");
+
 #define PROG(name_, body)                        \
 	SEC("socket") int name_(void *ctx)       \
 	{                                        \
@@ -63,5 +68,13 @@ PROG(queue_overwrite, bpf_map_push_elem(&queue, &it, BPF_EXIST))
 PROG(queue_push, bpf_map_push_elem(&queue, &it, 0))
 PROG(queue_push_pop, { bpf_map_push_elem(&queue, &it, BPF_ANY); bpf_map_pop_elem(&queue, &it); })
 PROG(stack_push_pop, { bpf_map_push_elem(&stack, &it, BPF_ANY); bpf_map_pop_elem(&stack, &it); })
+PROG(ring_reserve_submit, {
+	struct item *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	if (r) {
+		*r = it;
+		bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	}
+})
+PROG(ring_output, bpf_ringbuf_output(&ring, &it, sizeof(it), BPF_RB_NO_WAKEUP))
 
 char LICENSE[] SEC("license") = "GPL";
