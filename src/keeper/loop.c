@@ -40,11 +40,22 @@ struct knowns {
 	size_t count, cap;
 };
 
+/*
+ * An entry of the session's table of tools, as it was at the last look. The pidfd stays until it tells
+ * the end: others clear a dead tool's entry, and they do when its first thread is gone, while
+ * other threads may hold its files still.
+ */
+struct tool {
+	u32 claims;
+	int pidfd; /* -1: none */
+};
+
 struct loop {
 	struct keeper *k;
 	struct knowns seen;
 	struct pollfd *set; /* the stop descriptor, the watcher's pipe, tools, targets */
-	size_t set_cap, tools, targets;
+	struct tool tools[SESSION_TOOLS];
+	size_t set_cap, targets;
 	u32 failures, draining, echoes;
 	int retry_ms;
 };
@@ -166,6 +177,31 @@ static void tool_ended(struct loop *l)
 	l->echoes = ECHOES;
 }
 
+/* The session's tools, those that came and went since the last look too. */
+static void look_at_tools(struct loop *l)
+{
+	for (int i = 0; i < SESSION_TOOLS; i++) {
+		struct session_tool *entry = &l->k->store.file->tools[i];
+		struct tool *t = &l->tools[i];
+		u32 claims = atomic_load(&entry->claims), pid = atomic_load(&entry->pid);
+
+		if (claims != t->claims) {
+			if (t->pidfd >= 0 || !pid || claims - t->claims > 1)
+				tool_ended(l);
+			if (t->pidfd >= 0)
+				close(t->pidfd);
+			*t = (struct tool){.claims = claims, .pidfd = -1};
+		}
+		if (!pid || t->pidfd >= 0)
+			continue;
+		t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (t->pidfd < 0)
+			tool_ended(l);
+		else
+			fcntl(t->pidfd, F_SETFD, FD_CLOEXEC);
+	}
+}
+
 static int make_poll_set(struct loop *l, int stop_fd, int pipe_fd)
 {
 	size_t want = 2 + SESSION_TOOLS + l->targets, n = 2;
@@ -180,18 +216,9 @@ static int make_poll_set(struct loop *l, int stop_fd, int pipe_fd)
 	}
 	l->set[0] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
 	l->set[1] = (struct pollfd){.fd = pipe_fd, .events = POLLIN};
-	for (int i = 0; i < SESSION_TOOLS; i++) {
-		u32 pid = atomic_load(&l->k->store.file->tools[i].pid);
-		int fd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-
-		if (pid && fd < 0)
-			tool_ended(l);
-		if (fd < 0)
-			continue;
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-		l->set[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
-	}
-	l->tools = n - 2;
+	for (int i = 0; i < SESSION_TOOLS; i++)
+		if (l->tools[i].pidfd >= 0)
+			l->set[n++] = (struct pollfd){.fd = l->tools[i].pidfd, .events = POLLIN};
 	for (size_t i = 0; i < l->seen.count && n < want; i++)
 		if (l->seen.all[i].pidfd >= 0)
 			l->set[n++] = (struct pollfd){.fd = l->seen.all[i].pidfd, .events = POLLIN};
@@ -202,8 +229,11 @@ static int make_poll_set(struct loop *l, int stop_fd, int pipe_fd)
 static bool sleep_until_change(struct loop *l, int stop_fd, int pipe_fd)
 {
 	static const int echo_ms[ECHOES + 1] = {0, 500, 100, 20};
-	int n = make_poll_set(l, stop_fd, pipe_fd), timeout = -1, max;
+	struct pollfd *set;
+	int timeout = -1, n, max;
 
+	look_at_tools(l);
+	n = make_poll_set(l, stop_fd, pipe_fd);
 	if (n < 0)
 		return false;
 	if (l->failures) {
@@ -215,10 +245,13 @@ static bool sleep_until_change(struct loop *l, int stop_fd, int pipe_fd)
 		timeout = echo_ms[l->echoes--];
 	while (poll(l->set, (nfds_t)n, timeout) < 0 && errno == EINTR)
 		;
-	for (size_t i = 2; i < 2 + l->tools; i++) {
-		if (l->set[i].revents)
-			tool_ended(l);
-		close(l->set[i].fd);
+	set = l->set + 2;
+	for (int i = 0; i < SESSION_TOOLS; i++) {
+		if (l->tools[i].pidfd < 0 || !set++->revents)
+			continue;
+		tool_ended(l);
+		close(l->tools[i].pidfd);
+		l->tools[i].pidfd = -1;
 	}
 	if (l->set[1].revents)
 		l->retry_ms = RETRY_MIN_MS;
@@ -281,7 +314,8 @@ static void answer(struct trace_log *log, u32 calls)
 	syscall(SYS_futex, &log->answers, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
-static void rounds(struct loop *l, struct trace_log *log, int stop_fd, int pipe_fd, bool until_alone)
+static void rounds(struct loop *l, struct trace_log *log, int stop_fd, int pipe_fd,
+		   bool until_alone)
 {
 	char buf[256];
 	u32 calls;
@@ -307,6 +341,10 @@ int keeper_run(struct keeper *k, int stop_fd, bool until_alone)
 	int pipe[2], err, presence;
 	bool calls = false;
 
+	for (int i = 0; i < SESSION_TOOLS; i++) {
+		l.tools[i].claims = atomic_load(&k->store.file->tools[i].claims);
+		l.tools[i].pidfd = -1;
+	}
 	if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK))
 		return -errno;
 	err = watch_start(&changes, &k->store.file->generation, pipe[1]);
@@ -323,6 +361,9 @@ int keeper_run(struct keeper *k, int stop_fd, bool until_alone)
 		watch_stop(&called);
 	close(pipe[0]);
 	close(pipe[1]);
+	for (int i = 0; i < SESSION_TOOLS; i++)
+		if (l.tools[i].pidfd >= 0)
+			close(l.tools[i].pidfd);
 	forget(&l.seen);
 	free(l.set);
 	return err;

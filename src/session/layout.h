@@ -59,10 +59,13 @@ enum object_kind { OBJ_MAP, OBJ_PROG, OBJ_LINK, OBJ_BTF, OBJ_EVENT, OBJ_KINDS };
 #define OBJ_LOCK_REFS   2LL /* F_WRLCK: a map's slots are being changed */
 #define OBJ_LOCK_MAPPED 1LL /* F_RDLCK: a tool has the map mapped writable; F_WRLCK: being frozen */
 
-/* A process that is a tool. pid 0: free; claimed by CAS on `pid`; cleared by whoever sees it dead. */
+/*
+ * A process that is a tool. pid 0: free; claimed by CAS on `pid`, then counted in `claims`; cleared by
+ * whoever sees it dead, which is not always a keeper: a keeper tells by `claims` that it missed one.
+ */
 struct session_tool {
 	_Atomic u32 pid;
-	_Atomic u32 pad;
+	_Atomic u32 claims;
 	_Atomic u64 start_time; /* /proc/PID/stat field 22, tells a recycled pid */
 };
 

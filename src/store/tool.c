@@ -73,6 +73,7 @@ int store_tool_add(struct store *s)
 
 		if (!atomic_compare_exchange_strong(&s->file->tools[i].pid, &none, pid))
 			continue;
+		atomic_fetch_add(&s->file->tools[i].claims, 1);
 		atomic_store(&s->file->tools[i].start_time, start);
 		store_changed(s);
 		return 0;
