@@ -133,7 +133,8 @@ static void random_ops(int count)
 			run("dynptr", rnd(60), rnd(10) == 0, flags[rnd(7)], rnd(4) == 0);
 			printf("dynptr");
 			for (int k = 0; k < 8; k++)
-				printf(k == 4 ? "" : " %ld", result(k));
+				if (k != 4)
+					printf(" %ld", result(k));
 			printf("\n");
 			break;
 		case 6:
