@@ -246,7 +246,8 @@ static int finish(struct target *t, struct agent_request *r, bool *ret_in_use)
 	r->command = AGENT_CMD_COMMIT;
 	err = target_command(t, r);
 	*ret_in_use = r->in_use;
-	return err;
+	/* What nobody uses is gone now: who goes on in this stop must not think that it is there. */
+	return err ? err : target_read(t, t->header_at, &t->header, sizeof(t->header));
 }
 
 /* A keeper died between SYNC and COMMIT: what it was at is done first. */
@@ -536,6 +537,12 @@ static int on_a_thread(struct work *w)
 	return w->result;
 }
 
+/* Not the process: a thread that was chosen for the work, or looked at, was just ending. */
+static bool thread_ended(const struct work *w, int err)
+{
+	return err == -ESRCH && w->e->reason == KEEPER_NO_PROCESS && proc_live_tid(w->pid);
+}
+
 /*
  * Tries `tries` times, 2 ms and more apart, while the target cannot be stopped (a thread waits in
  * vfork), another keeper is at it, or the last one's threads are only just ending.
@@ -555,7 +562,7 @@ static int attempt(struct work *w, int tries)
 				    "targets.lock: another keeper works on it");
 		}
 		if (i + 1 >= tries ||
-		    (err != -EAGAIN && (w->e->reason != KEEPER_TRACED || i >= 20)))
+		    (err != -EAGAIN && !thread_ended(w, err) && (w->e->reason != KEEPER_TRACED || i >= 20)))
 			return err;
 		nanosleep(&ms, NULL);
 	}
