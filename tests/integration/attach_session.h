@@ -184,10 +184,10 @@ static void ms_sleep(long ms)
 	nanosleep(&ts, NULL);
 }
 
-/* Waits for cond up to two seconds. */
+/* Waits for cond up to ten seconds: the machine may have more to do. */
 #define EVENTUALLY(cond)                                                                           \
 	({                                                                                         \
-		int left_ = 2000;                                                                  \
+		int left_ = 10000;                                                                 \
 		while (!(cond) && left_--)                                                         \
 			ms_sleep(1);                                                               \
 		!!(long)(cond);                                                                    \
