@@ -119,6 +119,10 @@ int prog_prepare(struct agent_prog *p)
 	p->vm.helper_count = helper_table_size();
 	p->vm.helper_desc = bpf_helper_desc;
 	p->vm.known = &agent.known;
+	if (agent.env.process) {
+		agent.identity = (struct vm_identity){&agent.env.process->ident, &agent.env.tid_off};
+		p->vm.identity = &agent.identity;
+	}
 	p->error = bind_maps(p);
 	if (!p->error)
 		p->error = check(p);

@@ -142,6 +142,7 @@ struct agent_state {
 	bool injected; /* a keeper mapped the image: ld.so does not know of it */
 	void *wiped;
 	size_t wiped_size;
+	struct vm_identity identity; /* for programs compiled here */
 	struct vm_known known; /* of the living programs; changed by COMMIT */
 	const struct session_file *session;
 	struct task_layout task; /* the session's, copied once it is there */

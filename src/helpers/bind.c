@@ -18,6 +18,10 @@ void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_re
 		ret->direct_value = ret->elems = (u64)direct;
 		ret->direct_size = m->def.value_size;
 	}
+	if (m->def.type == BPF_MAP_TYPE_PERCPU_ARRAY && !m->sparse) {
+		ret->elems = (u64)m->base + m->elems_off;
+		ret->plane = m->extra[0];
+	}
 	ret->outer = m->holds == MAP_HOLDS_MAPS;
 	if (m->holds == MAP_HOLDS_PROGS)
 		ret->progs = map_ref_words(m);

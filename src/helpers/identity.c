@@ -7,12 +7,17 @@
 #define CLOCK_MONOTONIC_COARSE 6
 #define PR_GET_NAME            16
 
-static ALWAYS_INLINE u32 libc_tid(const struct helper_env *env)
+static ALWAYS_INLINE u32 tid_at(u64 off)
 {
 	u32 tid;
 
-	__asm__ volatile("movl %%fs:(%1), %0" : "=r"(tid) : "r"(env->tid_off));
+	__asm__ volatile("movl %%fs:(%1), %0" : "=r"(tid) : "r"(off));
 	return tid;
+}
+
+static ALWAYS_INLINE u32 libc_tid(const struct helper_env *env)
+{
+	return tid_at(env->tid_off);
 }
 
 /* Both from the kernel. The first thread of a forked child notes its process id where it may. */
@@ -45,11 +50,14 @@ static ALWAYS_INLINE u64 ident_of(const struct helper_env *env)
 	return env->process ? atomic_load_explicit(&env->process->ident, memory_order_relaxed) : 0;
 }
 
+/* A stop between the two loads can change both: the offset is nothing, or still where libc keeps the id. */
 u64 help_identity(const struct helper_env *env)
 {
-	u64 ident = ident_of(env);
+	u64 off = env->tid_off, ident;
 
-	return likely(vouched(ident)) ? ident << 32 | libc_tid(env) : ask_kernel(env);
+	atomic_signal_fence(memory_order_acquire);
+	ident = ident_of(env);
+	return likely(off && vouched(ident)) ? ident << 32 | tid_at(off) : ask_kernel(env);
 }
 
 bool help_identity_reads(const struct helper_env *env)

@@ -57,6 +57,7 @@ enum flow_lookup {
 	FLOW_LOOKUP_CALL,  /* it cannot */
 	FLOW_LOOKUP_KEY,   /* the key is where r2 points */
 	FLOW_LOOKUP_CONST, /* the key is `key`; arguments that are proven too are not read */
+	FLOW_LOOKUP_PERCPU, /* likewise, in a per-CPU array */
 	FLOW_LOOKUP_PROGS, /* a tail call: into program array `map` */
 };
 

@@ -172,10 +172,14 @@ static struct flow_val result(struct flow_pass *p, u32 at, const struct call *c)
 
 	if (c->desc->ret != RET_MAP_VALUE_OR_NULL || !c->map || c->map->outer)
 		return flow_any(~0ULL);
-	if (c->map->array && c->map->elems && c->map->value_stride && c->map->key_size == 4 &&
+	if (c->map->elems && c->map->value_stride && c->map->key_size == 4 &&
 	    p->f->prog->insns[at].imm == BPF_FUNC_map_lookup_elem &&
-	    !vm_helper_is_own(p->f->prog, BPF_FUNC_map_lookup_elem))
-		return lookup_array(p, at, c);
+	    !vm_helper_is_own(p->f->prog, BPF_FUNC_map_lookup_elem)) {
+		if (c->map->array)
+			return lookup_array(p, at, c);
+		if (c->map->plane)
+			fi->lookup = FLOW_LOOKUP_PERCPU;
+	}
 	return (struct flow_val){.kind = FLOW_VALUE_OR_NULL, .map = fi->map, .val = at};
 }
 

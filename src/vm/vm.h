@@ -42,6 +42,11 @@ struct vm_map {
 	u64 elems;        /* array: address of element 0, elements value_stride apart */
 	u32 value_stride;
 	u32 max_entries;
+	/*
+	 * BPF_MAP_TYPE_PERCPU_ARRAY: bytes from a slot's value to the next slot's; 0: lookups are not to be
+	 * inlined. elems (of slot 0) and value_stride as above; the slot is the one that run->held says.
+	 */
+	u64 plane;
 	bool outer;       /* holds maps: lookups give handles */
 	const _Atomic u64 *progs; /* BPF_MAP_TYPE_PROG_ARRAY: max_entries words (vm_known); NULL else */
 };
@@ -89,6 +94,16 @@ struct vm_known {
 	const struct vm_inner *(*inner_at)(const struct vm_known *known, u64 handle, u64 addr);
 };
 
+/*
+ * Who runs, without a call. While *tid_off is not 0 and *tgid, read after it, is from 1 to 2^32 - 1, that is the
+ * thread group id, and the thread id lies *tid_off bytes from the thread pointer (helpers.h says why that is
+ * exact); else the helper knows.
+ */
+struct vm_identity {
+	const _Atomic u64 *tgid;
+	const u64 *tid_off;
+};
+
 struct vm_program {
 	const struct bpf_insn *insns; /* checked by bpf_check(), private to this process */
 	u32 insn_count;
@@ -103,6 +118,7 @@ struct vm_program {
 	const struct bpf_helper_desc *(*helper_desc)(u32 id);   /* argument kinds, by number */
 	const struct bpf_helper_desc *const *helper_descs;      /* asked first; helper_count, or NULL */
 	const struct vm_known *known; /* NULL: slots of maps are as if empty */
+	const struct vm_identity *identity; /* for get_current_pid_tgid; NULL: always the helper */
 	bool outers;                  /* some of its maps hold maps */
 	bool trusted;     /* a verifier has proven memory safety: no run-time tests */
 	bool bounded;     /* a verifier has proven termination: no budget */

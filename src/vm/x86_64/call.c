@@ -40,14 +40,14 @@ static void call_subprogram(struct jit *j)
 	jit_clear_args(j);
 }
 
-static void call_helper(struct jit *j, vm_helper_fn *fn)
+void jit_call_helper(struct jit *j)
 {
 	struct emit *e = &j->e;
 
 	x86_mov(e, true, R9, REG_RUN);
 	if (j->uses_budget)
 		x86_store(e, false, RUN_FIELD(budget), REG_BUDGET);
-	emit_call(e, (u64)fn);
+	emit_call(e, (u64)j->prog->helpers[j->in->imm]);
 	if (j->uses_budget)
 		x86_load(e, false, REG_BUDGET, RUN_FIELD(budget));
 	x86_alu_mem_imm(e, false, ALU_CMP, RUN_FIELD(status), VM_OK);
@@ -73,7 +73,7 @@ u32 jit_call(struct jit *j)
 	if (vm_is_tail_call(j->prog, j->in))
 		jit_tail_call(j);
 	else if (!jit_inline_helper(j))
-		call_helper(j, j->prog->helpers[id]);
+		jit_call_helper(j);
 	jit_clear_args(j);
 	return 1;
 }

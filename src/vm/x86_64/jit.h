@@ -34,6 +34,7 @@ enum stub_kind {
 	STUB_DEPTH,  /* too many frames */
 	STUB_BUDGET,
 	STUB_BAD_PROG, /* no such helper */
+	STUB_HELPER,   /* calls the helper that was to be done in place; back: behind it */
 	STUB_TAIL,     /* looks for a tail call's target thoroughly; back: it is found */
 };
 
@@ -179,6 +180,7 @@ u32 jit_exit(struct jit *j);
 /* call.c, inline.c */
 u32 jit_call(struct jit *j);
 void jit_clear_args(struct jit *j);
+void jit_call_helper(struct jit *j); /* the present instruction's, by a call */
 bool jit_inline_helper(struct jit *j); /* true: done without a call */
 
 /* tail.c */

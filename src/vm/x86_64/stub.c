@@ -31,6 +31,11 @@ static void emit_stub(struct jit *j, const struct stub *s)
 		emit_call_label(e, j->slow);
 		emit_jump(e, CC_ALWAYS, s->back);
 		return;
+	case STUB_HELPER:
+		jit_select(j, s->insn);
+		jit_call_helper(j);
+		emit_jump(e, CC_ALWAYS, s->back);
+		return;
 	case STUB_TAIL:
 		jit_tail_stub(j, s);
 		return;
