@@ -473,7 +473,10 @@ static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, bool may
 	return err;
 }
 
-/* A quick look without stopping: are the target's links those it should have? */
+/*
+ * A quick look without stopping: are the target's links those it should have? What is listed still has
+ * not been written: a keeper is at it, or died before its COMMIT.
+ */
 static bool in_line(struct keeper *k, pid_t pid)
 {
 	struct regions maps = {0};
@@ -497,7 +500,8 @@ static bool in_line(struct keeper *k, pid_t pid)
 		n.has = has = fetch(&t, h.objects, h.object_count, sizeof(u64), &err);
 	n.has_count = has ? h.object_count : 0;
 	if (has && !needs_find(k, &maps, pid, had, h.link_count, &n))
-		same = n.same && n.view == h.view && (h.has_trace || !n.file_count);
+		same = n.same && n.view == h.view && (h.has_trace || !n.file_count) && !h.write_count &&
+		       !h.move_count;
 	if (t.mem >= 0)
 		close(t.mem);
 	needs_free(&n);

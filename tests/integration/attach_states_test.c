@@ -296,13 +296,14 @@ static bool keeper_dies_at(enum work work, pid_t pid, long kill_at)
 	return false;
 }
 
+static const u8 original[5] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
+
 static bool patched_or_not(pid_t pid)
 {
-	static const u8 nop[5] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
-	u8 text[5];
+	u8 text[sizeof(original)];
 
 	text_of(pid, text, sizeof(text));
-	return !memcmp(text, nop, 5) || text[0] == 0xe9;
+	return !memcmp(text, original, sizeof(text)) || text[0] == 0xe9;
 }
 
 /* A keeper dies at its n-th step: the target goes on, and the next keeper can do everything. */
@@ -337,6 +338,97 @@ static bool survives(enum work work, const char *const *names, long n)
 	CHECK_EQ(end_target(pid), 0);
 	check_states(names);
 	return over;
+}
+
+/* Another keeper, to whom nobody says that there is something to do, leaves the target as it is to be. */
+static bool brought_in_line(pid_t pid)
+{
+	struct keeper_error e;
+	bool done = EVENTUALLY(!keeper_sync(k, pid, &e));
+
+	if (!done)
+		printf("# %s\n", e.detail);
+	return done;
+}
+
+/* A link comes and goes again, each time under a keeper that dies at its n-th step. */
+static bool is_finished(pid_t pid, long n)
+{
+	int link = make_link(-1);
+	u8 text[sizeof(original)];
+	bool over = keeper_dies_at(ADD, pid, n);
+
+	CHECK(brought_in_line(pid));
+	*(u64 *)map_direct_value(&counter) = 0;
+	CHECK(EVENTUALLY(hits() > 20));
+	if (check_failed)
+		printf("# keeper killed at add, step %ld\n", n);
+	drop_link(link);
+	over &= keeper_dies_at(REMOVE, pid, n);
+	CHECK(brought_in_line(pid));
+	text_of(pid, text, sizeof(text));
+	CHECK(!memcmp(text, original, sizeof(text)));
+	if (check_failed)
+		printf("# keeper killed at step %ld, text %02x\n", n, text[0]);
+	return over;
+}
+
+TEST(what_a_dead_keeper_left_is_finished_without_another_change)
+{
+	static const char *const names[] = {"call", "nanosleep", NULL};
+	struct keeper_error e;
+	pid_t pid;
+	long n = 0;
+
+	REQUIRE(prepare());
+	pid = start_states(names, true);
+	while (!is_finished(pid, n) && !check_failed)
+		n++;
+	printf("# %ld steps\n", n);
+	CHECK(n > 10);
+	report(keeper_detach(k, pid, &e), &e);
+	CHECK_EQ(end_target(pid), 0);
+	check_states(names);
+}
+
+/* A keeper's look takes no step in a target that is in line: nobody is stopped for it. */
+static bool left_alone(pid_t pid)
+{
+	struct agent_header h = {.write_count = 1};
+
+	CHECK(keeper_is_target(k, pid, &h));
+	CHECK_EQ(h.write_count, 0);
+	CHECK_EQ(h.move_count, 0);
+	return keeper_dies_at(ADD, pid, 0);
+}
+
+TEST(a_target_in_line_is_left_alone)
+{
+	static const char *const names[] = {"call", "nanosleep", NULL};
+	struct keeper_error e;
+
+	REQUIRE(prepare());
+	for (int preload = 0; preload < 2; preload++) {
+		int first = make_link(-1), second;
+		pid_t pid = start_states(names, preload);
+
+		report(preload ? 0 : keeper_inject(k, pid, &e), &e);
+		CHECK(EVENTUALLY(hits() > 20));
+		CHECK(left_alone(pid));
+		second = make_link(-1);
+		CHECK(!keeper_dies_at(ADD, pid, 0)); /* there is something to do: the look above can fail */
+		CHECK(brought_in_line(pid));
+		CHECK(left_alone(pid));
+		drop_link(second);
+		CHECK(brought_in_line(pid));
+		CHECK(left_alone(pid));
+		drop_link(first);
+		CHECK(brought_in_line(pid));
+		CHECK(left_alone(pid));
+		report(keeper_detach(k, pid, &e), &e);
+		CHECK_EQ(end_target(pid), 0);
+		check_states(names);
+	}
 }
 
 static void die_everywhere(const char *const *names)
