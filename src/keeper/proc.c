@@ -12,6 +12,9 @@
 #include <linux/capability.h>
 #include "keeper/internal.h"
 
+#define LIVE_TRIES                                                                                 \
+	100 /* further looks for a living thread, where those that are met are just ending */
+
 int keeper_fail(struct keeper_error *e, enum keeper_reason reason, int error, const char *fmt, ...)
 {
 	va_list ap;
@@ -131,8 +134,24 @@ bool proc_read_key(pid_t pid, struct proc_key *ret)
 	return ret->size || buf[0] == 'Z'; /* a main thread that has ended shows none */
 }
 
-/* A thread that still has an address space: the leader if it lives. 0: none. */
-pid_t proc_live_tid(pid_t pid)
+long proc_status(pid_t pid, pid_t tid, const char *field)
+{
+	char path[64], line[256];
+	size_t n = strlen(field);
+	long value = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, field, n) && line[n] == ':')
+			value = strtol(line + n + 1, NULL, 10);
+	if (f)
+		fclose(f);
+	return value;
+}
+
+static pid_t look_for_live(pid_t pid)
 {
 	char path[64];
 	struct dirent *d;
@@ -154,21 +173,17 @@ pid_t proc_live_tid(pid_t pid)
 	return found;
 }
 
-long proc_status(pid_t pid, pid_t tid, const char *field)
+/*
+ * A thread that still has an address space: the leader if it lives. 0: none. The kernel ends the list at a
+ * thread that it finds ending, but knows how many there are; a leader that has ended is one of them.
+ */
+pid_t proc_live_tid(pid_t pid)
 {
-	char path[64], line[256];
-	size_t n = strlen(field);
-	long value = 0;
-	FILE *f;
+	pid_t found = look_for_live(pid);
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, field, n) && line[n] == ':')
-			value = strtol(line + n + 1, NULL, 10);
-	if (f)
-		fclose(f);
-	return value;
+	for (int i = 0; i < LIVE_TRIES && !found && proc_status(pid, pid, "Threads") > 1; i++)
+		found = look_for_live(pid);
+	return found;
 }
 
 /* A vfork child runs in its parent's memory: what is done to one is done to both. */

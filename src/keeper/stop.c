@@ -32,8 +32,9 @@
 #define PTRACE_O_SUSPEND_SECCOMP (1 << 21)
 #endif
 #define WAIT_FLAGS  (WSTOPPED | __WALL | __WNOTHREAD)
-#define SHORT_TRIES 20  /* times 50 us, then */
-#define STOP_TRIES  400 /* times 1 ms: how long a thread may take to stop */
+#define SHORT_TRIES 20   /* times 50 us, then */
+#define STOP_TRIES  400  /* times 1 ms: how long a thread may take to stop */
+#define PASSES      1000 /* over the task list: new threads keep coming */
 
 /* What waitid() says of a stop: the signal, and the event in the byte above. */
 bool is_event_stop(int status)
@@ -109,9 +110,10 @@ static bool eintr_by_stop(long nr)
 }
 
 /*
- * Takes a stop of the thread: 0, -EAGAIN when there is none yet, -ESRCH when it has ended. The end
- * of a main thread is only looked at: it may be another thread's child, which wants its status. So
- * is the arrival of a signal: were it taken, and we killed before the next call, it would be lost.
+ * Takes a stop of the thread: 0, -EAGAIN when there is none yet, -ESRCH when it has ended. The end of
+ * another than the main thread is taken, too: left, wait_lead() would come upon it. That of a main thread
+ * is only looked at: it may be another thread's child, which wants its status. So is the arrival of a
+ * signal: were it taken, and we killed before the next call, it would be lost.
  */
 static int take_stop(const struct target *t, pid_t tid, int *ret_status)
 {
@@ -119,8 +121,8 @@ static int take_stop(const struct target *t, pid_t tid, int *ret_status)
 
 	if (waitid(P_PID, (id_t)tid, &si, WAIT_FLAGS | WEXITED | WNOWAIT | WNOHANG))
 		return errno == EINTR ? -EAGAIN : -ESRCH;
-	if (!si.si_pid)
-		return proc_state(t->pid, tid) == 'Z' ? -ESRCH : -EAGAIN;
+	if (!si.si_pid) /* the end of a main thread is not reported before that of the last one */
+		return tid == t->pid && proc_state(t->pid, tid) == 'Z' ? -ESRCH : -EAGAIN;
 	if (si.si_code != CLD_TRAPPED && si.si_code != CLD_STOPPED) {
 		if (tid != t->pid)
 			waitid(P_PID, (id_t)tid, &si, WAIT_FLAGS | WEXITED | WNOHANG);
@@ -150,17 +152,19 @@ int wait_stopped(const struct target *t, struct thread *th)
 		}
 		if (is_event_stop(status))
 			return 0;
-		/* a signal on its way: let it arrive */
-		if (ptrace(PTRACE_CONT, th->tid, 0, is_syscall_stop(status) ? 0 : status))
-			return -ESRCH;
+		/* a signal on its way: let it arrive; if that fails, the thread was killed, and its end comes */
+		if (ptrace(PTRACE_CONT, th->tid, 0, is_syscall_stop(status) ? 0 : status)) {
+			nap(50);
+			i++;
+		}
 	}
 	return -EAGAIN;
 }
 
 /*
- * Waits for the borrowed thread's next stop. All others are stopped, so an end among them is the
- * end of the process. Waiting for the one thread alone could last for ever: the end of a main
- * thread is not reported before all the others have been waited for.
+ * Waits for the borrowed thread's next stop; -ESRCH when it has ended. The others' ends are taken and passed
+ * over: in the end of a process they come first, and that of a main thread is not reported before all the
+ * others have been taken. So waiting for the one thread alone could last for ever.
  */
 int wait_lead(struct target *t, int *ret_status)
 {
@@ -173,9 +177,9 @@ int wait_lead(struct target *t, int *ret_status)
 			r = errno == EINTR ? -EAGAIN : -ESRCH;
 			continue;
 		}
-		r = si.si_code != CLD_TRAPPED && si.si_code != CLD_STOPPED
-			    ? -ESRCH
-			    : take_stop(t, si.si_pid, ret_status);
+		r = take_stop(t, si.si_pid, ret_status);
+		if (r == -ESRCH && si.si_pid != t->lead->tid && si.si_pid != t->pid)
+			r = -EAGAIN;
 	} while (r == -EAGAIN || (!r && si.si_pid != t->lead->tid));
 	if (r)
 		t->lead->stopped = false;
@@ -220,12 +224,18 @@ static int seize(struct target *t, pid_t tid)
 	return 1;
 }
 
-/* One pass over the task list: how many new threads were seized. */
+/*
+ * One pass over the task list: how many new threads were seized; 1 also when another pass is needed. For the
+ * kernel ends the list at a thread that it finds ending, or leaves out the one behind it. So that nobody is
+ * new says nothing, but that as many are there as the process has: those that stand still, who do not go,
+ * and a main thread that has ended, whom the kernel counts until the end of the process.
+ */
 static int seize_new(struct target *t)
 {
 	char path[64];
 	struct dirent *d;
 	int fresh = 0;
+	long there = 0;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", t->pid);
@@ -236,17 +246,22 @@ static int seize_new(struct target *t)
 		pid_t tid = atoi(d->d_name);
 		int r;
 
-		if (tid <= 0 || find_thread(t, tid))
+		if (tid <= 0)
 			continue;
+		if (find_thread(t, tid)) {
+			there++;
+			continue;
+		}
 		r = seize(t, tid);
 		if (r < 0) {
 			closedir(dir);
 			return r;
 		}
 		fresh += r;
+		there += !r && tid == t->pid;
 	}
 	closedir(dir);
-	return fresh;
+	return fresh ? fresh : there != proc_status(t->pid, t->pid, "Threads");
 }
 
 static int stop_new(struct target *t, size_t from)
@@ -341,7 +356,7 @@ static int open_memory(struct target *t)
 /* Stops every thread. On failure everything is let go again. */
 int target_stop(struct target *t, pid_t pid, struct keeper_error *e)
 {
-	int err, fresh;
+	int err, fresh, passes = 0;
 
 	*t = (struct target){.pid = pid, .mem = -1, .e = e};
 	err = proc_check(pid, e);
@@ -352,6 +367,9 @@ int target_stop(struct target *t, pid_t pid, struct keeper_error *e)
 
 		fresh = seize_new(t);
 		err = fresh < 0 ? fresh : stop_new(t, from);
+		if (!err && fresh && ++passes == PASSES)
+			err = keeper_fail(e, KEEPER_BUSY, -EAGAIN,
+					  "process %d makes threads all the time", pid);
 	} while (!err && fresh);
 	if (!err && !any_stopped(t))
 		err = keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "process %d has ended", pid);

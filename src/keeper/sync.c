@@ -541,12 +541,6 @@ static int on_a_thread(struct work *w)
 	return w->result;
 }
 
-/* Not the process: a thread that was chosen for the work, or looked at, was just ending. */
-static bool thread_ended(const struct work *w, int err)
-{
-	return err == -ESRCH && w->e->reason == KEEPER_NO_PROCESS && proc_live_tid(w->pid);
-}
-
 /*
  * Tries `tries` times, 2 ms and more apart, while the target cannot be stopped (a thread waits in
  * vfork), another keeper is at it, or the last one's threads are only just ending.
@@ -566,7 +560,7 @@ static int attempt(struct work *w, int tries)
 				    "targets.lock: another keeper works on it");
 		}
 		if (i + 1 >= tries ||
-		    (err != -EAGAIN && !thread_ended(w, err) && (w->e->reason != KEEPER_TRACED || i >= 20)))
+		    (err != -EAGAIN && (w->e->reason != KEEPER_TRACED || i >= 20)))
 			return err;
 		nanosleep(&ms, NULL);
 	}

@@ -522,6 +522,27 @@ static void with_threads(void)
 	} while (round_done());
 }
 
+/* Threads that start the next one and end. */
+static void *relay(void *arg)
+{
+	pthread_attr_t detached;
+	pthread_t next;
+
+	self = (long)arg;
+	HOLDS(probed(3) == 4);
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	if (round_done())
+		HOLDS(!pthread_create(&next, &detached, relay, arg));
+	return NULL;
+}
+
+static void in_relay(void)
+{
+	for (int i = 0; i < 4; i++)
+		relay((void *)self);
+}
+
 /* Leaves the process without a main thread. */
 static void gone(void)
 {
@@ -571,6 +592,7 @@ static const struct {
 	{"spawn", with_spawn},
 	{"fork", with_fork},
 	{"threads", with_threads},
+	{"relay", in_relay},
 	{"gone", gone},
 	{"compat", compat},
 };

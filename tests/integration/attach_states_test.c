@@ -151,6 +151,40 @@ TEST(children_and_short_threads_live_on)
 	}
 }
 
+/* Threads start and end all the time, some of them just when they are looked at. */
+static void come_and_go(const char *const *names, int rounds)
+{
+	pid_t pid = start_states(names, false);
+	int link = make_link(-1);
+	struct keeper_error e;
+
+	for (int round = 0; round < rounds && !check_failed; round++) {
+		report(keeper_inject(k, pid, &e), &e);
+		*(u64 *)map_direct_value(&counter) = 0;
+		CHECK(EVENTUALLY(hits() > 20));
+		report(keeper_detach(k, pid, &e), &e);
+		CHECK(all_go_on(names, 1));
+		if (check_failed)
+			printf("# %s and %s, round %d\n", names[0], names[1], round);
+	}
+	drop_link(link);
+	CHECK_EQ(end_target(pid), 0);
+	check_states(names);
+}
+
+TEST(threads_that_end_are_no_end_of_the_process)
+{
+	static const char *const each[][5] = {{"registers", "relay", "call_seldom"},
+					      {"call_seldom", "threads", "threads", "relay"},
+					      {"gone", "relay", "nanosleep"},
+					      {"gone", "relay"}};
+	int rounds = getenv("LIMPET_LONG") ? 2000 : 60;
+
+	REQUIRE(prepare());
+	for (size_t i = 0; i < ARRAY_SIZE(each) && !check_failed; i++)
+		come_and_go(each[i], rounds);
+}
+
 TEST(a_target_without_a_main_thread)
 {
 	static const char *const names[] = {"gone", "call", "registers", "nanosleep", NULL};
@@ -250,6 +284,40 @@ static bool is_step(const struct user_regs_struct *r)
 	       r->orig_rax == SYS_sendmsg;
 }
 
+/* Threads that run while a keeper writes into their process. */
+static long at_large;
+
+static char state_of(pid_t pid, pid_t tid)
+{
+	char name[32], text[1024], *p;
+
+	snprintf(name, sizeof(name), "task/%d/stat", tid);
+	slurp(pid, name, text, sizeof(text));
+	p = strrchr(text, ')');
+	return p ? p[2] : 0;
+}
+
+/* The keeper is about to write: where to? */
+static void check_all_stand(pid_t keeper, pid_t pid, unsigned long long fd)
+{
+	char path[64], to[64] = "";
+	struct dirent *d;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%llu", keeper, fd);
+	if (readlink(path, to, sizeof(to) - 1) < 0 || !strstr(to, "/mem"))
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && (d = readdir(dir))) {
+		pid_t tid = atoi(d->d_name);
+		char state = tid > 0 ? state_of(pid, tid) : 't';
+
+		at_large += state != 't' && !(state == 'Z' && tid == pid);
+	}
+	closedir(dir);
+}
+
 /*
  * Runs the work in a process that is killed before its step number `kill_at`; true when it came to
  * its end before.
@@ -282,8 +350,12 @@ static bool keeper_dies_at(enum work work, pid_t pid, long kill_at)
 		if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
 			entering[tid % 4096] = !entering[tid % 4096];
 			if (entering[tid % 4096] && !ptrace(PTRACE_GETREGS, tid, 0, &r) &&
-			    is_step(&r) && steps++ == kill_at)
-				break;
+			    is_step(&r)) {
+				if (r.orig_rax == SYS_pwrite64)
+					check_all_stand(tid, pid, r.rdi);
+				if (steps++ == kill_at)
+					break;
+			}
 		} else if (status >> 16 == 0 && WSTOPSIG(status) != SIGSTOP &&
 			   WSTOPSIG(status) != SIGTRAP) {
 			sig = WSTOPSIG(status);
@@ -416,7 +488,8 @@ TEST(a_target_in_line_is_left_alone)
 		CHECK(EVENTUALLY(hits() > 20));
 		CHECK(left_alone(pid));
 		second = make_link(-1);
-		CHECK(!keeper_dies_at(ADD, pid, 0)); /* there is something to do: the look above can fail */
+		CHECK(!keeper_dies_at(ADD, pid,
+				      0)); /* there is something to do: the look above can fail */
 		CHECK(brought_in_line(pid));
 		CHECK(left_alone(pid));
 		drop_link(second);
@@ -447,6 +520,34 @@ static void die_everywhere(const char *const *names)
 			return;
 		}
 		printf("# %s: %ld steps\n", what[work], n);
+	}
+}
+
+/* However fast threads come and go, none runs while something is written. */
+TEST(all_threads_stand_while_a_keeper_writes)
+{
+	static const char *const each[][4] = {{"registers", "relay", "call_seldom"},
+					      {"gone", "relay", "nanosleep"}};
+	int rounds = getenv("LIMPET_LONG") ? 500 : 10;
+
+	REQUIRE(prepare());
+	at_large = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(each) && !check_failed; i++) {
+		pid_t pid = start_states(each[i], true);
+
+		for (int round = 0; round < rounds && !check_failed; round++) {
+			int link = make_link(-1);
+
+			keeper_dies_at(ADD, pid, -1); /* never */
+			CHECK(brought_in_line(pid));
+			CHECK_EQ(at_large, 0);
+			drop_link(link);
+			keeper_dies_at(REMOVE, pid, -1);
+			CHECK(brought_in_line(pid));
+			CHECK_EQ(at_large, 0);
+		}
+		CHECK_EQ(end_target(pid), 0);
+		check_states(each[i]);
 	}
 }
 
