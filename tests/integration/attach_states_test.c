@@ -320,9 +320,9 @@ static void check_all_stand(pid_t keeper, pid_t pid, unsigned long long fd)
 
 /*
  * Runs the work in a process that is killed before its step number `kill_at`; true when it came to
- * its end before.
+ * its end before. kill_target: not the keeper is killed, but its target.
  */
-static bool keeper_dies_at(enum work work, pid_t pid, long kill_at)
+static bool dies_at(enum work work, pid_t pid, long kill_at, bool kill_target)
 {
 	pid_t keeper = fork(), tid;
 	bool entering[4096] = {false};
@@ -340,21 +340,26 @@ static bool keeper_dies_at(enum work work, pid_t pid, long kill_at)
 		int sig = 0;
 
 		tid = waitpid(-1, &status, __WALL);
+		if (tid == pid && kill_target)
+			continue;
 		if (tid < 0 || tid == pid)
 			return true; /* the target has ended: the checks will say so */
 		if (WIFEXITED(status) || WIFSIGNALED(status)) {
 			if (tid == keeper)
-				return true;
+				return steps <= kill_at || kill_at < 0;
 			continue;
 		}
 		if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
 			entering[tid % 4096] = !entering[tid % 4096];
 			if (entering[tid % 4096] && !ptrace(PTRACE_GETREGS, tid, 0, &r) &&
-			    is_step(&r)) {
+			    (is_step(&r) || (kill_target && r.orig_rax == SYS_waitid))) {
 				if (r.orig_rax == SYS_pwrite64)
 					check_all_stand(tid, pid, r.rdi);
-				if (steps++ == kill_at)
-					break;
+				if (steps++ == kill_at) {
+					if (!kill_target)
+						break;
+					kill(pid, SIGKILL);
+				}
 			}
 		} else if (status >> 16 == 0 && WSTOPSIG(status) != SIGSTOP &&
 			   WSTOPSIG(status) != SIGTRAP) {
@@ -366,6 +371,11 @@ static bool keeper_dies_at(enum work work, pid_t pid, long kill_at)
 	while ((tid = waitpid(-1, &status, __WALL)) > 0 && tid != keeper)
 		;
 	return false;
+}
+
+static bool keeper_dies_at(enum work work, pid_t pid, long kill_at)
+{
+	return dies_at(work, pid, kill_at, false);
 }
 
 static const u8 original[5] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
@@ -549,6 +559,35 @@ TEST(all_threads_stand_while_a_keeper_writes)
 		CHECK_EQ(end_target(pid), 0);
 		check_states(each[i]);
 	}
+}
+
+/* A target is killed while a keeper works on it: the keeper does not wait for what never comes. */
+TEST(a_keeper_survives_its_target)
+{
+	static const char *const each[][4] = {{"registers", "nanosleep", "call"},
+					      {"nanosleep", "registers", "call"},
+					      {"gone", "registers", "call"}};
+	long stride = getenv("LIMPET_LONG") ? 1 : 29;
+
+	REQUIRE(prepare());
+	alarm(100);
+	for (size_t i = 0; i < ARRAY_SIZE(each); i++) {
+		bool over = false;
+		long n;
+
+		for (n = getpid() % stride; !over; n += stride) {
+			pid_t pid = start_states(each[i], true);
+			int link = make_link(-1);
+
+			over = dies_at(ADD, pid, n, true);
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+			drop_link(link);
+		}
+		printf("# %s: %ld steps\n", each[i][0], n);
+		CHECK(n > 50);
+	}
+	alarm(0);
 }
 
 TEST(a_keeper_dies_at_any_step_computing_thread)
