@@ -59,6 +59,14 @@ static void add_row(struct json_object *all, const char *name, int err, const ch
 	json_object_array_add(all, o);
 }
 
+/* libbpf's own errors begin at __LIBBPF_ERRNO__START: the file is no object, or a damaged one. */
+static const char *object_error_text(int err)
+{
+	return err < __LIBBPF_ERRNO__START ? error_text(err)
+					   : T("it is no whole ELF object for BPF (`clang -target bpf -g -O2 -c` makes one)",
+					       "不是完整的 BPF ELF 目标文件（`clang -target bpf -g -O2 -c` 可生成）");
+}
+
 /* Under the shim. */
 static int verify_each(const char *path, bool json)
 {
@@ -80,7 +88,7 @@ static int verify_each(const char *path, bool json)
 	free(log);
 	if (!n)
 		fail(EXIT_FAILED, T("prog verify: %s cannot be read as a BPF object: %s", "prog verify：无法将 %s 读作 BPF 目标文件：%s"), path,
-		     error_text(err ? -err : ENOENT));
+		     object_error_text(err ? -err : ENOENT));
 	else if (json)
 		puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(all);
