@@ -6,6 +6,7 @@
  * rounds, medians; ratios to limpet. Run under `limpet load` the column "tool kernel" is the shim.
  *
  *     bench_maps [--rounds N] [--json]
+ *     bench_maps --contended [--rounds N] [--json]
  *     bench_maps --large        a hash of up to 10 million entries, random keys; takes 1.3 GB
  */
 #include <bpf/bpf.h>
@@ -19,33 +20,22 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
-#include "helpers/helpers.h"
+#include "bench_maps.h"
 #include "maps/ringbuf.h"
 
-#define ENTRIES 1024
-#define LOOP    100 /* operations a kernel program performs */
-
-struct item {
-	u64 word[6];
-};
-
-struct map maps[32]; /* by map type */
+struct map maps[32];
+int fds[32];
 static struct item out;
 static struct helper_env env;
-static struct vm_run run = {.env = &env};
+_Thread_local struct vm_run bench_run = {.env = &env};
 static u64 sink;
 
-static u64 now_ns(void)
+u64 now_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
-}
-
-static inline u64 help(u32 id, u32 type, const void *key, const void *value, u64 flags)
-{
-	return helper_table[id]((u64)&maps[type], (u64)key, (u64)value, flags, 0, &run);
 }
 
 /* One function per row and side; each performs n operations. */
@@ -65,11 +55,11 @@ static inline u64 help(u32 id, u32 type, const void *key, const void *value, u64
 	}
 
 OPS(array_add, { key &= 7; p = (u64 *)help(1, BPF_MAP_TYPE_ARRAY, &key, NULL, 0); if (p) *p += 1; })
-OPS(percpu_array_add, { key &= 7; p = (u64 *)help(1, BPF_MAP_TYPE_PERCPU_ARRAY, &key, NULL, 0); if (p) *p += 1; helper_run_end(&run); })
+OPS(percpu_array_add, { key &= 7; p = (u64 *)help(1, BPF_MAP_TYPE_PERCPU_ARRAY, &key, NULL, 0); if (p) *p += 1; helper_run_end(&bench_run); })
 OPS(hash_lookup, { p = (u64 *)help(1, BPF_MAP_TYPE_HASH, &key, NULL, 0); if (p) v += *p; })
 OPS(hash_update, help(2, BPF_MAP_TYPE_HASH, &key, &v, BPF_ANY))
 OPS(hash_insert_delete, { key += 10000; help(2, BPF_MAP_TYPE_HASH, &key, &v, BPF_ANY); help(3, BPF_MAP_TYPE_HASH, &key, NULL, 0); })
-OPS(percpu_hash_add, { p = (u64 *)help(1, BPF_MAP_TYPE_PERCPU_HASH, &key, NULL, 0); if (p) *p += 1; helper_run_end(&run); })
+OPS(percpu_hash_add, { p = (u64 *)help(1, BPF_MAP_TYPE_PERCPU_HASH, &key, NULL, 0); if (p) *p += 1; helper_run_end(&bench_run); })
 OPS(lru_update, help(2, BPF_MAP_TYPE_LRU_HASH, &key, &v, BPF_ANY))
 OPS(queue_overwrite, help(87, BPF_MAP_TYPE_QUEUE, &it, (void *)BPF_EXIST, 0))
 OPS(queue_push_pop, { help(87, BPF_MAP_TYPE_QUEUE, &it, NULL, 0); help(88, BPF_MAP_TYPE_QUEUE, &out, NULL, 0); })
@@ -77,10 +67,10 @@ OPS(stack_push_pop, { help(87, BPF_MAP_TYPE_STACK, &it, NULL, 0); help(88, BPF_M
 
 /* A record of a known size: what the JIT leaves of reserve, stores and submit is these calls. */
 OPS(ring_reserve_submit, {
-	p = (u64 *)helper_table[131]((u64)&maps[BPF_MAP_TYPE_RINGBUF], sizeof(it), 0, 0, 0, &run);
+	p = (u64 *)helper_table[131]((u64)&maps[BPF_MAP_TYPE_RINGBUF], sizeof(it), 0, 0, 0, &bench_run);
 	if (p) {
 		memcpy(p, &it, sizeof(it));
-		helper_table[132]((u64)p, BPF_RB_NO_WAKEUP, 0, 0, 0, &run);
+		helper_table[132]((u64)p, BPF_RB_NO_WAKEUP, 0, 0, 0, &bench_run);
 	}
 })
 OPS(ring_output, help(130, BPF_MAP_TYPE_RINGBUF, &it, (void *)sizeof(it), BPF_RB_NO_WAKEUP))
@@ -122,8 +112,6 @@ OPS(tool_hash_lookup, map_user_lookup(&maps[BPF_MAP_TYPE_HASH], &key, &v, 0))
 OPS(tool_hash_update, map_user_update(&maps[BPF_MAP_TYPE_HASH], &key, &v, 0))
 OPS(tool_hash_next, map_user_next_key(&maps[BPF_MAP_TYPE_HASH], &key, &v))
 OPS(tool_push_pop, { map_user_update(&maps[BPF_MAP_TYPE_QUEUE], NULL, &it, 0); map_user_lookup_and_delete(&maps[BPF_MAP_TYPE_QUEUE], NULL, &out, 0); })
-
-static int fds[32];
 
 OPS(bpf_array_lookup, { key &= 7; bpf_map_lookup_elem(fds[BPF_MAP_TYPE_ARRAY], &key, &v); })
 OPS(bpf_array_update, { key &= 7; bpf_map_update_elem(fds[BPF_MAP_TYPE_ARRAY], &key, &v, 0); })
@@ -224,6 +212,23 @@ static void empty_rings(void)
 		atomic_store(consumer, *producer);
 }
 
+static void drain_kernel(void)
+{
+	while (!bpf_map_lookup_and_delete_elem(fds[BPF_MAP_TYPE_QUEUE], NULL, &out))
+		;
+}
+
+void empty_all(void)
+{
+	struct map *const fifos[] = {&maps[BPF_MAP_TYPE_QUEUE], &maps[BPF_MAP_TYPE_STACK]};
+
+	empty_rings();
+	for (size_t i = 0; i < ARRAY_SIZE(fifos); i++)
+		while (fifos[i]->ops && !map_user_lookup_and_delete(fifos[i], NULL, &out, 0))
+			;
+	drain_kernel();
+}
+
 /* 600 entries in the hashes, keys 0 to 599, on both sides. */
 static void make_maps(struct bpf_object *obj)
 {
@@ -271,12 +276,6 @@ static struct bpf_object *load_kernel(void)
 	return obj;
 }
 
-static void drain_kernel(void)
-{
-	while (!bpf_map_lookup_and_delete_elem(fds[BPF_MAP_TYPE_QUEUE], NULL, &out))
-		;
-}
-
 /* ns per operation; < 0: not to be had. */
 static double time_program(struct bpf_object *obj, const char *name, bool alone)
 {
@@ -308,7 +307,7 @@ static int by_value(const void *a, const void *b)
 	return *(const double *)a < *(const double *)b ? -1 : *(const double *)a > *(const double *)b;
 }
 
-static double median(double *v, u32 n)
+double median(double *v, u32 n)
 {
 	qsort(v, n, sizeof(*v), by_value);
 	return v[n / 2];
@@ -415,7 +414,8 @@ int main(int argc, char **argv)
 {
 	struct bpf_object *obj;
 	u32 rounds = 21;
-	bool json = false;
+	bool json = false, two = false;
+	int status = 0;
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--large")) {
@@ -425,6 +425,8 @@ int main(int argc, char **argv)
 		}
 		if (!strcmp(argv[i], "--json"))
 			json = true;
+		else if (!strcmp(argv[i], "--contended"))
+			two = true;
 		else if (!strcmp(argv[i], "--rounds") && i + 1 < argc)
 			rounds = (u32)atoi(argv[++i]);
 	}
@@ -436,10 +438,14 @@ int main(int argc, char **argv)
 	if (!obj)
 		fprintf(stderr, "bench_maps: bpf(2) is not allowed here: limpet and limits only\n");
 	make_maps(obj);
-	measure(obj, 0); /* warm up */
-	for (u32 r = 0; r < rounds; r++)
-		measure(obj, r);
-	show(rounds, json);
+	if (two) {
+		status = contended(obj, rounds, json);
+	} else {
+		measure(obj, 0); /* warm up */
+		for (u32 r = 0; r < rounds; r++)
+			measure(obj, r);
+		show(rounds, json);
+	}
 	bpf_object__close(obj);
-	return 0;
+	return status;
 }
