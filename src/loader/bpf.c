@@ -129,7 +129,7 @@ long loader_bpf(int cmd, union bpf_attr *uattr, unsigned int size)
 	int err = 0;
 	long ret;
 
-	if (is_elem_op(n) && fast_map_op(n, uattr, size, &ret))
+	if (is_elem_op(n) && !user_space && fast_map_op(n, uattr, size, &ret))
 		return ret;
 	if (size > PAGE_SIZE)
 		return -E2BIG;

@@ -195,7 +195,8 @@ static long read_probes(const union attr_more *a, struct link_probe *p)
 /* The file and process of an uprobe_multi link. */
 static long multi_target(const union attr_more *a, struct link_file *l, struct stat *ret)
 {
-	char path[PATH_MAX], full[PATH_MAX];
+	char path[PATH_MAX], full[PATH_MAX], buf[PATH_MAX];
+	const char *there;
 	long n = user_string(path, a->uprobe_multi.path, sizeof(path));
 	int err;
 
@@ -203,7 +204,10 @@ static long multi_target(const union attr_more *a, struct link_file *l, struct s
 		return n < 0 ? n : -EINVAL;
 	if (!*path)
 		return -EBADF;
-	if (stat(path, ret))
+	there = user_path(path, buf, sizeof(buf));
+	if (!there)
+		return -ENAMETOOLONG;
+	if (stat(there, ret))
 		return -errno;
 	if (!S_ISREG(ret->st_mode))
 		return -EBADF;
@@ -216,7 +220,7 @@ static long multi_target(const union attr_more *a, struct link_file *l, struct s
 	l->dev_major = major(ret->st_dev);
 	l->dev_minor = minor(ret->st_dev);
 	l->ino = ret->st_ino;
-	if (!realpath(path, full) || strlen(full) >= sizeof(l->path))
+	if (!realpath(there, full) || strlen(full) >= sizeof(l->path))
 		return -ENAMETOOLONG;
 	strcpy(l->path, full);
 	return 0;

@@ -29,9 +29,12 @@ static int pin_path(const struct loader_call *c, const union attr_more *a, bool 
 	path = files_path(given, buf);
 	if (!files_is_pin_path(c->store, path)) {
 		/* elsewhere: as with any other file system, there are no BPF objects */
+		path = user_path(given, buf, sizeof(buf));
+		if (!path)
+			return -ENAMETOOLONG;
 		if (creating)
-			return stat(given, &st) ? (errno == ENOENT ? -EPERM : -errno) : -EEXIST;
-		return stat(given, &st) ? -errno : -EACCES;
+			return stat(path, &st) ? (errno == ENOENT ? -EPERM : -errno) : -EEXIST;
+		return stat(path, &st) ? -errno : -EACCES;
 	}
 	name = strrchr(path, '/') + 1;
 	if (strchr(name, '.'))

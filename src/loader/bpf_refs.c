@@ -131,7 +131,7 @@ static void forget(struct store *s, struct map *m, u32 old)
 static int put_cgroup(struct map *m, const void *key, int fd)
 {
 	u64 id;
-	int err = store_cgroup_of_fd(fd, &id);
+	int err = store_cgroup_of_fd(user_fd(fd), &id);
 
 	return err ? err : map_user_update(m, key, &id, BPF_ANY);
 }

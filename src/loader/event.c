@@ -120,7 +120,7 @@ static int check_scope(s32 pid, s32 cpu, int group, u64 flags, s32 *ret_pid)
 		return -EBADF; /* no cgroup is observed */
 	*ret_pid = -1;
 	if (pid == 0)
-		*ret_pid = getpid();
+		*ret_pid = (s32)user_pid();
 	else if (pid != -1 && probe_process(pid, false, ret_pid))
 		return -ESRCH;
 	if (pid == -1 && cpu == -1)

@@ -35,7 +35,8 @@ int probe_place(const struct stat *file, u64 offset, u64 ref_ctr)
 
 static int fill(struct event_file *e, const struct perf_event_attr *a)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], full[PATH_MAX];
+	const char *there;
 	struct stat st;
 	long n;
 
@@ -46,7 +47,10 @@ static int fill(struct event_file *e, const struct perf_event_attr *a)
 		return n < 0 ? (int)n : -E2BIG;
 	if (!n)
 		return -EINVAL;
-	if (stat(path, &st))
+	there = user_path(path, full, sizeof(full));
+	if (!there)
+		return -ENAMETOOLONG;
+	if (stat(there, &st))
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;

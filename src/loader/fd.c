@@ -141,10 +141,11 @@ static struct store *open_session(int wanted, int *ret_err)
 		}
 	}
 	if (!err && wanted == TOOL && atomic_load(&session_state) == OPEN) {
-		err = store_tool_add(&session);
+		err = store_tool_add(&session, user_pid());
 		if (!err)
 			atomic_store(&session_state, TOOL);
-		loader_adopt_children();
+		if (!user_space)
+			loader_adopt_children();
 		loader_clocks_after_fork(); /* of a parent that was a tool too */
 	}
 	loader_inside--;
@@ -174,8 +175,8 @@ struct store *loader_store(int *ret_err)
 
 int loader_fd_add(int fd, enum object_kind kind, u32 id)
 {
-	if (fd < 0 || fd >= LOADER_FDS)
-		return fd;
+	if (fd < 0 || fd >= LOADER_FDS || user_space)
+		return fd; /* another process's is not among ours */
 	atomic_store(&loader_fd_map[fd], NULL);
 	remember(fd, &(struct loader_obj){
 			     .kind = kind, .id = id, .mode = fcntl(fd, F_GETFL) & O_ACCMODE});
@@ -212,6 +213,7 @@ int loader_fd_any(int fd, struct loader_obj *ret)
 	struct store *s;
 	int err = 0, flags;
 
+	fd = user_fd(fd);
 	flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
 	if (flags < 0)
 		return -EBADF;
@@ -320,7 +322,7 @@ struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 
 	if (ret_mode)
 		*ret_mode = O_RDWR;
-	if (fd >= 0 && fd < LOADER_FDS) {
+	if (fd >= 0 && fd < LOADER_FDS && !user_space) {
 		m = atomic_load_explicit(&loader_fd_map[fd], memory_order_acquire);
 		if (m)
 			return m;
@@ -335,10 +337,12 @@ struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 	m = loader_map_by_id(o.id, ret_err);
 	if (!m)
 		return NULL;
+	if (ret_mode)
+		*ret_mode = o.mode;
+	if (user_space)
+		return m;
 	remember(fd, &o);
 	if (o.mode == O_RDWR && fd < LOADER_FDS && !m->holds && !m->ops->fd_values)
 		atomic_store(&loader_fd_map[fd], m);
-	if (ret_mode)
-		*ret_mode = o.mode;
 	return m;
 }

@@ -115,7 +115,7 @@ static long set_entry(struct store *s, struct map *m, int map_fd, u32 index, int
 		if ((old & PERF_ENTRY_SET) && !refers_to(m, perf_entry_event(old)))
 			store_unref(s, OBJ_MAP, m->id, OBJ_EVENT, perf_entry_event(old));
 		if (!(m->def.flags & BPF_F_PRESERVE_ELEMS))
-			entry_lock(map_fd, index, false);
+			entry_lock(user_fd(map_fd), index, false);
 	}
 	munmap(e, PAGE_SIZE);
 	return err;
@@ -151,7 +151,7 @@ static long delete (const struct loader_call *c, struct map *m, const union bpf_
 	pthread_mutex_lock(&lock);
 	ret = clear_entry(c->store, m, index) ? 0 : -ENOENT;
 	if (!ret)
-		entry_unlock((int)a->map_fd, index);
+		entry_unlock(user_fd((int)a->map_fd), index);
 	pthread_mutex_unlock(&lock);
 	return ret;
 }

@@ -24,7 +24,7 @@ static void make_env(void)
 	int n;
 
 	helper_env_init(&env, getauxval(AT_SYSINFO_EHDR), NULL);
-	n = store_cgroups(getpid(), env.cgroup, HELPER_CGROUPS);
+	n = store_cgroups((int)user_pid(), env.cgroup, HELPER_CGROUPS);
 	env.cgroup_count = n > 0 ? (u32)n : 0;
 }
 

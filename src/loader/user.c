@@ -6,10 +6,12 @@
 #include <linux/futex.h>
 #include <string.h>
 #include "base/sys.h"
+#include "loader/user_space.h"
 
 #define USER_PAGE 4096UL
 
 _Thread_local struct user_seen user_seen;
+_Thread_local struct user_space *user_space;
 
 /* Compares the word with 0 and at most looks at the clock: EAGAIN or ETIMEDOUT, or EFAULT. */
 static bool can_read(u64 word)
@@ -53,6 +55,8 @@ int user_read(void *dst, u64 src, u64 n)
 {
 	if (!n)
 		return 0;
+	if (user_space)
+		return user_space_read(dst, src, n);
 	if (!user_ok(src, n, false))
 		return -EFAULT;
 	memcpy(dst, (const void *)src, n);
@@ -63,14 +67,34 @@ int user_write(u64 dst, const void *src, u64 n)
 {
 	if (!n)
 		return 0;
+	if (user_space)
+		return user_space_write(dst, src, n);
 	if (!user_ok(dst, n, true))
 		return -EFAULT;
 	memcpy((void *)dst, src, n);
 	return 0;
 }
 
+/* The same for memory that must be copied to be seen. */
+static int copied_zero(u64 from, u64 n)
+{
+	u8 buf[512];
+
+	for (u64 at = 0, some; at < n; at += some) {
+		some = n - at < sizeof(buf) ? n - at : sizeof(buf);
+		if (user_space_read(buf, from + at, some))
+			return -EFAULT;
+		for (u64 i = 0; i < some; i++)
+			if (buf[i])
+				return -E2BIG;
+	}
+	return 0;
+}
+
 int user_zero(u64 from, u64 n)
 {
+	if (user_space)
+		return copied_zero(from, n);
 	if (!user_ok(from, n, false))
 		return -EFAULT;
 	for (u64 i = 0; i < n; i++)
@@ -87,13 +111,11 @@ long user_string(char *dst, u64 src, u64 size)
 		const u64 page = USER_PAGE - ((src + done) & (USER_PAGE - 1));
 		const u64 n = size - done < page ? size - done : page;
 
-		if (!user_ok(src + done, n, false))
+		if (user_read(dst + done, src + done, n))
 			return -EFAULT;
-		for (u64 i = 0; i < n; i++, done++) {
-			dst[done] = ((const char *)src)[done];
+		for (u64 i = 0; i < n; i++, done++)
 			if (!dst[done])
 				return (long)done;
-		}
 	}
 	return (long)size;
 }

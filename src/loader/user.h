@@ -9,11 +9,19 @@
  * pages that were found good are remembered per thread (user_seen_ok). So a bad pointer is EFAULT
  * everywhere, with one exception: a buffer that was good, served a map operation and has been
  * unmapped since, or a page another thread unmaps meanwhile, faults in the tool.
+ *
+ * The caller may also be another process, which the supervisor serves (user_space.h): then all of this, the
+ * caller's descriptors and its paths, goes there.
  */
 #ifndef LIMPET_LOADER_USER_H
 #define LIMPET_LOADER_USER_H
 
 #include "base/types.h"
+
+struct user_space; /* another process whose call is served (user_space.h) */
+
+/* NULL, mostly: the caller is this process, and pointers are what they are. Per thread. */
+extern HIDDEN _Thread_local struct user_space *user_space;
 
 #define USER_SEEN 64 /* pages remembered per thread and direction */
 
@@ -49,5 +57,17 @@ HIDDEN int user_zero(u64 from, u64 n); /* 0, -E2BIG when a byte is set, -EFAULT 
 
 /* As the kernel's strncpy_from_user(): the length, `size` when no NUL is in reach, or -EFAULT. */
 HIDDEN long user_string(char *dst, u64 src, u64 size);
+
+/* The caller's process id. */
+HIDDEN u32 user_pid(void);
+
+/*
+ * A descriptor of the caller's as one of ours: itself, or a duplicate that is closed when the call has been
+ * served. -EBADF.
+ */
+HIDDEN int user_fd(int fd);
+
+/* A path of the caller's as one that leads there from here: itself, or one written to `buf`; NULL: too long. */
+HIDDEN const char *user_path(const char *path, char *buf, u64 size);
 
 #endif

@@ -125,8 +125,8 @@ void store_changed(struct store *s); /* generation + 1, wakes all keepers */
 /* Waits until the generation is not `seen`; timeout_ms < 0: for ever. -ETIMEDOUT, -EINTR. */
 int store_wait(struct store *s, u32 seen, int timeout_ms);
 
-/* Registers the calling process as a tool (idempotent); -ENOSPC when the table is full. */
-int store_tool_add(struct store *s);
+/* Registers a process as a tool (idempotent); -ENOSPC when the table is full. */
+int store_tool_add(struct store *s, u32 pid);
 /* Pids of tools that are alive; clears the entries of the dead. Returns the number stored. */
 int store_tools(struct store *s, u32 *ret_pids, u32 max);
 

@@ -59,9 +59,8 @@ static u64 process_start(u32 pid)
 	return start;
 }
 
-int store_tool_add(struct store *s)
+int store_tool_add(struct store *s, u32 pid)
 {
-	u32 pid = (u32)getpid();
 	u64 start = process_start(pid);
 
 	store_tools(s, NULL, 0);

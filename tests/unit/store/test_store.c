@@ -128,7 +128,7 @@ TEST(a_killed_tool_releases_everything)
 	REQUIRE(!pipe(ready));
 	pid = fork();
 	if (!pid) {
-		store_tool_add(&s);
+		store_tool_add(&s, (u32)getpid());
 		make(OBJ_BTF, 0, 0, 0, &id);
 		if (write(ready[1], "x", 1) == 1)
 			pause();
