@@ -242,7 +242,8 @@ void code_room_unused(struct tramp_area *a)
 
 void code_room_taken(struct tramp_area *a, u32 len)
 {
-	a->used += ALIGN_UP(len, 64U);
+	if (a->used < a->size) /* else it is one trampoline's own */
+		a->used += ALIGN_UP(len, 64U);
 	a->live++;
 }
 

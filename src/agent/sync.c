@@ -427,7 +427,7 @@ static void fill_progs(struct site *s, const struct want *w, u32 n)
 static struct site *make_site(const struct want *w, u32 n, struct attach_refusal *why)
 {
 	struct site *s = heap_alloc(sizeof(*s) + n * sizeof(s->progs[0]));
-	struct site **at = vec_push(&agent.new_sites, sizeof(s));
+	struct site **at = vec_push(&agent.new_sites, sizeof(s)), **first = agent.new_sites.data;
 
 	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = w->addr};
 	if (at)
@@ -444,8 +444,10 @@ static struct site *make_site(const struct want *w, u32 n, struct attach_refusal
 	code_room_taken(s->area, s->plan.code_len);
 	for (u32 i = 0; i < s->count; i++)
 		w[i].link->refs++;
-	at[0] = s;
 	agent.new_sites.count++;
+	for (; at > first && at[-1]->plan.addr > w->addr; at--) /* few: limpet's own, which came first */
+		at[0] = at[-1];
+	at[0] = s;
 	return s;
 fail:
 	if (s)
