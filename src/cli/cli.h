@@ -25,7 +25,7 @@ struct command {
 };
 
 extern const struct command cmd_load, cmd_start, cmd_attach, cmd_detach, cmd_list, cmd_map,
-	cmd_prog, cmd_trace, cmd_gc, cmd_version, cmd_help;
+	cmd_prog, cmd_run, cmd_trace, cmd_gc, cmd_version, cmd_help;
 
 /* lang.c */
 extern bool cli_chinese;
@@ -37,13 +37,18 @@ const char *error_text(int err); /* strerror() in our language */
 int fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+#define OPTION_PROBES 64
+
 struct options {
 	const char *session;
 	bool background, json, all, now, jited, as_root, no_verify;
+	const char *type;
+	const char *probes[OPTION_PROBES];
+	int probe_count;
 };
 
 /*
- * Reads leading options; `accept` has the letters this command knows (of "sbjanxrV"). Returns the
+ * Reads leading options; `accept` has the letters this command knows (of "sbjanxrVtp"). Returns the
  * index of the first operand, or -1 with *ret_status set: the command ends with that.
  */
 int options_parse(const struct command *c, int argc, char **argv, const char *accept,
@@ -123,6 +128,12 @@ int run_wait(struct run *r);  /* passes signals on; returns the exit status to e
 int tool_check(const char *name, char *ret_shim, size_t size); /* 0, or a status after saying why */
 int load_foreground(struct store *s, char **argv);
 void log_path(const struct store *s, const char *tool, char *ret, size_t size);
+
+/* trace.c: the session's trace log, read-only; NULL (errno ENOENT: nothing has been written yet) */
+struct trace_log;
+struct trace_message;
+struct trace_log *trace_open(struct store *s);
+void trace_print_message(const struct trace_message *t); /* as the kernel's trace_pipe prints it */
 
 /* pid.c */
 int pid_parse(const char *verb, const char *text, pid_t *ret);

@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 
 static const struct command *const commands[] = {
-	&cmd_load, &cmd_start, &cmd_attach, &cmd_detach, &cmd_list, &cmd_map, &cmd_prog,
+	&cmd_load, &cmd_run, &cmd_start, &cmd_attach, &cmd_detach, &cmd_list, &cmd_map, &cmd_prog,
 	&cmd_trace, &cmd_gc, &cmd_version, &cmd_help,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -3,6 +3,7 @@
 #ifndef LIMPET_CLI_MAPS_H
 #define LIMPET_CLI_MAPS_H
 
+#include <bpf/btf.h>
 #include <json-c/json.h>
 #include "cli/cli.h"
 #include "maps/map.h"
@@ -19,7 +20,11 @@ int value_parse(const char *what, const char *map, char **args, int *count, u8 *
 void print_bytes(const char *what, const u8 *p, size_t n); /* without the line's end */
 void add_hex(struct json_object *o, const char *key, const u8 *p, size_t n);
 
-/* Values by the map's BTF. typed_text() is for free(); NULL where there is no type that fits. */
+/*
+ * Values by the map's BTF, or by types of a BTF that the caller keeps (0: none). typed_text() is for free(); NULL where there is
+ * no type that fits.
+ */
+struct typed *typed_new(const struct btf *btf, u32 key, u32 value);
 struct typed *typed_open(struct store *s, const struct map_def *def);
 char *typed_text(struct typed *t, bool is_key, const u8 *data, size_t size);
 void typed_close(struct typed *t);

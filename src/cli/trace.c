@@ -10,7 +10,7 @@
 #include "cli/cli.h"
 #include "session/trace.h"
 
-static struct trace_log *trace_open(struct store *s)
+struct trace_log *trace_open(struct store *s)
 {
 	int fd = openat(s->dir_fd, "trace", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	struct trace_log *log;
@@ -35,7 +35,7 @@ static struct trace_log *trace_open(struct store *s)
 }
 
 /* As the kernel's trace_pipe prints it. */
-static void print_message(const struct trace_message *t)
+void trace_print_message(const struct trace_message *t)
 {
 	u32 len = t->len;
 
@@ -53,7 +53,7 @@ static int trace_print(struct trace_log *log, bool now)
 
 	for (;;) {
 		while (trace_read(log, &cursor, &t, &lost) > 0)
-			print_message(&t);
+			trace_print_message(&t);
 		if (lost != said)
 			note(T("trace: %llu messages were lost", "trace：丢失了 %llu 条消息"),
 			     (unsigned long long)(lost - said));

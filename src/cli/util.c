@@ -55,12 +55,15 @@ int usage_error(const struct command *c, const char *what)
 static const struct option_row {
 	char letter;
 	const char *name;
+	bool has_value;
 } option_rows[] = {
-	{'s', "--session"}, {'b', "--background"}, {'j', "--json"}, {'a', "--all"}, {'n', "--now"},
-	{'x', "--jited"},   {'r', "--as-root"}, {'V', "--no-verify"},
+	{'s', "--session", true},   {'t', "--type", true},      {'p', "--probe", true},
+	{'b', "--background", false}, {'j', "--json", false},     {'a', "--all", false},   {'n', "--now", false},
+	{'x', "--jited", false},      {'r', "--as-root", false}, {'V', "--no-verify", false},
 };
 
-static char option_letter(const char *arg, const char *accept, const char **ret_value)
+/* NULL: none that this command knows. *ret_value: what came with it (-sNAME, --session=NAME). */
+static const struct option_row *option_find(const char *arg, const char *accept, const char **ret_value)
 {
 	*ret_value = NULL;
 	for (size_t i = 0; i < sizeof(option_rows) / sizeof(option_rows[0]); i++) {
@@ -70,17 +73,36 @@ static char option_letter(const char *arg, const char *accept, const char **ret_
 		if (!strchr(accept, row->letter))
 			continue;
 		if (!strcmp(arg, row->name) || (arg[1] == row->letter && !arg[2] && row->letter != 'r'))
-			return row->letter;
-		if (row->letter != 's')
+			return row;
+		if (!row->has_value)
 			continue;
 		if (!strncmp(arg, row->name, n) && arg[n] == '=')
 			*ret_value = arg + n + 1;
-		else if (arg[1] == 's' && arg[2])
+		else if (arg[1] == row->letter && arg[2])
 			*ret_value = arg + 2;
 		if (*ret_value)
-			return 's';
+			return row;
 	}
-	return 0;
+	return NULL;
+}
+
+/* False: more than there is room for. */
+static bool option_set(struct options *o, char letter, const char *value)
+{
+	o->session = letter == 's' ? value : o->session;
+	o->type = letter == 't' ? value : o->type;
+	o->background |= letter == 'b';
+	o->json |= letter == 'j';
+	o->all |= letter == 'a';
+	o->now |= letter == 'n';
+	o->jited |= letter == 'x';
+	o->as_root |= letter == 'r';
+	o->no_verify |= letter == 'V';
+	if (letter == 'p' && o->probe_count == OPTION_PROBES)
+		return false;
+	if (letter == 'p')
+		o->probes[o->probe_count++] = value;
+	return true;
 }
 
 int options_parse(const struct command *c, int argc, char **argv, const char *accept,
@@ -91,8 +113,8 @@ int options_parse(const struct command *c, int argc, char **argv, const char *ac
 
 	memset(ret, 0, sizeof(*ret));
 	for (i = 1; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
-		const char *value;
-		char letter;
+		const struct option_row *row;
+		const char *value, *wrong;
 
 		if (!strcmp(argv[i], "--"))
 			return i + 1;
@@ -101,25 +123,21 @@ int options_parse(const struct command *c, int argc, char **argv, const char *ac
 			*ret_status = EXIT_OK;
 			return -1;
 		}
-		letter = option_letter(argv[i], accept, &value);
-		if (letter == 's' && !value && i + 1 < argc)
-			value = argv[++i];
-		if (!letter || (letter == 's' && !value)) {
-			snprintf(what, sizeof(what),
-				 letter ? T("option %s needs a session name", "选项 %s 需要会话名") :
-					  T("unknown option %s", "未知选项 %s"),
-				 argv[i]);
+		row = option_find(argv[i], accept, &value);
+		wrong = row ? NULL : T("unknown option %s", "未知选项 %s");
+		if (row && row->has_value && !value) {
+			value = argv[i + 1];
+			wrong = value ? NULL : row->letter == 's' ? T("option %s needs a session name", "选项 %s 需要会话名") :
+								    T("option %s needs a value", "选项 %s 需要一个值");
+			i += value != NULL;
+		}
+		if (!wrong && !option_set(ret, row->letter, value))
+			wrong = T("too many times option %s", "选项 %s 次数过多");
+		if (wrong) {
+			snprintf(what, sizeof(what), wrong, argv[i]);
 			*ret_status = usage_error(c, what);
 			return -1;
 		}
-		ret->session = letter == 's' ? value : ret->session;
-		ret->background |= letter == 'b';
-		ret->json |= letter == 'j';
-		ret->all |= letter == 'a';
-		ret->now |= letter == 'n';
-		ret->jited |= letter == 'x';
-		ret->as_root |= letter == 'r';
-		ret->no_verify |= letter == 'V';
 	}
 	return i;
 }

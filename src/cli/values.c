@@ -114,7 +114,8 @@ void add_hex(struct json_object *o, const char *key, const u8 *p, size_t n)
 }
 
 struct typed {
-	struct btf *btf;
+	const struct btf *btf;
+	struct btf *own; /* the same, where it is ours to free */
 	struct btf_dump *dump;
 	u32 key, value; /* types; 0: none */
 	FILE *out;      /* where the dump being made goes */
@@ -132,25 +133,37 @@ static int be_quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
-struct typed *typed_open(struct store *s, const struct map_def *def)
+struct typed *typed_new(const struct btf *btf, u32 key, u32 value)
 {
 	struct typed *t = calloc(1, sizeof(*t));
+
+	if (t && btf) {
+		t->btf = btf;
+		t->dump = btf_dump__new(btf, dump_text, t, NULL);
+		t->key = key;
+		t->value = value;
+	}
+	return t;
+}
+
+struct typed *typed_open(struct store *s, const struct map_def *def)
+{
 	struct btf_file *f = NULL;
+	struct btf *btf = NULL;
+	struct typed *t;
 	u64 size = 0;
 	int err;
 
 	libbpf_set_print(be_quiet);
-	if (t && def->btf_id)
+	if (def->btf_id)
 		f = store_map_object(s, OBJ_BTF, def->btf_id, &size, &err);
 	if (f && f->data_off <= size && f->data_size <= size - f->data_off)
-		t->btf = btf__new((u8 *)f + f->data_off, f->data_size);
+		btf = btf__new((u8 *)f + f->data_off, f->data_size);
 	if (f)
 		munmap(f, size);
-	if (t && t->btf) {
-		t->dump = btf_dump__new(t->btf, dump_text, t, NULL);
-		t->key = def->btf_key_type_id;
-		t->value = def->btf_value_type_id;
-	}
+	t = typed_new(btf, def->btf_key_type_id, def->btf_value_type_id);
+	if (t)
+		t->own = btf;
 	return t;
 }
 
@@ -159,7 +172,7 @@ void typed_close(struct typed *t)
 	if (!t)
 		return;
 	btf_dump__free(t->dump);
-	btf__free(t->btf);
+	btf__free(t->own);
 	free(t);
 }
 
