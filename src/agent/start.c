@@ -452,7 +452,7 @@ static void start(struct reader *r, char *path)
 			take_files();
 			if (!sync_probes(SYNC_LINKS) && !write_all()) {
 				atomic_store(&limpet_agent.header.generation, generation);
-				atomic_store(&limpet_agent.header.view, sync_view());
+				atomic_store(&limpet_agent.header.view, wants_view());
 			}
 		}
 		code_written();

@@ -205,15 +205,35 @@ u64 code_map(size_t size);
 void code_list_areas(void);
 void code_written(void);
 
-/* sync.c */
+/* wants.c */
 enum sync_what { SYNC_LINKS, SYNC_NONE, SYNC_NOTHING /* not even what calls in flight need */ };
-int sync_probes(enum sync_what what);
-u64 sync_view(void); /* agent_header.view, of all links that are known */
+int wants_collect(enum sync_what what);
+u64 wants_view(void); /* agent_header.view, of all links that are known */
 bool link_for_us(const struct agent_link *l); /* living, and not another process's */
 bool link_mapped(const struct agent_link *l); /* is its file, with its code? */
-bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
+
+/* sites.c */
+int sites_index(void);     /* at the beginning of a SYNC */
+void sites_drop_gone(void); /* those whose text was unmapped */
+struct site *sites_at(u64 addr); /* the one patched there now */
+/* Is there another site, old or new, whose bytes overlap? The nearest one is returned. */
+const struct site *sites_overlapping(u64 addr, u32 reach);
 void sites_overlay(u8 *text, u64 base, u64 len); /* original bytes over a copy of patched text */
+
+/* site.c: for the wants [w, w + n), all at one address. NULL: it cannot be, and why. */
+struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why);
+
+/* sync.c */
+int sync_probes(enum sync_what what);
+struct agent_probe *sync_report(u32 link, u32 state, u32 reason, u64 addr, u64 off); /* NULL: no memory */
+void sync_publish(void);
+
+/*
+ * retire.c: frees retired sites whose trampolines no thread is in, and what only they used. Returns
+ * true when some thread may still be in limpet's code.
+ */
 bool sync_retire(const u64 *busy, u64 count, bool all_idle);
+bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
 
 /* stubs.c: return probes (attach/stub.h) */
 struct ret_fn;

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Makes the site for one address: who runs there, the trampoline, the patch (a jump, or one that
+ * takes the first instruction's bytes only), or the reason why not. Text is always looked at with
+ * the original bytes of all patches laid over it (place.c).
+ */
+#include <asm/errno.h>
+#include "agent/state.h"
+#include "attach/stub.h"
+#include "base/mem.h"
+
+static enum attach_error refuse(struct attach_refusal *why, enum attach_error err, u64 where)
+{
+	*why = (struct attach_refusal){.error = err, .where = where};
+	return err;
+}
+
+/* The kernel takes these two for a function's first instruction (is_uprobe_at_func_entry()). */
+static u32 hit_flags(const struct attach_plan *plan)
+{
+	static const u8 endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
+
+	if (plan->orig[0] == 0x55 || !memcmp(plan->orig, endbr64, sizeof(endbr64)))
+		return HELPER_HIT_REGS | HELPER_HIT_ENTRY;
+	return HELPER_HIT_REGS;
+}
+
+/* What the trampoline of a site calls. `before` and `stubs`: room for what *ret may point at. */
+static void site_call(const struct site *s, struct attach_call *ret, struct attach_call *before,
+		      struct attach_stubs *stubs)
+{
+	struct attach_call run = {.arg = (void *)s, .handler = agent_hit_all};
+
+	if (s->entries == 1) {
+		run.handler = agent_hit;
+		run.live = (const void *)s->progs[0].live;
+	}
+	*ret = run;
+	if (!s->own && !s->fn && !s->steers)
+		return;
+	*ret = (struct attach_call){.arg = (void *)s, .steer = s->own ? s->own : agent_enter_function};
+	if (s->steers || !s->fn)
+		return;
+	stubs_of(s->fn, stubs);
+	ret->stubs = stubs;
+	*before = run;
+	ret->before = s->entries ? before : NULL;
+}
+
+static bool wants_return(const struct site *s)
+{
+	for (u32 i = 0; i < s->count; i++)
+		if (s->progs[i].when & WHEN_RETURN)
+			return true;
+	return false;
+}
+
+static enum attach_error refuse_return(u64 addr, struct attach_refusal *why)
+{
+	why->error = !agent.unwinders_know  ? ATTACH_E_UNWIND
+		     : callers_matter(addr) ? ATTACH_E_CALLER
+					    : ATTACH_OK;
+	return why->error;
+}
+
+/* What a function with return probes needs. */
+static enum attach_error plan_function(struct site *s, const struct attach_text *text, u64 addr,
+				       struct attach_refusal *why)
+{
+	*why = (struct attach_refusal){.where = addr};
+	if (!wants_return(s) || place_is_entry(addr, why) || refuse_return(addr, why))
+		return why->error;
+	return stubs_function(text, addr, &s->fn, why);
+}
+
+/* Plans the trampoline, in room at `tramp`, and sees that nothing is in the way of its patch. */
+static enum attach_error plan_code(struct site *s, const struct attach_text *text, u64 addr, u64 tramp, u8 *code,
+				   struct attach_refusal *why)
+{
+	struct attach_stubs stubs;
+	struct attach_call call, before;
+	struct attach_refusal elsewhere;
+	const struct site *other;
+
+	if (!tramp)
+		return refuse(why, ATTACH_E_RANGE, addr);
+	if (s->steers && place_is_entry(addr, &elsewhere))
+		s->steers = false; /* there is nothing to override */
+	site_call(s, &call, &before, &stubs);
+	if (attach_plan(text, addr, tramp, &call, code, ATTACH_TRAMP_MAX, &s->plan, why) ||
+	    place_window(addr, s->plan.window, why))
+		return why->error;
+	if (s->fn && stubs_window(s->fn) < s->plan.window) /* what its stubs call would go on inside the patch */
+		return refuse(why, ATTACH_E_SHORT, addr);
+	other = sites_overlapping(addr, s->plan.reach);
+	return other ? refuse(why, ATTACH_E_OVERLAP, other->plan.addr) : ATTACH_OK;
+}
+
+/* Where there is no room for a jump, one that takes the first instruction's bytes only may do. */
+static bool plan_pun(struct site *s, struct attach_text *text, u64 addr, u8 *code, const struct attach_refusal *jump)
+{
+	struct attach_refusal why;
+	u64 first, last, tramp = 0;
+
+	if (jump->error != ATTACH_E_SHORT && jump->error != ATTACH_E_BRANCH_IN && jump->error != ATTACH_E_RELOCATE &&
+	    jump->error != ATTACH_E_DECODE && jump->error != ATTACH_E_RSEQ)
+		return false;
+	code_room_unused(s->area);
+	s->area = NULL;
+	text->first_only = true;
+	if (plan_function(s, text, addr, &why))
+		return false;
+	for (u32 n = 0; !tramp && attach_pun_room(text, addr, n, &first, &last); n++)
+		tramp = code_room_in(first, last, &s->area);
+	return tramp && !plan_code(s, text, addr, tramp, code, &why);
+}
+
+static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *why)
+{
+	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX], now[ATTACH_PATCH_MAX];
+	struct attach_text text;
+
+	if (place_enter(addr, bytes, &text, why))
+		return why->error;
+	if ((plan_function(s, &text, addr, why) ||
+	     plan_code(s, &text, addr, code_room(addr, &s->area), code, why)) &&
+	    !plan_pun(s, &text, addr, code, why))
+		return why->error;
+	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = addr};
+	memcpy(now, s->plan.orig, sizeof(now));
+	if (sites_at(addr))
+		memcpy(now, sites_at(addr)->plan.patch, sites_at(addr)->plan.patch_len);
+	if (code_write(s->plan.tramp, code, s->plan.code_len) ||
+	    code_patch(addr, now, s->plan.patch, s->plan.patch_len))
+		return ATTACH_E_NO_MEMORY;
+	return ATTACH_OK;
+}
+
+static void fill_progs(struct site *s, const struct want *w, u32 n)
+{
+	for (u32 i = 0; i < n; i++) {
+		const struct agent_link *l = w[i].link;
+
+		s->progs[i] = (struct site_prog){.entry = l->prog->entry,
+						 .vm = &l->prog->vm,
+						 .stats = l->stats,
+						 .live = l->live,
+						 .cookie = w[i].cookie,
+						 .link = w[i].link,
+						 .filtered = l->pid >= 0,
+						 .session = l->flags & PROBE_F_SESSION,
+						 .when = l->flags & PROBE_F_SESSION ? WHEN_ENTRY | WHEN_RETURN
+							 : l->flags & PROBE_F_RETURN ? WHEN_RETURN
+										     : WHEN_ENTRY};
+		s->entries += s->progs[i].when & WHEN_ENTRY;
+		s->steers |= s->progs[i].session ||
+			     (s->progs[i].when & WHEN_ENTRY && l->prog->overrides);
+		s->refs_maps |= l->prog->refs_maps;
+		if (!s->semaphore)
+			s->semaphore = w[i].semaphore;
+	}
+	s->count = n;
+	s->file_off = w->file_off;
+}
+
+struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why)
+{
+	struct site *s = heap_alloc(sizeof(*s) + n * sizeof(s->progs[0]));
+	struct site **at = vec_push(&agent.new_sites, sizeof(s)), **first = agent.new_sites.data;
+
+	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = w->addr};
+	if (at)
+		agent.new_sites.count--; /* there is room */
+	if (!s || !at)
+		goto fail;
+	if (w->own)
+		s->own = w->own;
+	else
+		fill_progs(s, w, n);
+	if (plan(s, w->addr, why))
+		goto fail;
+	s->hit_flags = hit_flags(&s->plan);
+	code_room_taken(s->area, s->plan.code_len);
+	for (u32 i = 0; i < s->count; i++)
+		w[i].link->refs++;
+	agent.new_sites.count++;
+	for (; at > first && at[-1]->plan.addr > w->addr; at--) /* few: limpet's own, which came first */
+		at[0] = at[-1];
+	at[0] = s;
+	return s;
+fail:
+	if (s)
+		code_room_unused(s->area);
+	heap_free(s, sizeof(*s) + n * sizeof(s->progs[0]));
+	return NULL;
+}
