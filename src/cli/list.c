@@ -181,7 +181,7 @@ static void add_obstacle(struct json_object *o, const struct agent_probe *p)
 /* What became of the probes in a target; NULL: it cannot be asked. */
 static struct json_object *probes_of(struct keeper *k, u32 pid)
 {
-	static const char *const states[] = {"attached", "refused", "failed", "no program"};
+	static const char *const states[] = {"attached", "refused", "failed", "no program", "waiting"};
 	struct json_object *all;
 	struct agent_probe *p;
 	long n = keeper_probes(k, (pid_t)pid, &p);

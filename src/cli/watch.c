@@ -51,6 +51,8 @@ const char *probe_reason(const struct agent_probe *p)
 	switch (p->state) {
 	case PROBE_ATTACHED:
 		return refusal(ATTACH_OK);
+	case PROBE_WAITING:
+		return T("its patch is not written yet", "其补丁尚未写入");
 	case PROBE_NO_PROG:
 		return T("its program was not accepted in the target", "目标未接受其程序");
 	case PROBE_REFUSED:
@@ -135,7 +137,7 @@ static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p,
 		add_name(f, p->file_off);
 		f->hits += f->link.hits;
 		f->attached = true;
-	} else if (first_time(w, p->link_id)) {
+	} else if (p->state != PROBE_WAITING && first_time(w, p->link_id)) {
 		symbol_text(f->link.path, p->file_off, function, sizeof(function));
 		note(T("%s in process %u is not observed: %s; `limpet list` shows all probes",
 		       "无法观测进程 %2$u 中的 %1$s：%3$s；`limpet list` 列出所有探针"),

@@ -140,6 +140,9 @@ long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret)
 		free(p);
 		return -EAGAIN; /* changed under us */
 	}
+	for (u64 i = 0; h.write_count && i < h.probe_count; i++)
+		if (p[i].state == PROBE_ATTACHED)
+			p[i].state = PROBE_WAITING;
 	*ret = p;
 	return (long)h.probe_count;
 }
