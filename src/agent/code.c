@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Room for code, and the list of bytes somebody else will write into it. Trampolines share areas of
- * 64 KiB within reach of what they serve; an area goes when its last trampoline goes.
+ * Room for code, and the list of bytes somebody else will write into it. Trampolines and programs share
+ * areas within reach of what they serve; an area goes when the last code in it goes.
  */
 #include <asm/errno.h>
 #include <linux/mman.h>
@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "base/sys.h"
 
-#define AREA_SIZE   (64 * 1024UL)
+#define AREA_SIZE   (64 * 1024UL) /* of the first ones */
+#define AREA_GROWTH 4             /* areas of one size */
 #define REACH       (0x7ff00000UL) /* of a rel32, less what areas and windows add */
 #define STAGE_CHUNK (64 * 1024UL)
 #define GAP_TRIES   64 /* places looked at in one gap */
@@ -163,40 +164,53 @@ static u64 map_code_near(u64 near, size_t size)
 	return 0;
 }
 
-/*
- * An executable mapping near the agent's own code, so that calls of helpers reach; else anywhere.
- */
-u64 code_map(size_t size)
+/* Larger ones when there are many: each costs a search for a gap. */
+static size_t area_size(size_t wanted)
 {
-	u64 p = map_code_near(limpet_agent.header.text_start, size);
+	u32 n = 0;
 
-	return p ? p : map_code_at(0, size);
+	for (struct tramp_area *a = agent.areas; a; a = a->next)
+		n += a->size >= AREA_SIZE;
+	n = n / AREA_GROWTH < 5 ? n / AREA_GROWTH : 5;
+	return wanted > AREA_SIZE << n ? ALIGN_UP(wanted, PAGE_SIZE) : AREA_SIZE << n;
+}
+
+static struct tramp_area *area_near(u64 near, size_t wanted)
+{
+	struct tramp_area *a = heap_alloc(sizeof(*a));
+
+	if (!a)
+		return NULL;
+	a->size = area_size(wanted);
+	a->start = near ? map_code_near(near, a->size) : map_code_at(0, a->size);
+	if (!a->start && near) { /* perhaps in a smaller gap */
+		a->size = ALIGN_UP(wanted, PAGE_SIZE);
+		a->start = map_code_near(near, a->size);
+	}
+	if (!a->start) {
+		heap_free(a, sizeof(*a));
+		return NULL;
+	}
+	a->next = agent.areas;
+	agent.areas = a;
+	return a;
+}
+
+u64 code_room_of(u64 near, size_t size, struct tramp_area **ret)
+{
+	struct tramp_area *a = agent.areas;
+
+	while (a && (a->size - a->used < size || (near && !reaches(a->start, near))))
+		a = a->next;
+	if (!a)
+		a = area_near(near, size);
+	*ret = a;
+	return a ? a->start + a->used : 0;
 }
 
 u64 code_room(u64 near, struct tramp_area **ret)
 {
-	struct tramp_area *a;
-
-	for (a = agent.areas; a; a = a->next)
-		if (a->size - a->used >= ATTACH_TRAMP_MAX && reaches(a->start, near))
-			break;
-	if (!a) {
-		u64 p = map_code_near(near, AREA_SIZE);
-
-		if (!p)
-			return 0;
-		a = heap_alloc(sizeof(*a));
-		if (!a) {
-			sys_munmap((void *)p, AREA_SIZE);
-			return 0;
-		}
-		a->start = p;
-		a->size = AREA_SIZE;
-		a->next = agent.areas;
-		agent.areas = a;
-	}
-	*ret = a;
-	return a->start + a->used;
+	return code_room_of(near, ATTACH_TRAMP_MAX, ret);
 }
 
 /* The heap grows upwards from the program's break, the main thread's stack downwards. */
@@ -278,9 +292,6 @@ void code_list_areas(void)
 	list_area(h->text_start, h->text_end);
 	for (struct tramp_area *a = agent.areas; a; a = a->next)
 		list_area(a->start, a->start + a->size);
-	for (struct agent_prog *p = agent.progs; p; p = p->next)
-		if (p->code)
-			list_area((u64)p->code, (u64)p->code + p->code_size);
 	stubs_list_area(list_area);
 	h->areas = (u64)agent.code_areas.data;
 	h->area_count = agent.code_areas.count;

@@ -70,11 +70,20 @@ static int check(struct agent_prog *p)
 	return err;
 }
 
-/* Compiles into a mapping of its own. Without a compiler for this CPU the program is interpreted. */
+/* Room for the code: near the agent's own, so that calls of helpers reach; else anywhere. */
+static u64 room(size_t size, struct tramp_area **ret)
+{
+	u64 at = code_room_of(limpet_agent.header.text_start, size, ret);
+
+	return at ? at : code_room_of(0, size, ret);
+}
+
+/* Without a compiler for this CPU the program is interpreted. */
 static int compile(struct agent_prog *p)
 {
-	size_t scratch_size = vm_jit_scratch(&p->vm);
+	size_t scratch_size = vm_jit_scratch(&p->vm), size;
 	void *scratch = heap_alloc(scratch_size + 8);
+	struct tramp_area *area = NULL;
 	u8 *buf = NULL;
 	u64 at = 0;
 	long len;
@@ -83,24 +92,23 @@ static int compile(struct agent_prog *p)
 		return -ENOMEM;
 	len = vm_jit(&p->vm, NULL, 0, 0, scratch);
 	if (len > 0) {
-		p->code_size = ALIGN_UP((size_t)len + 64, PAGE_SIZE);
-		at = code_map(p->code_size);
-		p->code = (u8 *)at;
-		buf = heap_alloc(p->code_size);
+		size = (size_t)len + 64; /* distances may differ where it will lie */
+		at = room(size, &area);
+		buf = heap_alloc(size);
 		memset(scratch, 0, scratch_size);
-		len = at && buf ? vm_jit(&p->vm, buf, p->code_size, at, scratch) : -ENOMEM;
+		len = at && buf ? vm_jit(&p->vm, buf, size, at, scratch) : -ENOMEM;
 		if (len > 0)
 			len = code_write(at, buf, (u32)len) ? -ENOMEM : len;
-		heap_free(buf, p->code_size);
+		heap_free(buf, size);
 	}
 	heap_free(scratch, scratch_size + 8);
 	if (len > 0) {
+		code_room_taken(area, (u32)len);
+		p->area = area;
 		p->entry = (vm_entry *)at;
 		return 0;
 	}
-	if (p->code)
-		sys_munmap(p->code, p->code_size);
-	p->code = NULL;
+	code_room_unused(area);
 	return len == -EOPNOTSUPP ? 0 : len ? (int)len : -EINVAL;
 }
 
@@ -138,8 +146,8 @@ void prog_free(struct agent_prog *p)
 	for (u32 i = 0; p->map_refs && i < p->map_count; i++)
 		if (p->map_refs[i])
 			p->map_refs[i]->refs--;
-	if (p->code)
-		sys_munmap(p->code, p->code_size);
+	if (p->area)
+		code_room_free(p->area);
 	heap_free(p->map_refs, p->map_count * sizeof(*p->map_refs) + 8);
 	heap_free(p->vm_maps, p->map_count * sizeof(*p->vm_maps) + 8);
 	heap_free(p->regions, (p->map_count + 1) * sizeof(*p->regions));

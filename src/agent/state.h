@@ -50,8 +50,7 @@ struct agent_prog {
 	bool uses_identity; /* calls a helper that identity.c makes cheap, or safe under filters */
 	bool uses_stacks;   /* unwinds: mappings.c */
 	vm_entry *entry; /* NULL: interpret */
-	u8 *code;        /* mapping the compiled program lies in */
-	size_t code_size;
+	struct tramp_area *area; /* that the compiled program lies in */
 	struct vm_target target;
 	struct vm_program vm;
 	struct bpf_insn *insns;
@@ -101,7 +100,7 @@ struct site_prog {
 struct tramp_area {
 	struct tramp_area *next;
 	u64 start, size, used;
-	u32 live; /* trampolines in it */
+	u32 live; /* trampolines and programs in it */
 };
 
 struct site {
@@ -197,11 +196,11 @@ int code_write(u64 dst, const void *bytes, u32 len);
 int code_patch(u64 dst, const u8 *old, const u8 *bytes, u32 len); /* ATTACH_JMP_LEN each */
 void code_list_writes(void);
 u64 code_room(u64 near, struct tramp_area **ret); /* address for a trampoline, 0: none */
+u64 code_room_of(u64 near, size_t size, struct tramp_area **ret); /* likewise; near 0: anywhere */
 u64 code_room_in(u64 first, u64 last, struct tramp_area **ret); /* beginning in [first, last], 0: none */
 void code_room_taken(struct tramp_area *a, u32 len);
 void code_room_free(struct tramp_area *a);
 void code_room_unused(struct tramp_area *a); /* room that was not taken after all; NULL is fine */
-u64 code_map(size_t size);
 void code_list_areas(void);
 void code_written(void);
 

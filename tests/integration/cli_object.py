@@ -5,6 +5,7 @@
 usage: cli_object.py BUILD_DIR
 """
 import os
+import re
 import subprocess
 import sys
 
@@ -35,17 +36,30 @@ int main(int argc, char **argv) {
 """
 
 
+MANY = 300
+MANY_BPF = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, MANY); __type(key, int); __type(value, long); } counts SEC(".maps");
+#define PROG(n) SEC("uprobe/TARGET:f" #n) int p##n(void *ctx) { int k = n; long *c = bpf_map_lookup_elem(&counts, &k); if (c) __sync_fetch_and_add(c, n + 1); return 0; }
+"""
+
+
 def limpet(*args, **env):
     done = subprocess.run([LIMPET, *map(str, args)], env=dict(ENV, **env), stdin=subprocess.DEVNULL, timeout=30,
                           capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
-def build():
+def compile_bpf(source, ret, *options):
     multiarch = subprocess.check_output(["gcc", "-print-multiarch"], text=True).strip()
+    subprocess.run(["clang", "-target", "bpf", "-O2", "-g", "-D__TARGET_ARCH_x86", f"-I/usr/include/{multiarch}", *options,
+                    "-c", source, "-o", ret], check=True)
+
+
+def build():
     subprocess.run(["gcc", "-O1", "-x", "c", "-", "-o", TARGET], input=C, text=True, check=True)
-    subprocess.run(["clang", "-target", "bpf", "-O2", "-g", "-D__TARGET_ARCH_x86", f'-DTARGET="{TARGET}"', f"-I/usr/include/{multiarch}",
-                    "-c", os.path.join(SOURCE, "tests/integration/object.bpf.c"), "-o", OBJECT], check=True)
+    compile_bpf(os.path.join(SOURCE, "tests/integration/object.bpf.c"), OBJECT, f'-DTARGET="{TARGET}"')
 
 
 def shown(name, text):
@@ -80,6 +94,21 @@ def neighbours():
     shown("beside a neighbour", text)
 
 
+def many():
+    """A program and a link for each of many functions, as a wildcard in bpftrace makes them."""
+    target, source = os.path.join(WORK, "many"), os.path.join(WORK, "many.bpf.c")
+    functions = "".join(f"__attribute__((noinline)) void f{i}(void) {{ __asm__ volatile(\"\" : : \"r\"({i})); }}\n" for i in range(MANY))
+    with open(target + ".c", "w", encoding="ascii") as f:
+        f.write(functions + "int main(void) {" + "".join(f"f{i}();" for i in range(MANY)) + "return 0; }\n")
+    with open(source, "w", encoding="ascii") as f:
+        f.write(MANY_BPF.replace("MANY", str(MANY)).replace("TARGET", target) + "".join(f"PROG({i})\n" for i in range(MANY)))
+    subprocess.run(["gcc", "-O1", "-o", target, target + ".c"], check=True)
+    compile_bpf(source, target + ".o")
+    status, text, err = limpet("run", target + ".o", target)
+    counts = {int(k): int(v) for k, v in re.findall(r"^counts\[(\d+)\] = (\d+)$", text, re.M)}
+    ok(f"{MANY} programs at as many functions", status == 0 and counts == {i: i + 1 for i in range(64)}, (status, err[-500:], text))
+
+
 def with_targets():
     tool = spawn([LIMPET, "run", "--type=event", OBJECT], ENV)
     wait_for(lambda: "attached" in output(tool))
@@ -109,6 +138,7 @@ def commands():
     with_program()
     with_probe()
     neighbours()
+    many()
     with_targets()
     wrong()
 
