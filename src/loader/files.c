@@ -12,6 +12,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 #include "loader/loader.h"
+#include "loader/tracefs.h"
 
 /* The small BTF that limpet brings (btf/vmlinux.bpf.c), linked in by the build. */
 extern const char limpet_btf_start[] HIDDEN, limpet_btf_end[] HIDDEN;
@@ -104,6 +105,11 @@ bool files_in_bpffs(const char *path)
 	return path && below(path, FILES_BPFFS);
 }
 
+bool files_in_tracefs(const char *path)
+{
+	return path && tracefs_rest(path);
+}
+
 bool files_is_pin_path(const struct store *s, const char *path)
 {
 	size_t n = strlen(s->path);
@@ -154,18 +160,43 @@ static const char *in_session(const char *path, int i, char *buf)
 	return buf;
 }
 
+/* Of its two places in the session one is a link to the other: what follows is the tool's path. */
+static const char *in_tracefs(const char *path, const char *rest, char *buf)
+{
+	char dir[FILES_PATHMAX];
+	struct store *s;
+	int err = 0;
+
+	s = loader_session(&err);
+	if (!s || snprintf(buf, FILES_PATHMAX, "%s/files%s", s->path, path) >= FILES_PATHMAX)
+		return path;
+	snprintf(dir, sizeof(dir), "%s/files" TRACEFS_DIR "/", s->path);
+	make_parents(s, dir);
+	dir[strlen(dir) - 1] = 0;
+	tracefs_make(dir, rest);
+	if (strncmp(path, TRACEFS_DIR, strlen(TRACEFS_DIR))) {
+		snprintf(dir, sizeof(dir), "%s/files" TRACEFS_DEBUG, s->path);
+		make_parents(s, dir);
+		symlink("../tracing", dir);
+	}
+	return buf;
+}
+
 const char *files_path(const char *path, char buf[FILES_PATHMAX])
 {
 	const int saved = errno;
-	const char *ret = path;
+	const char *ret = path, *rest;
 	int i;
 
 	/* every open of the tool comes through here: one comparison for most */
 	if (!path || strncmp(path, "/sys/", 5))
 		return path;
 	i = find(path);
+	rest = tracefs_rest(path);
 	loader_inside++;
-	if (i >= 0 && (files[i].which == OURS || access(path, F_OK)))
+	if (rest)
+		ret = in_tracefs(path, rest, buf);
+	else if (i >= 0 && (files[i].which == OURS || access(path, F_OK)))
 		ret = in_session(path, i, buf);
 	else if (files_in_bpffs(path))
 		ret = in_session(path, -1, buf);

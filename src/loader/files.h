@@ -8,8 +8,9 @@
  *     /sys/kernel/btf/vmlinux, /sys/devices/system/cpu/{possible,online}
  *                                                <session>/files/sys/...    where there is none
  *     /sys/fs/bpf/...                            <session>/bpffs/sys/fs/bpf/...
+ *     /sys/kernel/tracing, .../debug/tracing     <session>/files/sys/...    always ours (tracefs.h)
  *
- * Two are made when they are opened: trace_pipe, and /proc/self/fdinfo of our descriptors.
+ * The files of tracefs, and /proc/self/fdinfo of our descriptors, are made when they are opened.
  * Only absolute paths are looked at.
  */
 #ifndef LIMPET_LOADER_FILES_H
@@ -23,13 +24,14 @@
 /* The path to use instead of `path`: that itself, or one written to `buf`. errno is kept. */
 HIDDEN const char *files_path(const char *path, char buf[FILES_PATHMAX]);
 
+HIDDEN bool files_in_tracefs(const char *path);
 HIDDEN bool files_in_bpffs(const char *path); /* /sys/fs/bpf itself, or below it */
 /* The same for what files_path() gave, or a session path that was given out before. */
 HIDDEN bool files_is_pin_path(const struct store *s, const char *path);
 
 /*
- * A descriptor for a file made on opening, -1: not one of these, or -errno. `flags`: O_CLOEXEC,
- * O_NONBLOCK.
+ * A descriptor for a file made on opening, -1 with errno as it was: not one of these; -2: it failed,
+ * errno says why. `flags`: O_CLOEXEC, O_NONBLOCK, the access mode.
  */
 HIDDEN int files_open(const char *path, int flags);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Files made when a tool opens them (files.h): trace_pipe and /proc/self/fdinfo of our descriptors.
+ * Files made when a tool opens them (files.h): those of tracefs (tracefs.c; trace_pipe is here) and
+ * /proc/self/fdinfo of our descriptors.
  */
 #include "loader/files.h"
 
@@ -17,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "loader/loader.h"
+#include "loader/tracefs.h"
 #include "session/trace.h"
 
 static void map_facts(FILE *f, const struct loader_obj *o)
@@ -190,6 +192,7 @@ static int open_trace_pipe(int flags)
 int files_open(const char *path, int flags)
 {
 	const int saved = errno;
+	const char *rest;
 	int ret = -1, fd, end = 0;
 
 	if (!path || loader_inside)
@@ -198,11 +201,11 @@ int files_open(const char *path, int flags)
 	if (!strncmp(path, "/proc/self/fdinfo/", 18)) {
 		if (sscanf(path + 18, "%d%n", &fd, &end) == 1 && !path[18 + end])
 			ret = open_fdinfo(fd, flags);
-	} else if (!strcmp(path, "/sys/kernel/tracing/trace_pipe") ||
-		   !strcmp(path, "/sys/kernel/debug/tracing/trace_pipe")) {
-		ret = open_trace_pipe(flags);
+	} else if (!strncmp(path, "/sys/", 5) && (rest = tracefs_rest(path))) {
+		ret = !strcmp(rest, "/trace_pipe") ? open_trace_pipe(flags)
+						   : tracefs_open(rest, flags);
 	}
 	loader_inside--;
-	errno = saved;
-	return ret;
+	errno = ret < -1 ? -ret : saved;
+	return ret < -1 ? -2 : ret;
 }

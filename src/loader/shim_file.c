@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <glob.h>
 #include <mntent.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,13 +22,20 @@
 #include "loader/files.h"
 #include "loader/loader.h"
 
-#define BPFFS_MAGIC 0xcafe4a11
-#define MOUNT_LINE  "bpf " FILES_BPFFS " bpf rw,nosuid,nodev,noexec,relatime,mode=700 0 0\n"
+#define BPFFS_MAGIC   0xcafe4a11
+#define TRACEFS_MAGIC 0x74726163
+#define MOUNT_LINE    "bpf " FILES_BPFFS " bpf rw,nosuid,nodev,noexec,relatime,mode=700 0 0\n"
 
 /* Not inline: the compiler believes the headers that paths are never NULL. */
 static NOINLINE bool may_be_ours(const char *path)
 {
 	return !loader_inside && path && !strncmp(path, "/sys/", 5);
+}
+
+/* What files_open() gave, as open() returns it. */
+static int made(int fd)
+{
+	return fd < 0 ? -1 : fd;
 }
 
 #define REAL(path) (may_be_ours(path) ? files_path(path, alloca(FILES_PATHMAX)) : (path))
@@ -42,8 +50,8 @@ static int mode_of(int flags, va_list ap)
 	{                                                                                          \
 		int mode, fd = files_open(path, flags);                                            \
 		va_list ap;                                                                        \
-		if (fd >= 0)                                                                       \
-			return fd;                                                                 \
+		if (fd != -1)                                                                      \
+			return made(fd);                                                           \
 		va_start(ap, flags);                                                               \
 		mode = mode_of(flags, ap);                                                         \
 		va_end(ap);                                                                        \
@@ -57,8 +65,8 @@ OPEN(open64)
 	{                                                                                          \
 		int mode, fd = files_open(path, flags);                                            \
 		va_list ap;                                                                        \
-		if (fd >= 0)                                                                       \
-			return fd;                                                                 \
+		if (fd != -1)                                                                      \
+			return made(fd);                                                           \
 		va_start(ap, flags);                                                               \
 		mode = mode_of(flags, ap);                                                         \
 		va_end(ap);                                                                        \
@@ -77,49 +85,52 @@ EXPORT int __open_2(const char *path, int flags)
 {
 	int fd = files_open(path, flags);
 
-	return fd >= 0 ? fd : NEXT(__open_2)(REAL(path), flags);
+	return fd != -1 ? made(fd) : NEXT(__open_2)(REAL(path), flags);
 }
 
 EXPORT int __open64_2(const char *path, int flags)
 {
 	int fd = files_open(path, flags);
 
-	return fd >= 0 ? fd : NEXT(__open64_2)(REAL(path), flags);
+	return fd != -1 ? made(fd) : NEXT(__open64_2)(REAL(path), flags);
 }
 
 EXPORT int __openat_2(int dir, const char *path, int flags)
 {
 	int fd = files_open(path, flags);
 
-	return fd >= 0 ? fd : NEXT(__openat_2)(dir, REAL(path), flags);
+	return fd != -1 ? made(fd) : NEXT(__openat_2)(dir, REAL(path), flags);
 }
 
 EXPORT int __openat64_2(int dir, const char *path, int flags)
 {
 	int fd = files_open(path, flags);
 
-	return fd >= 0 ? fd : NEXT(__openat64_2)(dir, REAL(path), flags);
+	return fd != -1 ? made(fd) : NEXT(__openat64_2)(dir, REAL(path), flags);
 }
 
-static FILE *stream_of(const char *path, const char *mode)
+/* A stream of a file made on opening; false: it is none. NULL: it failed. */
+static bool stream_of(const char *path, const char *mode, FILE **ret)
 {
-	int fd = files_open(path, strchr(mode, 'e') ? O_CLOEXEC : 0);
+	const int how = *mode == 'r' ? strchr(mode, '+') ? O_RDWR : O_RDONLY : O_WRONLY;
+	int fd = files_open(path, how | (strchr(mode, 'e') ? O_CLOEXEC : 0));
 
-	return fd < 0 ? NULL : fdopen(fd, mode);
+	*ret = fd < 0 ? NULL : fdopen(fd, mode);
+	return fd != -1;
 }
 
 EXPORT FILE *fopen(const char *path, const char *mode)
 {
-	FILE *f = stream_of(path, mode);
+	FILE *f;
 
-	return f ? f : NEXT(fopen)(REAL(path), mode);
+	return stream_of(path, mode, &f) ? f : NEXT(fopen)(REAL(path), mode);
 }
 
 EXPORT FILE *fopen64(const char *path, const char *mode)
 {
-	FILE *f = stream_of(path, mode);
+	FILE *f;
 
-	return f ? f : NEXT(fopen64)(REAL(path), mode);
+	return stream_of(path, mode, &f) ? f : NEXT(fopen64)(REAL(path), mode);
 }
 
 EXPORT FILE *freopen(const char *path, const char *mode, FILE *f)
@@ -240,8 +251,10 @@ EXPORT int statfs(const char *path, struct statfs *st)
 {
 	int ret = NEXT(statfs)(REAL(path), st);
 
-	if (!ret && files_in_bpffs(path))
-		st->f_type = BPFFS_MAGIC;
+	if (!ret && may_be_ours(path))
+		st->f_type = files_in_bpffs(path)     ? BPFFS_MAGIC
+			     : files_in_tracefs(path) ? TRACEFS_MAGIC
+						      : st->f_type;
 	return ret;
 }
 
@@ -249,8 +262,10 @@ EXPORT int statfs64(const char *path, struct statfs64 *st)
 {
 	int ret = NEXT(statfs64)(REAL(path), st);
 
-	if (!ret && files_in_bpffs(path))
-		st->f_type = BPFFS_MAGIC;
+	if (!ret && may_be_ours(path))
+		st->f_type = files_in_bpffs(path)     ? BPFFS_MAGIC
+			     : files_in_tracefs(path) ? TRACEFS_MAGIC
+						      : st->f_type;
 	return ret;
 }
 
@@ -344,6 +359,30 @@ EXPORT int nftw(const char *path, __nftw_func_t fn, int fds, int flags)
 EXPORT int nftw64(const char *path, __nftw64_func_t fn, int fds, int flags)
 {
 	return nftw(path, (__nftw_func_t)fn, fds, flags); /* struct stat64 is struct stat here */
+}
+
+/* glob() too: what it found is turned back into the tool's paths, in place. */
+EXPORT int glob(const char *restrict pattern, int flags, int (*failed)(const char *, int),
+		glob_t *restrict g)
+{
+	const size_t had = flags & GLOB_APPEND ? g->gl_pathc : 0;
+	const char *real = REAL(pattern);
+	int ret = NEXT(glob)(real, flags, failed, g);
+	const size_t hidden = strlen(real) - strlen(pattern);
+	const size_t first = flags & GLOB_DOOFFS ? g->gl_offs : 0;
+
+	for (size_t i = had; !ret && real != pattern && i < g->gl_pathc; i++) {
+		char *path = g->gl_pathv[first + i];
+
+		memmove(path, path + hidden, strlen(path + hidden) + 1);
+	}
+	return ret;
+}
+
+EXPORT int glob64(const char *restrict pattern, int flags, int (*failed)(const char *, int),
+		  glob64_t *restrict g)
+{
+	return glob(pattern, flags, failed, (glob_t *)g); /* the same on 64-bit machines */
 }
 
 /* The mounts of this machine, and bpffs among them. */

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/* See tracefs.h. */
+#include "loader/tracefs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "bpf/syscall_desc.h"
+
+#define PATH_ROOM (2 * SESSION_PATH_MAX)
+#define EMPTY     ".empty" /* beside the directory: the one file */
+#define WHOLE     ".whole" /* ... and a name of it when everything is there */
+
+static const char *const systems[] = {"raw_syscalls", "syscalls"};
+static const char *const leaves[] = {"id", "format"};
+static const char *const singles[] = {"/available_events", "/uprobe_events", "/trace_pipe"};
+
+static const char *rest_of(const char *path, const char *dir)
+{
+	const size_t n = strlen(dir);
+
+	return !strncmp(path, dir, n) && (!path[n] || path[n] == '/') ? path + n : NULL;
+}
+
+const char *tracefs_rest(const char *path)
+{
+	const char *rest = rest_of(path, TRACEFS_DIR);
+
+	return rest ? rest : rest_of(path, TRACEFS_DEBUG);
+}
+
+/* The i-th event: its system's index, or -1 behind the last. */
+static int event_at(u32 i, struct syscall_event *ret)
+{
+	const struct syscall_desc *d;
+
+	*ret = (struct syscall_event){.nr = SYSCALL_ALL, .exit = i & 1};
+	if (i < 2)
+		return 0;
+	d = syscall_desc_at(i / 2 - 1);
+	if (!d)
+		return -1;
+	ret->nr = (s32)d->nr;
+	return 1;
+}
+
+/*
+ * "/events/SYSTEM/EVENT[/LEAF]": whether there is such an event. The leaf is "" for the event's
+ * directory.
+ */
+static bool parse(const char *rest, struct syscall_event *ret, char leaf[16])
+{
+	char system[32], event[SYSCALL_NAME_MAX];
+	int n;
+
+	*leaf = 0;
+	n = sscanf(rest, "/events/%31[^/]/%63[^/]/%15[^/]", system, event, leaf);
+	return n >= 2 && syscall_event_by_name(system, event, ret);
+}
+
+static bool is_leaf(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++)
+		if (!strcmp(name, leaves[i]))
+			return true;
+	return false;
+}
+
+/* ---- names in the session ---- */
+
+static void make_dir(const char *dir, const char *system, const char *event)
+{
+	char path[PATH_ROOM];
+
+	snprintf(path, sizeof(path), "%s/events/%s/%s", dir, system, event);
+	mkdir(path, 0755);
+}
+
+/* The name of an empty file; that it is there already is no matter. */
+static void make_name(const char *dir, const char *name)
+{
+	char empty[PATH_ROOM], path[PATH_ROOM];
+
+	snprintf(empty, sizeof(empty), "%s" EMPTY, dir);
+	snprintf(path, sizeof(path), "%s%s", dir, name);
+	if (link(empty, path) && errno == ENOENT) {
+		int fd = open(empty, O_CREAT | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0440);
+
+		if (fd >= 0)
+			close(fd);
+		if (link(empty, path))
+			return;
+	}
+}
+
+static void make_event(const char *dir, const char *system, struct syscall_event e)
+{
+	char event[SYSCALL_NAME_MAX], name[2 * SYSCALL_NAME_MAX];
+
+	syscall_event_name(e, event);
+	make_dir(dir, system, event);
+	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
+		snprintf(name, sizeof(name), "/events/%s/%s/%s", system, event, leaves[i]);
+		make_name(dir, name);
+	}
+}
+
+/* Several processes may do so at once: each makes all that it does not find. */
+static void make_all(const char *dir)
+{
+	struct syscall_event e;
+	char whole[PATH_ROOM];
+	int system;
+
+	snprintf(whole, sizeof(whole), "%s" WHOLE, dir);
+	if (!access(whole, F_OK))
+		return;
+	for (u32 i = 0; (system = event_at(i, &e)) >= 0; i++)
+		make_event(dir, systems[system], e);
+	make_name(dir, WHOLE);
+}
+
+void tracefs_make(const char *dir, const char *rest)
+{
+	struct syscall_event e;
+	char leaf[16];
+
+	for (size_t i = 0; i < ARRAY_SIZE(singles); i++)
+		make_name(dir, singles[i]);
+	make_dir(dir, "", "");
+	for (size_t i = 0; i < ARRAY_SIZE(systems); i++)
+		make_dir(dir, systems[i], "");
+	if (parse(rest, &e, leaf))
+		make_event(dir, systems[e.nr != SYSCALL_ALL], e);
+	else if (rest_of(rest, "/events"))
+		make_all(dir);
+}
+
+/* ---- contents ---- */
+
+static void print_field(FILE *f, const char *type, const char *name, u32 off, u32 size, bool sign)
+{
+	fprintf(f, "\tfield:%s %s;\toffset:%u;\tsize:%u;\tsigned:%d;\n", type, name, off, size,
+		sign);
+}
+
+/* Calls `each` for every argument, as the table has them. */
+static void each_arg(FILE *f, const struct syscall_desc *d,
+		     void (*each)(FILE *f, u32 n, const char *type, const char *name))
+{
+	const char *p = d->args;
+	char type[96], name[48];
+	u32 n = 0;
+
+	while (sscanf(p, "%95[^|]|%47[^;]", type, name) == 2) {
+		each(f, n++, type, name);
+		p = strchr(p, ';');
+		if (!p++)
+			break;
+	}
+}
+
+static void arg_field(FILE *f, u32 n, const char *type, const char *name)
+{
+	print_field(f, type, name, SYSCALL_RECORD_ARGS + n * 8, 8, false);
+}
+
+static void arg_format(FILE *f, u32 n, const char *type, const char *name)
+{
+	fprintf(f, "%s%s: 0x%%08lx", n ? ", " : "", name);
+}
+
+static void arg_value(FILE *f, u32 n, const char *type, const char *name)
+{
+	fprintf(f, ", ((unsigned long)(REC->%s))", name);
+}
+
+static void print_one_call(FILE *f, struct syscall_event e)
+{
+	const struct syscall_desc *d = syscall_desc_find((u32)e.nr);
+
+	print_field(f, "int", "__syscall_nr", 8, 4, true);
+	if (e.exit) {
+		print_field(f, "long", "ret", 16, 8, true);
+		fputs("\nprint fmt: \"0x%lx\", REC->ret\n", f);
+		return;
+	}
+	each_arg(f, d, arg_field);
+	fputs("\nprint fmt: \"", f);
+	each_arg(f, d, arg_format);
+	fputs("\"", f);
+	each_arg(f, d, arg_value);
+	fputc('\n', f);
+}
+
+static void print_all_calls(FILE *f, struct syscall_event e)
+{
+	print_field(f, "long", "id", 8, 8, true);
+	if (e.exit) {
+		print_field(f, "long", "ret", 16, 8, true);
+		fputs("\nprint fmt: \"NR %ld = %ld\", REC->id, REC->ret\n", f);
+		return;
+	}
+	print_field(f, "unsigned long", "args[6]", 16, 48, false);
+	fputs("\nprint fmt: \"NR %ld (%lx, %lx, %lx, %lx, %lx, %lx)\", REC->id", f);
+	for (int i = 0; i < SYSCALL_ARGS_MAX; i++)
+		fprintf(f, ", REC->args[%d]", i);
+	fputc('\n', f);
+}
+
+static void print_format(FILE *f, struct syscall_event e)
+{
+	char name[SYSCALL_NAME_MAX];
+
+	syscall_event_name(e, name);
+	fprintf(f, "name: %s\nID: %u\nformat:\n", name, syscall_event_id(e));
+	print_field(f, "unsigned short", "common_type", 0, 2, false);
+	print_field(f, "unsigned char", "common_flags", 2, 1, false);
+	print_field(f, "unsigned char", "common_preempt_count", 3, 1, false);
+	print_field(f, "int", "common_pid", 4, 4, true);
+	fputc('\n', f);
+	if (e.nr == SYSCALL_ALL)
+		print_all_calls(f, e);
+	else
+		print_one_call(f, e);
+}
+
+static void print_events(FILE *f)
+{
+	char name[SYSCALL_NAME_MAX];
+	struct syscall_event e;
+	int system;
+
+	for (u32 i = 0; (system = event_at(i, &e)) >= 0; i++) {
+		syscall_event_name(e, name);
+		fprintf(f, "%s:%s\n", systems[system], name);
+	}
+}
+
+static bool print_file(FILE *f, const char *rest)
+{
+	struct syscall_event e;
+	char leaf[16];
+
+	if (!strcmp(rest, "/available_events"))
+		print_events(f);
+	else if (!strcmp(rest, "/uprobe_events"))
+		return true;
+	else if (!parse(rest, &e, leaf) || !is_leaf(leaf))
+		return false;
+	else if (!strcmp(leaf, "id"))
+		fprintf(f, "%u\n", syscall_event_id(e));
+	else
+		print_format(f, e);
+	return true;
+}
+
+/* The contents in a file of their own, opened again for reading only. */
+int tracefs_open(const char *rest, int flags)
+{
+	int fd = (int)syscall(SYS_memfd_create, "tracefs", MFD_CLOEXEC), ret = -1;
+	char path[64];
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+
+	if (!f) {
+		ret = -errno;
+		if (fd >= 0)
+			close(fd);
+		return ret;
+	}
+	if (print_file(f, rest) && !fflush(f)) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		ret = (flags & O_ACCMODE) != O_RDONLY ? -EACCES
+		      : flags & O_DIRECTORY           ? -ENOTDIR
+						      : open(path, O_RDONLY | (flags & O_CLOEXEC));
+	}
+	fclose(f);
+	return ret;
+}
