@@ -85,13 +85,12 @@ static void unknown(struct edge_gen *g, u32 r)
 	     one_in(g, 3) ? 7 : 6, (s32)edge_below(g, 5) * 8, 0);
 }
 
-static void alu(struct edge_gen *g)
+static void alu_on(struct edge_gen *g, u32 d)
 {
 	static const u8 ops[] = {BPF_ADD, BPF_SUB, BPF_MUL,  BPF_OR,  BPF_AND, BPF_XOR,
 				 BPF_LSH, BPF_RSH, BPF_ARSH, BPF_NEG, BPF_MOV, BPF_DIV,
 				 BPF_MOD, BPF_ADD, BPF_AND,  BPF_RSH, BPF_END};
 	u8 op = ops[edge_below(g, sizeof(ops))], class = alu_class(g);
-	u32 d = num(g);
 	s32 imm = edge(g);
 
 	if (op == BPF_END) {
@@ -117,6 +116,11 @@ static void alu(struct edge_gen *g)
 	if ((op == BPF_DIV || op == BPF_MOD) && !imm)
 		imm = 7;
 	emit(g, class | op | BPF_K, d, 0, 0, imm);
+}
+
+static void alu(struct edge_gen *g)
+{
+	alu_on(g, num(g));
 }
 
 /* A branch over one or two operations: what is known differs on both ways. */
@@ -425,6 +429,120 @@ static void call(struct edge_gen *g)
 		emit(g, BPF_LDX | BPF_MEM | BPF_DW, num(g), 10, -40, 0);
 }
 
+/* Out and in again through a part of a slot. */
+static void through_stack(struct edge_gen *g, u32 r)
+{
+	u8 in = size(g), out = size(g);
+
+	emit(g, BPF_STX | BPF_MEM | in, 10, r, -48, 0);
+	if (bytes(out) > bytes(in) && !one_in(g, 4))
+		out = in;
+	emit(g, BPF_LDX | (one_in(g, 3) && out != BPF_DW ? BPF_MEMSX : BPF_MEM) | out, r, 10, -48,
+	     0);
+}
+
+/* A number that a test has brought near an edge, and what is then made of it: there wrong ends of ranges show. */
+static void refined(struct edge_gen *g)
+{
+	u32 r = num(g), other = num(g), jumps[3], n = 0;
+	s32 middle = edge(g);
+
+	unknown(g, r);
+	if (one_in(g, 2))
+		unknown(g, other);
+	if (one_in(g, 3))
+		jumps[n++] = emit(g, jmp_class(g) | compare(g) | BPF_X, r, other, 0, 0);
+	else
+		jumps[n++] = emit(g, jmp_class(g) | compare(g) | BPF_K, r, 0, 0, middle);
+	if (one_in(g, 2)) {
+		bool sign = one_in(g, 2);
+		u8 class = jmp_class(g);
+
+		jumps[n++] = emit(g, class | (sign ? BPF_JSLT : BPF_JLT) | BPF_K, r, 0, 0,
+				  (s32)((u32)middle - edge_below(g, 20)));
+		jumps[n++] = emit(g, class | (sign ? BPF_JSGT : BPF_JGT) | BPF_K, r, 0, 0,
+				  (s32)((u32)middle + edge_below(g, 20)));
+	}
+	for (u32 i = 1 + edge_below(g, 3); i-- > 0;)
+		if (one_in(g, 4))
+			through_stack(g, r);
+		else
+			alu_on(g, r);
+	for (u32 i = 0; i < n; i++)
+		to_here(g, jumps[i]);
+}
+
+/* Copies with something added, by operations that keep and that lose the link, and a test that teaches all of them. */
+static void linked(struct edge_gen *g)
+{
+	u32 r = num(g), copies[3], n = 1 + edge_below(g, 3), jump;
+
+	unknown(g, r);
+	for (u32 i = 0; i < n; i++) {
+		copies[i] = num(g);
+		if (one_in(g, 6))
+			emit(g, BPF_ALU64 | BPF_MOV | BPF_X, copies[i], r, 8 << edge_below(g, 3),
+			     0);
+		else
+			emit(g, (one_in(g, 4) ? BPF_ALU : BPF_ALU64) | BPF_MOV | BPF_X, copies[i],
+			     r, 0, 0);
+		for (u32 j = edge_below(g, 3); j-- > 0;)
+			emit(g,
+			     (one_in(g, 4) ? BPF_ALU : BPF_ALU64) |
+				     (one_in(g, 4) ? BPF_SUB : BPF_ADD) | BPF_K,
+			     copies[i], 0, 0, one_in(g, 3) ? edge(g) : (s32)edge_below(g, 20));
+		if (one_in(g, 4))
+			through_stack(g, copies[i]);
+	}
+	jump = emit(g, jmp_class(g) | compare(g) | BPF_K, copies[edge_below(g, n)], 0, 0,
+		    one_in(g, 2) ? edge(g) : (s32)edge_below(g, 40));
+	if (one_in(g, 2))
+		alu_on(g, copies[edge_below(g, n)]);
+	to_here(g, jump);
+}
+
+/*
+ * Two ways into one place that differ in a single number, and a use of it behind: a path that ends there because of the
+ * other must not have been the one that mattered.
+ */
+static void diverge(struct edge_gen *g)
+{
+	u32 r = num(g), t = r == 3 ? 5 : 3, jump, slot = one_in(g, 3), skip;
+	s32 room = EDGE_VALUE - 8, a = (s32)edge_below(g, 2) * room,
+	    b = room + (s32)edge_below(g, 3) * 4 - 4;
+
+	if (r == 4)
+		r = 2;
+	unknown(g, t);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, a);
+	if (slot)
+		emit(g, BPF_STX | BPF_MEM | BPF_DW, 10, r, -56, 0);
+	jump = emit(g, jmp_class(g) | compare(g) | BPF_K, t, 0, 0, edge(g));
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, b);
+	if (slot)
+		emit(g, BPF_STX | BPF_MEM | BPF_DW, 10, r, -56, 0);
+	to_here(g, jump);
+	for (u32 i = edge_below(g, 12); i-- > 0;) /* far enough for a state to be kept */
+		if (one_in(g, 3)) {
+			skip = emit(g, jmp_class(g) | compare(g) | BPF_K, t, 0, 0, edge(g));
+			emit(g, BPF_ALU64 | BPF_ADD | BPF_K, t, 0, 0, 1);
+			to_here(g, skip);
+		} else {
+			emit(g, BPF_ALU64 | BPF_XOR | BPF_K, t, 0, 0, 5);
+		}
+	if (slot)
+		emit(g, BPF_LDX | BPF_MEM | (one_in(g, 2) ? BPF_B : BPF_DW), r, 10, -56, 0);
+	if (one_in(g, 3)) { /* used through a decision */
+		jump = emit(g, jmp_class(g) | compare(g) | BPF_K, r, 0, 0, b);
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, one_in(g, 3) ? room + 1 : 0);
+		to_here(g, jump);
+	}
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 7, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, 4, r, 0, 0);
+	load_or_store(g, 4, 0, BPF_DW);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 6);
+}
+
 /* What is called: (number, pointer to at least eight bytes) for callbacks, the other way round for calls. */
 static void functions(struct edge_gen *g)
 {
@@ -453,8 +571,8 @@ static void functions(struct edge_gen *g)
 }
 
 static void (*const snippets[])(struct edge_gen *g) = {
-	alu,     alu,   alu,           merge,  merge,  indexed, indexed,
-	indexed, stack, stack_indexed, lookup, helper, loop,    call};
+	alu,           alu,    alu,    merge, merge, indexed, indexed, indexed, stack,
+	stack_indexed, lookup, helper, loop,  call,  refined, refined, linked,  diverge};
 
 void edge_generate(struct edge_gen *g, u64 seed)
 {
