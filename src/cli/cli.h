@@ -25,7 +25,7 @@ struct command {
 };
 
 extern const struct command cmd_load, cmd_start, cmd_attach, cmd_detach, cmd_list, cmd_map,
-	cmd_prog, cmd_run, cmd_trace, cmd_gc, cmd_version, cmd_help;
+	cmd_doctor, cmd_prog, cmd_run, cmd_top, cmd_trace, cmd_gc, cmd_version, cmd_help;
 
 /* lang.c */
 extern bool cli_chinese;

@@ -166,6 +166,11 @@ static struct json_object *objects(struct store *s, enum object_kind kind,
 	return all;
 }
 
+struct json_object *links_facts(struct store *s)
+{
+	return objects(s, OBJ_LINK, link_facts);
+}
+
 /* What is in the way of a refused probe: its address, and the instruction where there is one. */
 static void add_obstacle(struct json_object *o, const struct agent_probe *p)
 {
@@ -195,7 +200,7 @@ static struct json_object *probes_of(struct keeper *k, u32 pid)
 		add_int(o, "link_id", p[i].link_id);
 		add_int(o, "address", p[i].addr);
 		add_int(o, "offset", p[i].file_off);
-		add_text(o, "state", p[i].state < 4 ? states[p[i].state] : "unknown", 16);
+		add_text(o, "state", p[i].state < ARRAY_SIZE(states) ? states[p[i].state] : "unknown", 16);
 		add_text(o, "reason", probe_reason(&p[i]), 256);
 		if (p[i].state == PROBE_REFUSED)
 			add_obstacle(o, &p[i]);
@@ -245,7 +250,7 @@ static struct json_object *session_facts(struct store *s)
 	json_object_object_add(o, "no_verify", json_object_new_boolean(s && atomic_load(&s->file->no_verify)));
 	json_object_object_add(o, "maps", s ? objects(s, OBJ_MAP, map_facts) : json_object_new_array());
 	json_object_object_add(o, "programs", s ? objects(s, OBJ_PROG, prog_facts) : json_object_new_array());
-	json_object_object_add(o, "links", s ? objects(s, OBJ_LINK, link_facts) : json_object_new_array());
+	json_object_object_add(o, "links", s ? links_facts(s) : json_object_new_array());
 	n = s ? store_tools(s, pids, MANY) : 0;
 	json_object_object_add(o, "tools", processes(pids, n < MANY ? n : MANY, NULL));
 	n = s ? targets_find(s, pids, MANY) : 0;

@@ -8,7 +8,7 @@
 
 static const struct command *const commands[] = {
 	&cmd_load, &cmd_run, &cmd_start, &cmd_attach, &cmd_detach, &cmd_list, &cmd_map, &cmd_prog,
-	&cmd_trace, &cmd_gc, &cmd_version, &cmd_help,
+	&cmd_top, &cmd_trace, &cmd_doctor, &cmd_gc, &cmd_version, &cmd_help,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -11,6 +11,7 @@
 /* list.c: json_object_put-able; NULL when the file is no map. */
 struct json_object *map_facts(struct store *s, u32 id);
 const char *map_type_text(u32 type, char buf[16]);
+struct json_object *links_facts(struct store *s); /* an array, as `limpet list --json` has it */
 
 /*
  * values.c. value_parse() fills `size` bytes from arguments and sets *count to how many it took; 0, or
