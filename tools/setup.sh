@@ -22,7 +22,7 @@ packages=(
     bpftool binutils procps patch g++ libc++-dev libc++abi-dev python3-greenlet gdb
     libzydis-dev systemtap-sdt-dev
 )
-[ "${1:-}" != --long ] || packages+=(debootstrap shellcheck)
+[ "${1:-}" != --long ] || packages+=(debootstrap shellcheck golang-go musl-tools)
 
 missing=()
 for p in "${packages[@]}"; do

@@ -303,6 +303,7 @@ static int release(bool keep_session)
 	mappings_release();
 	stubs_release();
 	sessions_release();
+	leases_release();
 	map_owner_at(NULL);
 	if (agent.wiped)
 		sys_munmap(agent.wiped, agent.wiped_size);

@@ -99,13 +99,26 @@ HIDDEN void agent_hit(void *site, struct attach_regs *regs)
 	run_one(&s->progs[0], &run, &hit, regs);
 }
 
-/* All of several. */
+/* What found no stack to run on (attach/lease.h) is counted by who finds one. */
+void agent_count_missed(const struct site *s)
+{
+	_Atomic u64 *missed = (_Atomic u64 *)&s->missed;
+	u64 n = likely(!atomic_load_explicit(missed, memory_order_relaxed))
+			? 0
+			: atomic_exchange_explicit(missed, 0, memory_order_relaxed);
+
+	for (u32 i = 0; n && i < s->count; i++)
+		atomic_fetch_add_explicit(&s->progs[i].stats->skipped, n, memory_order_relaxed);
+}
+
+/* All of several, or on a leased stack. */
 HIDDEN void agent_hit_all(void *site, struct attach_regs *regs)
 {
 	const struct site *s = site;
 	struct helper_hit hit;
 	struct vm_run run;
 
+	agent_count_missed(s);
 	begin_run(&run, &hit, s->plan.addr, s->hit_flags, regs);
 	for (u32 i = 0; i < s->entries; i++)
 		if (living(&s->progs[i]))
@@ -162,6 +175,7 @@ HIDDEN u64 agent_enter_function(void *site, struct attach_regs *regs)
 	struct vm_run run;
 	bool returns = false;
 
+	agent_count_missed(s);
 	begin_run(&run, &hit, s->plan.addr, s->hit_flags | HELPER_HIT_CALL, regs);
 	for (u32 i = 0; i < s->count; i++) {
 		const struct site_prog *sp = &s->progs[i];

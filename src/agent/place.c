@@ -22,6 +22,7 @@ static struct {
 	struct attach_branches around; /* of the piece of text that was asked for last */
 	bool around_known;
 	bool go;               /* the image is Go's */
+	struct attach_go table; /* then */
 	bool shadow_stack;     /* of this process */
 	u64 insn;              /* an instruction of fn begins here */
 	enum attach_error err; /* of fn */
@@ -114,6 +115,18 @@ static bool has_shadow_stack(void)
 	return top;
 }
 
+/* In the image that the code in region i is of. */
+static void find_go_table(u32 i)
+{
+	const struct agent_region *code = &agent.regions[i], *r;
+	u64 header = image_header(i);
+
+	place.table.count = 0;
+	for (r = agent.regions; r < agent.regions + agent.region_count; r++)
+		if (same_file(r, code) && r->read && !r->exec && r->start >= header && !place.table.count)
+			attach_go_find(&place.view, r->start, r->end, &place.table);
+}
+
 static bool enter_region(u64 addr)
 {
 	u32 i = region_index(addr);
@@ -130,6 +143,8 @@ static bool enter_region(u64 addr)
 		.text = text, .readable = readable, .text_start = r->start, .text_end = r->end};
 	place.view.eh_frame_hdr = attach_find_unwind(&place.view, image_header(i));
 	place.go = attach_is_go(&place.view, image_header(i));
+	if (place.go)
+		find_go_table(i);
 	return true;
 }
 
@@ -183,11 +198,17 @@ static void enter_function(u64 addr)
 	if (place.fn.end && addr >= place.fn.start && addr < place.fn.end)
 		return;
 	place.targets.count = place.rseq.count = 0;
-	attach_function_at(&place.view, addr, &place.fn);
+	place.err = ATTACH_OK;
+	if (place.go)
+		place.err = attach_go_function(&place.view, &place.table, addr, &place.fn);
+	else
+		attach_function_at(&place.view, addr, &place.fn);
 	place.insn = place.fn.start;
 	place.low = place.fn.end ? place.fn.start : addr;
 	place.high = (place.fn.end ? place.fn.end : addr) + ATTACH_WINDOW_MAX;
-	if (place.fn.end) {
+	if (place.err) {
+		refuse(&place.why, place.err, addr);
+	} else if (place.fn.end) {
 		place.err = attach_collect(&place.view, &place.fn, &sink, &place.why);
 	} else {
 		place.err = attach_collect_near(&place.view, addr, &sink);
@@ -222,8 +243,6 @@ enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret,
 
 	if (!enter_region(addr))
 		return refuse(ret_why, ATTACH_E_NOT_CODE, addr);
-	if (place.go)
-		return refuse(ret_why, ATTACH_E_STACKS, addr);
 	enter_function(addr);
 	if (place.err) {
 		*ret_why = place.why;
@@ -243,9 +262,12 @@ enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_
 {
 	const struct rseq_range *r = place.rseq.data;
 	const u64 *t = place.targets.data;
-	u32 lo = 0, hi = place.targets.count;
+	u32 lo = 0, hi = place.targets.count, off;
+	u8 code[ATTACH_WINDOW_MAX];
 	u64 other;
 
+	if (place.go && attach_go_faults(code, (u32)text(&place.view, addr, code, window), &off))
+		return refuse(ret_why, ATTACH_E_GO_FAULT, addr + off);
 	for (u32 i = 0; i < place.rseq.count; i++)
 		if (addr < r[i].end && r[i].start < addr + window)
 			return refuse(ret_why, ATTACH_E_RSEQ, r[i].start);
@@ -274,6 +296,11 @@ enum attach_error place_is_entry(u64 addr, struct attach_refusal *ret_why)
 	if (place.fn.end && !place.fn.called)
 		return refuse(ret_why, ATTACH_E_NOT_CALLED, addr);
 	return ATTACH_OK;
+}
+
+bool place_small_stack(void)
+{
+	return place.go;
 }
 
 /* Decodes from the function's first byte on; most pairs of bytes that look so are parts of others. */

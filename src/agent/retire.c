@@ -34,12 +34,15 @@ bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 	bool left = count != 0, keep_progs = false;
 
 	stubs_commit();
+	if (all_idle || !count)
+		leases_reset();
 	/* A thread in one of these may hold what it found in a map, or be about to look. */
 	for (const struct site *s = agent.sites; s && !all_idle; s = s->next)
 		keep_progs |= s->refs_maps && site_busy(s, busy, count);
 	for (struct site **p = &agent.sites; *p;) {
 		struct site *s = *p;
 
+		agent_count_missed(s);
 		if (!s->retired || (!all_idle && site_busy(s, busy, count))) {
 			left |= s->retired;
 			p = &s->next;

@@ -6,6 +6,7 @@
  */
 #include <asm/errno.h>
 #include "agent/state.h"
+#include "attach/lease.h"
 #include "attach/stub.h"
 #include "base/mem.h"
 
@@ -25,26 +26,37 @@ static u32 hit_flags(const struct attach_plan *plan)
 	return HELPER_HIT_REGS;
 }
 
-/* What the trampoline of a site calls. `before` and `stubs`: room for what *ret may point at. */
-static void site_call(const struct site *s, struct attach_call *ret, struct attach_call *before,
-		      struct attach_stubs *stubs)
+/* What a trampoline's call may point at. */
+struct call_parts {
+	struct attach_call before;
+	struct attach_stubs stubs;
+	struct attach_lease lease;
+};
+
+#define RED_ZONE 128
+
+/* What the trampoline of a site calls. */
+static void site_call(const struct site *s, struct attach_call *ret, struct call_parts *parts)
 {
 	struct attach_call run = {.arg = (void *)s, .handler = agent_hit_all};
 
-	if (s->entries == 1) {
+	if (s->leased) {
+		leases_of(s->steers ? RED_ZONE : 0, &s->missed, &parts->lease);
+		run.lease = &parts->lease;
+	} else if (s->entries == 1) {
 		run.handler = agent_hit;
 		run.live = (const void *)s->progs[0].live;
 	}
 	*ret = run;
 	if (!s->own && !s->fn && !s->steers)
 		return;
-	*ret = (struct attach_call){.arg = (void *)s, .steer = s->own ? s->own : agent_enter_function};
+	*ret = (struct attach_call){.arg = (void *)s, .steer = s->own ? s->own : agent_enter_function, .lease = run.lease};
 	if (s->steers || !s->fn)
 		return;
-	stubs_of(s->fn, stubs);
-	ret->stubs = stubs;
-	*before = run;
-	ret->before = s->entries ? before : NULL;
+	stubs_of(s->fn, &parts->stubs);
+	ret->stubs = &parts->stubs;
+	parts->before = run;
+	ret->before = s->entries ? &parts->before : NULL;
 }
 
 static bool wants_return(const struct site *s)
@@ -57,7 +69,8 @@ static bool wants_return(const struct site *s)
 
 static enum attach_error refuse_return(u64 addr, struct attach_refusal *why)
 {
-	why->error = !agent.unwinders_know  ? ATTACH_E_UNWIND
+	why->error = place_small_stack()    ? ATTACH_E_GO
+		     : !agent.unwinders_know ? ATTACH_E_UNWIND
 		     : callers_matter(addr) ? ATTACH_E_CALLER
 					    : ATTACH_OK;
 	return why->error;
@@ -77,8 +90,8 @@ static enum attach_error plan_function(struct site *s, const struct attach_text 
 static enum attach_error plan_code(struct site *s, const struct attach_text *text, u64 addr, u64 tramp, u8 *code,
 				   struct attach_refusal *why)
 {
-	struct attach_stubs stubs;
-	struct attach_call call, before;
+	struct attach_call call;
+	struct call_parts parts;
 	struct attach_refusal elsewhere;
 	const struct site *other;
 
@@ -86,7 +99,7 @@ static enum attach_error plan_code(struct site *s, const struct attach_text *tex
 		return refuse(why, ATTACH_E_RANGE, addr);
 	if (s->steers && place_is_entry(addr, &elsewhere))
 		s->steers = false; /* there is nothing to override */
-	site_call(s, &call, &before, &stubs);
+	site_call(s, &call, &parts);
 	if (attach_plan(text, addr, tramp, &call, code, ATTACH_TRAMP_MAX, &s->plan, why) ||
 	    place_window(addr, s->plan.window, why))
 		return why->error;
@@ -122,6 +135,9 @@ static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *w
 
 	if (place_enter(addr, bytes, &text, why))
 		return why->error;
+	s->leased = !s->own && place_small_stack();
+	if (s->leased && !leases_ready())
+		return refuse(why, ATTACH_E_NO_MEMORY, addr);
 	if ((plan_function(s, &text, addr, why) ||
 	     plan_code(s, &text, addr, code_room(addr, &s->area), code, why)) &&
 	    !plan_pun(s, &text, addr, code, why))

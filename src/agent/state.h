@@ -114,9 +114,12 @@ struct site {
 	bool retired;
 	bool steers;    /* one of its programs decides how the call goes on: session, override_return */
 	bool refs_maps; /* one of its programs does */
+	bool leased;    /* hits run on leased stacks */
 	u32 hit_flags; /* HELPER_HIT_* */
+	struct attach_refusal no_returns; /* error not 0: why return probes asked for here are not among progs */
 	u32 count;
 	u32 entries; /* how many of them run where the site is: the first */
+	_Atomic u64 missed; /* hits without a stack; a later hit, or a COMMIT, counts them for its programs */
 	struct site_prog progs[];
 };
 
@@ -233,6 +236,13 @@ void sync_publish(void);
  */
 bool sync_retire(const u64 *busy, u64 count, bool all_idle);
 bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
+
+/* leases.c (attach/lease.h) */
+struct attach_lease;
+bool leases_ready(void);
+void leases_of(u32 red_zone, const void *missed, struct attach_lease *ret);
+void leases_reset(void); /* no thread is in limpet's code */
+void leases_release(void);
 
 /* stubs.c: return probes (attach/stub.h) */
 struct ret_fn;
@@ -361,6 +371,8 @@ void mappings_release(void);
 enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret, struct attach_refusal *ret_why);
 enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_why);
 enum attach_error place_is_entry(u64 addr, struct attach_refusal *ret_why);
+/* Of such an address: is it on a goroutine's stack that its code runs? */
+bool place_small_stack(void);
 /* Which system call the instruction makes: its number, -1: not to be told, -2: it is none. */
 s32 place_syscall(u64 addr);
 void place_forget(void);
@@ -378,6 +390,7 @@ int semaphores_sync(void); /* SYNC, when the sites are known */
 void semaphores_release(void);
 
 /* hit.c: what trampolines call, for one program or for several */
+void agent_count_missed(const struct site *s);
 void agent_hit(void *site, struct attach_regs *regs);
 void agent_hit_all(void *site, struct attach_regs *regs);
 u64 agent_enter_function(void *site, struct attach_regs *regs); /* with return probes */

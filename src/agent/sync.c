@@ -38,13 +38,18 @@ static void note_moves(const struct attach_plan *plan)
 	}
 }
 
+static bool is_return(const struct want *w)
+{
+	return !w->own && w->link->flags & PROBE_F_RETURN;
+}
+
 static bool same_site(const struct site *s, const struct want *w, u32 n)
 {
 	if (s->own || w->own)
 		return s->own == w->own;
-	if (s->count != n)
+	if (s->count > n || (s->count < n && !(s->no_returns.error && is_return(&w[s->count]))))
 		return false;
-	for (u32 i = 0; i < n; i++)
+	for (u32 i = 0; i < s->count; i++)
 		if (s->progs[i].link != w[i].link || s->progs[i].cookie != w[i].cookie)
 			return false;
 	return true;
@@ -73,13 +78,30 @@ static void report_group(const struct want *w, u32 n, const struct site *s,
 	}
 }
 
+/* Where return probes cannot be had those at the entry (wants come in this order) can, perhaps. */
+static struct site *make(const struct want *w, u32 n, struct attach_refusal *why)
+{
+	struct site *s = site_make(w, n, why);
+	struct attach_refusal entry;
+	u32 entries = 0;
+
+	while (entries < n && !is_return(&w[entries]))
+		entries++;
+	if (s || !entries || entries == n)
+		return s;
+	s = site_make(w, entries, &entry);
+	if (s)
+		s->no_returns = *why;
+	return s;
+}
+
 static void take_group(const struct want *w, u32 n)
 {
 	struct site *old = sites_at(w->addr), *s = old;
 	struct attach_refusal why;
 
 	if (!old || !same_site(old, w, n)) {
-		s = site_make(w, n, &why);
+		s = make(w, n, &why);
 		if (s) {
 			if (old)
 				old->retired = true;
@@ -95,8 +117,11 @@ static void take_group(const struct want *w, u32 n)
 		agent.unwinders_know |= s && unwinders_own(w->own);
 		why = (struct attach_refusal){.error = ATTACH_E_OWN, .where = w->addr};
 		report_group(w + 1, n - 1, NULL, &why);
+	} else if (s) {
+		report_group(w, s->count, s, NULL);
+		report_group(w + s->count, n - s->count, NULL, &s->no_returns);
 	} else {
-		report_group(w, n, s, &why);
+		report_group(w, n, NULL, &why);
 	}
 }
 

@@ -45,6 +45,7 @@ typedef void attach_handler(void *arg, struct attach_regs *regs);
 typedef u64 attach_steer(void *arg, struct attach_regs *regs);
 
 struct attach_stubs; /* attach/stub.h */
+struct attach_lease; /* attach/lease.h */
 
 /* The call that a trampoline makes. */
 struct attach_call {
@@ -60,13 +61,14 @@ struct attach_call {
 	const struct attach_call *before;
 	/* With steer: where return stubs are found without a call; NULL: always ask. */
 	const struct attach_stubs *stubs;
+	const struct attach_lease *lease; /* not NULL: it is made on a leased stack */
 };
 
 #define ATTACH_JMP_LEN     5
 #define ATTACH_PATCH_MAX   8   /* bytes written over the text */
 #define ATTACH_WINDOW_MAX  20  /* bytes of text a patch may displace: 5 + a 15-byte insn */
 #define ATTACH_TEXT_WANTED 32  /* bytes from the address that attach_plan() wants to see */
-#define ATTACH_TRAMP_MAX   832 /* bytes a trampoline takes at most */
+#define ATTACH_TRAMP_MAX   1088/* bytes a trampoline takes at most */
 #define ATTACH_INSN_MAX    15
 
 /* Why an address cannot be probed; attach_reason() gives the words. */
@@ -83,13 +85,15 @@ enum attach_error {
 	ATTACH_E_OVERLAP,    /* its window overlaps that of another probe */
 	ATTACH_E_NOT_INSN,   /* not the beginning of an instruction */
 	ATTACH_E_NO_MEMORY,
-	ATTACH_E_STACKS, /* Go: its stacks are too small for a program */
+	ATTACH_E_STACKS, /* Go: the stack may have no room for even a trampoline */
 	ATTACH_E_NOT_ENTRY, /* a return probe, but not on a function's first instruction */
 	ATTACH_E_NOT_CALLED, /* a return probe where no return address tops the stack */
 	ATTACH_E_CALLER,    /* a return probe on a function that looks at its return address */
 	ATTACH_E_UNWIND,    /* a return probe that unwinders would not get past */
 	ATTACH_E_OWN,       /* limpet needs the place for itself */
 	ATTACH_E_SHADOW,    /* a return probe where the processor checks returns */
+	ATTACH_E_GO,        /* a return probe in Go */
+	ATTACH_E_GO_FAULT,  /* Go: an instruction that may fault */
 };
 
 /* What is in the way, for people. */

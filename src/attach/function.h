@@ -65,6 +65,27 @@ u64 attach_find_unwind(const struct attach_view *v, u64 header);
  */
 bool attach_is_go(const struct attach_view *v, u64 header);
 
+/* Go's table of functions (go.c); count 0: none. */
+struct attach_go {
+	u64 text, names, table, count;
+};
+
+/* Looks for it in [start, end), which can be read. */
+bool attach_go_find(const struct attach_view *v, u64 start, u64 end, struct attach_go *ret);
+
+/*
+ * The function at addr, in an image that is Go's. ATTACH_E_STACKS where no trampoline may touch the stack:
+ * in code that is not Go's, or that does not see to the room it has.
+ */
+enum attach_error attach_go_function(const struct attach_view *v, const struct attach_go *g, u64 addr,
+				     struct attach_function *ret);
+
+/*
+ * Has such code an instruction that may fault? Go's runtime makes panics of faults, by the program counter: it
+ * must not be moved. Its offset.
+ */
+bool attach_go_faults(const u8 *code, u32 len, u32 *ret_off);
+
 /* The function at addr; with `end` 0 when no unwind information covers it. */
 void attach_function_at(const struct attach_view *v, u64 addr, struct attach_function *ret);
 

@@ -5,7 +5,8 @@
  *   - program counters;
  *   - program counters saved in signal frames, told by the kernel's cs/ss word next to them. Where
  *     such a frame was pushed on another stack (sigaltstack), that stack is looked through too;
- *   - return addresses followed closely by the struct attach_regs of a hit in progress;
+ *   - return addresses followed closely by the struct attach_regs of a hit in progress; where that is
+ *     on a leased stack, the thread's own is looked through too;
  *   - where one of the first two lies in limpet's code, everything just above that stack pointer.
  */
 #include <errno.h>
@@ -18,6 +19,7 @@
 #define RAW_WORDS 512 /* looked at without further proof above a stack pointer in limpet's code */
 #define REGS_NEAR 8   /* words between a trampoline's return address and its attach_regs */
 #define USER_CS   0x33
+#define USER_SS   0x2b
 #define SIG_WORD  0x33ULL /* cs | gs << 16 | fs << 32 | ss << 48, ss apart */
 #define DEPTH     8
 
@@ -92,27 +94,49 @@ static void add_frame(struct scan *s, u64 at, u64 value)
 	t->frames[t->frame_count++] = (struct frame_word){at, value};
 }
 
-/* Is there a living struct attach_regs just above word i? */
-static bool hit_above(const u64 *w, size_t n, size_t i, u64 base)
+/* The stack pointer in the living struct attach_regs just above word i; 0: there is none. */
+static u64 hit_above(const u64 *w, size_t n, size_t i)
 {
-	const size_t cs = offsetof(struct attach_regs, cs) / 8;
+	const size_t cs = offsetof(struct attach_regs, cs) / 8, ss = offsetof(struct attach_regs, ss) / 8;
 	const size_t rsp = offsetof(struct attach_regs, rsp) / 8;
+	const size_t orig = offsetof(struct attach_regs, orig_rax) / 8;
 
-	for (size_t k = i + 1; k < i + 1 + REGS_NEAR && k + rsp < n; k++)
-		if (w[k + cs] == USER_CS && w[k + rsp] > base + k * 8)
-			return true;
-	return false;
+	for (size_t k = i + 1; k < i + 1 + REGS_NEAR && k + ss < n; k++)
+		if (w[k + cs] == USER_CS && w[k + ss] == USER_SS && w[k + orig] == ~0ULL)
+			return w[k + rsp];
+	return 0;
 }
 
 static void scan_stack(struct scan *s, u64 pc, u64 sp);
+
+static void scan_deeper(struct scan *s, u64 pc, u64 sp)
+{
+	if (s->depth == DEPTH)
+		return;
+	s->depth++;
+	scan_stack(s, pc, sp);
+	s->depth--;
+}
+
+/* A hit may run on a leased stack (attach/lease.h): others are on the thread's own, perhaps. */
+static void scan_hit(struct scan *s, u64 own_sp, u64 base, u64 end)
+{
+	if (own_sp && (own_sp < base || own_sp >= end))
+		scan_deeper(s, 0, own_sp);
+}
 
 static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, u64 end, size_t raw)
 {
 	for (size_t i = 0; i < n; i++) {
 		u64 v = w[i];
 
-		if (in_areas(s, v) && (i < raw || hit_above(w, n, i, base)))
-			add_busy(s, v);
+		if (in_areas(s, v)) {
+			u64 own_sp = hit_above(w, n, i);
+
+			if (own_sp || i < raw)
+				add_busy(s, v);
+			scan_hit(s, own_sp, base, end);
+		}
 		if (i >= 3 && (v & 0xffffffffffffULL) == SIG_WORD && (w[i - 1] & 2) &&
 		    w[i - 1] < 1 << 22) {
 			u64 rip = w[i - 2], rsp = w[i - 3];
@@ -121,11 +145,8 @@ static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, u64 end
 			s->t->agent_runs |= in_agent(s->t, rip, rsp);
 			if (in_areas(s, rip))
 				add_busy(s, rip);
-			if ((rsp < base || rsp >= end || in_areas(s, rip)) && s->depth < DEPTH) {
-				s->depth++;
-				scan_stack(s, rip, rsp);
-				s->depth--;
-			}
+			if (rsp < base || rsp >= end || in_areas(s, rip))
+				scan_deeper(s, rip, rsp);
 		}
 	}
 }

@@ -78,4 +78,14 @@ enum attach_error emit_moved(struct emit *e, const u8 *code, const struct x86_in
  */
 void emit_stub_jump(struct emit *e, const struct attach_stubs *s);
 
+/*
+ * A hit on a leased stack (lease.c): as far as struct attach_regs, which rsp is left at; returns where the
+ * distance to the end of the hit is, for when no stack is to be had. Then, with rbx there and the flags not
+ * restored yet; last, with them restored.
+ */
+struct attach_lease;
+size_t emit_leased_save(struct emit *e, u64 addr, u32 pushed, const struct attach_lease *l);
+void emit_leased_rcx(struct emit *e);
+void emit_leased_back(struct emit *e, const struct attach_lease *l);
+
 #endif

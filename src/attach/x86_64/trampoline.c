@@ -7,6 +7,8 @@
  *     R - 128 - 168      struct attach_regs, pushed from its end
  *     below, aligned     the handler's call
  *
+ * On a leased stack (lease.c) the last two are there.
+ *
  * Programs see every register, so all are pushed; only what the handler may change is popped. Of
  * the flags, arithmetic ones come back by sahf and an addition that overflows or not; popf, which
  * is slow, only runs where the direction or alignment check flag was set. rbx keeps the frame.
@@ -91,21 +93,31 @@ static void emit_call(struct emit *e, const struct attach_call *c)
  * Keeps the answer of a steering handler just below the function's stack. Returns where the distance
  * to the function is.
  */
-static size_t emit_keep_answer(struct emit *e)
+static size_t emit_keep_answer(struct emit *e, bool leased)
 {
+	size_t off;
+
 	EMIT(e, 0x48, 0x85, 0xc0, 0x75, 0x07,      /* test %rax, %rax; jne over */
-	     0x48, 0x8d, 0x05, 0, 0, 0, 0,         /* lea function(%rip), %rax */
-	     0x48, 0x89, 0x83);                    /* over: mov %rax, R - 8 */
+	     0x48, 0x8d, 0x05, 0, 0, 0, 0);        /* lea function(%rip), %rax */
+	off = e->len - 4;
+	if (leased) {
+		EMIT(e, 0x48, 0x8b, 0x8b, REGS(rsp), 0, 0, 0, /* over: mov rsp(%rbx), %rcx */
+		     0x48, 0x89, 0x41, 0xf8);                 /* mov %rax, -8(%rcx) */
+		return off;
+	}
+	EMIT(e, 0x48, 0x89, 0x83); /* over: mov %rax, R - 8 */
 	emit32(e, (u32)sizeof(struct attach_regs) + RED_ZONE - 8);
-	return e->len - 11;
+	return off;
 }
 
 /* Returns where the distance to the code for odd flags is, and where that comes back to. */
-static size_t emit_restore(struct emit *e, size_t *ret_back)
+static size_t emit_restore(struct emit *e, const struct attach_lease *lease, size_t *ret_back)
 {
 	size_t odd;
 
 	EMIT(e, 0x48, 0xc7, 0x83, REGS(cs), 0, 0, 0, 0, 0, 0, 0); /* movq $0, cs(%rbx) */
+	if (lease)
+		emit_leased_rcx(e);
 	odd = emit_odd_flags_test(e);
 	EMIT(e, 0x0f, 0xb6, 0x83, REGS(eflags) + 1, 0, 0, 0, /* movzbl eflags+1(%rbx), %eax */
 	     0x24, 0x08,                                     /* and $8, %al: OF */
@@ -113,6 +125,10 @@ static size_t emit_restore(struct emit *e, size_t *ret_back)
 	     0x8a, 0xa3, REGS(eflags), 0, 0, 0,              /* mov eflags(%rbx), %ah */
 	     0x9e);                                          /* sahf */
 	*ret_back = e->len;
+	if (lease) {
+		emit_leased_back(e, lease);
+		return odd;
+	}
 	EMIT(e, 0x48, 0x8d, 0x63, REGS(rbx),                 /* lea rbx(%rbx), %rsp */
 	     0x5b,                                           /* pop rbx, */
 	     0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58, /* r11 .. r8, */
@@ -306,19 +322,24 @@ struct detours {
 static size_t emit_hit(struct emit *e, u64 addr, u32 pushed, const struct attach_call *call,
 		       struct detours *ret)
 {
-	size_t to_function = 0;
+	size_t to_function = 0, none = 0;
 
-	emit_save(e, addr, pushed);
+	if (call->lease)
+		none = emit_leased_save(e, addr, pushed, call->lease);
+	else
+		emit_save(e, addr, pushed);
 	EMIT(e, 0x48, 0x89, 0xe3); /* mov %rsp, %rbx */
 	ret->odd_in = emit_odd_flags_test(e);
 	ret->back_in = e->len;
 	EMIT(e, 0x48, 0x83, 0xe4, 0xf0); /* and $-16, %rsp */
 	emit_call(e, call);
 	if (call->steer)
-		to_function = emit_keep_answer(e);
-	ret->odd_out = emit_restore(e, &ret->back_out);
+		to_function = emit_keep_answer(e, call->lease);
+	ret->odd_out = emit_restore(e, call->lease, &ret->back_out);
 	if (call->steer)
 		EMIT(e, 0xff, 0x64, 0x24, 0xf8); /* jmp *-8(%rsp) */
+	if (call->lease)
+		emit_lands_here(e, none);
 	return to_function;
 }
 
@@ -416,13 +437,15 @@ const char *attach_reason(enum attach_error e)
 		[ATTACH_E_OVERLAP] = "too close to another probe",
 		[ATTACH_E_NOT_INSN] = "not the beginning of an instruction",
 		[ATTACH_E_NO_MEMORY] = "no memory",
-		[ATTACH_E_STACKS] = "Go code, whose stacks are too small for a program",
+		[ATTACH_E_STACKS] = "Go code in which the stack may have no room left (no check of it at the function's beginning)",
 		[ATTACH_E_NOT_ENTRY] = "a return probe sits only on a function's first instruction",
 		[ATTACH_E_NOT_CALLED] = "the function is not entered by a call: there is nowhere to return to",
 		[ATTACH_E_CALLER] = "the function looks at its return address, which a return probe replaces",
 		[ATTACH_E_UNWIND] = "exceptions could not pass a return probe in a static program",
 		[ATTACH_E_OWN] = "limpet itself needs the function for its return probes",
 		[ATTACH_E_SHADOW] = "the processor checks returns here (shadow stack)",
+		[ATTACH_E_GO] = "Go code, whose runtime looks at return addresses: probe the function's entry",
+		[ATTACH_E_GO_FAULT] = "Go code whose runtime may have to find where this instruction faults",
 	};
 
 	return (u32)e < ARRAY_SIZE(words) ? words[e] : "unknown reason";
