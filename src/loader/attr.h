@@ -17,6 +17,11 @@ union attr_more {
 	union bpf_attr attr;
 	u8 bytes[ATTR_SIZE];
 	struct {
+		u8 common[72];
+		s32 value_type_btf_obj_fd; /* these two are looked at with their flags only */
+		s32 token_fd;
+	} map_create;
+	struct {
 		u8 common[140];
 		u32 log_true_size; /* out */
 		s32 token_fd;

@@ -11,7 +11,7 @@ static const struct {
 	loader_cmd *run;
 	size_t last;
 } commands[] = {
-	[BPF_MAP_CREATE] = {loader_map_create, ATTR_END(map_extra)},
+	[BPF_MAP_CREATE] = {loader_map_create, MORE_END(map_create.token_fd)},
 	[BPF_MAP_FREEZE] = {loader_map_freeze, ATTR_END(map_fd)},
 	[BPF_MAP_LOOKUP_BATCH] = {loader_map_batch, ATTR_END(batch.flags)},
 	[BPF_MAP_LOOKUP_AND_DELETE_BATCH] = {loader_map_batch, ATTR_END(batch.flags)},

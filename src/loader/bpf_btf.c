@@ -61,7 +61,7 @@ long loader_btf_load(const struct loader_call *c, union bpf_attr *a)
 	void *blob;
 	long ret;
 
-	if (((union attr_more *)a)->btf_load.flags || ((union attr_more *)a)->btf_load.token_fd)
+	if (((union attr_more *)a)->btf_load.flags)
 		return -EINVAL;
 	if (a->btf_size > BTF_MAX_SIZE)
 		return -E2BIG;

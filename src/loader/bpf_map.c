@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,16 @@ static bool node_exists(u32 node)
 
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u", node);
 	return !node || !access(path, F_OK);
+}
+
+/* No device keeps maps for us; one that is not there would not in any case. */
+static int refuse_device(const union bpf_attr *a)
+{
+	char name[IF_NAMESIZE];
+
+	if (a->map_type != BPF_MAP_TYPE_ARRAY && a->map_type != BPF_MAP_TYPE_HASH)
+		return -EINVAL;
+	return if_indextoname(a->map_ifindex, name) ? -EOPNOTSUPP : -EINVAL;
 }
 
 /* The checks that come before the map type's own. */
@@ -96,7 +107,7 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 	if (!err)
 		err = loader_take_template(&m, (int)a->inner_map_fd);
 	if (!err && a->map_ifindex)
-		err = -EOPNOTSUPP; /* no device keeps maps for us */
+		err = refuse_device(a);
 	if (!err)
 		err = name_and_btf(c->store, &def, a);
 	if (err)

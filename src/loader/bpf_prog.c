@@ -13,7 +13,8 @@
 
 #define PROG_FLAGS                                                                                 \
 	(BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_RND_HI32 |                      \
-	 BPF_F_TEST_STATE_FREQ | BPF_F_SLEEPABLE | BIT(7) /* BPF_F_TEST_REG_INVARIANTS */)
+	 BPF_F_TEST_STATE_FREQ | BPF_F_SLEEPABLE | BPF_F_XDP_HAS_FRAGS |                           \
+	 BIT(6) /* BPF_F_XDP_DEV_BOUND_ONLY */ | BIT(7) /* BPF_F_TEST_REG_INVARIANTS */)
 #define MIN_FUNC_REC 8
 #define MIN_LINE_REC 16
 #define MAX_REC      252
@@ -141,17 +142,30 @@ static int take_insns(struct prog_load *l, const union bpf_attr *a)
 	return 0;
 }
 
+/* Records of one kind as the program brings them. */
+struct records {
+	const char *what; /* in messages */
+	u64 from;
+	u32 count, size;
+	u32 known, min; /* bytes of a record that limpet knows, and the fewest there may be */
+	const struct btf *types; /* the second word is a function's; NULL: it is not a type */
+};
+
 /*
- * Copies `count` records of `size` bytes as ones of `known` bytes, ascending by their first word,
- * which is an instruction's number.
+ * Copies the records as ones of `known` bytes, ascending by their first word, which is an
+ * instruction's number.
  */
-static int take_records(void **ret, u64 from, u32 count, u32 size, u32 known, u32 min, u32 insns)
+static int take_records(struct prog_load *l, void **ret, const struct records *r)
 {
+	const u32 count = r->count, size = r->size, known = r->known;
+	u64 from = r->from;
 	u32 last = 0;
 	u8 *all;
 
-	if (size < min || size > MAX_REC || size % 4 || count > INT32_MAX / size)
+	if (size < r->min || size > MAX_REC || size % 4 || count > INT32_MAX / size) {
+		bpf_log(&l->log.text, "invalid %s rec size %u\n", r->what, size);
 		return -EINVAL;
+	}
 	all = *ret = calloc(count + 1, known);
 	if (!all)
 		return -ENOMEM;
@@ -159,12 +173,21 @@ static int take_records(void **ret, u64 from, u32 count, u32 size, u32 known, u3
 		u32 *record = (u32 *)(all + i * known);
 		int err = size > known ? user_zero(from + known, size - known) : 0;
 
+		if (err == -E2BIG)
+			bpf_log(&l->log.text, "nonzero tailing record in %s", r->what);
 		if (!err)
 			err = user_read(record, from, size < known ? size : known);
 		if (err)
 			return err;
-		if (record[0] >= insns || (i && record[0] <= last))
+		if (record[0] >= l->count || (i && record[0] <= last)) {
+			bpf_log(&l->log.text, "%s record %u: insn_off %u does not follow %u, or is not in the program\n",
+				r->what, i, record[0], last);
 			return -EINVAL;
+		}
+		if (r->types && btf_kind(r->types, record[1]) != BTF_KIND_FUNC) {
+			bpf_log(&l->log.text, "invalid type id %u in %s\n", record[1], r->what);
+			return -EINVAL;
+		}
 		last = record[0];
 	}
 	return 0;
@@ -199,8 +222,9 @@ static u32 mark_subprogs(const struct prog_load *l, u8 *starts)
 }
 
 /* Every subprogram has a function type, and a line where it begins, if there are any at all. */
-static int check_subprogs(const struct prog_load *l, const union bpf_attr *a, const struct btf *b)
+static int check_subprogs(struct prog_load *l, const union bpf_attr *a, const struct btf *b)
 {
+	struct bpf_log *log = &l->log.text;
 	u8 *starts = calloc(1, l->count);
 	u32 n, lines = 0;
 	int err = 0;
@@ -208,64 +232,88 @@ static int check_subprogs(const struct prog_load *l, const union bpf_attr *a, co
 	if (!starts)
 		return -ENOMEM;
 	n = mark_subprogs(l, starts);
-	if (l->funcs && a->func_info_cnt != n)
+	if (l->funcs && a->func_info_cnt != n) {
+		bpf_log(log, "number of funcs in func_info doesn't match number of subprogs\n");
 		err = -EINVAL;
+	}
 	for (u32 i = 0; !err && l->funcs && i < n; i++)
-		if (!starts[l->funcs[i].insn_off] ||
-		    btf_kind(b, l->funcs[i].type_id) != BTF_KIND_FUNC)
+		if (!starts[l->funcs[i].insn_off]) {
+			bpf_log(log, "func_info BTF section doesn't match subprog layout in BPF program\n");
 			err = -EINVAL;
+		}
 	for (u32 i = 0; !err && l->lines && i < a->line_info_cnt; i++) {
 		lines += starts[l->lines[i].insn_off];
 		if (!l->insns[l->lines[i].insn_off].code ||
 		    l->lines[i].line_off >= b->head.str_len ||
-		    l->lines[i].file_name_off >= b->head.str_len)
+		    l->lines[i].file_name_off >= b->head.str_len) {
+			bpf_log(log, "invalid line_info record %u\n", i);
 			err = -EINVAL;
+		}
 	}
-	if (l->lines && lines != n)
+	if (!err && l->lines && lines != n) {
+		bpf_log(log, "missing bpf_line_info for a func\n");
 		err = -EINVAL;
+	}
 	free(starts);
 	return err;
 }
 
-static int check_btf_info(const struct loader_call *c, const struct prog_load *l,
-			  const union bpf_attr *a)
+static int take_funcs(struct prog_load *l, const union bpf_attr *a, const struct btf *b)
 {
-	struct btf b;
-	int err = btf_open(&b, c->store, l->btf_id);
+	const struct records r = {.what = "func info",
+				  .from = a->func_info,
+				  .count = a->func_info_cnt,
+				  .size = a->func_info_rec_size,
+				  .known = sizeof(*l->funcs),
+				  .min = MIN_FUNC_REC,
+				  .types = b};
+	int err = take_records(l, (void **)&l->funcs, &r);
 
-	if (err)
+	if (err || !l->funcs[0].insn_off)
 		return err;
-	err = check_subprogs(l, a, &b);
-	btf_close(&b);
-	return err;
+	bpf_log(&l->log.text, "nonzero insn_off %u for the first func info record\n",
+		l->funcs[0].insn_off);
+	return -EINVAL;
 }
 
-static int take_btf_info(struct prog_load *l, const union bpf_attr *a)
+static int take_lines(struct prog_load *l, const union bpf_attr *a)
 {
+	const struct records r = {.what = "line info",
+				  .from = a->line_info,
+				  .count = a->line_info_cnt,
+				  .size = a->line_info_rec_size,
+				  .known = sizeof(*l->lines),
+				  .min = MIN_LINE_REC};
+
+	return take_records(l, (void **)&l->lines, &r);
+}
+
+static int take_btf_info(const struct loader_call *c, struct prog_load *l, const union bpf_attr *a)
+{
+	struct btf b;
 	int err;
 
 	if (!a->func_info_cnt && !a->line_info_cnt)
 		return 0;
 	err = loader_fd_object((int)a->prog_btf_fd, OBJ_BTF, &l->btf_id);
-	if (!err && a->func_info_cnt) {
-		err = take_records((void **)&l->funcs, a->func_info, a->func_info_cnt,
-				   a->func_info_rec_size, sizeof(*l->funcs), MIN_FUNC_REC,
-				   l->count);
-		if (!err && l->funcs[0].insn_off)
-			err = -EINVAL;
-	}
+	if (!err)
+		err = btf_open(&b, c->store, l->btf_id);
+	if (err)
+		return err;
+	if (a->func_info_cnt)
+		err = take_funcs(l, a, &b);
 	if (!err && a->line_info_cnt)
-		err = take_records((void **)&l->lines, a->line_info, a->line_info_cnt,
-				   a->line_info_rec_size, sizeof(*l->lines), MIN_LINE_REC,
-				   l->count);
-	return err;
+		err = take_lines(l, a);
+	if (!err)
+		err = check_subprogs(l, a, &b);
+	btf_close(&b);
+	/* libraries relocate themselves, as for kernels before 5.17; without types nobody looks */
+	return !err && a->core_relo_cnt ? -EINVAL : err;
 }
 
 /* What the verifier says before it looks at the program. */
 static int check_kind(struct prog_load *l, const union bpf_attr *a)
 {
-	if (a->core_relo_cnt)
-		return -EINVAL; /* libraries relocate themselves, as for kernels before 5.17 */
 	if (!(a->prog_flags & BPF_F_SLEEPABLE) || a->prog_type == BPF_PROG_TYPE_KPROBE)
 		return 0;
 	bpf_log(&l->log.text, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
@@ -300,17 +348,21 @@ static long check_and_store(const struct loader_call *c, struct prog_load *l,
 	ret = log_init(&l->log, k->log_level, k->log_buf, k->log_size);
 	if (ret)
 		return ret;
-	ret = check_kind(l, k);
+	ret = prog_take_fd_array(l, a);
 	if (!ret)
 		ret = prog_tag(l);
 	if (!ret)
-		ret = take_btf_info(l, k);
-	if (!ret && (l->funcs || l->lines))
-		ret = check_btf_info(c, l, k);
+		ret = take_btf_info(c, l, k);
 	if (!ret)
 		ret = prog_resolve_maps(l, a);
 	if (!ret)
 		ret = prog_resolve_kfuncs(l, a);
+	if (!ret)
+		ret = prog_shape(l, c);
+	if (!ret)
+		ret = check_kind(l, k);
+	if (ret)
+		prog_log_processed(l, 0);
 	if (!ret)
 		ret = prog_verify(l, c, k);
 	if (!ret)

@@ -200,14 +200,12 @@ static bool is_array(u32 type)
 
 static bool holds_no_values(u32 type)
 {
-	return type == BPF_MAP_TYPE_PROG_ARRAY || type == BPF_MAP_TYPE_PERF_EVENT_ARRAY ||
-	       type == BPF_MAP_TYPE_CGROUP_ARRAY || type == BPF_MAP_TYPE_STACK_TRACE ||
+	return type == BPF_MAP_TYPE_PERF_EVENT_ARRAY || type == BPF_MAP_TYPE_CGROUP_ARRAY ||
+	       type == BPF_MAP_TYPE_STACK_TRACE ||
 	       type == BPF_MAP_TYPE_ARRAY_OF_MAPS;
 }
 
-/*
- * The map type's own rule, the sizes being right. A key type may be missing for global data only.
- */
+/* The map type's own rule, the sizes being right. A key type may be missing for global data and where there are no keys. */
 static int check_key_kind(const struct btf *b, const struct map_def *d)
 {
 	const struct btf_type *key = btf_strip(b, d->btf_key_type_id); /* __u32 is a typedef */
@@ -215,6 +213,8 @@ static int check_key_kind(const struct btf *b, const struct map_def *d)
 
 	if (holds_no_values(d->type))
 		return -BTF_ENOTSUPP;
+	if (d->type == BPF_MAP_TYPE_BLOOM_FILTER)
+		return d->btf_key_type_id ? -EINVAL : 0;
 	if (!d->btf_key_type_id)
 		return d->type == BPF_MAP_TYPE_ARRAY && d->max_entries == 1 &&
 				       btf_kind(b, d->btf_value_type_id) == BTF_KIND_DATASEC

@@ -25,14 +25,20 @@ struct prog_load {
 	struct loader_log log;
 };
 
+/* What fd_array holds, when it says how many. */
+HIDDEN int prog_take_fd_array(struct prog_load *l, const union attr_more *a);
 /* Descriptors in the program and in fd_array become indexes of its map table. */
 HIDDEN int prog_resolve_maps(struct prog_load *l, const union attr_more *a);
-/* What the verifier says, after a check of the shape alone. What no path reaches is taken out. */
+/* The shape alone, with helpers of any number: what the verifier takes for granted. */
+HIDDEN int prog_shape(struct prog_load *l, const struct loader_call *c);
+/* What the verifier says. What no path reaches is taken out. */
 HIDDEN int prog_verify(struct prog_load *l, const struct loader_call *c, const union bpf_attr *a);
 /* Calls of kernel functions become calls of helpers of limpet's own. */
 HIDDEN int prog_resolve_kfuncs(struct prog_load *l, const union attr_more *a);
 /* The structural check, and the rule about GPL-only helpers. */
 HIDDEN int prog_check(struct prog_load *l);
+/* The line that ends the kernel's log. */
+HIDDEN void prog_log_processed(struct prog_load *l, u32 insns);
 /* The tag of the program as the tool passed it. */
 HIDDEN int prog_tag(struct prog_load *l);
 

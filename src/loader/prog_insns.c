@@ -82,7 +82,7 @@ static int map_index(struct prog_load *l, int fd, struct map **ret)
 }
 
 /* Maps and BTF the program shall keep, whether its instructions name them or not. */
-static int take_fd_array(struct prog_load *l, const union attr_more *a)
+int prog_take_fd_array(struct prog_load *l, const union attr_more *a)
 {
 	const u32 n = a->prog_load.fd_array_cnt;
 	struct map *m;
@@ -152,7 +152,7 @@ static int resolve_one(struct prog_load *l, const union attr_more *a, struct bpf
 
 int prog_resolve_maps(struct prog_load *l, const union attr_more *a)
 {
-	int err = a->prog_load.fd_array_cnt ? take_fd_array(l, a) : 0;
+	int err = 0;
 
 	for (u32 i = 0; !err && i + 1 < l->count; i++) {
 		if (!is_wide(&l->insns[i]))
@@ -167,6 +167,14 @@ int prog_resolve_maps(struct prog_load *l, const union attr_more *a)
 		i++;
 	}
 	return err;
+}
+
+void prog_log_processed(struct prog_load *l, u32 insns)
+{
+	bpf_log(&l->log.text,
+		"processed %u insns (limit %u) max_states_per_insn 0 total_states 0 peak_states 0 "
+		"mark_read 0\n",
+		insns, BPF_MAX_INSNS);
 }
 
 int prog_check(struct prog_load *l)
@@ -191,9 +199,6 @@ int prog_check(struct prog_load *l)
 		}
 	}
 	if (!l->log.sink.end || err)
-		bpf_log(&l->log.text,
-			"processed %u insns (limit %u) max_states_per_insn 0 total_states 0 peak_states 0 "
-			"mark_read 0\n",
-			err ? 0 : l->count, BPF_MAX_INSNS);
+		prog_log_processed(l, err ? 0 : l->count);
 	return err;
 }

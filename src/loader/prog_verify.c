@@ -153,19 +153,20 @@ static int verify(struct prog_load *l, const struct loader_call *c, const union 
 	return err;
 }
 
-int prog_verify(struct prog_load *l, const struct loader_call *c, const union bpf_attr *a)
+int prog_shape(struct prog_load *l, const struct loader_call *c)
 {
 	const struct bpf_check_env env = {.map_count = l->map_count,
 					  .map_value_size = l->value_size,
 					  .helper_known = any_helper,
 					  .log = &l->log.text};
-	int err;
 
+	return atomic_load(&c->store->file->no_verify) ? 0 : bpf_check(l->insns, l->count, &env);
+}
+
+int prog_verify(struct prog_load *l, const struct loader_call *c, const union bpf_attr *a)
+{
 	if (atomic_load(&c->store->file->no_verify))
 		return 0;
-	err = bpf_check(l->insns, l->count, &env);
-	if (err)
-		return err;
 	log_take(&l->log);
 	return verify(l, c, a);
 }

@@ -69,6 +69,43 @@ ROW(create_btf_closed) { array_attr(a)->btf_fd = (u32)s->closed; a->btf_key_type
 ROW(create_btf_pipe) { array_attr(a)->btf_fd = (u32)s->pipe; a->btf_key_type_id = 1; a->btf_value_type_id = 4; return create(s, a); }
 ROW(create_btf_map) { array_attr(a)->btf_fd = (u32)s->array; a->btf_key_type_id = 1; a->btf_value_type_id = 4; return create(s, a); }
 ROW(create_btf_queue) { a->map_type = BPF_MAP_TYPE_QUEUE; a->value_size = 8; a->max_entries = 1; a->btf_fd = (u32)s->btf; a->btf_value_type_id = 4; return create(s, a); }
+/* A value type with and without a key type, for every type of map that both have. */
+ROW(create_btf_types)
+{
+	static const u8 types[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 22, 23, 27, 30, 31};
+
+	for (u32 i = 0; i < ARRAY_SIZE(types); i++)
+		for (u32 key = 0; key < 2; key++)
+			for (u32 flags = 0; flags < 2; flags++) {
+				const bool keyless = types[i] == 22 || types[i] == 23 || types[i] >= 27;
+				s16 ret;
+
+				memset(a, 0, sizeof(*a));
+				a->map_type = types[i];
+				a->key_size = keyless ? 0 : 4;
+				a->value_size = types[i] == 27 || types[i] == 31 ? 0 : 4;
+				a->max_entries = a->value_size ? 1 : 4096;
+				a->map_flags = flags ? BPF_F_NO_PREALLOC : 0;
+				a->btf_fd = (u32)s->btf;
+				a->btf_key_type_id = key;
+				a->btf_value_type_id = 1;
+				ret = (s16)create(s, a);
+				oracle_out(s, &ret, sizeof(ret));
+			}
+	return 0;
+}
+ROW(create_token_unused)
+{
+	u8 bytes[168] = {0};
+	long fd;
+
+	memcpy(bytes, array_attr(a), sizeof(*a));
+	bytes[72] = bytes[76] = 5; /* descriptors that no flag makes valid */
+	fd = s->bpf(BPF_MAP_CREATE, bytes, sizeof(bytes));
+	if (fd >= 0)
+		s->close((int)fd);
+	return fd < 0 ? fd : 1;
+}
 ROW(create_short)
 {
 	long fd = s->bpf(BPF_MAP_CREATE, array_attr(a), 15); /* the rest is zero: max_entries is cut to 2 all the same */
@@ -210,7 +247,7 @@ const struct row oracle_map_rows[] = {
 	R(create_name_bad), R(create_name_space), R(create_name_latin), R(create_name_full), R(create_name_rest),
 	R(create_btf), R(create_btf_td), R(create_btf_typedef_key), R(create_btf_key), R(create_btf_val), R(create_btf_99), R(create_btf_fn),
 	R(create_btf_only_key), R(create_btf_only_val), R(create_btf_closed), R(create_btf_pipe), R(create_btf_map),
-	R(create_btf_queue), R(create_short), R(create_size_0), R(create_null), R(create_bad_page), R(create_edge),
+	R(create_btf_queue), R(create_btf_types), R(create_token_unused), R(create_short), R(create_size_0), R(create_null), R(create_bad_page), R(create_edge),
 	R(create_big_zero), R(create_big_set), R(create_too_big), R(create_ifindex), R(unknown_cmd), R(negative_cmd),
 	R(unknown_cmd_null),
 	R(fill), R(LOOKUP_ELEM_keys), R(LOOKUP_ELEM_values), R(LOOKUP_ELEM_edges), R(UPDATE_ELEM_keys),

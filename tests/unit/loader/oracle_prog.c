@@ -102,6 +102,30 @@ ROW(log_huge) { return load_log(s, a, 1, (u64)room, 0x40000000); }
 ROW(log_bad) { return load_log(s, a, 1, bad_page, 4096); }
 ROW(log_readonly) { return load_log(s, a, 1, readonly_page, 4096); }
 
+/* What libbpf leaves where a relocation failed or a map is not made: it may stand where nothing goes. */
+static long load_dead(struct side *s, union bpf_attr *a, s32 helper, bool reached)
+{
+	const struct bpf_insn insns[] = {{.code = 0xb7},
+					 {.code = 0x15, .off = reached ? 0 : 1},
+					 {.code = 0x85, .imm = helper},
+					 {.code = 0xb7},
+					 {.code = 0x95}};
+
+	prog_attr(a);
+	a->insns = (u64)insns;
+	a->insn_cnt = ARRAY_SIZE(insns);
+	return load(s, a);
+}
+
+ROW(dead_relocation) { return load_dead(s, a, 0xbad2310, false); }
+ROW(dead_map) { return load_dead(s, a, 2001000000, false); }
+ROW(dead_negative) { return load_dead(s, a, -1, false); }
+ROW(dead_next) { return load_dead(s, a, 300, false); }
+ROW(reached_relocation) { return load_dead(s, a, 0xbad2310, true); }
+ROW(reached_map) { return load_dead(s, a, 2001000000, true); }
+ROW(load_frags) { prog_attr(a)->prog_flags = BPF_F_XDP_HAS_FRAGS; return load(s, a); }
+ROW(load_dev_bound) { prog_attr(a)->prog_flags = 1u << 6; return load(s, a); }
+
 /* A program refused with one line in the log: which, and what size it has. */
 static long refused(struct side *s, union bpf_attr *a, u8 *room, const struct bpf_insn *insns, u32 n, const char *line)
 {
@@ -368,6 +392,8 @@ ROW(test_run_map) { a->test.prog_fd = (u32)s->array; return s->bpf(BPF_PROG_TEST
 
 #define R(name_) {#name_, name_}
 const struct row oracle_prog_rows[] = {
+	R(dead_relocation), R(dead_map), R(dead_negative), R(dead_next), R(reached_relocation), R(reached_map),
+	R(load_frags), R(load_dev_bound),
 	R(load_plain), R(load_socket), R(load_raw_tp), R(load_type_0), R(load_type_999), R(load_no_insns),
 	R(load_too_many), R(load_many_bad), R(load_insns_null), R(load_insns_low), R(load_insns_high),
 	R(load_insns_edge), R(load_license_null), R(load_license_bad), R(load_license_long), R(load_license_edge),

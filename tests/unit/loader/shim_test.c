@@ -471,6 +471,22 @@ TEST(bpffs_keeps_pins)
 	fd = (int)bpf(BPF_OBJ_GET, &a);
 	CHECK_EQ(get(fd, 0), 3);
 	close(fd);
+	{ /* relative to a directory's descriptor: BPF_F_PATH_FD, path_fd */
+		int dir = open(BPFFS "/dir", O_PATH | O_DIRECTORY);
+		struct {
+			unsigned long path;
+			unsigned fd, flags;
+			int path_fd;
+		} at = {(unsigned long)"pin", 0, 1u << 14, dir};
+
+		fd = (int)syscall(SYS_bpf, BPF_OBJ_GET, &at, 20);
+		CHECK_EQ(get(fd, 0), 3);
+		close(fd);
+		close(dir);
+		at.path_fd = 0;
+		at.flags = 0;
+		CHECK_EQ(syscall(SYS_bpf, BPF_OBJ_GET, &at, 20), -1);
+	}
 	CHECK(exists(id));
 	CHECK_EQ(rmdir(BPFFS "/dir"), -1);
 	CHECK_EQ(errno, ENOTEMPTY);
