@@ -258,6 +258,9 @@ static int take_link(u32 id, int fd)
 	l->dev_minor = head.dev_minor;
 	l->ino = head.ino;
 	l->flags = head.flags;
+	l->place = head.place;
+	l->syscall_nr = head.syscall_nr;
+	l->syscall_ctx = head.syscall_ctx;
 	l->probe_count = head.probe_count;
 	l->probes = heap_alloc(head.probe_count * sizeof(struct link_probe));
 	err = l->probes ? 0 : -ENOMEM;

@@ -77,6 +77,9 @@ struct agent_link {
 	u32 dev_major, dev_minor;
 	u64 ino;
 	u32 flags;
+	u32 place; /* enum link_place */
+	s32 syscall_nr;
+	u32 syscall_ctx; /* enum syscall_ctx */
 	u32 probe_count;
 	struct link_probe *probes; /* private copy */
 };

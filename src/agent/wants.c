@@ -14,7 +14,7 @@ bool link_for_us(const struct agent_link *l)
 
 static bool region_of(const struct agent_link *l, const struct agent_region *r)
 {
-	return r->exec && r->ino == l->ino && r->dev_major == l->dev_major &&
+	return r->exec && l->place == LINK_AT_FILE && r->ino == l->ino && r->dev_major == l->dev_major &&
 	       r->dev_minor == l->dev_minor;
 }
 

@@ -125,7 +125,7 @@ static bool look_for(const struct regions *maps, const struct link_file *l, u64 
 	for (size_t i = 0; i < maps->count; i++) {
 		const struct region *r = &maps->all[i];
 
-		if (!r->exec || !r->read || r->ino != l->ino || r->dev_major != l->dev_major || r->dev_minor != l->dev_minor)
+		if (l->place != LINK_AT_FILE || !r->exec || !r->read || r->ino != l->ino || r->dev_major != l->dev_major || r->dev_minor != l->dev_minor)
 			continue;
 		*view += agent_view_mapping(l->head.id, r->start, r->file_off);
 		mapped = true;

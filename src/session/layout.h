@@ -48,7 +48,7 @@
 #include "bpf/insn.h"
 #include "bpf/task.h"
 
-#define SESSION_LAYOUT_VERSION 2
+#define SESSION_LAYOUT_VERSION 3
 #define SESSION_MAGIC          0x736574657073656cULL
 #define SESSION_TOOLS          256
 #define SESSION_PATH_MAX       4096
@@ -121,7 +121,24 @@ struct prog_file {
 	char name[16];
 };
 
-enum link_type { LINK_PERF_EVENT, LINK_UPROBE_MULTI, LINK_EVENT_BPF /* PERF_EVENT_IOC_SET_BPF */ };
+enum link_type { LINK_PERF_EVENT, LINK_UPROBE_MULTI, LINK_EVENT_BPF /* PERF_EVENT_IOC_SET_BPF */, LINK_RAW_TRACEPOINT };
+
+/*
+ * What a link is on. LINK_AT_SYSCALL: on the system calls that a process makes, wherever in its code:
+ * before they are made, with PROBE_F_RETURN when they have returned. It has one probe, of which only the
+ * cookie means anything; file, event's place and semaphore are 0.
+ */
+enum link_place { LINK_AT_FILE, LINK_AT_SYSCALL };
+
+/*
+ * What programs see of a system call.
+ *
+ *     SYSCALL_CTX_RECORD   tp/syscalls/..., tp/raw_syscalls/...: as their format files say:
+ *                          u64 (common fields), s64 number, then u64 args[6], or s64 result
+ *     SYSCALL_CTX_RAW      raw_tp/...: u64 args[2]: struct pt_regs *, then number, or result
+ */
+enum syscall_ctx { SYSCALL_CTX_RECORD, SYSCALL_CTX_RAW };
+#define SYSCALL_ALL (-1)
 
 #define PROBE_F_RETURN  BIT(0)
 #define PROBE_F_SESSION BIT(1)
@@ -147,6 +164,10 @@ struct link_file {
 	u64 probes_off; /* struct link_probe[probe_count] */
 	_Atomic u32 live; /* 1 while programs may run; targets look at it at every hit */
 	u32 bpf_flags;
+	u32 place;      /* enum link_place; the next two are for LINK_AT_SYSCALL */
+	s32 syscall_nr; /* SYSCALL_ALL, or the only one */
+	u32 syscall_ctx; /* enum syscall_ctx */
+	u32 pad;
 	char path[SESSION_PATH_MAX / 4]; /* the probed file as the tool named it, for people */
 };
 

@@ -41,6 +41,8 @@ int object_check_link(const struct link_file *link, u64 size)
 		return -EINVAL;
 	if (!link->probe_count || link->probe_count > OBJECT_MAX_PROBES || !link->prog_id)
 		return -EINVAL;
+	if (link->place > LINK_AT_SYSCALL || link->syscall_ctx > SYSCALL_CTX_RAW)
+		return -EINVAL;
 	if (link->probes_off < sizeof(*link) ||
 	    !range_ok(link->probes_off, link->probe_count, sizeof(struct link_probe),
 		      size - PAGE_SIZE))
