@@ -23,6 +23,12 @@ struct uprobe_info {
 	u64 cookie;
 	u64 ref_ctr;
 };
+struct tracepoint_info {
+	u64 name;
+	u32 name_len;
+	u32 pad;
+	u64 cookie;
+};
 struct link_info {
 	u32 type;
 	u32 id;
@@ -36,16 +42,22 @@ struct link_info {
 		struct {
 			u32 type;
 			u32 pad;
-			struct uprobe_info uprobe;
+			union {
+				struct uprobe_info uprobe;
+				struct tracepoint_info tracepoint;
+			};
 		} perf;
+		struct tracepoint_info raw_tracepoint;
 		u8 room[48];
 	};
 };
 
-#define LINK_TYPE_PERF_EVENT   7
-#define LINK_TYPE_UPROBE_MULTI 12
-#define EVENT_TYPE_UPROBE      1
-#define EVENT_TYPE_URETPROBE   2
+#define LINK_TYPE_RAW_TRACEPOINT 1
+#define LINK_TYPE_PERF_EVENT     7
+#define LINK_TYPE_UPROBE_MULTI   12
+#define EVENT_TYPE_UPROBE        1
+#define EVENT_TYPE_URETPROBE     2
+#define EVENT_TYPE_TRACEPOINT    5
 
 /* The file's object, mapped; what it says lies in it is looked at with in_file(). */
 struct view {
@@ -243,29 +255,64 @@ static long btf_info(const struct view *v, void *info)
 	return err ? err : -ENOSPC;
 }
 
+/* A link's name to the caller, as far as there is room for it. */
+static long give_name(u64 dst, u32 room, const struct link_file *l, u32 len)
+{
+	long err;
+
+	if (!room)
+		return 0;
+	if (room > len)
+		return user_write(dst, l->path, len + 1);
+	err = user_write(dst, l->path, room - 1);
+	if (!err)
+		err = user_write(dst + room - 1, "", 1);
+	return err ? err : -ENOSPC;
+}
+
+static u32 name_len(const struct link_file *l)
+{
+	return (u32)strnlen(l->path, sizeof(l->path) - 1);
+}
+
+static long tracepoint_info(const struct link_file *l, const struct link_probe *p,
+			    struct tracepoint_info *t)
+{
+	const u32 room = t->name_len, len = name_len(l);
+
+	if (!room != !t->name)
+		return -EINVAL;
+	t->name_len = len + 1;
+	t->cookie = p->cookie;
+	return give_name(t->name, room, l, len);
+}
+
+static long raw_link_info(const struct link_file *l, const struct link_probe *p,
+			  struct link_info *i)
+{
+	i->type = LINK_TYPE_RAW_TRACEPOINT;
+	return tracepoint_info(l, p, &i->raw_tracepoint);
+}
+
 static long perf_link_info(const struct link_file *l, const struct link_probe *p,
 			   struct link_info *i)
 {
 	struct uprobe_info *u = &i->perf.uprobe;
-	const u32 room = u->name_len, len = (u32)strnlen(l->path, sizeof(l->path) - 1);
-	long err;
+	const u32 room = u->name_len, len = name_len(l);
 
+	i->type = LINK_TYPE_PERF_EVENT;
+	if (l->place == LINK_AT_SYSCALL) {
+		i->perf.type = EVENT_TYPE_TRACEPOINT;
+		return tracepoint_info(l, p, &i->perf.tracepoint);
+	}
 	if (!room != !u->file_name)
 		return -EINVAL;
-	i->type = LINK_TYPE_PERF_EVENT;
 	i->perf.type = l->flags & PROBE_F_RETURN ? EVENT_TYPE_URETPROBE : EVENT_TYPE_UPROBE;
 	u->name_len = len + 1;
 	u->offset = (u32)p->offset;
 	u->cookie = p->cookie;
 	u->ref_ctr = p->ref_ctr;
-	if (!room)
-		return 0;
-	if (room > len)
-		return user_write(u->file_name, l->path, len + 1);
-	err = user_write(u->file_name, l->path, room - 1);
-	if (!err)
-		err = user_write(u->file_name + room - 1, "", 1);
-	return err ? err : -ENOSPC;
+	return give_name(u->file_name, room, l, len);
 }
 
 static long give_column(u64 dst, const struct link_probe *p, u32 n, size_t field)
@@ -316,7 +363,9 @@ static long link_info(const struct view *v, void *info)
 		return -EINVAL;
 	i->id = l->head.id;
 	i->prog_id = l->prog_id;
-	return l->type == LINK_UPROBE_MULTI ? multi_link_info(l, p, i) : perf_link_info(l, p, i);
+	return l->type == LINK_UPROBE_MULTI      ? multi_link_info(l, p, i)
+	       : l->type == LINK_RAW_TRACEPOINT ? raw_link_info(l, p, i)
+						: perf_link_info(l, p, i);
 }
 
 static u32 info_size(enum object_kind kind)

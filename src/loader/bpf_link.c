@@ -12,20 +12,14 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "loader/attr.h"
+#include "loader/event.h"
+#include "loader/link.h"
 #include "loader/probe.h"
 #include "session/object.h"
 
 #define PROBES_OFF 2048
 
-struct new_link {
-	struct link_file *l;
-	u64 size;
-	u32 id;
-	int fd;
-};
-
-/* A nameless link file with room for `count` probes and its page of numbers. */
-static int begin_link(struct store *s, u32 count, struct new_link *ret)
+int link_begin(struct store *s, u32 count, struct new_link *ret)
 {
 	const u64 size = ALIGN_UP(PROBES_OFF + (u64)count * sizeof(struct link_probe), PAGE_SIZE) +
 			 PAGE_SIZE;
@@ -45,19 +39,18 @@ static int begin_link(struct store *s, u32 count, struct new_link *ret)
 	return 0;
 }
 
-static struct link_probe *probes(const struct new_link *n)
+struct link_probe *link_probes(const struct new_link *n)
 {
 	return (struct link_probe *)((char *)n->l + PROBES_OFF);
 }
 
-static void give_up(struct new_link *n)
+void link_give_up(struct new_link *n)
 {
 	munmap(n->l, n->size);
 	close(n->fd);
 }
 
-/* Names it and makes it live. Its program, and the event of a perf link, stay with it. */
-static int publish_link(struct store *s, struct new_link *n)
+int link_publish(struct store *s, struct new_link *n)
 {
 	const u32 type = n->l->type, prog = n->l->prog_id, event = n->l->event_id;
 	int fd, err;
@@ -80,39 +73,44 @@ static int publish_link(struct store *s, struct new_link *n)
 	return fd;
 }
 
-int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie,
-		    u32 *ret_id)
+/* The place an event stands for, and who is observed there. */
+static void at_event(struct new_link *n, const struct event_file *e, u64 cookie)
 {
-	const struct event_file *e;
-	struct new_link n;
-	u64 size;
-	int err = 0;
+	struct link_file *l = n->l;
+	struct syscall_event call;
 
-	e = store_map_object(s, OBJ_EVENT, event, &size, &err);
-	if (!e)
-		return err;
-	err = begin_link(s, 1, &n);
-	if (!err) {
-		n.l->type = type;
-		n.l->prog_id = prog;
-		n.l->event_id = event;
-		n.l->pid = e->pid;
-		n.l->dev_major = e->dev_major;
-		n.l->dev_minor = e->dev_minor;
-		n.l->ino = e->ino;
-		n.l->flags = e->flags;
-		memcpy(n.l->path, e->path, sizeof(n.l->path));
-		*probes(&n) = (struct link_probe){
-			.offset = e->offset, .ref_ctr = e->ref_ctr, .cookie = cookie};
+	memcpy(l->path, e->path, sizeof(l->path));
+	*link_probes(n) = (struct link_probe){.cookie = cookie};
+	if (e->perf_type == EVENT_TRACEPOINT && syscall_event_by_id(e->offset, &call)) {
+		link_on_syscall(l, call, SYSCALL_CTX_RECORD);
+		return;
 	}
-	munmap((void *)e, size);
-	if (err)
-		return err;
-	*ret_id = n.id;
-	return publish_link(s, &n);
+	l->pid = e->pid;
+	l->dev_major = e->dev_major;
+	l->dev_minor = e->dev_minor;
+	l->ino = e->ino;
+	l->flags = e->flags;
+	link_probes(n)->offset = e->offset;
+	link_probes(n)->ref_ctr = e->ref_ctr;
 }
 
-static int read_prog(struct store *s, u32 id, u32 *ret_type, u32 *ret_attach_type)
+static int add_link(struct store *s, enum link_type type, u32 prog, const struct event_file *e,
+		    u64 cookie, u32 *ret_id)
+{
+	struct new_link n;
+	int err = link_begin(s, 1, &n);
+
+	if (err)
+		return err;
+	n.l->type = type;
+	n.l->prog_id = prog;
+	n.l->event_id = e->head.id;
+	at_event(&n, e, cookie);
+	*ret_id = n.id;
+	return link_publish(s, &n);
+}
+
+int link_prog(struct store *s, u32 id, struct prog_kind *ret)
 {
 	struct prog_file *p;
 	int err = 0;
@@ -121,19 +119,9 @@ static int read_prog(struct store *s, u32 id, u32 *ret_type, u32 *ret_attach_typ
 	p = store_map_object(s, OBJ_PROG, id, &size, &err);
 	if (!p)
 		return err;
-	*ret_type = p->type;
-	*ret_attach_type = p->expected_attach_type;
+	*ret = (struct prog_kind){p->type, p->expected_attach_type, p->ctx_end};
 	munmap(p, size);
 	return 0;
-}
-
-int loader_check_uprobe_prog(struct store *s, u32 prog)
-{
-	u32 type = 0, attach_type = 0;
-	int err = read_prog(s, prog, &type, &attach_type);
-
-	/* uprobe programs are of type kprobe to the kernel */
-	return err ? err : type == BPF_PROG_TYPE_KPROBE ? 0 : -EINVAL;
 }
 
 /* One event takes one program, whichever way it comes. */
@@ -155,6 +143,38 @@ int loader_claim_event(struct store *s, u32 event, bool claim)
 	return err;
 }
 
+static bool tracepoint_has(struct store *s, const struct event_file *e, u32 prog)
+{
+	struct syscall_event call;
+
+	return e->perf_type == EVENT_TRACEPOINT && syscall_event_by_id(e->offset, &call) &&
+	       link_on_syscall_has(s, call, prog);
+}
+
+int loader_attach(struct store *s, enum link_type type, u32 event, u32 prog, u64 cookie,
+		  u32 *ret_id)
+{
+	const struct event_kind *kind;
+	struct event_file *e;
+	int fd, err = 0;
+	u64 size;
+
+	e = store_map_object(s, OBJ_EVENT, event, &size, &err);
+	if (!e)
+		return err;
+	kind = event_kind(e->perf_type);
+	err = kind && kind->check_prog ? kind->check_prog(s, e, prog) : -EINVAL;
+	fd = err ? err : loader_claim_event(s, event, true);
+	if (!fd) {
+		fd = tracepoint_has(s, e, prog) ? -EEXIST
+						: add_link(s, type, prog, e, cookie, ret_id);
+		if (fd < 0)
+			loader_claim_event(s, event, false);
+	}
+	munmap(e, size);
+	return fd;
+}
+
 static long perf_link(const struct loader_call *c, const union bpf_attr *a, u32 prog)
 {
 	u32 event, id;
@@ -165,15 +185,8 @@ static long perf_link(const struct loader_call *c, const union bpf_attr *a, u32 
 	err = loader_fd_object((int)a->link_create.target_fd, OBJ_EVENT, &event);
 	if (err)
 		return -EBADF;
-	err = loader_check_uprobe_prog(c->store, prog);
-	if (!err)
-		err = loader_claim_event(c->store, event, true);
-	if (err)
-		return err;
-	fd = loader_link_add(c->store, LINK_PERF_EVENT, prog, event,
-			     a->link_create.perf_event.bpf_cookie, &id);
-	if (fd < 0)
-		loader_claim_event(c->store, event, false);
+	fd = loader_attach(c->store, LINK_PERF_EVENT, event, prog,
+			   a->link_create.perf_event.bpf_cookie, &id);
 	return loader_fd_add(fd, OBJ_LINK, id);
 }
 
@@ -239,7 +252,7 @@ static long multi_link(const struct loader_call *c, const union attr_more *a, u3
 		return -EINVAL;
 	if (count > OBJECT_MAX_PROBES)
 		return -E2BIG;
-	err = begin_link(c->store, count, &n);
+	err = link_begin(c->store, count, &n);
 	if (err)
 		return err;
 	n.l->type = LINK_UPROBE_MULTI;
@@ -248,14 +261,14 @@ static long multi_link(const struct loader_call *c, const union attr_more *a, u3
 	n.l->flags = session ? PROBE_F_SESSION : flags & UPROBE_MULTI_RETURN ? PROBE_F_RETURN : 0;
 	err = multi_target(a, n.l, &st);
 	if (!err)
-		err = read_probes(a, probes(&n));
+		err = read_probes(a, link_probes(&n));
 	for (u32 i = 0; !err && i < count; i++)
-		err = probe_place(&st, probes(&n)[i].offset, probes(&n)[i].ref_ctr);
+		err = probe_place(&st, link_probes(&n)[i].offset, link_probes(&n)[i].ref_ctr);
 	if (err) {
-		give_up(&n);
+		link_give_up(&n);
 		return err;
 	}
-	return loader_fd_add(publish_link(c->store, &n), OBJ_LINK, n.id);
+	return loader_fd_add(link_publish(c->store, &n), OBJ_LINK, n.id);
 }
 
 static bool is_multi(u32 attach_type)
@@ -266,23 +279,25 @@ static bool is_multi(u32 attach_type)
 long loader_link_create(const struct loader_call *c, union bpf_attr *a)
 {
 	const u32 wanted = a->link_create.attach_type;
-	u32 prog, type = 0, expected = 0;
+	struct prog_kind kind = {0};
+	u32 prog;
 	long err;
 
 	err = loader_fd_object((int)a->link_create.prog_fd, OBJ_PROG, &prog);
 	if (!err)
-		err = read_prog(c->store, prog, &type, &expected);
+		err = link_prog(c->store, prog, &kind);
 	if (err)
 		return err;
 	if (wanted == ATTACH_KPROBE_MULTI || wanted == ATTACH_KPROBE_SESSION)
 		return -EOPNOTSUPP;
-	if (is_multi(expected) != is_multi(wanted) || (is_multi(wanted) && expected != wanted))
+	if (is_multi(kind.attach_type) != is_multi(wanted) ||
+	    (is_multi(wanted) && kind.attach_type != wanted))
 		return -EINVAL;
 	if (wanted == ATTACH_PERF_EVENT &&
-	    (type == BPF_PROG_TYPE_KPROBE || type == BPF_PROG_TYPE_TRACEPOINT ||
-	     type == BPF_PROG_TYPE_PERF_EVENT))
+	    (kind.type == BPF_PROG_TYPE_KPROBE || kind.type == BPF_PROG_TYPE_TRACEPOINT ||
+	     kind.type == BPF_PROG_TYPE_PERF_EVENT))
 		return perf_link(c, a, prog);
-	if (is_multi(wanted) && type == BPF_PROG_TYPE_KPROBE)
+	if (is_multi(wanted) && kind.type == BPF_PROG_TYPE_KPROBE)
 		return multi_link(c, (const union attr_more *)a, prog,
 				  wanted == ATTACH_UPROBE_SESSION);
 	return -EINVAL;

@@ -14,11 +14,12 @@
 #include <unistd.h>
 #include "loader/attr.h"
 #include "loader/prog.h"
-#include "loader/say.h"
 
-#define FD_TYPE_UPROBE    4
-#define FD_TYPE_URETPROBE 5
-#define STATS_RUN_TIME    0
+#define FD_TYPE_RAW_TRACEPOINT 0
+#define FD_TYPE_TRACEPOINT     1
+#define FD_TYPE_UPROBE         4
+#define FD_TYPE_URETPROBE      5
+#define STATS_RUN_TIME         0
 
 /*
  * The program's list of maps has room for PROG_MAX_MAPS (bpf_prog.c); a slot is claimed, then
@@ -126,37 +127,75 @@ static long give_path(const struct loader_call *c, const union bpf_attr *a, cons
 	return err ? err : -ENOSPC;
 }
 
-long loader_task_fd_query(const struct loader_call *c, union bpf_attr *a)
+static long answer_query(const struct loader_call *c, const union bpf_attr *a, u32 prog, u32 type,
+			 const char *path, u64 offset)
 {
-	u32 id, prog, type;
-	enum object_kind kind;
+	const u64 addr = 0;
+	long ret = give_path(c, a, path);
+
+	if (put(c, offsetof(union bpf_attr, task_fd_query.prog_id), &prog, sizeof(prog)) ||
+	    put(c, offsetof(union bpf_attr, task_fd_query.fd_type), &type, sizeof(type)) ||
+	    put(c, offsetof(union bpf_attr, task_fd_query.probe_offset), &offset, sizeof(offset)) ||
+	    put(c, offsetof(union bpf_attr, task_fd_query.probe_addr), &addr, sizeof(addr)))
+		ret = -EFAULT;
+	return ret;
+}
+
+static long query_event(const struct loader_call *c, const union bpf_attr *a, u32 id)
+{
+	const u32 prog = event_prog(c->store, id);
 	struct event_file *e;
-	u64 size, addr = 0;
+	bool call;
 	int err = 0;
 	long ret;
+	u64 size;
 
-	if (a->task_fd_query.flags)
-		return -EINVAL;
-	err = task_object(c->store, a->task_fd_query.pid, a->task_fd_query.fd, &kind, &id);
-	if (!err && kind != OBJ_EVENT)
-		err = -LOADER_ENOTSUPP;
-	if (err)
-		return err;
-	prog = event_prog(c->store, id);
 	if (!prog)
 		return -ENOENT;
 	e = store_map_object(c->store, OBJ_EVENT, id, &size, &err);
 	if (!e)
 		return err;
-	type = e->flags & PROBE_F_RETURN ? FD_TYPE_URETPROBE : FD_TYPE_UPROBE;
-	ret = give_path(c, a, e->path);
-	if (put(c, offsetof(union bpf_attr, task_fd_query.prog_id), &prog, sizeof(prog)) ||
-	    put(c, offsetof(union bpf_attr, task_fd_query.fd_type), &type, sizeof(type)) ||
-	    put(c, offsetof(union bpf_attr, task_fd_query.probe_offset), &e->offset, sizeof(u64)) ||
-	    put(c, offsetof(union bpf_attr, task_fd_query.probe_addr), &addr, sizeof(addr)))
-		ret = -EFAULT;
+	call = e->perf_type == EVENT_TRACEPOINT;
+	ret = answer_query(c, a, prog,
+			   call                        ? FD_TYPE_TRACEPOINT
+			   : e->flags & PROBE_F_RETURN ? FD_TYPE_URETPROBE
+						       : FD_TYPE_UPROBE,
+			   e->path, call ? 0 : e->offset);
 	munmap(e, size);
 	return ret;
+}
+
+/* Of links only those on raw tracepoints are answered for. */
+static long query_link(const struct loader_call *c, const union bpf_attr *a, u32 id)
+{
+	struct link_file *l;
+	int err = 0;
+	long ret = -LOADER_ENOTSUPP;
+	u64 size;
+
+	l = store_map_object(c->store, OBJ_LINK, id, &size, &err);
+	if (!l)
+		return err;
+	if (l->type == LINK_RAW_TRACEPOINT)
+		ret = answer_query(c, a, l->prog_id, FD_TYPE_RAW_TRACEPOINT, l->path, 0);
+	munmap(l, size);
+	return ret;
+}
+
+long loader_task_fd_query(const struct loader_call *c, union bpf_attr *a)
+{
+	enum object_kind kind;
+	u32 id;
+	int err;
+
+	if (a->task_fd_query.flags)
+		return -EINVAL;
+	err = task_object(c->store, a->task_fd_query.pid, a->task_fd_query.fd, &kind, &id);
+	if (err)
+		return err;
+	return kind == OBJ_EVENT  ? query_event(c, a, id)
+	       : kind == OBJ_LINK ? query_link(c, a, id)
+				  : -LOADER_ENOTSUPP;
 }
 
 /* Runs are counted always (bpf_info.c): there is nothing to turn on, but a descriptor to hold. */
@@ -168,33 +207,6 @@ long loader_enable_stats(const struct loader_call *c, union bpf_attr *a)
 		return -EINVAL;
 	fd = (int)syscall(SYS_memfd_create, "bpf-stats", MFD_CLOEXEC);
 	return fd < 0 ? -errno : fd;
-}
-
-long loader_raw_tracepoint_open(const struct loader_call *c, union bpf_attr *a)
-{
-	struct prog_file *p;
-	char name[128];
-	int err = 0;
-	u32 prog, type;
-	u64 size;
-
-	err = loader_fd_object((int)a->raw_tracepoint.prog_fd, OBJ_PROG, &prog);
-	if (err)
-		return err;
-	p = store_map_object(c->store, OBJ_PROG, prog, &size, &err);
-	if (!p)
-		return err;
-	type = p->type;
-	munmap(p, size);
-	if (type != BPF_PROG_TYPE_RAW_TRACEPOINT)
-		return -EINVAL;
-	if (user_string(name, a->raw_tracepoint.name, sizeof(name) - 1) < 0)
-		return -EFAULT;
-	name[sizeof(name) - 1] = 0;
-	loader_say(
-		"limpet: the raw tracepoint %s is in the kernel, which limpet does not observe\n",
-		name);
-	return -ENOENT;
 }
 
 long loader_refuse(const struct loader_call *c, union bpf_attr *a)

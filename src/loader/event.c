@@ -9,6 +9,7 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
+#include "bpf/syscall_desc.h"
 #include "loader/probe.h"
 #include "loader/say.h"
 
@@ -20,6 +21,7 @@
 
 static const struct event_kind *const kinds[] = {
 	[EVENT_UPROBE] = &event_uprobe,
+	[EVENT_TRACEPOINT] = &event_syscall,
 	[EVENT_BPF_OUTPUT] = &event_output,
 	[EVENT_SW_CLOCK] = &event_clock,
 };
@@ -195,8 +197,8 @@ static long open_event(u32 type, const struct perf_event_attr *uattr, s32 pid, s
 }
 
 /*
- * Which kind it is, or -1: the kernel's. Its clock is ours in tools only: other programs that are
- * started here may really want to count.
+ * Which kind it is, or -1: the kernel's. Its clock and its own tracepoints are ours in tools only:
+ * other programs that are started here may really want to count.
  */
 static int kind_of(const struct perf_event_attr *uattr)
 {
@@ -206,6 +208,9 @@ static int kind_of(const struct perf_event_attr *uattr)
 		return -1;
 	if (a.type == LOADER_PERF_TYPE)
 		return EVENT_UPROBE;
+	if (a.type == PERF_TYPE_TRACEPOINT &&
+	    (loader_active() || syscall_event_by_id(a.config, &(struct syscall_event){0})))
+		return EVENT_TRACEPOINT;
 	if (a.type == PERF_TYPE_SOFTWARE && a.config == PERF_COUNT_SW_BPF_OUTPUT)
 		return EVENT_BPF_OUTPUT;
 	if (a.type == PERF_TYPE_SOFTWARE && a.config == PERF_COUNT_SW_CPU_CLOCK && loader_active())
@@ -224,6 +229,17 @@ long loader_event_open(const struct perf_event_attr *uattr, s32 pid, s32 cpu, in
 	ret = open_event((u32)kind, uattr, pid, cpu, group, flags);
 	loader_inside--;
 	return ret;
+}
+
+long event_set_bpf(struct store *s, u32 event, u32 prog)
+{
+	u32 link;
+	int fd = loader_attach(s, LINK_EVENT_BPF, event, prog, 0, &link);
+
+	if (fd < 0)
+		return fd;
+	close(fd); /* the event keeps it */
+	return 0;
 }
 
 struct control {
@@ -337,9 +353,9 @@ static void say_not_served(int fd, unsigned long arg)
 	u32 prog;
 
 	if (!loader_fd_object((int)arg, OBJ_PROG, &prog))
-		loader_say("limpet: a program was not attached to event %d: only uprobes, and "
-			   "timers on the software CPU "
-			   "clock, run in user space\n",
+		loader_say("limpet: a program was not attached to event %d: only uprobes, "
+			   "system calls, and timers on the software CPU "
+			   "clock, are observed in user space\n",
 			   fd);
 }
 

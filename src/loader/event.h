@@ -3,6 +3,7 @@
  * Perf events: what the kinds of them share (event.c), and a row of functions for each kind.
  *
  *     event_uprobe.c   uprobes: a place in a file, for programs and perf links
+ *     event_syscall.c  tracepoints of system calls, and why others are not there
  *     event_output.c   PERF_COUNT_SW_BPF_OUTPUT: a ring that bpf_perf_event_output fills
  *     event_clock.c    PERF_COUNT_SW_CPU_CLOCK: a program at every tick, in the tool's process
  *
@@ -25,6 +26,8 @@
 struct event_kind {
 	/* What the kind's attributes say, into a file just made: 0 or -errno. */
 	int (*fill)(struct event_file *e, const struct perf_event_attr *a);
+	/* Whether the program may be on the event, by a perf link too. NULL: none by a link. */
+	int (*check_prog)(struct store *s, const struct event_file *e, u32 prog);
 	/* PERF_EVENT_IOC_SET_BPF with a program that exists. */
 	long (*set_bpf)(struct store *s, u32 event, u32 prog);
 	/* After IOC_ENABLE and IOC_DISABLE have set e->enabled. May be NULL. */
@@ -37,7 +40,8 @@ struct event_kind {
 		    off_t off);
 };
 
-extern HIDDEN const struct event_kind event_uprobe, event_output, event_clock;
+extern HIDDEN const struct event_kind event_uprobe, event_syscall, event_output, event_clock;
+HIDDEN long event_set_bpf(struct store *s, u32 event, u32 prog); /* of kinds with links */
 HIDDEN const struct event_kind *event_kind(u32 type); /* enum event_type; NULL */
 
 static inline bool event_samples(const struct event_file *e)

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
+#include "loader/link.h"
 #include "loader/probe.h"
 
 int probe_process(s32 pid, bool leader, s32 *ret)
@@ -66,22 +66,14 @@ static int fill(struct event_file *e, const struct perf_event_attr *a)
 	return probe_place(&st, e->offset, e->ref_ctr);
 }
 
-static long set_bpf(struct store *s, u32 event, u32 prog)
+/* Uprobe programs are of type kprobe to the kernel. */
+static int check_prog(struct store *s, const struct event_file *e, u32 prog)
 {
-	int fd, err = loader_check_uprobe_prog(s, prog);
-	u32 link;
+	struct prog_kind kind;
+	int err = link_prog(s, prog, &kind);
 
-	if (!err)
-		err = loader_claim_event(s, event, true);
-	if (err)
-		return err;
-	fd = loader_link_add(s, LINK_EVENT_BPF, prog, event, 0, &link);
-	if (fd < 0) {
-		loader_claim_event(s, event, false);
-		return fd;
-	}
-	close(fd); /* the event keeps it */
-	return 0;
+	return err ? err : kind.type == BPF_PROG_TYPE_KPROBE ? 0 : -EINVAL;
 }
 
-const struct event_kind event_uprobe = {.fill = fill, .set_bpf = set_bpf};
+const struct event_kind event_uprobe = {
+	.fill = fill, .check_prog = check_prog, .set_bpf = event_set_bpf};

@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include "loader/loader.h"
 #include "loader/tracefs.h"
+#include "session/object.h"
 #include "session/trace.h"
 
 static void map_facts(FILE *f, const struct loader_obj *o)
@@ -61,6 +62,23 @@ static void prog_facts(FILE *f, struct store *s, const struct loader_obj *o)
 	munmap(p, size);
 }
 
+static void print_link(FILE *f, const struct link_file *l, const struct prog_file *p, u64 cookie)
+{
+	static const char *const types[] = {[LINK_UPROBE_MULTI] = "uprobe_multi",
+					    [LINK_RAW_TRACEPOINT] = "raw_tracepoint"};
+	const char *type = l->type < ARRAY_SIZE(types) ? types[l->type] : NULL;
+
+	fprintf(f, "link_type:\t%s\nlink_id:\t%u\n", type ? type : "perf", l->head.id);
+	print_tag(f, p->tag);
+	fprintf(f, "prog_id:\t%u\n", l->prog_id);
+	if (l->place != LINK_AT_SYSCALL)
+		return;
+	fprintf(f, "tp_name:\t%.*s\n", (int)sizeof(l->path), l->path);
+	if (l->type != LINK_RAW_TRACEPOINT)
+		fputs("event_type:\ttracepoint\n", f);
+	fprintf(f, "cookie:\t%llu\n", (unsigned long long)cookie);
+}
+
 static void link_facts(FILE *f, struct store *s, const struct loader_obj *o)
 {
 	u64 size, prog_size;
@@ -69,12 +87,8 @@ static void link_facts(FILE *f, struct store *s, const struct loader_obj *o)
 	struct prog_file *p =
 		l ? store_map_object(s, OBJ_PROG, l->prog_id, &prog_size, &err) : NULL;
 
-	if (l && p) {
-		fprintf(f, "link_type:\t%s\nlink_id:\t%u\n",
-			l->type == LINK_UPROBE_MULTI ? "uprobe_multi" : "perf", o->id);
-		print_tag(f, p->tag);
-		fprintf(f, "prog_id:\t%u\n", l->prog_id);
-	}
+	if (l && p && !object_check_link(l, size))
+		print_link(f, l, p, ((struct link_probe *)((u8 *)l + l->probes_off))->cookie);
 	if (p)
 		munmap(p, prog_size);
 	if (l)

@@ -95,10 +95,12 @@ HIDDEN int loader_event_prog(struct store *s, u32 event, u32 prog);
 HIDDEN void loader_adopt_children(void); /* what this process starts from now on is a target */
 HIDDEN void loader_clocks_after_fork(void); /* in a child that is a tool of its own now */
 HIDDEN long loader_event_mmap(u32 id, void *addr, size_t len, int prot, int flags, off_t off);
-/* A link on a perf event, held; it keeps the program and, as a perf link, the event. */
-HIDDEN int loader_link_add(struct store *s, enum link_type type, u32 prog, u32 event, u64 cookie,
-			   u32 *ret_id);
-HIDDEN int loader_check_uprobe_prog(struct store *s, u32 prog);
+/*
+ * A program on a perf event, as a link that is held: it keeps the program and, as a perf link, the event. What
+ * the event's kind says of the program; -EEXIST: the event, or the tracepoint, has it already.
+ */
+HIDDEN int loader_attach(struct store *s, enum link_type type, u32 event, u32 prog, u64 cookie,
+			 u32 *ret_id);
 HIDDEN int loader_claim_event(struct store *s, u32 event,
 			      bool claim); /* -EEXIST: it has a program */
 

@@ -144,6 +144,7 @@ static int verify(struct prog_load *l, const struct loader_call *c, const union 
 	if (!err) {
 		apply(l, f->facts);
 		l->verified = PROG_IS_SAFE | (result.loops ? 0 : PROG_IS_SHORT);
+		l->ctx_end = result.ctx_end;
 	}
 	if (f) {
 		btf_close(&f->btf);

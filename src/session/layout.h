@@ -116,7 +116,7 @@ struct prog_file {
 	u32 func_info_cnt;
 	u32 line_info_cnt;
 	u32 budget;          /* 0: default */
-	u32 orig_map_refs;   /* reserved */
+	u32 ctx_end;         /* of the context's bytes that it touches; 0: none, or not verified */
 	u8 tag[8];
 	char name[16];
 };

@@ -79,8 +79,11 @@ int check_ctx(struct verifier *v, u32 n, s32 more, u32 size, bool write)
 			    (unsigned long long)r->var.value, (unsigned long long)r->var.mask);
 	for (u32 i = 0; i < ARRAY_SIZE(contexts); i++)
 		if (contexts[i].type == v->prog->type && off >= 0 && !(off % size) &&
-		    contexts[i].valid((u32)off, size, write))
+		    contexts[i].valid((u32)off, size, write)) {
+			if ((u32)off + size > v->res->ctx_end)
+				v->res->ctx_end = (u32)off + size;
 			return 0;
+		}
 	return fail(v, EACCES, "invalid bpf_context access off=%lld size=%u\n", (long long)off,
 		    size);
 }

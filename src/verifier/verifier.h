@@ -70,6 +70,7 @@ struct verifier_result {
 		most_states; /* kept for pruning: ever, at once, at one instruction */
 	u32 stack_depth;     /* bytes, deepest chain of calls */
 	u64 memory;          /* bytes, at most at once */
+	u32 ctx_end;         /* of the context: where the last byte that it touches ends */
 	bool loops; /* callbacks or may_goto: helpers and engines end those, not the analysis */
 };
 

@@ -28,6 +28,7 @@ struct side {
 	void (*unlink)(const char *path); /* of a pin */
 	void (*settle)(void);             /* the kernel frees a little later */
 	u32 uprobe_type;
+	u64 (*event_id)(const char *name); /* of a tracepoint, "system/name" */
 	/* array: 4 x 8 bytes; mappable: 1 x 8192, MMAPABLE; frozen: like array; queue: 3 x 8 */
 	int array, mappable, frozen, queue, readonly, writeonly;
 	int prog, prog_plain, btf, event, link, taken; /* taken: event with a program */
@@ -43,7 +44,7 @@ struct row {
 
 extern const struct row oracle_map_rows[], oracle_prog_rows[], oracle_link_rows[],
 	oracle_info_rows[], oracle_pin_rows[], oracle_mmap_rows[], oracle_run_rows[], oracle_ref_rows[], oracle_perf_rows[],
-	oracle_output_rows[];
+	oracle_output_rows[], oracle_syscall_rows[];
 
 /* Places every pointer test wants. */
 #define BAD_NULL  ((u64)0)

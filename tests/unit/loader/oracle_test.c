@@ -14,10 +14,12 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "bpf/syscall_desc.h"
 #include "loader/files.h"
 #include "loader/loader.h"
 #include "loader/event_output.h"
 #include "loader/perf_array.h"
+#include "loader/tracefs.h"
 #include "oracle.h"
 
 u64 bad_page, readonly_page, edge;
@@ -63,6 +65,31 @@ static long kernel_perf(void *attr, int pid, int cpu, int group, unsigned long f
 static long kernel_ioctl(int fd, unsigned long request, unsigned long arg)
 {
 	return answer(ioctl(fd, request, arg));
+}
+
+static u64 kernel_event_id(const char *name)
+{
+	char path[256];
+	unsigned int id = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), TRACEFS_DIR "/events/%s/id", name);
+	f = fopen(path, "re");
+	if (f && fscanf(f, "%u", &id) != 1)
+		id = 0;
+	if (f)
+		fclose(f);
+	return id;
+}
+
+static u64 our_event_id(const char *name)
+{
+	struct syscall_event e;
+	char system[32];
+
+	return sscanf(name, "%31[^/]", system) == 1 && syscall_event_by_name(system, strchr(name, '/') + 1, &e)
+		       ? syscall_event_id(e)
+		       : 0;
 }
 
 static void kernel_close(int fd)
@@ -187,6 +214,7 @@ static struct side kernel = {.name = "kernel",
 			     .bpf = kernel_bpf,
 			     .perf = kernel_perf,
 			     .ioctl = kernel_ioctl,
+			     .event_id = kernel_event_id,
 			     .close = kernel_close,
 			     .mmap = kernel_mmap,
 			     .munmap = kernel_munmap,
@@ -205,6 +233,7 @@ static struct side ours = {.name = "limpet",
 			   .drain = our_drain,
 			   .unlink = our_unlink,
 			   .settle = our_settle,
+			   .event_id = our_event_id,
 			   .uprobe_type = LOADER_PERF_TYPE};
 
 void oracle_out(struct side *s, const void *p, u32 n)
@@ -311,7 +340,7 @@ static void make_pages(void)
 	edge = (u64)p + 3 * PAGE_SIZE - 8;
 }
 
-static bool have_kernel, have_bpffs, ready;
+static bool have_kernel, have_bpffs, have_tracefs, ready;
 
 static char session_dir[64];
 
@@ -342,6 +371,7 @@ static void fresh(void)
 	f = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
 	have_bpffs = !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
 		     !mount("bpf", FILES_BPFFS, "bpf", 0, NULL);
+	have_tracefs = have_bpffs && !mount("tracefs", TRACEFS_DIR, "tracefs", 0, NULL);
 	have_kernel = f && fscanf(f, "%u", &kernel.uprobe_type) == 1 && set_up(&kernel);
 	if (f)
 		fclose(f);
@@ -404,6 +434,14 @@ TEST(program_calls_answer_as_the_kernels)
 TEST(link_and_event_calls_answer_as_the_kernels)
 {
 	compare(oracle_link_rows);
+}
+
+TEST(tracepoints_of_system_calls_answer_as_the_kernels)
+{
+	fresh();
+	if (have_kernel && !have_tracefs)
+		SKIP("tracefs cannot be mounted here");
+	compare(oracle_syscall_rows);
 }
 
 TEST(output_events_and_arrays_answer_as_the_kernels)
