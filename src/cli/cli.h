@@ -99,8 +99,11 @@ void hint_target(void);
 /* stale.c: removes a session of another version that nobody uses; false where somebody does */
 bool stale_replace(const char *session);
 
-/* symbol.c: "function", "function+0x4", or "path+0x1470" where there is no symbol */
-void symbol_text(const char *path, u64 offset, char *ret, size_t size);
+/*
+ * symbol.c: where a link's probe is: "function", "function+0x4", or "path+0x1470" where there is no
+ * symbol; of system calls the tracepoint.
+ */
+void place_text(const struct link_file *l, u64 offset, char *ret, size_t size);
 
 /* run.c */
 struct run {

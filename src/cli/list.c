@@ -106,12 +106,16 @@ static struct json_object *prog_facts(struct store *s, u32 id)
 
 static void add_place(struct json_object *o, const struct link_file *l, u64 offset)
 {
-	char path[sizeof(l->path) + 1], function[512];
+	char place[1100];
 
-	memcpy(path, l->path, sizeof(l->path));
-	path[sizeof(l->path)] = 0;
-	symbol_text(path, offset, function, sizeof(function));
-	add_text(o, "function", function, sizeof(function));
+	place_text(l, offset, place, sizeof(place));
+	if (l->place == LINK_AT_SYSCALL) {
+		add_text(o, "tracepoint", place, sizeof(place));
+		json_object_object_add(o, "syscall", json_object_new_int(l->syscall_nr));
+		return;
+	}
+	add_text(o, "path", l->path, sizeof(l->path));
+	add_text(o, "function", place, sizeof(place));
 	add_int(o, "offset", offset);
 }
 
@@ -130,7 +134,6 @@ static struct json_object *link_facts(struct store *s, u32 id)
 		st = (void *)((u8 *)l + size - PAGE_SIZE);
 		add_int(o, "id", id);
 		add_int(o, "prog_id", l->prog_id);
-		add_text(o, "path", l->path, sizeof(l->path));
 		if (l->probe_count && l->probes_off <= size - sizeof(struct link_probe))
 			add_place(o, l, ((struct link_probe *)((u8 *)l + l->probes_off))->offset);
 		add_int(o, "probes", l->probe_count);
@@ -289,6 +292,21 @@ static void print_refused(struct json_object *probes)
 	}
 }
 
+/* Names and places as they are, numbers with what they are; columns that a row does not have are left out. */
+static void print_row(struct json_object *row, const char *const *columns)
+{
+	static const char *const plain[] = {"name", "comm", "type", "path", "function", "tracepoint"};
+
+	for (const char *const *c = columns; *c; c++) {
+		bool bare = false;
+
+		for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
+			bare |= !strcmp(*c, plain[i]);
+		if (json_object_object_get_ex(row, *c, NULL))
+			printf(c == columns ? " %s:" : bare ? " %s" : " %2$s=%1$s", text_of(row, *c), *c);
+	}
+}
+
 /* One table: a title, then the columns of each row. */
 static void print_table(struct json_object *all, const char *key, const char *title, const char *const *columns)
 {
@@ -305,10 +323,7 @@ static void print_table(struct json_object *all, const char *key, const char *ti
 		if (json_object_object_get(row, "error"))
 			printf(" %s: %s", text_of(row, "id"), T("damaged or gone", "已损坏或已消失"));
 		else
-			for (const char *const *c = columns; *c; c++)
-				printf(c == columns ? " %s:" : strcmp(*c, "name") && strcmp(*c, "comm") &&
-				       strcmp(*c, "type") && strcmp(*c, "path") && strcmp(*c, "function") ?
-				       " %2$s=%1$s" : " %s", text_of(row, *c), *c);
+			print_row(row, columns);
 		if (json_object_get_boolean(json_object_object_get(row, "draining")))
 			printf(T(" draining: detached; calls in flight return through the agent",
 				 " draining：已分离；仍有进行中的调用要经代理返回"));
@@ -325,7 +340,7 @@ static void print_session(struct json_object *all)
 {
 	static const char *const map[] = {"id", "type", "name", "key_size", "value_size", "max_entries", "bytes", NULL};
 	static const char *const prog[] = {"id", "name", "type", "instructions", "verified", NULL};
-	static const char *const link[] = {"id", "function", "path", "offset", "prog_id", "pid", "live", "hits", "faults",
+	static const char *const link[] = {"id", "tracepoint", "function", "path", "offset", "prog_id", "pid", "live", "hits", "faults",
 					   "budget", "skipped", NULL};
 	static const char *const process[] = {"pid", "comm", NULL};
 

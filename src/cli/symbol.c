@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "bpf/syscall_desc.h"
 #include "cli/cli.h"
 
 #define LOOK_BACK 64 /* functions that may lie inside another one */
@@ -166,7 +167,7 @@ static const struct function *function_at(const struct image *im, u64 address)
 	return found;
 }
 
-void symbol_text(const char *path, u64 offset, char *ret, size_t size)
+static void symbol_text(const char *path, u64 offset, char *ret, size_t size)
 {
 	const struct image *im = image_of(path);
 	const struct function *f = NULL;
@@ -180,4 +181,30 @@ void symbol_text(const char *path, u64 offset, char *ret, size_t size)
 		snprintf(ret, size, "%s", f->name);
 	else
 		snprintf(ret, size, "%s+%#llx", f->name, (unsigned long long)(address - f->start));
+}
+
+static void tracepoint_text(const struct link_file *l, char *ret, size_t size)
+{
+	const struct syscall_event e = {.nr = l->syscall_nr, .exit = l->flags & PROBE_F_RETURN};
+	char name[SYSCALL_NAME_MAX];
+
+	syscall_event_name(e, name);
+	snprintf(ret, size, "%s:%s",
+		 l->syscall_ctx == SYSCALL_CTX_RAW ? "raw_tracepoint"
+		 : e.nr == SYSCALL_ALL             ? "raw_syscalls"
+						   : "syscalls",
+		 name);
+}
+
+void place_text(const struct link_file *l, u64 offset, char *ret, size_t size)
+{
+	char path[sizeof(l->path) + 1];
+
+	if (l->place == LINK_AT_SYSCALL) {
+		tracepoint_text(l, ret, size);
+		return;
+	}
+	memcpy(path, l->path, sizeof(l->path));
+	path[sizeof(l->path)] = 0;
+	symbol_text(path, offset, ret, size);
 }

@@ -94,8 +94,12 @@ static void print_rows(const struct row *rows, size_t n)
 		const char *path = text_of(l, "path"), *slash = strrchr(path, '/');
 		char where[512];
 
-		snprintf(where, sizeof(where), "%s%s  %s", text_of(l, "function"),
-			 json_object_get_boolean(json_object_object_get(l, "return")) ? T(" (return)", "（返回）") : "", slash ? slash + 1 : path);
+		if (json_object_object_get(l, "tracepoint"))
+			snprintf(where, sizeof(where), "%s", text_of(l, "tracepoint"));
+		else
+			snprintf(where, sizeof(where), "%s%s  %s", text_of(l, "function"),
+				 json_object_get_boolean(json_object_object_get(l, "return")) ? T(" (return)", "（返回）") : "",
+				 slash ? slash + 1 : path);
 		printf("%12.0f %16llu %9llu %9llu %9llu %6llu  %.*s\n", rows[i].rate, (unsigned long long)rows[i].hits,
 		       (unsigned long long)number_of(l, "faults"), (unsigned long long)number_of(l, "budget"),
 		       (unsigned long long)number_of(l, "skipped"), (unsigned long long)number_of(l, "id"), width - 68, where);

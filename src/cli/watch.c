@@ -87,7 +87,7 @@ static bool first_time(struct watch *w, u32 id)
 struct link_view {
 	u32 id; /* 0: none looked at yet */
 	bool good;
-	char path[sizeof(((struct link_file *)0)->path) + 1];
+	struct link_file link; /* a copy of its head */
 	u64 hits;
 };
 
@@ -101,8 +101,7 @@ static void look_at_link(struct store *s, u32 id, struct link_view *ret)
 	ret->good = l && size >= sizeof(*l) + PAGE_SIZE;
 	if (ret->good) {
 		ret->hits = link_hits((struct link_stats *)((u8 *)l + size - PAGE_SIZE));
-		memcpy(ret->path, l->path, sizeof(l->path));
-		ret->path[sizeof(l->path)] = 0;
+		memcpy(&ret->link, l, sizeof(*l));
 	}
 	if (l)
 		munmap(l, size);
@@ -123,7 +122,7 @@ static void add_name(struct found *f, u64 offset)
 
 	if (n == sizeof(f->names) - 1)
 		return;
-	symbol_text(f->link.path, offset, function, sizeof(function));
+	place_text(&f->link.link, offset, function, sizeof(function));
 	snprintf(f->names + n, sizeof(f->names) - n, "%s%s", n ? ", " : "", function);
 }
 
@@ -140,7 +139,7 @@ static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p,
 		f->hits += f->link.hits;
 		f->attached = true;
 	} else if (p->state != PROBE_WAITING && first_time(w, p->link_id)) {
-		symbol_text(f->link.path, p->file_off, function, sizeof(function));
+		place_text(&f->link.link, p->file_off, function, sizeof(function));
 		note(T("%s in process %u is not observed: %s; `limpet list` shows all probes",
 		       "无法观测进程 %2$u 中的 %1$s：%3$s；`limpet list` 列出所有探针"),
 		     function, pid, probe_reason(p));
