@@ -64,6 +64,12 @@ int keep_fail(const char *verb, const struct keeper_error *e)
 
 	if (e->reason == KEEPER_NOT_TARGET)
 		why = T("it is not a target of this session", "它不是本会话的目标");
+	if (!next && e->error == -EMFILE)
+		next = T("raise its limit (prlimit --nofile), or start the program with `limpet start`",
+			 "请提高其限制（prlimit --nofile），或用 `limpet start` 启动该程序");
+	if (!next && e->error == -ENOMEM)
+		next = T("raise its limit (prlimit --as), or start the program with `limpet start`",
+			 "请提高其限制（prlimit --as），或用 `limpet start` 启动该程序");
 	if (!next)
 		next = T("start the program with `limpet start`", "请用 `limpet start` 启动该程序");
 	if (!*why || (cli_chinese && e->reason == KEEPER_SYSTEM && e->error)) /* details name the error */

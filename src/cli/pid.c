@@ -3,6 +3,7 @@
  * Can this process become a target? Each reason why not has a name here. What ptrace would answer
  * is asked with process_vm_readv, which the kernel gates in the same way and which touches nothing.
  */
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -158,8 +159,28 @@ static bool facts_settled(pid_t pid, struct facts *f)
 	return true;
 }
 
+/* A thread of the process that has its memory: the first may have ended before the others. */
+static pid_t living_thread(pid_t pid)
+{
+	char path[64];
+	DIR *dir;
+	struct dirent *d;
+	struct facts f;
+	pid_t found = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && !found && (d = readdir(dir)))
+		if (atoi(d->d_name) > 0 && facts_read(atoi(d->d_name), &f) && f.state != 'Z' && f.state != 'X')
+			found = atoi(d->d_name);
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
 int pid_check(pid_t pid)
 {
+	pid_t alive;
 	char byte;
 	struct iovec mine = {&byte, 1}, theirs = {(void *)1, 1};
 	struct facts f;
@@ -176,9 +197,10 @@ int pid_check(pid_t pid)
 	if (f.tracer)
 		return fail(EXIT_FAILED, T("cannot attach to %d: process %ld traces it (a debugger?); end that first, or start the program with `limpet start`",
 					   "无法附加到 %d：进程 %ld 正在跟踪它（调试器？）；请先结束它，或用 `limpet start` 启动该程序"), pid, f.tracer);
-	if (process_vm_readv(pid, &mine, 1, &theirs, 1, 0) < 0 && errno == EPERM)
+	alive = f.state == 'Z' ? living_thread(pid) : pid;
+	if (process_vm_readv(alive ? alive : pid, &mine, 1, &theirs, 1, 0) < 0 && errno == EPERM)
 		return refused(pid, &f);
-	if (f.state == 'Z' && errno == ESRCH)
+	if (!alive)
 		return fail(EXIT_FAILED, T("cannot attach to %d: it has ended and waits for its parent; choose a living process",
 					   "无法附加到 %d：它已结束，等待父进程回收；请选择存活的进程"), pid);
 	if (other_arch(pid))

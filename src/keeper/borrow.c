@@ -200,6 +200,24 @@ static int find_code(struct target *t)
 			   "it has no code to make a system call with, or no signal restorer");
 }
 
+/* Has the stack room for the thread's chain? How much that takes is asked where it matters. */
+static bool has_room(struct target *t, struct thread *th, u64 room)
+{
+	const u64 beside = RED_ZONE + 64 + sizeof(u64); /* and what aligning takes */
+	struct chain *c;
+	size_t len = 0;
+	int err;
+
+	if (room > sizeof(*c) + beside)
+		return true;
+	c = malloc(sizeof(*c));
+	t->lead = th;
+	err = c ? make_chain(t, c, &len) : -ENOMEM;
+	t->lead = NULL;
+	free(c);
+	return !err && room > len + beside;
+}
+
 static u64 stack_room(const struct target *t, const struct thread *th)
 {
 	const struct region *r = region_at(&t->maps, th->regs.rsp);
@@ -221,7 +239,7 @@ static struct thread *pick(struct target *t, bool on_stack, bool filtered)
 		struct thread *th = &t->threads[i];
 		u64 room = !th->stopped ? 0 : on_stack ? stack_room(t, th) : STACK_ROOM, points;
 
-		if (room <= sizeof(struct chain) + RED_ZONE)
+		if (!room || !has_room(t, th, room))
 			continue;
 		points = (room < STACK_ROOM ? room : STACK_ROOM) +
 			 (regs_restart(&th->regs) ? 0 : STACK_ROOM);

@@ -420,6 +420,15 @@ static int inject(struct keeper *k, struct target *t)
 	return err;
 }
 
+/* An agent that just came, and could not be brought in line, goes. One with patches in the text stays. */
+static void take_back(struct target *t)
+{
+	struct agent_request r = {.command = AGENT_CMD_RELEASE, .pid = (u32)t->pid, .in_use = 1};
+
+	if (!target_command(t, &r))
+		sync_unmap_image(t);
+}
+
 /* Hands over what the target lacks, and brings its probes in line. */
 static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 {
@@ -464,7 +473,7 @@ static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, bool may
 	if (!err)
 		err = supply(k, &t, &in_use);
 	if (err && fresh && t.header_at && t.borrowed && t.lead->stopped)
-		sync_unmap_image(&t);
+		take_back(&t);
 	if (err)
 		sync_fail(&t, err, "bringing the probes in line");
 	target_resume(&t);

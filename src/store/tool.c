@@ -30,11 +30,12 @@ int store_wait(struct store *s, u32 seen, int timeout_ms)
 	return -errno;
 }
 
-/* Field 22 of /proc/PID/stat; 0 when there is no such process or it is a zombie. */
+/* Field 22 of /proc/PID/stat; 0 when there is no such process or it is a zombie, all threads of it. */
 static u64 process_start(u32 pid)
 {
 	char path[64], text[1024], *p;
-	unsigned long long start = 0;
+	unsigned long long start = 0, threads = 0;
+	bool ended;
 	size_t n;
 	FILE *f;
 
@@ -46,17 +47,20 @@ static u64 process_start(u32 pid)
 	fclose(f);
 	text[n] = 0;
 	p = strrchr(text, ')');
-	if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X')
+	if (!p || p[1] != ' ')
 		return 0;
 	p += 2;
+	ended = *p == 'Z' || *p == 'X';
 	for (int field = 3; field < 22 && p; field++) {
 		p = strchr(p, ' ');
 		if (p)
 			p++;
+		if (p && field + 1 == 20)
+			threads = strtoull(p, NULL, 10);
 	}
 	if (p)
 		start = strtoull(p, NULL, 10);
-	return start;
+	return ended && threads <= 1 ? 0 : start; /* a main thread that ended counts as one */
 }
 
 int store_tool_add(struct store *s, u32 pid)
