@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "bpf/syscall_desc.h"
+#include "loader/event_shared.h"
 #include "loader/probe.h"
 #include "loader/say.h"
 
@@ -191,6 +192,8 @@ static long open_event(u32 type, const struct perf_event_attr *uattr, s32 pid, s
 	if (!s)
 		return err;
 	fd = make_event(s, type, &attr, process, cpu, &id);
+	if (fd >= 0 && user_space && type == EVENT_BPF_OUTPUT)
+		fd = event_share(fd, id);
 	if (fd >= 0 && !(flags & PERF_FLAG_FD_CLOEXEC))
 		fcntl(fd, F_SETFD, 0);
 	return loader_fd_add(fd, OBJ_EVENT, id);

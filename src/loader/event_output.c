@@ -14,6 +14,7 @@
 #include "loader/event_output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -178,7 +179,18 @@ static int claim_ring(struct output *o)
 	}
 }
 
-static int make_ring(struct output *o, u64 data_size, bool writable)
+/* The ring's memory: of this process alone, or (fd >= 0) a file that the tool's process maps. */
+static long ring_memory(int fd, u64 size)
+{
+	if (fd >= 0 && posix_fallocate(fd, 0, (off_t)size))
+		return -ENOMEM;
+	/* a file that shrinks would be a signal here */
+	if (fd >= 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return -EINVAL;
+	return sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+}
+
+static int make_ring(struct output *o, u64 data_size, bool writable, int fd)
 {
 	struct perf_ring *r;
 	void *mem;
@@ -187,8 +199,7 @@ static int make_ring(struct output *o, u64 data_size, bool writable)
 	if (err)
 		return err;
 	r = calloc(1, sizeof(*r));
-	mem = (void *)sys_mmap(NULL, PAGE_SIZE + data_size, PROT_READ | PROT_WRITE,
-			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	mem = (void *)ring_memory(fd, PAGE_SIZE + data_size);
 	if (!r || sys_is_err((long)mem)) {
 		free(r);
 		atomic_store(&o->e->ring_pid, 0);
@@ -225,24 +236,32 @@ static long map_again(const struct perf_ring *r, void *addr, size_t len, int pro
 	return ret;
 }
 
-static int note_mapping(struct store *s, struct output *o, u64 start, u64 len)
+/* From the first mapping on the event stays, whatever is closed. */
+static int add_map(struct store *s, struct output *o)
 {
-	struct mapping *m = calloc(1, sizeof(*m));
+	struct event_file *e;
 	int err = 0;
 
-	if (!m)
-		return -ENOMEM;
-	if (!o->maps) { /* from now on the event stays, whatever is closed */
-		struct event_file *e = map_event(s, o->id, true, &err);
-
-		if (!e) {
-			free(m);
+	if (!o->maps) {
+		e = map_event(s, o->id, true, &err);
+		if (!e)
 			return err;
-		}
 		munmap(o->e, PAGE_SIZE);
 		o->e = e;
 	}
 	o->maps++;
+	return 0;
+}
+
+static int note_mapping(struct store *s, struct output *o, u64 start, u64 len)
+{
+	struct mapping *m = calloc(1, sizeof(*m));
+	int err = m ? add_map(s, o) : -ENOMEM;
+
+	if (err) {
+		free(m);
+		return err;
+	}
 	*m = (struct mapping){.start = start, .len = len, .of = o, .next = mappings};
 	mappings = m;
 	if (start < atomic_load(&mapped_low))
@@ -289,7 +308,7 @@ static long map_locked(struct store *s, u32 event, void *addr, size_t len, int p
 		err = -EBUSY; /* another event's */
 	fresh = !o->ring;
 	if (!err && fresh)
-		err = make_ring(o, data, prot & PROT_WRITE);
+		err = make_ring(o, data, prot & PROT_WRITE, -1);
 	if (err)
 		return err;
 	len = PAGE_SIZE + data;
@@ -395,6 +414,76 @@ long loader_munmap(void *addr, size_t len)
 		perf_array_event_changed(changed[i]);
 	loader_inside--;
 	return err;
+}
+
+static int share_locked(struct store *s, u32 event, int fd, size_t len, int prot, int flags, off_t off)
+{
+	struct output *o;
+	u64 data;
+	int err = 0;
+
+	sweep();
+	o = need(s, event, &err);
+	if (!o)
+		return err;
+	err = check_map(o->e, len, prot, flags, off, &data);
+	if (!err && o->ring && o->ring->size != data)
+		err = -EINVAL;
+	if (!err && o->ring && !o->maps)
+		err = -EBUSY;
+	if (err || o->ring)
+		return err;
+	err = make_ring(o, data, prot & PROT_WRITE, fd);
+	if (err)
+		return err;
+	err = add_map(s, o);
+	if (err) {
+		unref_ring(o->ring);
+		o->ring = NULL;
+		atomic_store(&o->e->ring_pid, 0);
+	}
+	return err;
+}
+
+int output_share(u32 event, int fd, size_t len, int prot, int flags, off_t off)
+{
+	int err = 0;
+	struct store *s = loader_store(&err);
+
+	if (!s)
+		return err;
+	take_lock();
+	err = share_locked(s, event, fd, len, prot, flags, off);
+	drop_lock();
+	if (!err)
+		perf_array_event_changed(event);
+	return err;
+}
+
+void output_unshare(u32 event)
+{
+	struct output *o;
+	int err = 0;
+
+	take_lock();
+	o = find(event);
+	if (o && o->maps)
+		unmapped(loader_session(&err), o);
+	drop_lock();
+	perf_array_event_changed(event);
+}
+
+bool output_drained(u32 event)
+{
+	struct output *o;
+	bool ret = true;
+
+	take_lock();
+	o = find(event);
+	if (o && o->ring && !o->ring->overwrite)
+		ret = __atomic_load_n(&o->ring->page->data_tail, __ATOMIC_ACQUIRE) == o->ring->head;
+	drop_lock();
+	return ret;
 }
 
 /* May `o` write into the ring of `to`? */

@@ -8,7 +8,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include "loader/event_shared.h"
 #include "loader/say.h"
 
 #define KNOWN BIT(63)
@@ -207,6 +209,40 @@ void loader_fd_copy(int from, int to)
 	atomic_store(&fd_obj[to], word);
 }
 
+/*
+ * Another process's descriptor (user_space.h) is another number here each time: what its file is, is remembered by the
+ * file's, and only compared with the session's file of that name.
+ */
+static int identify(struct store *s, int fd, struct loader_obj *o)
+{
+	static struct {
+		_Atomic u64 ino, kind_id;
+	} seen[1024];
+	struct stat st;
+	u64 word;
+	u32 at;
+	int err;
+
+	if (!user_space)
+		return store_identify(s, fd, &o->kind, &o->id);
+	if (fstat(fd, &st))
+		return -EBADF;
+	at = st.st_ino % ARRAY_SIZE(seen);
+	word = atomic_load(&seen[at].kind_id);
+	if (atomic_load(&seen[at].ino) == st.st_ino && word &&
+	    store_is_object(s, &st, (enum object_kind)(word >> 32), (u32)word)) {
+		o->kind = (enum object_kind)(word >> 32);
+		o->id = (u32)word;
+		return 0;
+	}
+	err = store_identify(s, fd, &o->kind, &o->id);
+	if (!err) {
+		atomic_store(&seen[at].ino, st.st_ino);
+		atomic_store(&seen[at].kind_id, (u64)o->kind << 32 | o->id);
+	}
+	return err;
+}
+
 int loader_fd_any(int fd, struct loader_obj *ret)
 {
 	struct loader_obj o;
@@ -220,7 +256,9 @@ int loader_fd_any(int fd, struct loader_obj *ret)
 	s = loader_session(&err);
 	if (!s)
 		return err;
-	err = store_identify(s, fd, &o.kind, &o.id);
+	err = identify(s, fd, &o);
+	if (err && user_space && event_shared_find(fd, ret))
+		return 0;
 	if (err)
 		return err;
 	o.mode = flags & O_ACCMODE;

@@ -114,7 +114,7 @@ static int open_fdinfo(int of, int flags)
 		return -1;
 	}
 	fprintf(f, "pos:\t0\nflags:\t%#o\nmnt_id:\t15\nino:\t1\n",
-		(unsigned)fcntl(of, F_GETFL) & ~0100000u);
+		(unsigned)fcntl(user_fd(of), F_GETFL) & ~0100000u);
 	if (o.kind == OBJ_MAP)
 		map_facts(f, &o);
 	else if (o.kind == OBJ_PROG)

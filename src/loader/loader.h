@@ -84,6 +84,9 @@ HIDDEN int loader_open_object(struct store *s, enum object_kind kind, u32 id,
 /* mmap() on a descriptor of ours; -LOADER_PASS when it is not one */
 HIDDEN long loader_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off);
 
+/* The same before another process maps a map itself, by the descriptor it has: 0 or -errno. */
+HIDDEN int loader_mmap_theirs(int fd, size_t len, int prot, int flags, off_t off);
+
 /* perf events; -LOADER_PASS: not ours, the kernel shall answer */
 #define LOADER_PASS 4000
 HIDDEN long loader_event_open(const struct perf_event_attr *attr, s32 pid, s32 cpu, int group,

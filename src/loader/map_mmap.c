@@ -75,6 +75,22 @@ static int hold_thawed(int fd, const struct map *m)
 	return atomic_load(&m->meta->frozen) ? -EPERM : 0;
 }
 
+int loader_mmap_theirs(int fd, size_t len, int prot, int flags, off_t off)
+{
+	int mode, err = 0;
+	struct map *m = loader_map_by_fd(fd, &mode, &err);
+
+	if (!m)
+		return err;
+	err = check(m, mode, len, prot, flags, off);
+	/* through the descriptor's own open file here, which therefore holds off the freezing as long as it lives */
+	if (!err && (prot & PROT_WRITE))
+		err = hold_thawed(user_fd(fd), m);
+	if (!err && m->def.type == BPF_MAP_TYPE_RINGBUF)
+		ring_source_start(m->id);
+	return err;
+}
+
 long loader_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	int mode, own, err = 0;

@@ -106,12 +106,20 @@ u32 source_events(struct source *s, bool take)
 	return events;
 }
 
-void source_raise(struct source_waiter *w)
+static void make_ready(struct source_waiter *w)
 {
 	const u64 one = 1;
 
-	if (!atomic_exchange(&w->raised, true))
+	if (w->raise)
+		w->raise(w);
+	else
 		sys_write(w->fd, &one, sizeof(one));
+}
+
+void source_raise(struct source_waiter *w)
+{
+	if (!atomic_exchange(&w->raised, true))
+		make_ready(w);
 }
 
 void source_lower(struct source_waiter *w)
@@ -126,11 +134,9 @@ void source_notify(struct source *s)
 {
 	pthread_mutex_lock(&lock);
 	for (struct source_waiter *w = s->waiters; w; w = w->next) {
-		const u64 one = 1;
-
 		/* also when it is readable already: an edge for those that wait for edges */
 		atomic_store(&w->raised, true);
-		sys_write(w->fd, &one, sizeof(one));
+		make_ready(w);
 	}
 	pthread_mutex_unlock(&lock);
 }

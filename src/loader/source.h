@@ -33,7 +33,8 @@ struct pump;
 
 struct source_waiter {
 	struct source_waiter *next;
-	int fd;              /* an eventfd */
+	int fd;              /* an eventfd, unless there is `raise`, which then makes it ready */
+	void (*raise)(struct source_waiter *w);
 	_Atomic bool raised; /* it is readable, or about to be */
 };
 

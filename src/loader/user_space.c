@@ -22,7 +22,8 @@ int user_space_read(void *dst, u64 src, u64 n)
 {
 	const struct iovec here = {dst, n}, there = {(void *)src, n};
 
-	if (src + n < src || sys_call6(SYS_process_vm_readv, user_space->tid, (long)&here, 1, (long)&there, 1, 0) != (long)n)
+	if (src + n < src || sys_call6(SYS_process_vm_readv, user_space->tid, (long)&here, 1,
+				       (long)&there, 1, 0) != (long)n)
 		return -EFAULT;
 	return still_waits(user_space) ? 0 : -EFAULT;
 }
@@ -33,8 +34,10 @@ int user_space_write(u64 dst, const void *src, u64 n)
 
 	if (dst + n < dst || !still_waits(user_space))
 		return -EFAULT;
-	return sys_call6(SYS_process_vm_writev, user_space->tid, (long)&here, 1, (long)&there, 1, 0) == (long)n ? 0
-													     : -EFAULT;
+	return sys_call6(SYS_process_vm_writev, user_space->tid, (long)&here, 1, (long)&there, 1,
+			 0) == (long)n
+		       ? 0
+		       : -EFAULT;
 }
 
 u32 user_pid(void)
@@ -82,6 +85,7 @@ const char *user_path(const char *path, char *buf, u64 size)
 
 	if (!user_space || !*path)
 		return path;
-	n = snprintf(buf, size, "/proc/%u/%s/%s", user_space->tid, *path == '/' ? "root" : "cwd", path);
+	n = snprintf(buf, size, "/proc/%u/%s/%s", user_space->tid, *path == '/' ? "root" : "cwd",
+		     path);
 	return n > 0 && (u64)n < size ? buf : NULL;
 }

@@ -304,11 +304,27 @@ int store_list(struct store *s, enum object_kind kind, u32 *ret_ids, u32 max)
 	return (int)count;
 }
 
+/* Is the file with these numbers the session's of that name? */
+static bool is_file(const struct store *s, const struct stat *a, const char *name)
+{
+	struct stat b;
+
+	return !fstatat(s->dir_fd, name, &b, AT_SYMLINK_NOFOLLOW) && a->st_ino == b.st_ino && a->st_dev == b.st_dev;
+}
+
+bool store_is_object(struct store *s, const struct stat *st, enum object_kind kind, u32 id)
+{
+	char name[OBJECT_NAME_MAX];
+
+	store_object_name(kind, id, name);
+	return is_file(s, st, name);
+}
+
 int store_identify(struct store *s, int fd, enum object_kind *ret_kind, u32 *ret_id)
 {
 	char proc[64], path[SESSION_PATH_MAX];
 	size_t n = strlen(s->path);
-	struct stat a, b;
+	struct stat a;
 	ssize_t len;
 
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
@@ -319,8 +335,5 @@ int store_identify(struct store *s, int fd, enum object_kind *ret_kind, u32 *ret
 	if (strncmp(path, s->path, n) || path[n] != '/' ||
 	    store_parse_name(path + n + 1, ret_kind, ret_id))
 		return -EINVAL;
-	if (fstat(fd, &a) || fstatat(s->dir_fd, path + n + 1, &b, AT_SYMLINK_NOFOLLOW) ||
-	    a.st_ino != b.st_ino || a.st_dev != b.st_dev)
-		return -EINVAL;
-	return 0;
+	return fstat(fd, &a) || !is_file(s, &a, path + n + 1) ? -EINVAL : 0;
 }

@@ -75,6 +75,9 @@ int store_list(struct store *s, enum object_kind kind, u32 *ret_ids, u32 max);
 
 /* Which object a descriptor is open on: 0, or -EINVAL when it is none of this session. */
 int store_identify(struct store *s, int fd, enum object_kind *ret_kind, u32 *ret_id);
+/* The same for one that is thought to be that object, without looking for its name. */
+struct stat;
+bool store_is_object(struct store *s, const struct stat *st, enum object_kind kind, u32 id);
 
 /* `from` refers to `to` and keeps it, until it goes. After publishing `from`, while holding both. */
 int store_ref(struct store *s, enum object_kind from, u32 from_id, enum object_kind to, u32 to_id);
