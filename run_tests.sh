@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 
-names=() setup=()
+names=() setup=(--tests)
 for arg in "$@"; do
     case $arg in
     --long)
@@ -25,7 +25,7 @@ for arg in "$@"; do
     esac
 done
 
-./tools/setup.sh ${setup[@]+"${setup[@]}"}
+./tools/setup.sh "${setup[@]}"
 [ -f build/build.ninja ] || meson setup build
 ninja -C build
 exec python3 tests/run.py build "${names[@]}"

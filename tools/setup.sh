@@ -2,14 +2,15 @@
 # Installs what limpet needs to be built and tested, from Debian's packages. Does nothing when
 # nothing is missing. As root, or through sudo; elsewhere says what it would install.
 #   tools/setup.sh            what building, the demo and the tests need
+#   tools/setup.sh --tests    also what single tests can do without: they are skipped where it is not to be had
 #   tools/setup.sh --long     what the long tests need, too
 #   tools/setup.sh --check    only says what is missing (exit status 1 if anything is)
 set -euo pipefail
 
 case ${1:-} in
-'' | --long | --check) ;;
+'' | --tests | --long | --check) ;;
 *)
-    sed -n '2,6s/^# \?//p' "$0" >&2
+    sed -n '2,7s/^# \?//p' "$0" >&2
     exit 2
     ;;
 esac
@@ -22,12 +23,32 @@ packages=(
     bpftool binutils procps patch g++ libc++-dev libc++abi-dev python3-greenlet gdb
     libzydis-dev systemtap-sdt-dev
 )
-[ "${1:-}" != --long ] || packages+=(debootstrap shellcheck golang-go musl-tools)
+optional=()
+case ${1:-} in --tests | --long) optional=(golang-go golang-github-cilium-ebpf-dev musl-tools) ;; esac
+[ "${1:-}" != --long ] || packages+=(debootstrap shellcheck)
+
+is_there() {
+    [ "$(dpkg-query -W -f '${Status}' "$1" 2>/dev/null || true)" = "install ok installed" ]
+}
+
+wanted=()
+for p in ${optional[@]+"${optional[@]}"}; do
+    is_there "$p" || wanted+=("$p")
+done
+# No test fails for want of these: tried once a boot, as root, and never in the way.
+tried=/run/limpet-setup-tried
+if [ ${#wanted[@]} -ne 0 ] && [ "$(id -u)" -eq 0 ] && [ ! -e "$tried" ] && command -v apt-get >/dev/null; then
+    : >"$tried" || true
+    quick=(-qq -o Acquire::Retries=0 -o Acquire::http::Timeout=10 -o Acquire::https::Timeout=10)
+    if ! { apt-get update "${quick[@]}" && DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y "${quick[@]}" --no-install-recommends "${wanted[@]}"; } >&2; then
+        echo "setup: not to be had, tests that need them are skipped: ${wanted[*]}" >&2
+    fi
+fi
 
 missing=()
 for p in "${packages[@]}"; do
-    status=$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null || true)
-    [ "$status" = "install ok installed" ] || missing+=("$p")
+    is_there "$p" || missing+=("$p")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 

@@ -103,7 +103,7 @@ static int attach_with_tool(struct store *s, char **argv)
 	if (status)
 		return status;
 	pid = tool_running(s, path);
-	return pid ? follow_log(s, argv[0], pid) : load_foreground(s, argv);
+	return pid ? follow_log(s, argv[0], pid) : load_foreground(s, argv, NULL);
 }
 
 static int attach_process(struct store *s, pid_t pid)
@@ -154,8 +154,9 @@ static pid_t target_only(const struct options *o)
 static int attach_all(const struct options *o, pid_t pid, char **tool)
 {
 	char library[PATH_MAX];
+	struct tool_way way;
 	struct store s;
-	int status = *tool ? tool_check(*tool, library, sizeof(library)) : 0;
+	int status = *tool ? tool_check(*tool, NULL, &way) : 0;
 
 	/* Nothing is made or changed before all that is needed is there. */
 	if (!status && !library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", library, sizeof(library)))

@@ -41,6 +41,7 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 struct options {
 	const char *session;
+	const char *via;
 	bool background, json, all, now, jited, as_root, no_verify;
 	const char *type;
 	const char *probes[OPTION_PROBES];
@@ -48,7 +49,7 @@ struct options {
 };
 
 /*
- * Reads leading options; `accept` has the letters this command knows (of "sbjanxrVtp"). Returns the
+ * Reads leading options; `accept` has the letters this command knows (of "sbjanxrVtpv"). Returns the
  * index of the first operand, or -1 with *ret_status set: the command ends with that.
  */
 int options_parse(const struct command *c, int argc, char **argv, const char *accept,
@@ -112,8 +113,12 @@ struct run {
 	const char *session_dir; /* LIMPET_SESSION_DIR */
 	int output;              /* >= 0: background, own session, both outputs there */
 	bool hold;               /* nothing is preloaded; it is stopped at its first instruction */
+	bool supervised;         /* by a process of its own (supervise.c); preload: for its children, or NULL */
 	struct watch *watch;     /* gets its ticks while we wait; may be NULL */
 	pid_t pid;
+	pid_t supervisor;
+	bool supervisor_lost; /* it was killed */
+	int status_fd; /* the supervisor's reports */
 	sigset_t old_mask;
 	struct sigaction old_chld; /* what the child is to inherit */
 };
@@ -126,10 +131,26 @@ int program_check(const char *verb, const char *name, char *ret_path, size_t siz
 		  bool *ret_static);
 int run_start(struct run *r); /* 0, or an exit status after saying why; blocks signals */
 int run_wait(struct run *r);  /* passes signals on; returns the exit status to end with */
+bool run_ended(struct run *r, int *ret_status); /* its wait status, if it has ended */
+/* In the child: becomes the program. Errors go to `report`; supervisor: the socket to it, or -1. */
+_Noreturn void run_become(struct run *r, const char *preload, int report, int supervisor);
+
+/* supervise.c: the supervisor's process, see loader/super.h */
+int supervise_start(struct run *r, const char *preload, int report); /* 0 or errno */
+bool supervise_ended(struct run *r, int *ret_status);
+const char *supervise_error(int err); /* what run_become() reported */
 
 /* load.c */
-int tool_check(const char *name, char *ret_shim, size_t size); /* 0, or a status after saying why */
-int load_foreground(struct store *s, char **argv);
+/*
+ * How a tool meets limpet: `preload` and `supervised` of a struct run. `via`: "preload", "seccomp" or NULL. 0, or a status
+ * after saying why.
+ */
+struct tool_way {
+	char preload[4096]; /* "": nothing */
+	bool supervised;
+};
+int tool_check(const char *name, const char *via, struct tool_way *ret);
+int load_foreground(struct store *s, char **argv, const char *via);
 void log_path(const struct store *s, const char *tool, char *ret, size_t size);
 
 /* trace.c: the session's trace log, read-only; NULL (errno ENOENT: nothing has been written yet) */

@@ -29,7 +29,7 @@ void log_path(const struct store *s, const char *tool, char *ret, size_t size)
 		ret[0] = 0;
 }
 
-int tool_check(const char *name, char *ret_shim, size_t size)
+int tool_check(const char *name, const char *via, struct tool_way *ret)
 {
 	char path[PATH_MAX], agent[PATH_MAX];
 	bool is_static;
@@ -37,15 +37,35 @@ int tool_check(const char *name, char *ret_shim, size_t size)
 
 	if (status)
 		return status;
-	if (is_static)
-		return fail(EXIT_CANNOT_RUN, T("load: %s is statically linked, which cannot be loaded yet; link it dynamically",
-					       "load：%s 是静态链接的，暂时无法加载；请动态链接"), name);
-	if (!library_find("loader", "liblimpet-shim.so", "LIMPET_SHIM", ret_shim, size) ||
-	    !library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", agent, sizeof(agent)))
+	if (is_static && via && !strcmp(via, "preload"))
+		return fail(EXIT_CANNOT_RUN, T("load: %s is statically linked: nothing can be preloaded; leave out --via preload",
+					       "load：%s 是静态链接的，无法预加载；请去掉 --via preload"), name);
+	ret->supervised = via ? !strcmp(via, "seccomp") : is_static;
+	ret->preload[0] = 0;
+	if (!library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", agent, sizeof(agent)))
+		return EXIT_FAILED;
+	if (ret->supervised) {
+		/* what a static tool starts is a target; into a dynamic one the agent would come too, which is none */
+		if (is_static)
+			snprintf(ret->preload, sizeof(ret->preload), "%s", agent);
+		return 0;
+	}
+	if (!library_find("loader", "liblimpet-shim.so", "LIMPET_SHIM", ret->preload, sizeof(ret->preload)))
 		return EXIT_FAILED;
 	if (!strpbrk(agent, " :")) /* LD_PRELOAD's separators */
 		setenv("LIMPET_CHILD_PRELOAD", agent, 1);
 	return 0;
+}
+
+static int start_tool(struct run *r, const char *via, struct tool_way *way)
+{
+	int status = tool_check(r->argv[0], via, way);
+
+	if (status)
+		return status;
+	r->preload = *way->preload ? way->preload : NULL;
+	r->supervised = way->supervised;
+	return run_start(r);
 }
 
 /* A tool that failed for want of memory says so in its own words; where the memory is, only we know. */
@@ -59,21 +79,21 @@ static void say_when_full(const struct store *s)
 	       "load：存放 map 的 %s 空间不足；请扩大该文件系统，或用 LIMPET_DIR 另选"), s->path);
 }
 
-int load_foreground(struct store *s, char **argv)
+int load_foreground(struct store *s, char **argv, const char *via)
 {
-	char shim[PATH_MAX];
 	static struct watch watch;
-	struct run r = {.argv = argv, .preload = shim, .session_dir = s->path, .output = -1, .watch = &watch};
-	int status = tool_check(argv[0], shim, sizeof(shim));
+	struct tool_way way;
+	struct run r = {.argv = argv, .session_dir = s->path, .output = -1, .watch = &watch};
+	int status = start_tool(&r, via, &way);
 
-	if (!status)
-		status = run_start(&r);
 	if (status)
 		return status;
 	watch_begin(&watch, s);
 	watch.no_target = watch.idle = true;
 	status = run_wait(&r);
 	watch_end(&watch);
+	if (r.supervisor_lost)
+		store_collect(s); /* it would have done that */
 	if (status)
 		say_when_full(s);
 	return status;
@@ -104,7 +124,7 @@ static int wait_links(struct store *s, struct run *r, u32 before, const char *lo
 	for (int t = 0; t < LINK_WAIT_MS; t += LINK_STEP_MS) {
 		u32 now = atomic_load(&s->file->next_id[OBJ_LINK]);
 
-		if (waitpid(r->pid, &status, WNOHANG) == r->pid) {
+		if (run_ended(r, &status)) {
 			status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 			copy_log(log, log_from, status ? 2 : 1);
 			if (!status) /* it had nothing to attach, as for --help */
@@ -124,23 +144,22 @@ static int wait_links(struct store *s, struct run *r, u32 before, const char *lo
 	return 0;
 }
 
-static int load_background(struct store *s, char **argv)
+static int load_background(struct store *s, char **argv, const char *via)
 {
-	char shim[PATH_MAX], log[PATH_MAX];
-	struct run r = {.argv = argv, .preload = shim, .session_dir = s->path};
+	char log[PATH_MAX];
+	struct tool_way way;
+	struct run r = {.argv = argv, .session_dir = s->path};
 	u32 before = atomic_load(&s->file->next_id[OBJ_LINK]);
-	int status = tool_check(argv[0], shim, sizeof(shim));
 	off_t from;
+	int status;
 
-	if (status)
-		return status;
 	log_path(s, argv[0], log, sizeof(log));
 	r.output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (r.output < 0)
 		return fail(EXIT_FAILED, T("load: cannot write the log %s: %s; check that directory",
 					   "load：无法写日志 %s：%s；请检查该目录"), log, error_text(errno));
 	from = lseek(r.output, 0, SEEK_END);
-	status = run_start(&r);
+	status = start_tool(&r, via, &way);
 	close(r.output);
 	if (status)
 		return status;
@@ -159,15 +178,18 @@ static int load_background(struct store *s, char **argv)
 static int run_load(const struct command *c, int argc, char **argv)
 {
 	struct options o;
-	char shim[PATH_MAX];
+	struct tool_way way;
 	struct store s;
-	int status, i = options_parse(c, argc, argv, "sbrV", &o, &status);
+	int status, i = options_parse(c, argc, argv, "sbrVv", &o, &status);
 
 	if (i < 0)
 		return status;
 	if (i == argc)
 		return usage_error(c, T("which tool?", "要加载哪个工具？"));
-	status = tool_check(argv[i], shim, sizeof(shim)); /* before a session is made */
+	status = tool_check(argv[i], o.via, &way); /* before a session is made */
+	if (!status && way.supervised && o.as_root)
+		return fail(EXIT_CANNOT_RUN, T("load: --as-root needs a dynamically linked tool; %s is served from outside",
+					       "load：--as-root 需要动态链接的工具；%s 由外部进程提供服务"), argv[i]);
 	if (!status)
 		status = session_open(&s, &o, STORE_CREATE);
 	if (status)
@@ -176,31 +198,35 @@ static int run_load(const struct command *c, int argc, char **argv)
 	if (o.as_root)
 		setenv("LIMPET_AS_ROOT", "1", 1);
 	keep_take_over(&s); /* says itself what fails; the tool can do without */
-	status = o.background || cli_as_bpftime ? load_background(&s, argv + i) :
-						  load_foreground(&s, argv + i);
+	status = o.background || cli_as_bpftime ? load_background(&s, argv + i, o.via) :
+						  load_foreground(&s, argv + i, o.via);
 	store_close(&s);
 	return status;
 }
 
 const struct command cmd_load = {
 	"load", run_load, {"run an eBPF tool; limpet serves its bpf(2)", "运行 eBPF 工具，由 limpet 提供 bpf(2)"},
-	{"usage: limpet load [-s NAME] [-b] [--as-root] [--no-verify] [--] TOOL [ARGS...]\n\n"
+	{"usage: limpet load [-s NAME] [-b] [--via WAY] [--as-root] [--no-verify] [--] TOOL [ARGS...]\n\n"
 	 "Runs a tool with bpf(2) and perf_event_open(2) served by limpet instead of the kernel.\n"
 	 "What the tool starts is a target.\n"
 	 "  -s, --session NAME  the session to use (default: default)\n"
 	 "  -b, --background    return once the tool has attached its probes; its output goes to\n"
 	 "                      TOOL.log in the session's directory. As `bpftime` this is the default.\n"
+	 "      --via WAY       preload: a library in the tool serves it; seccomp: a process beside it does. By default\n"
+	 "                      preload, and seccomp for statically linked tools (Go)\n"
 	 "      --as-root       tell a tool that insists on root that it is; files, signals and processes\n"
 	 "                      are still what your user may touch\n"
 	 "  -V, --no-verify     the session's programs are loaded without being verified, until the next\n"
 	 "                      load; their accesses are tested as they run\n\n"
 	 "Exit status: the tool's own; 126 cannot be run, 127 not found, 128+N ended by signal N;\n"
 	 "with -b 0 when it runs; 1 failed, 2 wrong usage.\n",
-	 "用法：limpet load [-s 名称] [-b] [--as-root] [--no-verify] [--] 工具 [参数...]\n\n"
+	 "用法：limpet load [-s 名称] [-b] [--via 方式] [--as-root] [--no-verify] [--] 工具 [参数...]\n\n"
 	 "运行工具，其 bpf(2) 和 perf_event_open(2) 由 limpet 而非内核提供。工具启动的程序即为目标。\n"
 	 "  -s, --session 名称  使用的会话（缺省：default）\n"
 	 "  -b, --background    工具挂好探针后即返回；其输出写入会话目录中的 工具.log。\n"
 	 "                      以 `bpftime` 之名运行时这是缺省行为。\n"
+	 "      --via 方式      preload：由工具内的库提供服务；seccomp：由旁边的进程提供。缺省为 preload，\n"
+	 "                      静态链接的工具（Go）为 seccomp\n"
 	 "      --as-root       让坚持要 root 的工具以为自己是 root；文件、信号和进程仍按您的用户权限\n"
 	 "  -V, --no-verify     在下一次 load 之前，会话中的程序不经验证即加载；运行时仍检查其访问\n\n"
 	 "退出状态：工具自己的状态；126 无法运行，127 找不到，128+N 被信号 N 终止；\n"

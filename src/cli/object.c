@@ -249,7 +249,7 @@ static int run_object(const struct command *c, int argc, char **argv)
 	keep_take_over(&s); /* says itself what fails; probes come a little later then */
 	setenv(CHILD, "1", 1);
 	cli_argv[0] = exe;
-	status = load_foreground(&s, cli_argv);
+	status = load_foreground(&s, cli_argv, NULL);
 	store_close(&s);
 	return status;
 }

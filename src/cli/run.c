@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cli/cli.h"
+#include "loader/super.h"
 
 #define SEPARATORS " :" /* of LD_PRELOAD */
 
@@ -96,8 +97,10 @@ int program_check(const char *verb, const char *name, char *ret_path, size_t siz
 /* A path with one of LD_PRELOAD's separators goes by a symbolic link in the session. */
 static int preload_path(const struct run *r, char *ret, size_t size)
 {
-	const char *slash = strrchr(r->preload, '/');
+	const char *slash = r->preload ? strrchr(r->preload, '/') : NULL;
 
+	if (!r->preload)
+		return 0;
 	if (!strpbrk(r->preload, SEPARATORS)) {
 		snprintf(ret, size, "%s", r->preload);
 		return 0;
@@ -112,7 +115,7 @@ static int preload_path(const struct run *r, char *ret, size_t size)
 	return 0;
 }
 
-static void child_run(struct run *r, const char *preload, int report)
+void run_become(struct run *r, const char *preload, int report, int supervisor)
 {
 	const char *before = getenv("LD_PRELOAD");
 	char *both = NULL, filters[64];
@@ -128,18 +131,21 @@ static void child_run(struct run *r, const char *preload, int report)
 		if (null > 2)
 			close(null);
 	}
-	if (before && *before && asprintf(&both, "%s:%s", preload, before) < 0)
+	if (preload && before && *before && asprintf(&both, "%s:%s", preload, before) < 0)
 		both = NULL;
-	if (!r->hold)
+	if (preload && !r->hold)
 		setenv("LD_PRELOAD", both ? both : preload, 1);
 	setenv("LIMPET_SESSION_DIR", r->session_dir, 1);
 	if (keeper_seccomp_note(filters, sizeof(filters)))
 		setenv(AGENT_SECCOMP, filters, 1);
 	sigaction(SIGCHLD, &r->old_chld, NULL);
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
-	if (!r->hold || !ptrace(PTRACE_TRACEME, 0, 0, 0))
-		execvp(r->argv[0], r->argv);
-	err = errno;
+	err = supervisor >= 0 ? super_enter(supervisor) : 0;
+	if (!err) {
+		if (!r->hold || !ptrace(PTRACE_TRACEME, 0, 0, 0))
+			execvp(r->argv[0], r->argv);
+		err = errno;
+	}
 	if (write(report, &err, sizeof(err)) < 0)
 		_exit(EXIT_CANNOT_RUN);
 	_exit(err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN);
@@ -178,15 +184,18 @@ int run_start(struct run *r)
 		return fail(EXIT_FAILED, T("cannot start %s: %s; try again", "无法启动 %s：%s；请重试"), r->argv[0], error_text(errno));
 	sigprocmask(SIG_BLOCK, &set, &r->old_mask);
 	sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, &r->old_chld); /* ignored: no end is seen */
-	r->pid = fork();
-	if (!r->pid)
-		child_run(r, preload, report[1]);
+	if (r->supervised) {
+		err = supervise_start(r, r->preload ? preload : NULL, report[1]);
+	} else {
+		r->pid = fork();
+		if (!r->pid)
+			run_become(r, preload, report[1], -1);
+		err = r->pid < 0 ? errno : 0;
+	}
 	close(report[1]);
-	if (r->pid < 0)
-		err = errno;
-	else if (read(report[0], &err, sizeof(err)) == sizeof(err))
-		waitpid(r->pid, NULL, __WNOTHREAD);
-	else
+	if (!err && read(report[0], &err, sizeof(err)) == sizeof(err))
+		waitpid(r->supervised ? r->supervisor : r->pid, NULL, __WNOTHREAD);
+	else if (r->pid > 0)
 		err = 0;
 	close(report[0]);
 	if (!err && r->hold)
@@ -194,6 +203,8 @@ int run_start(struct run *r)
 	if (!err)
 		return 0;
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
+	if (err < 0)
+		return fail(EXIT_CANNOT_RUN, T("cannot serve %s: %s", "无法为 %s 提供服务：%s"), r->argv[0], supervise_error(err));
 	return fail(err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN,
 		    T("cannot run %s: %s; check the path, its permissions and its interpreter",
 		      "无法运行 %s：%s；请检查路径、权限和解释器"), r->argv[0], error_text(err));
@@ -213,6 +224,11 @@ static bool child_ended(pid_t pid, int *ret_status)
 	return waitpid(pid, ret_status, WNOHANG | __WNOTHREAD) == pid;
 }
 
+bool run_ended(struct run *r, int *ret_status)
+{
+	return r->supervised ? supervise_ended(r, ret_status) : child_ended(r->pid, ret_status);
+}
+
 int run_wait(struct run *r)
 {
 	static const struct timespec second = {.tv_sec = 1};
@@ -227,7 +243,7 @@ int run_wait(struct run *r)
 		siginfo_t si = {0};
 		int sig = sigtimedwait(&set, &si, &second);
 
-		if (child_ended(r->pid, &status))
+		if (run_ended(r, &status))
 			break;
 		if (sig > 0 && sig != SIGCHLD && si.si_code != SI_KERNEL)
 			kill(r->pid, sig);

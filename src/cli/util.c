@@ -57,7 +57,7 @@ static const struct option_row {
 	const char *name;
 	bool has_value;
 } option_rows[] = {
-	{'s', "--session", true},   {'t', "--type", true},      {'p', "--probe", true},
+	{'s', "--session", true},   {'t', "--type", true},      {'p', "--probe", true},   {'v', "--via", true},
 	{'b', "--background", false}, {'j', "--json", false},     {'a', "--all", false},   {'n', "--now", false},
 	{'x', "--jited", false},      {'r', "--as-root", false}, {'V', "--no-verify", false},
 };
@@ -72,13 +72,13 @@ static const struct option_row *option_find(const char *arg, const char *accept,
 
 		if (!strchr(accept, row->letter))
 			continue;
-		if (!strcmp(arg, row->name) || (arg[1] == row->letter && !arg[2] && row->letter != 'r'))
+		if (!strcmp(arg, row->name) || (arg[1] == row->letter && !arg[2] && row->letter != 'r' && row->letter != 'v'))
 			return row;
 		if (!row->has_value)
 			continue;
 		if (!strncmp(arg, row->name, n) && arg[n] == '=')
 			*ret_value = arg + n + 1;
-		else if (arg[1] == row->letter && arg[2])
+		else if (arg[1] == row->letter && arg[2] && row->letter != 'v')
 			*ret_value = arg + 2;
 		if (*ret_value)
 			return row;
@@ -91,6 +91,7 @@ static bool option_set(struct options *o, char letter, const char *value)
 {
 	o->session = letter == 's' ? value : o->session;
 	o->type = letter == 't' ? value : o->type;
+	o->via = letter == 'v' ? value : o->via;
 	o->background |= letter == 'b';
 	o->json |= letter == 'j';
 	o->all |= letter == 'a';
@@ -131,6 +132,8 @@ int options_parse(const struct command *c, int argc, char **argv, const char *ac
 								    T("option %s needs a value", "选项 %s 需要一个值");
 			i += value != NULL;
 		}
+		if (!wrong && row->letter == 'v' && strcmp(value, "preload") && strcmp(value, "seccomp"))
+			wrong = T("option --via is preload or seccomp, not %s", "选项 --via 为 preload 或 seccomp，不是 %s");
 		if (!wrong && !option_set(ret, row->letter, value))
 			wrong = T("too many times option %s", "选项 %s 次数过多");
 		if (wrong) {

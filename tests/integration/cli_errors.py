@@ -99,7 +99,7 @@ def programs():
     built = cc and subprocess.run([cc, "-static", "-o", static, "-xc", "-"], input=b"int main(){}",
                                   stderr=subprocess.DEVNULL, check=False).returncode == 0
     if built:
-        error("load: static", ["load", static], 126, "static")
+        error("load: static", ["load", "--via", "preload", static], 126, "static")
     else:
         print("skip static programs: no static libc")
 

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The process beside a tool that serves its bpf(2) (loader/super.h). It is our child and the tool's parent; what it knows of
+ * the tool comes by a pipe: its pid, and at its end the wait status. When the pipe ends without one, the supervisor was
+ * killed, and the tool with it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "cli/cli.h"
+#include "loader/super.h"
+
+#define HIGH_FD  3
+#define DEATH_MS 2000
+
+/* Keeps `fds` and the standard ones; what else was inherited is others'. */
+static void close_all_but(int *fds, int count)
+{
+	for (int i = 0; i < count; i++)
+		for (int k = i + 1; k < count; k++)
+			if (fds[k] < fds[i]) {
+				int low = fds[k];
+
+				fds[k] = fds[i];
+				fds[i] = low;
+			}
+	for (int i = 0, from = HIGH_FD; i <= count; i++) {
+		if (i == count)
+			close_range((unsigned int)from, ~0u, 0);
+		else if (fds[i] > from)
+			close_range((unsigned int)from, (unsigned int)fds[i] - 1, 0);
+		if (i < count)
+			from = fds[i] + 1;
+	}
+}
+
+static void leave_foreground(const struct run *r)
+{
+	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (r->output >= 0) {
+		setsid();
+		dup2(r->output, 2);
+	}
+	if (null < 0)
+		return;
+	dup2(null, 0); /* what reads the tool's output to its end waits for the tool only */
+	dup2(null, 1);
+	if (null > 2)
+		close(null);
+}
+
+static _Noreturn void supervise(struct run *r, const char *preload, int report, int status, pid_t tell)
+{
+	int sock[2] = {-1, -1}, keep[2], err;
+	sigset_t all;
+	pid_t tool;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	setenv("LIMPET_SESSION_DIR", r->session_dir, 1);
+	tool = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock) ? -1 : fork();
+	if (!tool) {
+		close(sock[0]);
+		close(status);
+		run_become(r, preload, report, sock[1]);
+	}
+	err = tool < 0 ? errno : 0;
+	if (err && write(report, &err, sizeof(err)) < 0)
+		_exit(EXIT_FAILED);
+	if (err || write(status, &tool, sizeof(tool)) < 0)
+		_exit(EXIT_FAILED);
+	leave_foreground(r);
+	keep[0] = sock[0];
+	keep[1] = status;
+	err = sock[0];
+	close_all_but(keep, 2);
+	super_serve(err, tool, status, tell);
+	_exit(EXIT_OK);
+}
+
+int supervise_start(struct run *r, const char *preload, int report)
+{
+	const pid_t me = getpid();
+	int status[2];
+	pid_t tool;
+
+	if (pipe2(status, O_CLOEXEC))
+		return errno;
+	r->supervisor = fork();
+	if (!r->supervisor) {
+		close(status[0]);
+		supervise(r, preload, report, status[1], me);
+	}
+	close(status[1]);
+	if (r->supervisor < 0 || read(status[0], &tool, sizeof(tool)) != sizeof(tool)) {
+		int err = r->supervisor < 0 ? errno : EAGAIN;
+
+		close(status[0]);
+		return err;
+	}
+	fcntl(status[0], F_SETFL, O_NONBLOCK);
+	r->status_fd = status[0];
+	r->pid = tool;
+	return 0;
+}
+
+/* The kernel kills the tool when its parent is gone: a moment later its objects are released. */
+static void wait_death(pid_t pid)
+{
+	struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+
+	if (p.fd < 0)
+		return;
+	poll(&p, 1, DEATH_MS);
+	close(p.fd);
+}
+
+bool supervise_ended(struct run *r, int *ret_status)
+{
+	ssize_t n = read(r->status_fd, ret_status, sizeof(*ret_status));
+
+	if (n == sizeof(*ret_status))
+		return true;
+	if (n < 0)
+		return false;
+	waitpid(r->supervisor, NULL, __WNOTHREAD);
+	wait_death(r->pid);
+	note(T("load: the process that served %s was killed, and the tool with it",
+	       "load：为 %s 提供服务的进程被终止，工具也随之结束"), r->argv[0]);
+	*ret_status = SIGKILL;
+	r->supervisor_lost = true;
+	return true;
+}
+
+const char *supervise_error(int err)
+{
+	if (err == -EBUSY)
+		return T("it is under another supervisor of this kind already, and the kernel allows one",
+			 "已有另一个此类监督进程，内核只允许一个");
+	if (err == -ENOSYS)
+		return T("a seccomp filter around limpet answers bpf(2) itself; only dynamically linked tools can be run here",
+			 "limpet 外层的 seccomp 过滤器自行应答 bpf(2)；此处只能运行动态链接的工具");
+	return error_text(-err);
+}
