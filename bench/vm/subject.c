@@ -82,6 +82,11 @@ static double run_jit_held(struct subject *s, u64 runs, u32 *ret_value)
 	return run_code(&s->held, &s->held_code, runs, ret_value);
 }
 
+static double run_jit_ends(struct subject *s, u64 runs, u32 *ret_value)
+{
+	return run_code(&s->ends, &s->ends_code, runs, ret_value);
+}
+
 static double run_interp(struct subject *s, u64 runs, u32 *ret_value)
 {
 	struct engine_code code = {.entry = vm_interpret};
@@ -103,6 +108,8 @@ const struct engine_row engine_rows[ROWS] = {
 	[ROW_JIT] = {"jit", "limpet's JIT, safety and termination proven", jit_there, run_jit},
 	[ROW_JIT_HELD] = {"jit-held", "limpet's JIT with run-time tests and budget", jit_there,
 			  run_jit_held},
+	[ROW_JIT_ENDS] = {"jit-ends", "limpet's JIT with run-time tests, termination proven",
+			  jit_there, run_jit_ends},
 	[ROW_INTERP] = {"interp", "limpet's interpreter, proven", always, run_interp},
 	[ROW_INTERP_HELD] = {"interp-held", "limpet's interpreter with tests and budget", always,
 			     run_interp_held},
@@ -168,7 +175,11 @@ static bool load_limpet(struct subject *s, const char *path)
 				      .ctx_size = 64};
 	s->proven = s->held;
 	s->proven.trusted = s->proven.bounded = true;
+	s->ends = s->held;
+	s->ends.bounded = true;
 	err = engine_compile(&s->proven, &s->proven_code);
+	if (!err)
+		err = engine_compile(&s->ends, &s->ends_code);
 	if (!err)
 		err = engine_compile(&s->held, &s->held_code);
 	if (err && err != -EOPNOTSUPP)
@@ -197,6 +208,7 @@ bool subject_load(struct subject *s, const char *dir)
 void subject_free(struct subject *s)
 {
 	engine_free(&s->proven_code);
+	engine_free(&s->ends_code);
 	engine_free(&s->held_code);
 	for (u32 i = 0; i < s->elf.map_count; i++)
 		free((void *)s->maps[i].direct_value);

@@ -11,8 +11,9 @@ struct subject {
 	int (*native)(void *ctx);
 	struct elf_program elf;
 	struct vm_map maps[ELF_MAX_MAPS];
-	struct vm_program proven, held; /* trusted and bounded; tested and with a budget */
-	struct engine_code proven_code, held_code;
+	struct vm_program proven, ends,
+		held; /* trusted and bounded; tested; tested and with a budget */
+	struct engine_code proven_code, ends_code, held_code;
 	struct bpf_object *kernel;
 	int kernel_fd; /* < 0: not available */
 };
@@ -24,7 +25,16 @@ struct engine_row {
 	double (*run)(struct subject *s, u64 runs, u32 *ret_value);
 };
 
-enum { ROW_NATIVE, ROW_KERNEL, ROW_JIT, ROW_JIT_HELD, ROW_INTERP, ROW_INTERP_HELD, ROWS };
+enum {
+	ROW_NATIVE,
+	ROW_KERNEL,
+	ROW_JIT,
+	ROW_JIT_ENDS,
+	ROW_JIT_HELD,
+	ROW_INTERP,
+	ROW_INTERP_HELD,
+	ROWS
+};
 extern const struct engine_row engine_rows[ROWS];
 
 double now_ns(void);

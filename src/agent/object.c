@@ -57,8 +57,8 @@ int object_take_session(int fd)
 		return err;
 	if (head.magic != SESSION_MAGIC || head.layout_version != SESSION_LAYOUT_VERSION)
 		return -EINVAL;
-	err = (int)sys_call6(__NR_statx, fd, (long)"", 0x1000 /* AT_EMPTY_PATH */, STATX_INO, (long)&stx,
-			     0);
+	err = (int)sys_call6(__NR_statx, fd, (long)"", 0x1000 /* AT_EMPTY_PATH */, STATX_INO,
+			     (long)&stx, 0);
 	if (err)
 		return err;
 	p = sys_mmap(limpet_agent.session, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
@@ -169,16 +169,15 @@ out:
 
 static int take_prog(u32 id, int fd)
 {
-	s64 size = file_size(fd);
+	struct stat st;
 	struct prog_file head;
 	struct agent_prog *p;
-	int err;
+	int err = (int)sys_call2(__NR_fstat, fd, &st);
 
-	if (size < 0)
-		return (int)size;
-	err = read_all(fd, &head, sizeof(head), 0);
 	if (!err)
-		err = object_check_prog(&head, (u64)size);
+		err = read_all(fd, &head, sizeof(head), 0);
+	if (!err)
+		err = object_check_prog(&head, (u64)st.st_size);
 	if (err || head.head.id != id)
 		return err ? err : -EINVAL;
 	p = heap_alloc(sizeof(*p));
@@ -200,6 +199,8 @@ static int take_prog(u32 id, int fd)
 	}
 	p->vm.insn_count = head.insn_count;
 	p->vm.budget = head.budget;
+	p->vm.bounded = helper_may(&agent.env, HELPER_CALL_GETUID) &&
+			object_prog_ends(&head, st.st_uid, st.st_mode, (u32)sys_call0(__NR_getuid));
 	p->next = agent.progs;
 	agent.progs = p;
 	return 0;
@@ -327,8 +328,9 @@ static const struct vm_inner *find_inner(const struct vm_known *known, void *han
 static const struct vm_inner *inner_at(const struct vm_known *known, u64 handle, u64 addr)
 {
 	for (const struct agent_map *m = agent.maps; m; m = m->next)
-		if (m->live && (handle ? (u64)&m->map == handle
-				       : addr >= m->inner.region.start && addr < m->inner.region.end))
+		if (m->live &&
+		    (handle ? (u64)&m->map == handle
+			    : addr >= m->inner.region.start && addr < m->inner.region.end))
 			return &m->inner;
 	return NULL;
 }

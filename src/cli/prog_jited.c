@@ -93,7 +93,7 @@ static int compile(const struct shown_prog *p, struct compiled *c)
 		.helper_count = helper_table_size(),
 		.helper_desc = bpf_helper_desc,
 		.trusted = false, /* as in targets (agent/object.c) */
-		.bounded = false,
+		.bounded = p->head->verified & PROG_IS_SHORT, /* in those of the session's user */
 		.budget = p->head->budget,
 	};
 	c->size = vm_jit(&c->prog, NULL, 0, 0, NULL);

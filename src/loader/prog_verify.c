@@ -143,7 +143,7 @@ static int verify(struct prog_load *l, const struct loader_call *c, const union 
 		err = verifier_check(&f->prog, &l->log.sink, l->log.level, NULL, &result);
 	if (!err) {
 		apply(l, f->facts);
-		l->verified = PROG_IS_SAFE | (result.loops ? 0 : PROG_IS_SHORT);
+		l->verified = PROG_IS_SAFE | (result.loops || result.assumes ? 0 : PROG_IS_SHORT);
 		l->ctx_end = result.ctx_end;
 	}
 	if (f) {

@@ -96,8 +96,8 @@ struct object_header {
 	u64 pad;
 };
 
-#define PROG_IS_SAFE  BIT(0) /* touches no memory but its own */
-#define PROG_IS_SHORT BIT(1) /* ends within BPF_MAX_INSNS instructions */
+#define PROG_IS_SAFE  BIT(0) /* touches no memory but its own, if its maps are what they were said to be */
+#define PROG_IS_SHORT BIT(1) /* ends within BPF_MAX_INSNS instructions, whatever its maps are */
 
 struct prog_file {
 	struct object_header head;

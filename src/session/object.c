@@ -33,6 +33,15 @@ int object_check_prog(const struct prog_file *prog, u64 size)
 	return 0;
 }
 
+#define NO_USER 65534 /* what an owner from outside a user namespace looks like there */
+
+bool object_prog_ends(const struct prog_file *prog, u32 owner, u32 mode, u32 uid)
+{
+	if (!(prog->verified & PROG_IS_SHORT) || mode & 022)
+		return false;
+	return !owner || (owner == uid && uid != NO_USER);
+}
+
 int object_check_link(const struct link_file *link, u64 size)
 {
 	if (object_check_head(&link->head, OBJ_LINK, size))

@@ -135,12 +135,38 @@ static void settle(struct reg *r)
 		bounds_unbounded(r), bounds_sync(r);
 }
 
+/* It is known now, because of what it was computed from. */
+static void settle_on(struct reg *r, u64 value)
+{
+	const struct reg was = *r;
+
+	reg_number(r, value);
+	reg_join_deps(r, &was);
+}
+
+/* A sign, 0 or -1, is about to mask something: one path for each, as in the kernel. */
+static int split_sign(struct verifier *v, u32 n)
+{
+	struct state *later = path_later_state(v, v->st->insn + 1);
+
+	if (!later)
+		return v->pending_count >= MAX_PENDING ? -EFAULT : -ENOMEM;
+	settle_on(&cur_regs(later)[n], 0);
+	settle_on(&cur_regs(v->st)[n], ~0ull);
+	return 0;
+}
+
 static int scalar_alu(struct verifier *v, u32 n, struct reg *src, u8 op, bool wide)
 {
 	struct reg *dst = &cur_regs(v->st)[n];
 	struct reg s = *src;
+	int err = 0;
 
 	reg_join_deps(dst, src);
+	if (op == BPF_AND && wide && reg_is_const(src) && dst->smin == -1 && !dst->smax)
+		err = split_sign(v, n);
+	if (err)
+		return err;
 	keep_link(dst, &s, op, wide);
 	bounds_alu(dst, &s, op, wide);
 	settle(dst);

@@ -107,7 +107,7 @@ static void learn(struct verifier *v, struct state *st, const struct bpf_insn *i
 		b = &cur_regs(st)[in->src_reg];
 	else
 		reg_number(&imm, (u64)(s64)in->imm);
-	if (a->type != REG_SCALAR || b->type != REG_SCALAR || a == b)
+	if (a->type != REG_SCALAR || b->type != REG_SCALAR)
 		return;
 	bounds_refine(a, b, op, wide);
 	settle(a);
@@ -155,31 +155,12 @@ static u8 mirrored(u8 op)
 	}
 }
 
-/* A number beside itself. */
-static int with_itself(const struct reg *r, u8 op)
-{
-	switch (op) {
-	case BPF_JSET:
-		return tnum_is_const(r->var) ? r->var.value != 0 : r->smin <= 0 && r->smax >= 0 ? -1 : 1;
-	case BPF_JEQ:
-	case BPF_JGE:
-	case BPF_JLE:
-	case BPF_JSGE:
-	case BPF_JSLE:
-		return 1;
-	default:
-		return 0;
-	}
-}
-
 static int decide(struct verifier *v, const struct bpf_insn *in, struct reg *a, struct reg *b,
 		  u8 op, bool wide)
 {
 	int taken;
 
-	if (a == b && a->type == REG_SCALAR && (wide || op != BPF_JSET))
-		taken = with_itself(a, op);
-	else if (a->type == REG_SCALAR && b->type == REG_SCALAR)
+	if (a->type == REG_SCALAR && b->type == REG_SCALAR)
 		taken = bounds_branch(a, b, op, wide);
 	else if (reg_is_pointer(a))
 		taken = pointer_branch(a, b, op, wide);
@@ -250,7 +231,7 @@ static int conditional(struct verifier *v, const struct bpf_insn *in)
 	}
 	jump = path_later_state(v, target);
 	if (!jump)
-		return v->pending_count >= MAX_PENDING ? -E2BIG : -ENOMEM;
+		return v->pending_count >= MAX_PENDING ? -EFAULT : -ENOMEM; /* EFAULT: as the kernel */
 	if (a->type == REG_SCALAR && b->type == REG_SCALAR) {
 		learn(v, jump, in, op, wide);
 		learn(v, st, in, bounds_opposite(op), wide);

@@ -55,7 +55,9 @@ static int give_map_value(struct verifier *v, const struct call *c, struct reg *
 	}
 	r0->type = REG_MAP_VALUE;
 	r0->map = (u32)c->map;
-	if (!surely_there(v, c))
+	if (surely_there(v, c))
+		v->res->assumes = true;
+	else
 		r0->flags = REG_OR_NULL;
 	if (r0->flags || m->lock_off >= 0)
 		r0->id = new_id(v);

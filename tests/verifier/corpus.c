@@ -118,6 +118,9 @@ static const struct row {
 	/* A dynptr's slots are nobody else's. */
 	{"hole_dynptr_overwritten", -EINVAL, "cannot overwrite referenced dynptr", {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), ST(BPF_B, 10, -9, 0), MOVX(1, 10), ALU(BPF_ADD, 1, -16), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr), END}},
 	{"hole_dynptr_kept", -EINVAL, "Unreleased reference", {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), END}},
+	{"itself_is_not_decided", -EACCES, "R9 !read_ok", {ANY(2), JX(BPF_JNE, 2, 2, 2), END, MOVX(0, 9), EXIT}},
+	{"sign_is_split_by_and", 0, NULL, {ANY(2), ALU(BPF_ARSH, 2, 63), ALU(BPF_AND, 2, -1), ALU(BPF_ADD, 2, 1), DATA(3, 0), ALUX(BPF_ADD, 3, 2), LD(BPF_B, 0, 3, 14), END}},
+	{"sign_is_split_too_far", -EACCES, "invalid access to map value", {ANY(2), ALU(BPF_ARSH, 2, 63), ALU(BPF_AND, 2, -1), ALU(BPF_ADD, 2, 1), DATA(3, 0), ALUX(BPF_ADD, 3, 2), LD(BPF_B, 0, 3, 15), END}},
 	{"dynptr", 0, NULL, {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), MOVX(1, 10), ALU(BPF_ADD, 1, -16), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr), END}},
 	{"hole_dynptr_twice", -EINVAL, NULL, {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), MOVX(1, 10), ALU(BPF_ADD, 1, -16), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr), MOVX(1, 10), ALU(BPF_ADD, 1, -16), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr), END}},
 	{"hole_dynptr_read_as_bytes", -EACCES, NULL, {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), LD(BPF_DW, 0, 10, -16), EXIT}},

@@ -14,7 +14,8 @@ import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LONG = bool(os.environ.get("LIMPET_LONG"))
-PROGRAMS = "60000" if LONG else "6000"
+SOUND = "100000" if LONG else "6000"
+VERDICTS = "20000" if LONG else "3000"
 FLAGS = ["-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-I" + TOP + "/src"]
 
 # name, file in src/verifier, what stands there, what a mistake would write
@@ -156,7 +157,7 @@ def fails(program, *args):
 
 
 def caught_by(build, objects):
-    for test, args in (("sound", [PROGRAMS]), ("corpus", []), ("verdicts", [PROGRAMS if LONG else "1500"])):
+    for test, args in (("sound", [SOUND]), ("corpus", []), ("verdicts", [VERDICTS])):
         why = fails(build.link(test, objects), *args)
         if why:
             return f"{test}: {why}"
@@ -168,7 +169,7 @@ def main():
     missed = bad = 0
     with tempfile.TemporaryDirectory() as folder:
         build = Build(folder)
-        for test, args in (("sound", ["2000"]), ("corpus", [])):
+        for test, args in (("sound", ["2000"]), ("corpus", []), ("verdicts", [VERDICTS])):
             if fails(build.link(test, build.objects), *args):
                 sys.exit(f"{test} fails already as it is")
         for name, file, old, new in MUTANTS:

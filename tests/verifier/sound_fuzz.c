@@ -28,7 +28,7 @@ void watch_insn(const struct vm_run *run, const u64 *reg, u32 insn);
 static struct verifier_claim claims[EDGE_INSNS * 11];
 static u64 value[EDGE_VALUE / 8], hash[EDGE_HASH_VALUE / 8];
 static u8 ctx[CTX_SIZE];
-static bool broken, hash_there;
+static bool broken, hash_there, ends_by_helpers;
 static int handles[2];
 static u64 seed_now;
 
@@ -160,7 +160,7 @@ static bool run_once(struct edge_gen *g, u64 seed)
 					.helpers = helpers,
 					.helper_count = ARRAY_SIZE(helpers),
 					.helper_desc = bpf_helper_desc,
-					.budget = 100000};
+					.budget = ends_by_helpers ? 100000 : BPF_MAX_INSNS};
 	struct vm_run run = {.prog = &prog, .ctx = ctx};
 
 	seed_now = seed;
@@ -172,7 +172,7 @@ static bool run_once(struct edge_gen *g, u64 seed)
 	hash[0] = at_an_edge(g);
 	hash[1] = at_an_edge(g);
 	vm_interpret(&run, (u64)ctx, 0);
-	if (run.status != VM_OK && run.status != VM_BUDGET && !broken) {
+	if (run.status != VM_OK && (run.status != VM_BUDGET || !ends_by_helpers) && !broken) {
 		printf("# seed %llu: the run ended with status %u at insn %u, address %llx\n",
 		       (unsigned long long)seed, run.status, run.fault_insn,
 		       (unsigned long long)run.fault_addr);
@@ -238,6 +238,7 @@ static bool accepted(const struct edge_gen *g, u64 seed)
 		       (unsigned long long)seed, plain, all);
 		broken = true;
 	}
+	ends_by_helpers = result.loops;
 	return !all;
 }
 

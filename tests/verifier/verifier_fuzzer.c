@@ -141,10 +141,12 @@ static void verify(const void *insn_bytes, u32 count, const void *type_bytes, u3
 #ifdef FUZZ_INSNS
 static const void *good_types(u32 *ret_size)
 {
-	struct btf *btf = btf__new_empty();
-	int number = btf__add_int(btf, "long", 8, BTF_INT_SIGNED),
-	    pointer = btf__add_ptr(btf, number), proto;
+	static struct btf *btf; /* for ever */
+	int number, pointer, proto;
 
+	btf = btf__new_empty();
+	number = btf__add_int(btf, "long", 8, BTF_INT_SIGNED);
+	pointer = btf__add_ptr(btf, number);
 	proto = btf__add_func_proto(btf, number);
 	btf__add_func(btf, "plain", BTF_FUNC_STATIC, proto);
 	proto = btf__add_func_proto(btf, number);
