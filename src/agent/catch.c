@@ -4,6 +4,7 @@
  * that is there while a loaded program reads memory, and only where nobody can take it away unseen.
  *
  *     fault --> catch_enter: of help_load?     go on at help_load_failed
+ *                            of a map whose file was cut short? zeros there, and go on (object_mend)
  *                            else, the target  has a handler: jump to it, with everything as the kernel
  *                                              made it
  *                                              has none: the default action, and the same signal again
@@ -30,6 +31,7 @@
 
 #define SIGBUS_       7
 #define SIGSEGV_      11
+#define BUS_ADRERR_   2
 #define SA_SIGINFO_   0x00000004UL
 #define SA_RESTORER_  0x04000000UL
 #define SA_ONSTACK_   0x08000000UL
@@ -209,6 +211,9 @@ __attribute__((used)) HIDDEN u64 catch_other(u32 sig, const s32 *info, struct ag
 	struct action *a = own_of(sig);
 	u64 h = a ? handler_of(a) : SIG_DFL_;
 
+	if (sig == SIGBUS_ && info[2] == BUS_ADRERR_ && helper_may(&agent.env, HELPER_CALL_MAP) &&
+	    object_mend(*(const u64 *)(info + 4))) /* si_addr */
+		return 0;
 	if (h == SIG_IGN_ && info[2] <= 0)
 		return 0;
 	/* Without a restorer the kernel cannot make a handler's frame, and ends the process. */

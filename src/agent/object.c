@@ -364,6 +364,25 @@ static void list_object(u32 kind, u32 id, bool ready)
 		*o = (u64)kind << 32 | id;
 }
 
+/*
+ * An access to a map was behind the end of its file: somebody has truncated it. Memory of the process's own
+ * takes the place of the rest of the mapping, so that the run goes on, with zeros. (The list changes only
+ * while no thread is in a run.)
+ */
+bool object_mend(u64 address)
+{
+	for (const struct agent_map *m = agent.maps; m; m = m->next) {
+		const u64 start = (u64)m->map.base, end = start + m->map.file_size;
+		const u64 page = address & ~(u64)(PAGE_SIZE - 1);
+
+		if (address < start || address >= end)
+			continue;
+		return !sys_is_err(sys_mmap((void *)page, end - page, m->map.writable ? PROT_READ | PROT_WRITE : PROT_READ,
+					    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0));
+	}
+	return false;
+}
+
 static void map_free(struct agent_map *m)
 {
 	if (m->map.ops->leave && m->map.writable)

@@ -188,6 +188,7 @@ int object_take(u32 kind, u32 id, int fd);
 struct agent_link *object_link(u32 id);
 struct agent_prog *object_prog(u32 id);
 struct agent_map *object_map(u32 id);
+bool object_mend(u64 address); /* a fault at SIGBUS: true when the access may be tried again */
 void object_reach(void);   /* SYNC: prepares what programs in use lead to by way of maps */
 void object_publish(void); /* COMMIT, and after it object_drop_unused() */
 bool object_drop_unused(bool keep_progs); /* true: something is left only for that */

@@ -95,6 +95,7 @@ int keep_thread_start(struct store *s)
 	keeping.store = s;
 	keeping.stop = eventfd(0, EFD_CLOEXEC);
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* store_catch_faults() */
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	err = keeping.stop < 0 ? errno : pthread_create(&keeping.thread, NULL, keep_thread, &keeping);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -44,6 +44,7 @@ static const struct {
 	[HELPER_CALL_SIGMASK] = {__NR_rt_sigprocmask, 0},
 	[HELPER_CALL_SIGACTION] = {__NR_rt_sigaction, 11 /* SIGSEGV */},
 	[HELPER_CALL_SIGRETURN] = {__NR_rt_sigreturn, 0},
+	[HELPER_CALL_MAP] = {__NR_mmap, 0},
 };
 _Static_assert(ARRAY_SIZE(calls) == HELPER_CALLS && HELPER_CALLS <= 64, "a bit each");
 

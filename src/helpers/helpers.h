@@ -145,6 +145,7 @@ enum helper_call {
 	HELPER_CALL_SIGMASK,
 	HELPER_CALL_SIGACTION,
 	HELPER_CALL_SIGRETURN,
+	HELPER_CALL_MAP, /* memory in place of what was truncated (agent/catch.c) */
 	HELPER_CALLS
 };
 

@@ -189,6 +189,7 @@ static int start_thread(struct clock *c)
 	int err;
 
 	sigfillset(&all); /* the tool's signals are not for this thread */
+	sigdelset(&all, SIGBUS); /* store_catch_faults() */
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -187,6 +187,7 @@ static int open_trace_pipe(int flags)
 	if (!loader_session(&err) || pipe2(ends, O_CLOEXEC))
 		return -1;
 	sigfillset(&all); /* the tool's signals, and SIGPIPE, are not for this thread */
+	sigdelset(&all, SIGBUS); /* store_catch_faults() */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = pthread_create(&thread, NULL, feed_trace, (void *)(long)ends[1]);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -81,6 +81,7 @@ void pump_start(struct pump *p)
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, STACK + PTHREAD_STACK_MIN);
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* store_catch_faults() */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	if (pthread_create(&id, &attr, pump_thread, p))
 		atomic_store(&p->pid, 0);

@@ -192,6 +192,7 @@ int store_open_path(struct store *ret, const char *path, u32 flags)
 	/* Descriptors are recognised by their path in /proc, which is the resolved one. */
 	if (!realpath(path, s.path))
 		strcpy(s.path, path);
+	store_catch_faults(s.path);
 	*ret = s;
 	return 0;
 }

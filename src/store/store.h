@@ -39,6 +39,13 @@ int store_open(struct store *ret, const char *name, u32 flags);
 int store_open_path(struct store *ret, const char *path, u32 flags);
 void store_close(struct store *s);
 
+/*
+ * From here on the process outlives that files of the session in `dir` (resolved) are truncated while it
+ * has them mapped: it finds zeros. A handler for SIGBUS, where the process has none of its own; for threads that
+ * block SIGBUS it does nothing. store_open() calls it.
+ */
+void store_catch_faults(const char *dir);
+
 const char *store_kind_prefix(enum object_kind kind); /* "bpf-map", ... */
 
 /*

@@ -109,6 +109,25 @@ def changes_in_a_storm(times):
            (bad[:5], out[-500:], err))
 
 
+def cut_short():
+    """Somebody truncates the maps' files while the program uses them: target and tool live."""
+    sessions = os.path.join(WORK, "sessions", "default")
+    with subprocess.Popen([TARGET, "cut"], env=ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as p:
+        subprocess.run([LIMPET, "attach", str(p.pid)], env=ENV, capture_output=True, check=False)
+        kept = {}
+        for name in [n for n in os.listdir(sessions) if n.startswith("bpf-map.")]:
+            with open(os.path.join(sessions, name), "r+b") as f:
+                kept[f.name] = f.read()
+                f.truncate(0)
+        out, err = p.communicate("")
+        ok("maps' files are truncated while the program uses them: it goes on",
+           kept and not p.returncode and "went on: 1" in out, (p.returncode, out, err))
+        for name, content in kept.items():
+            with open(name, "r+b") as f:
+                f.write(content)
+
+
 def goes_with_the_tool(tool):
     """No program reads any more: the handlers are as before."""
     with subprocess.Popen([TARGET, "leave"], env=ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -144,6 +163,7 @@ def main():
                 same(scene)
             comes_and_goes(100 if LONG else 3)
             changes_in_a_storm(100 if LONG else 2)
+            cut_short()
             goes_with_the_tool(tool)
         finally:
             tool.terminate()

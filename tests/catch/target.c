@@ -102,6 +102,7 @@ static const struct {
 	{"collector", scene_collector}, {"masks", scene_masks},     {"stacks", scene_stacks},
 	{"children", scene_children},   {"ignored", scene_ignored}, {"code", scene_code},
 	{"nested", scene_nested},       {"storm", scene_storm},     {"leave", scene_leave},
+		{"cut", scene_cut},
 	{"filter", scene_filter}};
 
 int main(int argc, char **argv)

@@ -51,6 +51,7 @@ void scene_code(void);
 void scene_nested(void);
 void scene_storm(void);
 void scene_leave(void);
+void scene_cut(void);
 void scene_filter(void);
 
 #endif

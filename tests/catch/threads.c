@@ -395,6 +395,21 @@ void scene_storm(void)
 }
 
 /* Looks at nothing until its standard input ends: somebody attaches and detaches meanwhile. */
+/* Its map's file is cut short meanwhile: the program goes on. */
+void scene_cut(void)
+{
+	struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+	static char there[LOOK_BIG];
+	bool over = false;
+
+	while (!over) {
+		over = poll(&in, 1, 0);
+		for (int i = 0; i < 100; i++)
+			look_at(there, LOOK_BIG);
+	}
+	say(" went on: %ld", look_at(there, LOOK_BIG).ran);
+}
+
 void scene_leave(void)
 {
 	struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
