@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "bpf/syscall_desc.h"
+#include "loader/say.h"
 
 #define PATH_ROOM (2 * SESSION_PATH_MAX)
 #define EMPTY     ".empty" /* beside the directory: the one file */
@@ -260,6 +261,26 @@ static bool print_file(FILE *f, const char *rest)
 	return true;
 }
 
+/* A tool that opens an event's files means to use it: it should not seem to be misspelt. Once in a row. */
+static void say_not_there(const char *rest)
+{
+	static char last[2 * SYSCALL_NAME_MAX];
+	char system[SYSCALL_NAME_MAX], event[SYSCALL_NAME_MAX], leaf[16], name[sizeof(last)];
+
+	if (!strcmp(rest, "/kprobe_events"))
+		loader_say("limpet: functions of the kernel (kprobes) are not observed\n");
+	if (sscanf(rest, "/events/%63[^/]/%63[^/]/%15[^/]", system, event, leaf) != 3 ||
+	    !is_leaf(leaf))
+		return;
+	snprintf(name, sizeof(name), "%s:%s", system, event);
+	if (!strcmp(name, last))
+		return;
+	strcpy(last, name);
+	loader_say("limpet: the tracepoint %s is not one of a system call; others are in the "
+		   "kernel, which limpet does not observe\n",
+		   name);
+}
+
 /* The contents in a file of their own, opened again for reading only. */
 int tracefs_open(const char *rest, int flags)
 {
@@ -278,6 +299,8 @@ int tracefs_open(const char *rest, int flags)
 		ret = (flags & O_ACCMODE) != O_RDONLY ? -EACCES
 		      : flags & O_DIRECTORY           ? -ENOTDIR
 						      : open(path, O_RDONLY | (flags & O_CLOEXEC));
+	} else {
+		say_not_there(rest);
 	}
 	fclose(f);
 	return ret;

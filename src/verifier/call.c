@@ -6,6 +6,7 @@
 #include "verifier/internal.h"
 
 #define MAX_ERRNO 4095
+#define ENOTSUPP  524 /* the kernel's own; bpf(2) lets it out */
 
 static int check_allowed(struct verifier *v, const struct call *c)
 {
@@ -18,6 +19,9 @@ static int check_allowed(struct verifier *v, const struct call *c)
 			"cannot call GPL-restricted function from non-GPL compatible program\n");
 	if (v->st->lock.held && c->id != BPF_FUNC_spin_unlock)
 		return fail(v, EINVAL, "function calls are not allowed while holding a lock\n");
+	if (c->id == BPF_FUNC_get_func_ip && v->prog->type != BPF_PROG_TYPE_KPROBE)
+		return fail(v, ENOTSUPP, "func bpf_%s#%u not supported for program type %u\n",
+			    c->desc->name, c->id, v->prog->type);
 	return 0;
 }
 

@@ -70,6 +70,31 @@ static long loaded(struct side *s, u32 type, int off, int size)
 	return done(s, load(s, type, off, size));
 }
 
+/* Calls a helper with the context as its first argument. */
+static long calls(struct side *s, u32 type, int helper)
+{
+	const struct bpf_insn insns[] = {
+		{BPF_JMP | BPF_CALL, 0, 0, 0, helper}, {BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+	union bpf_attr a;
+
+	memset(&a, 0, sizeof(a));
+	a.prog_type = type;
+	a.insns = (u64)insns;
+	a.insn_cnt = 3;
+	a.license = (u64) "GPL";
+	return done(s, s->bpf(BPF_PROG_LOAD, &a, sizeof(a)));
+}
+
+#define CALLS(name_, ...) ROW(name_) { return calls(s, __VA_ARGS__); }
+CALLS(cookie_tracepoint, BPF_PROG_TYPE_TRACEPOINT, BPF_FUNC_get_attach_cookie)
+CALLS(cookie_raw_tp, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_FUNC_get_attach_cookie)
+CALLS(cookie_perf_event, BPF_PROG_TYPE_PERF_EVENT, BPF_FUNC_get_attach_cookie)
+CALLS(cookie_filter, BPF_PROG_TYPE_SOCKET_FILTER, BPF_FUNC_get_attach_cookie)
+CALLS(func_ip_kprobe, BPF_PROG_TYPE_KPROBE, BPF_FUNC_get_func_ip)
+CALLS(func_ip_tracepoint, BPF_PROG_TYPE_TRACEPOINT, BPF_FUNC_get_func_ip)
+CALLS(func_ip_raw_tp, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_FUNC_get_func_ip)
+CALLS(func_ip_perf_event, BPF_PROG_TYPE_PERF_EVENT, BPF_FUNC_get_func_ip)
+
 #define LOAD(name_, ...) ROW(name_) { return loaded(s, __VA_ARGS__); }
 LOAD(ctx_first, BPF_PROG_TYPE_TRACEPOINT, 0, 8)
 LOAD(ctx_second, BPF_PROG_TYPE_TRACEPOINT, 8, 8)
@@ -314,6 +339,8 @@ ROW(query_link) { return query(s, s->link, 64); }
 #define R(name_) {#name_, name_}
 const struct row oracle_syscall_rows[] = {
 	R(ctx_first), R(ctx_second), R(ctx_half), R(ctx_byte), R(ctx_odd), R(ctx_last), R(ctx_last_byte), R(ctx_behind),
+	R(cookie_tracepoint), R(cookie_raw_tp), R(cookie_perf_event), R(cookie_filter), R(func_ip_kprobe),
+	R(func_ip_tracepoint), R(func_ip_raw_tp), R(func_ip_perf_event),
 	R(raw_first), R(raw_half), R(raw_last), R(raw_behind),
 	R(open_good), R(open_self), R(open_self_cpu), R(open_nobody), R(open_no_pid), R(open_none), R(open_zero), R(open_huge),
 	R(on_openat), R(on_openat_behind), R(on_getpid), R(on_getpid_behind), R(on_all), R(on_all_behind), R(on_exit),
