@@ -13,6 +13,7 @@
 #include "loader/event_shared.h"
 #include "loader/probe.h"
 #include "loader/say.h"
+#include "loader/uprobe_events.h"
 
 #define OPEN_KNOWN                                                                                 \
 	(PERF_FLAG_FD_NO_GROUP | PERF_FLAG_FD_OUTPUT | PERF_FLAG_PID_CGROUP | PERF_FLAG_FD_CLOEXEC)
@@ -199,6 +200,15 @@ static long open_event(u32 type, const struct perf_event_attr *uattr, s32 pid, s
 	return loader_fd_add(fd, OBJ_EVENT, id);
 }
 
+static bool is_named_uprobe(u64 id)
+{
+	struct uprobe_event e;
+	int err = 0;
+	struct store *s = loader_session(&err);
+
+	return s && uprobe_event_by_id(s, id, &e);
+}
+
 /*
  * Which kind it is, or -1: the kernel's. Its clock and its own tracepoints are ours in tools only:
  * other programs that are started here may really want to count.
@@ -210,6 +220,8 @@ static int kind_of(const struct perf_event_attr *uattr)
 	if (user_read(&a, (u64)uattr, PERF_ATTR_SIZE_VER0))
 		return -1;
 	if (a.type == LOADER_PERF_TYPE)
+		return EVENT_UPROBE;
+	if (a.type == PERF_TYPE_TRACEPOINT && is_named_uprobe(a.config))
 		return EVENT_UPROBE;
 	if (a.type == PERF_TYPE_TRACEPOINT &&
 	    (loader_active() || syscall_event_by_id(a.config, &(struct syscall_event){0})))

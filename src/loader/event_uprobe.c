@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include "loader/link.h"
 #include "loader/probe.h"
+#include "loader/uprobe_events.h"
 
 int probe_process(s32 pid, bool leader, s32 *ret)
 {
@@ -33,6 +34,28 @@ int probe_place(const struct stat *file, u64 offset, u64 ref_ctr)
 	return (s64)offset > file->st_size || ref_ctr % sizeof(short) ? -EINVAL : 0;
 }
 
+/* What uprobe_events calls by a name and an id. */
+static int fill_named(struct event_file *e, u64 id)
+{
+	struct uprobe_event u;
+	struct stat st;
+	int err = 0;
+	struct store *s = loader_store(&err);
+
+	if (!s || !uprobe_event_by_id(s, id, &u))
+		return -EINVAL;
+	if (stat(u.path, &st))
+		return -errno;
+	e->flags = u.ret ? PROBE_F_RETURN : 0;
+	e->offset = u.offset;
+	e->ref_ctr = u.ref_ctr;
+	e->dev_major = major(st.st_dev);
+	e->dev_minor = minor(st.st_dev);
+	e->ino = st.st_ino;
+	strcpy(e->path, u.path);
+	return probe_place(&st, e->offset, e->ref_ctr);
+}
+
 static int fill(struct event_file *e, const struct perf_event_attr *a)
 {
 	char path[PATH_MAX], full[PATH_MAX];
@@ -40,6 +63,8 @@ static int fill(struct event_file *e, const struct perf_event_attr *a)
 	struct stat st;
 	long n;
 
+	if (a->type == PERF_TYPE_TRACEPOINT)
+		return fill_named(e, a->config);
 	if (!a->config1)
 		return -EINVAL;
 	n = user_string(path, a->config1, sizeof(path));

@@ -173,7 +173,7 @@ static const char *in_tracefs(const char *path, const char *rest, char *buf)
 	snprintf(dir, sizeof(dir), "%s/files" TRACEFS_DIR "/", s->path);
 	make_parents(s, dir);
 	dir[strlen(dir) - 1] = 0;
-	tracefs_make(dir, rest);
+	tracefs_make(s, dir, rest);
 	if (strncmp(path, TRACEFS_DIR, strlen(TRACEFS_DIR))) {
 		snprintf(dir, sizeof(dir), "%s/files" TRACEFS_DEBUG, s->path);
 		make_parents(s, dir);

@@ -204,6 +204,14 @@ static int open_trace_pipe(int flags)
 	return ends[0];
 }
 
+static int open_tracefs(const char *rest, int flags)
+{
+	int err = 0;
+	struct store *s = loader_session(&err);
+
+	return s ? tracefs_open(s, rest, flags) : err;
+}
+
 int files_open(const char *path, int flags)
 {
 	const int saved = errno;
@@ -217,8 +225,7 @@ int files_open(const char *path, int flags)
 		if (sscanf(path + 18, "%d%n", &fd, &end) == 1 && !path[18 + end])
 			ret = open_fdinfo(fd, flags);
 	} else if (!strncmp(path, "/sys/", 5) && (rest = tracefs_rest(path))) {
-		ret = !strcmp(rest, "/trace_pipe") ? open_trace_pipe(flags)
-						   : tracefs_open(rest, flags);
+		ret = !strcmp(rest, "/trace_pipe") ? open_trace_pipe(flags) : open_tracefs(rest, flags);
 	}
 	loader_inside--;
 	errno = ret < -1 ? -ret : saved;

@@ -13,6 +13,7 @@
 #include "loader/loader.h"
 #include "loader/ready.h"
 #include "loader/perf_array.h"
+#include "loader/uprobe_events.h"
 
 static void released(const struct loader_obj *o)
 {
@@ -25,6 +26,28 @@ static void released(const struct loader_obj *o)
 	store_release(loader_session(&err), o->kind, o->id);
 	loader_inside--;
 	errno = saved;
+}
+
+/* What is written to uprobe_events is carried out at once; everything else is passed on. */
+static NOINLINE ssize_t write_uprobe_events(const void *buf, size_t size)
+{
+	struct store *s;
+	int err = 0;
+	ssize_t ret;
+
+	loader_inside++;
+	s = loader_session(&err);
+	ret = s ? uprobe_events_write(s, buf, size) : err;
+	loader_inside--;
+	return shim_result(ret);
+}
+
+EXPORT ssize_t write(int fd, const void *buf, size_t size)
+{
+	if (unlikely(atomic_load_explicit(&uprobe_events_opened, memory_order_relaxed)) &&
+	    !loader_inside && uprobe_events_is(fd))
+		return write_uprobe_events(buf, size);
+	return NEXT(write)(fd, buf, size);
 }
 
 EXPORT int close(int fd)
@@ -163,5 +186,6 @@ __attribute__((constructor)) static void find_next(void)
 	dup3(-1, -1, 0);
 	fcntl(-1, F_GETFD);
 	close_range(1, 0, 0);
+	write(-1, "", 0);
 	errno = saved;
 }

@@ -21,6 +21,8 @@
 #include <unistd.h>
 #include "loader/files.h"
 #include "loader/loader.h"
+#include "loader/tracefs.h"
+#include "loader/uprobe_events.h"
 
 #define BPFFS_MAGIC   0xcafe4a11
 #define TRACEFS_MAGIC 0x74726163
@@ -113,8 +115,14 @@ EXPORT int __openat64_2(int dir, const char *path, int flags)
 static bool stream_of(const char *path, const char *mode, FILE **ret)
 {
 	const int how = *mode == 'r' ? strchr(mode, '+') ? O_RDWR : O_RDONLY : O_WRONLY;
-	int fd = files_open(path, how | (strchr(mode, 'e') ? O_CLOEXEC : 0));
+	const char *rest = how == O_WRONLY && may_be_ours(path) ? tracefs_rest(path) : NULL;
+	int fd;
 
+	if (rest && !strcmp(rest, "/uprobe_events")) {
+		*ret = uprobe_events_stream(mode);
+		return true;
+	}
+	fd = files_open(path, how | (strchr(mode, 'e') ? O_CLOEXEC : 0));
 	*ret = fd < 0 ? NULL : fdopen(fd, mode);
 	return fd != -1;
 }

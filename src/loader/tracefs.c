@@ -2,6 +2,7 @@
 /* See tracefs.h. */
 #include "loader/tracefs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 #include "bpf/syscall_desc.h"
 #include "loader/say.h"
+#include "loader/uprobe_events.h"
 
 #define PATH_ROOM (2 * SESSION_PATH_MAX)
 #define EMPTY     ".empty" /* beside the directory: the one file */
@@ -99,16 +101,23 @@ static void make_name(const char *dir, const char *name)
 	}
 }
 
-static void make_event(const char *dir, const char *system, struct syscall_event e)
+static void make_leaves(const char *dir, const char *system, const char *event)
 {
-	char event[SYSCALL_NAME_MAX], name[2 * SYSCALL_NAME_MAX];
+	char name[3 * SYSCALL_NAME_MAX];
 
-	syscall_event_name(e, event);
 	make_dir(dir, system, event);
 	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
 		snprintf(name, sizeof(name), "/events/%s/%s/%s", system, event, leaves[i]);
 		make_name(dir, name);
 	}
+}
+
+static void make_event(const char *dir, const char *system, struct syscall_event e)
+{
+	char event[SYSCALL_NAME_MAX];
+
+	syscall_event_name(e, event);
+	make_leaves(dir, system, event);
 }
 
 /* Several processes may do so at once: each makes all that it does not find. */
@@ -126,7 +135,60 @@ static void make_all(const char *dir)
 	make_name(dir, WHOLE);
 }
 
-void tracefs_make(const char *dir, const char *rest)
+static bool make_uprobe(const struct uprobe_event *e, void *arg)
+{
+	const char *dir = arg;
+
+	make_dir(dir, e->group, "");
+	make_leaves(dir, e->group, e->name);
+	return false;
+}
+
+/* Takes away the names of uprobes that are no more; those of a tool that looks at them now come back. */
+static void drop_uprobe(struct store *s, const char *dir, const char *group, const char *name)
+{
+	char path[PATH_ROOM];
+
+	if (uprobe_event_by_name(s, group, name, NULL))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
+		snprintf(path, sizeof(path), "%s/events/%s/%s/%s", dir, group, name, leaves[i]);
+		unlink(path);
+	}
+	snprintf(path, sizeof(path), "%s/events/%s/%s", dir, group, name);
+	rmdir(path);
+}
+
+static bool is_system(const char *name)
+{
+	return *name == '.' || !strcmp(name, systems[0]) || !strcmp(name, systems[1]);
+}
+
+static void drop_uprobes(struct store *s, const char *dir)
+{
+	char path[PATH_ROOM];
+	struct dirent *g, *e;
+	DIR *groups, *events;
+
+	snprintf(path, sizeof(path), "%s/events", dir);
+	groups = opendir(path);
+	while (groups && (g = readdir(groups))) {
+		if (is_system(g->d_name))
+			continue;
+		snprintf(path, sizeof(path), "%s/events/%s", dir, g->d_name);
+		events = opendir(path);
+		while (events && (e = readdir(events)))
+			if (*e->d_name != '.')
+				drop_uprobe(s, dir, g->d_name, e->d_name);
+		if (events)
+			closedir(events);
+		rmdir(path);
+	}
+	if (groups)
+		closedir(groups);
+}
+
+void tracefs_make(struct store *s, const char *dir, const char *rest)
 {
 	struct syscall_event e;
 	char leaf[16];
@@ -136,10 +198,13 @@ void tracefs_make(const char *dir, const char *rest)
 	make_dir(dir, "", "");
 	for (size_t i = 0; i < ARRAY_SIZE(systems); i++)
 		make_dir(dir, systems[i], "");
-	if (parse(rest, &e, leaf))
+	if (parse(rest, &e, leaf)) {
 		make_event(dir, systems[e.nr != SYSCALL_ALL], e);
-	else if (rest_of(rest, "/events"))
+	} else if (rest_of(rest, "/events")) {
+		drop_uprobes(s, dir);
+		uprobe_events_each(s, make_uprobe, (void *)dir);
 		make_all(dir);
+	}
 }
 
 /* ---- contents ---- */
@@ -214,24 +279,51 @@ static void print_all_calls(FILE *f, struct syscall_event e)
 	fputc('\n', f);
 }
 
-static void print_format(FILE *f, struct syscall_event e)
+/* What all records begin with. */
+static void print_head(FILE *f, const char *name, u32 id)
 {
-	char name[SYSCALL_NAME_MAX];
-
-	syscall_event_name(e, name);
-	fprintf(f, "name: %s\nID: %u\nformat:\n", name, syscall_event_id(e));
+	fprintf(f, "name: %s\nID: %u\nformat:\n", name, id);
 	print_field(f, "unsigned short", "common_type", 0, 2, false);
 	print_field(f, "unsigned char", "common_flags", 2, 1, false);
 	print_field(f, "unsigned char", "common_preempt_count", 3, 1, false);
 	print_field(f, "int", "common_pid", 4, 4, true);
 	fputc('\n', f);
+}
+
+static void print_format(FILE *f, struct syscall_event e)
+{
+	char name[SYSCALL_NAME_MAX];
+
+	syscall_event_name(e, name);
+	print_head(f, name, syscall_event_id(e));
 	if (e.nr == SYSCALL_ALL)
 		print_all_calls(f, e);
 	else
 		print_one_call(f, e);
 }
 
-static void print_events(FILE *f)
+static void print_uprobe_format(FILE *f, const struct uprobe_event *e)
+{
+	print_head(f, e->name, e->id);
+	if (e->ret) {
+		print_field(f, "unsigned long", "__probe_func", 8, 8, false);
+		print_field(f, "unsigned long", "__probe_ret_ip", 16, 8, false);
+		fputs("\nprint fmt: \"(%lx <- %lx)\", REC->__probe_func, REC->__probe_ret_ip\n", f);
+	} else {
+		print_field(f, "unsigned long", "__probe_ip", 8, 8, false);
+		fputs("\nprint fmt: \"(%lx)\", REC->__probe_ip\n", f);
+	}
+}
+
+static bool print_uprobe_name(const struct uprobe_event *e, void *arg)
+{
+	FILE *f = arg;
+
+	fprintf(f, "%s:%s\n", e->group, e->name);
+	return false;
+}
+
+static void print_events(struct store *s, FILE *f)
 {
 	char name[SYSCALL_NAME_MAX];
 	struct syscall_event e;
@@ -241,19 +333,35 @@ static void print_events(FILE *f)
 		syscall_event_name(e, name);
 		fprintf(f, "%s:%s\n", systems[system], name);
 	}
+	uprobe_events_each(s, print_uprobe_name, f);
 }
 
-static bool print_file(FILE *f, const char *rest)
+static bool print_uprobe(struct store *s, FILE *f, const char *rest)
+{
+	char group[UPROBE_NAME_MAX], name[UPROBE_NAME_MAX], leaf[16];
+	struct uprobe_event e;
+
+	if (sscanf(rest, "/events/%63[^/]/%63[^/]/%15[^/]", group, name, leaf) != 3 ||
+	    !is_leaf(leaf) || !uprobe_event_by_name(s, group, name, &e))
+		return false;
+	if (!strcmp(leaf, "id"))
+		fprintf(f, "%u\n", e.id);
+	else
+		print_uprobe_format(f, &e);
+	return true;
+}
+
+static bool print_file(struct store *s, FILE *f, const char *rest)
 {
 	struct syscall_event e;
 	char leaf[16];
 
 	if (!strcmp(rest, "/available_events"))
-		print_events(f);
+		print_events(s, f);
 	else if (!strcmp(rest, "/uprobe_events"))
-		return true;
+		uprobe_events_print(s, f);
 	else if (!parse(rest, &e, leaf) || !is_leaf(leaf))
-		return false;
+		return print_uprobe(s, f, rest);
 	else if (!strcmp(leaf, "id"))
 		fprintf(f, "%u\n", syscall_event_id(e));
 	else
@@ -282,19 +390,23 @@ static void say_not_there(const char *rest)
 }
 
 /* The contents in a file of their own, opened again for reading only. */
-int tracefs_open(const char *rest, int flags)
+int tracefs_open(struct store *s, const char *rest, int flags)
 {
-	int fd = (int)syscall(SYS_memfd_create, "tracefs", MFD_CLOEXEC), ret = -1;
+	int fd, ret = -1;
 	char path[64];
-	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+	FILE *f;
 
+	if ((flags & O_ACCMODE) == O_WRONLY && !strcmp(rest, "/uprobe_events"))
+		return uprobe_events_open(s, flags);
+	fd = (int)syscall(SYS_memfd_create, "tracefs", MFD_CLOEXEC);
+	f = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!f) {
 		ret = -errno;
 		if (fd >= 0)
 			close(fd);
 		return ret;
 	}
-	if (print_file(f, rest) && !fflush(f)) {
+	if (print_file(s, f, rest) && !fflush(f)) {
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		ret = (flags & O_ACCMODE) != O_RDONLY ? -EACCES
 		      : flags & O_DIRECTORY           ? -ENOTDIR

@@ -5,7 +5,7 @@
  *
  *     /sys/kernel/tracing, /sys/kernel/debug/tracing
  *         available_events, events/syscalls/NAME/{id,format}, events/raw_syscalls/NAME/{id,format}
- *         uprobe_events     empty: limpet's uprobes have no names here
+ *         uprobe_events     uprobes by name (uprobe_events.h), and events/GROUP/NAME/{id,format} of them
  *         trace_pipe        files_made.c
  *
  * In the session lie the directories and, for every file, a name of one empty file (as the sizes in tracefs
@@ -23,8 +23,8 @@
 /* What follows the directory of tracefs in `path` ("" or "/..."), NULL: it is not in tracefs. */
 HIDDEN const char *tracefs_rest(const char *path);
 /* Makes what `rest` may need below `dir`, the place of tracefs in the session. */
-HIDDEN void tracefs_make(const char *dir, const char *rest);
+HIDDEN void tracefs_make(struct store *s, const char *dir, const char *rest);
 /* A descriptor of the file's contents; -1: it is none of these; -errno. */
-HIDDEN int tracefs_open(const char *rest, int flags);
+HIDDEN int tracefs_open(struct store *s, const char *rest, int flags);
 
 #endif

@@ -13,7 +13,8 @@
  *
  *     refs/<object>/     what <object> refers to: hard links to those files, under their names
  *     bpffs/<path>       pins: hard links to objects, at the path the tool gave
- *     files/<path>       kernel files as limpet serves them to tools (sysfs, BTF)
+ *     files/<path>       kernel files as limpet serves them to tools (sysfs, BTF, tracefs)
+ *     uprobe_events      uprobes with names (loader/uprobe_events.h)
  *
  * Lifetime. Whoever has an object open holds an OFD lock on byte 0 of its file (F_RDLCK where the
  * descriptor is readable, else F_WRLCK on a byte of its own above OBJ_LOCK_WRONLY). An object

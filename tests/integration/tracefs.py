@@ -4,6 +4,8 @@
 calls, the same names, the same format but for the ids; and the numbers of the calls, which tracefs does not
 say, by counting one call of each with a perf event.
 
+And uprobe_events: what it answers to lines written to it, and a program on an event that it defined.
+
 usage: tracefs.py BUILD_DIR
 """
 import ctypes
@@ -115,11 +117,127 @@ def numbers(ours):
         ok(f"number of {name}", count == 1 and ours_of == nr, (count, nr, ours_of))
 
 
+LINES = """p:foo /bin/true:0x40
+p:foo /bin/true:0x40
+r:bar/baz /bin/true:0x60
+p /bin/true:0x70
+p:x /nonexistent:0x40
+p:x /bin/true
+p:x /bin/true:zz
+p:9x /bin/true:0x40
+q:x /bin/true:0x4
+-:nope
+p:x /tmp:0x4
+p:far /bin/true:0x4000000000
+r:ro /bin/true:0x90(0x10)
+p:rp /bin/true:0x98(16)
+# hi
+
+p:y /bin/true:64
+p:lib/a-b /bin/true:0x40
+p:rel true:0x40"""
+WRITE = f"""t={TRACEFS}
+write() {{ printf '%s: ' "$1"; printf '%s\\n' "$1" >> $t/uprobe_events && echo done; }}
+while read -r line; do write "$line"; done <<'EOF'
+{LINES}
+EOF
+cat $t/uprobe_events
+ls $t/events/bar $t/events/uprobes | grep -vE 'enable|filter'
+cat $t/events/uprobes/foo/format $t/events/bar/baz/format
+for l in -:foo -:bar/baz -:uprobes/none -:bar/; do write $l; done
+cat $t/uprobe_events
+grep uprobes $t/available_events | sort
+printf 'p:aa /bin/true:0x80\\np:bb /bin/true:0x94\\nq:zz\\np:cc /bin/true:0x91' >> $t/uprobe_events
+cat $t/uprobe_events
+echo > $t/uprobe_events
+cat $t/uprobe_events
+ls $t/events/uprobes
+"""
+
+
+def uprobe_lines(ours):
+    """By dash: it writes by write(2), not by libc's streams."""
+    status, kernel = read([*MOUNTED, "dash", "-c", WRITE])
+    if status not in (0, 2) or "foo" not in kernel:
+        print("skip uprobe_events as the kernel's: tracefs cannot be mounted here")
+        return
+    got = read([*ours, "dash", "-c", WRITE])[1]
+    ok("uprobe_events as the kernel's", normal(got) == normal(kernel), first_difference(normal(got), normal(kernel)))
+    status, got = read([*ours, "bash", "-c", f"echo p:foo /bin/true:0x40 >> {TRACEFS}/uprobe_events; cat {TRACEFS}/uprobe_events"])
+    ok("lines that do not come by fail", "Bad file descriptor" in got and "p:uprobes" not in got, got)
+
+
+TOOL = r"""
+#include <linux/bpf.h>
+#include <linux/perf_event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+/* Counts runs of the event of that id until its input ends. */
+int main(int argc, char **argv)
+{
+	union bpf_attr m, p, e;
+	struct perf_event_attr a = {.type = PERF_TYPE_TRACEPOINT, .size = sizeof(a), .config = strtoull(argv[1], NULL, 10)};
+	unsigned key = 0;
+	long value = -1;
+	memset(&m, 0, sizeof(m));
+	m.map_type = BPF_MAP_TYPE_ARRAY; m.key_size = 4; m.value_size = 8; m.max_entries = 1;
+	int map = syscall(SYS_bpf, BPF_MAP_CREATE, &m, sizeof(m));
+	struct bpf_insn insns[] = {
+		{BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_VALUE, 0, map}, {0},
+		{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1}, {BPF_STX | BPF_ATOMIC | BPF_DW, 1, 0, 0, BPF_ADD},
+		{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0}, {BPF_JMP | BPF_EXIT}};
+	memset(&p, 0, sizeof(p));
+	p.prog_type = BPF_PROG_TYPE_KPROBE; p.insns = (long)insns; p.insn_cnt = 6; p.license = (long)"GPL";
+	int prog = syscall(SYS_bpf, BPF_PROG_LOAD, &p, sizeof(p)), event = syscall(SYS_perf_event_open, &a, -1, 0, -1, 0);
+	printf("%d\n", ioctl(event, PERF_EVENT_IOC_SET_BPF, prog));
+	ioctl(event, PERF_EVENT_IOC_ENABLE, 0);
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	memset(&e, 0, sizeof(e));
+	e.map_fd = map; e.key = (long)&key; e.value = (long)&value;
+	syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, &e, sizeof(e));
+	printf("%ld\n", value);
+	return 0;
+}
+"""
+CALLEE = r"""
+#include <stdio.h>
+__attribute__((noinline)) int called(int n) { __asm__ volatile("nop; nop; nop; nop; nop" ::: "memory"); return n + 1; }
+int main(void) { int n = 0; while (n < 7) n = called(n); return n != 7; }
+"""
+
+
+def counted(prefix, start, define, tool, callee, env):
+    """What the tool says when the callee has run."""
+    script = f"echo '{define}' > {TRACEFS}/uprobe_events; exec {tool} $(cat {TRACEFS}/events/uprobes/called/id)"
+    p = subprocess.Popen([*prefix, "dash", "-c", script], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    common.processes.append(p)
+    first = p.stdout.readline()
+    subprocess.run([*start, callee], env=env, check=True)
+    return (first + p.communicate()[0]).decode().split()
+
+
+def uprobe_by_name(ours):
+    work = common.folder()
+    env = common.environment(os.path.join(work, "sessions"), lang="en")
+    tool, callee = os.path.join(work, "tool"), common.compile_c(CALLEE, os.path.join(work, "callee"), "-no-pie")
+    common.compile_c(TOOL, tool, "-w")
+    sym = re.search(r"(\w+) T called", subprocess.check_output(["nm", callee]).decode())[1]
+    define = f"p:called {callee}:{int(sym, 16) - 0x400000:#x}"
+    got = counted([LIMPET, "load"], [LIMPET, "start"], define, tool, callee, env)
+    ok("a program on an event of uprobe_events runs", got == ["0", "7"], got)
+
+
 def tracefs():
     work = common.folder()
     env = common.environment(os.path.join(work, "sessions"), lang="en")
     ours = ["env", *[f"{k}={env[k]}" for k in ("LIMPET_DIR", "LIMPET_LANG")], LIMPET, "load"]
-    for part in (formats, ids, others, numbers):
+    for part in (formats, ids, others, numbers, uprobe_lines, uprobe_by_name):
         part(ours)
 
 
