@@ -62,6 +62,11 @@ struct attach_call {
 	/* With steer: where return stubs are found without a call; NULL: always ask. */
 	const struct attach_stubs *stubs;
 	const struct attach_lease *lease; /* not NULL: it is made on a leased stack */
+	/*
+	 * Not 0, without steer: the call is made when the instructions in the first so many bytes have run,
+	 * and no others are displaced. A branch among them that is taken goes where it leads, without a call.
+	 */
+	u8 behind;
 };
 
 #define ATTACH_JMP_LEN     5

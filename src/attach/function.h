@@ -27,6 +27,7 @@
 #define LIMPET_ATTACH_FUNCTION_H
 
 #include "attach/attach.h"
+#include "attach/decode.h"
 
 /* How the code looks at the memory of the process. */
 struct attach_view {
@@ -104,7 +105,7 @@ enum attach_error attach_collect_near(const struct attach_view *v, u64 addr,
  * Where the branches with 32-bit distances around a piece of text lead to in it; one bit an
  * address.
  */
-#define ATTACH_PIECE (64 * 1024UL)
+#define ATTACH_PIECE (128 * 1024UL)
 
 struct attach_branches {
 	u64 base; /* of the piece, a multiple of its size */
@@ -116,5 +117,11 @@ void attach_find_branches(const struct attach_view *v, u64 addr, struct attach_b
 
 /* The first address in (addr, addr + window) that one leads to; addr is in the piece. 0: none. */
 u64 attach_branch_into(const struct attach_branches *b, u64 addr, u32 window);
+
+/*
+ * What %eax holds behind an instruction that goes on to the next one, when it held `nr` before: a number
+ * that is not negative; -1: not known.
+ */
+s32 attach_follow_number(const u8 *code, const struct x86_insn *in, s32 nr);
 
 #endif

@@ -4,8 +4,9 @@
  * them. Each function is copied to a page of its own, patched there and called.
  */
 #include <sys/mman.h>
+#include <unistd.h>
 #include "attach/attach.h"
-#include "attach/decode.h"
+#include "attach/function.h"
 #include "../unit/check.h"
 
 static struct attach_regs seen;
@@ -24,13 +25,14 @@ __attribute__((target("general-regs-only"))) static void handler(void *arg,
 
 static u8 *page;
 static bool shadow_stack;
+static u8 behind; /* attach_call.behind */
 
 /*
  * Patches the function [page, page + end) at page + at; its planned window, or minus the refusal.
  */
 static int probe(const u8 *code, size_t len, size_t at, size_t end)
 {
-	struct attach_call call = {.handler = handler, .arg = (void *)1L};
+	struct attach_call call = {.handler = handler, .arg = (void *)1L, .behind = behind};
 	struct attach_refusal why;
 	struct attach_plan plan;
 	enum attach_error err;
@@ -167,6 +169,76 @@ TEST(what_cannot_be_probed_is_refused)
 	CHECK_EQ(PROBE(0, 0xc7, 0xf8, 0, 0, 0, 0, 0xc3), -ATTACH_E_RELOCATE);
 	CHECK_EQ(PROBE(0, 0x90, 0xcc, 0x90, 0x90, 0x90, 0xc3), -ATTACH_E_BREAKPOINT);
 	CHECK_EQ(PROBE(0, 0x67, 0x8b, 0x05, 0, 0, 0, 0, 0xc3), -ATTACH_E_RELOCATE);
+}
+
+TEST(a_call_behind_what_is_displaced)
+{
+	behind = 5;
+	CHECK_EQ(PROBE(0, 0xb8, 39, 0, 0, 0, 0x0f, 0x05), 5); /* mov $39, %eax; syscall: getpid */
+	CHECK_EQ(CALL(1, 2), getpid());
+	CHECK_EQ(hits, 1);
+	CHECK_EQ(seen.rax, 39);
+	CHECK_EQ(seen.rip, (u64)page + 5);
+	behind = 7; /* test %rdi, %rdi; je +2; lea 1(%rsi), ... */
+	CHECK_EQ(PROBE(0, 0x48, 0x85, 0xff, 0x74, 6, 0x89, 0xf0, 0x83, 0xc0, 1, 0xc3, 0x31, 0xc0), 7);
+	CHECK_EQ(CALL(1, 41), 42);
+	CHECK_EQ(hits, 1);
+	CHECK_EQ(seen.rax, 41);
+	CHECK_EQ(CALL(0, 41), 0); /* goes elsewhere, without a call */
+	CHECK_EQ(hits, 1);
+	behind = 6; /* not where an instruction ends */
+	CHECK_EQ(PROBE(0, 0xb8, 39, 0, 0, 0, 0x0f, 0x05), -ATTACH_E_RELOCATE);
+	behind = 3; /* no room */
+	CHECK_EQ(PROBE(0, 0x48, 0x31, 0xc0, 0x0f, 0x05), -ATTACH_E_SHORT);
+	behind = 5; /* a call does not go on there */
+	CHECK_EQ(PROBE(0, 0xe8, 0, 0, 0, 0, 0x0f, 0x05), -ATTACH_E_RELOCATE);
+	behind = 0;
+}
+
+/* What %eax holds behind the instruction, when it held 7. */
+#define NUMBER(...)                                                                                \
+	({                                                                                         \
+		const u8 code_[] = {__VA_ARGS__};                                                  \
+		struct x86_insn in_;                                                               \
+		CHECK_EQ(x86_decode(code_, sizeof(code_), &in_), (long)sizeof(code_));             \
+		attach_follow_number(code_, &in_, 7);                                              \
+	})
+
+TEST(the_number_of_a_system_call_is_followed)
+{
+	CHECK_EQ(NUMBER(0xb8, 0x39, 1, 0, 0), 0x139);                   /* mov $, %eax */
+	CHECK_EQ(NUMBER(0x48, 0xc7, 0xc0, 15, 0, 0, 0), 15);            /* mov $, %rax */
+	CHECK_EQ(NUMBER(0x31, 0xc0), 0);                                /* xor %eax, %eax */
+	CHECK_EQ(NUMBER(0xb8, 0xff, 0xff, 0xff, 0xff), -1);
+	CHECK_EQ(NUMBER(0x66, 0xb8, 1, 0), -1);                         /* mov $, %ax */
+	CHECK_EQ(NUMBER(0x41, 0xb8, 1, 0, 0, 0), 7);                    /* %r8d */
+	CHECK_EQ(NUMBER(0xbf, 1, 0, 0, 0), 7);                          /* %edi */
+	CHECK_EQ(NUMBER(0x89, 0xf8), -1);                               /* mov %edi, %eax */
+	CHECK_EQ(NUMBER(0x41, 0x89, 0xc0), 7);                          /* mov %eax, %r8d */
+	CHECK_EQ(NUMBER(0x44, 0x8b, 0xc0), 7);                          /* the same, the other way */
+	CHECK_EQ(NUMBER(0x8b, 0x07), -1);                               /* mov (%rdi), %eax */
+	CHECK_EQ(NUMBER(0x89, 0x07), 7);                                /* mov %eax, (%rdi) */
+	CHECK_EQ(NUMBER(0x31, 0xff), 7);                                /* xor %edi, %edi */
+	CHECK_EQ(NUMBER(0x31, 0xf8), -1);                               /* xor %edi, %eax */
+	CHECK_EQ(NUMBER(0x4d, 0x31, 0xc0), 7);                          /* xor %r8, %r8 */
+	CHECK_EQ(NUMBER(0x83, 0xc0, 1), -1);                            /* add $1, %eax */
+	CHECK_EQ(NUMBER(0x83, 0xf8, 1), 7);                             /* cmp $1, %eax */
+	CHECK_EQ(NUMBER(0x48, 0x8d, 0x44, 0x24, 8), -1);                /* lea 8(%rsp), %rax */
+	CHECK_EQ(NUMBER(0x4c, 0x8d, 0x44, 0x24, 8), 7);                 /* %r8 */
+	CHECK_EQ(NUMBER(0x58), -1);                                     /* pop %rax */
+	CHECK_EQ(NUMBER(0x41, 0x58), 7);                                /* pop %r8 */
+	CHECK_EQ(NUMBER(0x87, 0xf8), -1);                               /* xchg */
+	CHECK_EQ(NUMBER(0x97), -1);
+	CHECK_EQ(NUMBER(0x48, 0x98), -1);                               /* cltq */
+	CHECK_EQ(NUMBER(0x0f, 0xb1, 0x0f), -1);                         /* cmpxchg */
+	CHECK_EQ(NUMBER(0xb4, 1), -1);                                  /* mov $1, %ah */
+	CHECK_EQ(NUMBER(0xc6, 0xc4, 1), -1);
+	CHECK_EQ(NUMBER(0xf3, 0x0f, 0x1e, 0xfa), 7);                    /* endbr64 */
+	CHECK_EQ(NUMBER(0x0f, 0x44, 0xc7), -1);                         /* cmove %edi, %eax */
+	CHECK_EQ(NUMBER(0xf7, 0xe7), -1);                               /* mul %edi */
+	CHECK_EQ(NUMBER(0xf7, 0xc7, 1, 0, 0, 0), 7);                    /* test $1, %edi */
+	CHECK_EQ(NUMBER(0x0f, 0xa2), -1);                               /* cpuid */
+	CHECK_EQ(NUMBER(0x62, 0xf1, 0x7c, 0x48, 0x10, 0xc1), -1);       /* vmovups %zmm1, %zmm0: not looked at */
 }
 
 TEST(the_decoder_never_reads_past_the_end)

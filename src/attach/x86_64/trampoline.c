@@ -256,6 +256,24 @@ static enum attach_error emit_window(struct emit *e, const struct attach_text *t
 		       : refuse(why, ATTACH_E_RANGE, t, plan->addr, 0, 0);
 }
 
+/* Displaced instructions that end at `end`, and go on there unless they branch. */
+static enum attach_error emit_straight(struct emit *e, const struct attach_text *t, struct attach_plan *plan, u32 end,
+				       struct attach_refusal *why)
+{
+	struct x86_insn in = {0};
+
+	while (plan->window < end) {
+		enum attach_error err = move_one(e, t, plan, &in, why);
+
+		if (err)
+			return err;
+		if (in.flow != X86_FLOW_NONE && in.flow != X86_FLOW_JCC)
+			return refuse(why, ATTACH_E_RELOCATE, t, plan->addr, plan->window - in.len, in.len);
+	}
+	return plan->window == end && end >= plan->patch_len ? ATTACH_OK
+							     : refuse(why, ATTACH_E_SHORT, t, plan->addr, 0, end);
+}
+
 bool attach_pun_room(const struct attach_text *text, u64 addr, u32 prefixes, u64 *ret_first, u64 *ret_last)
 {
 	u32 len = prefixes + ATTACH_JMP_LEN, rel = 0, free;
@@ -356,18 +374,26 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 	struct emit e = {.code = code, .cap = cap, .at = tramp, .shadow_stack = text->shadow_stack};
 	struct detours odd, odd_before;
 	size_t to_function;
-	enum attach_error err;
+	enum attach_error err = ATTACH_OK;
 
-	if (!(text->first_only ? make_pun(&plan, text) : make_patch(&plan, text, call->steer != NULL)))
+	if (!(text->first_only ? make_pun(&plan, text) : make_patch(&plan, text, call->steer || call->behind)))
 		return refuse(ret_why, ATTACH_E_RANGE, text, addr, 0, 0);
 	if (call->before)
 		emit_hit(&e, addr, 0, call->before, &odd_before);
 	if (call->stubs)
 		emit_stub_jump(&e, call->stubs);
-	to_function = emit_hit(&e, addr, is_call(&plan) ? 8 : 0, call, &odd);
+	if (call->behind) {
+		err = emit_straight(&e, text, &plan, call->behind, ret_why);
+		if (err)
+			return err;
+	}
+	to_function = emit_hit(&e, addr + call->behind, is_call(&plan) ? 8 : 0, call, &odd);
 	if (call->steer)
 		emit_lands_here(&e, to_function);
-	err = emit_window(&e, text, &plan, ret_why);
+	if (!call->behind)
+		err = emit_window(&e, text, &plan, ret_why);
+	else if (!emit_jmp(&e, addr + call->behind))
+		err = refuse(ret_why, ATTACH_E_RANGE, text, addr, 0, 0);
 	if (err)
 		return err;
 	emit_detours(&e, &odd);
