@@ -92,8 +92,10 @@ u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_f
 
 bool call_stub_fits(u64 at)
 {
-	const u8 *p = (const u8 *)at + ATTACH_JMP_LEN + 2;
+	u8 behind[4], *p = behind;
 
+	memcpy(behind, (const u8 *)at + ATTACH_JMP_LEN + 2, sizeof(behind));
+	sites_overlay(behind, at + ATTACH_JMP_LEN + 2, sizeof(behind));
 	p += *p == 0x57 || *p == 0x52; /* push %rdi, push %rdx */
 	return *p == 0x3d ||
 	       (p[0] == 0x48 && (p[1] == 0x3d || p[1] == 0x85)); /* cmp $, %rax; test %rax */

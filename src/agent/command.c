@@ -304,6 +304,7 @@ static int release(bool keep_session)
 	stubs_release();
 	sessions_release();
 	leases_release();
+	syscalls_release();
 	map_owner_at(NULL);
 	if (agent.wiped)
 		sys_munmap(agent.wiped, agent.wiped_size);

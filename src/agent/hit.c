@@ -4,88 +4,21 @@
  * touches nothing but the site, what hangs off it, and shared session memory. What went wrong is
  * counted exactly.
  */
-#include "agent/state.h"
+#include "agent/run.h"
 
-static void count(_Atomic u64 *n)
-{
-	atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
-}
-
-static NOINLINE void count_failure(struct link_stats *stats, const struct vm_run *run)
+HIDDEN NOINLINE void run_count_failure(struct link_stats *stats, const struct vm_run *run)
 {
 	if (run->status == VM_BUDGET) {
-		count(&stats->budget);
+		run_count(&stats->budget);
 	} else if (run->status == VM_FAULT || run->status == VM_BAD_ARG) {
-		count(&stats->faults);
+		run_count(&stats->faults);
 		atomic_store_explicit(&stats->last_fault_insn, run->fault_insn,
 				      memory_order_relaxed);
 		atomic_store_explicit(&stats->last_fault_addr, run->fault_addr,
 				      memory_order_relaxed);
 	} else {
-		count(&stats->skipped);
+		run_count(&stats->skipped);
 	}
-}
-
-/* A forked child is another process: its copy of the wiped page is empty. */
-static bool this_process(void)
-{
-	return agent.env.process &&
-	       atomic_load_explicit(&agent.env.process->fork_gen, memory_order_relaxed);
-}
-
-/* Different stacks mostly count in different lines. */
-static ALWAYS_INLINE void count_hit(struct link_stats *stats, const void *stack)
-{
-	u64 line = ((u64)stack >> 12) * 0x9e3779b97f4a7c15ULL >> 59;
-	_Atomic u64 *n = &stats->hits[line].count;
-
-	_Static_assert(LINK_HIT_LINES == 32, "five bits of the product");
-	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
-			      memory_order_relaxed);
-}
-
-/* One program; hit and run are set up but for what is its own. Its answer. */
-static ALWAYS_INLINE u64 run_one(const struct site_prog *sp, struct vm_run *run,
-				 struct helper_hit *hit, struct attach_regs *regs)
-{
-	u64 ret;
-
-	if (unlikely(sp->filtered) && !this_process())
-		return 0;
-	hit->cookie = sp->cookie;
-	run->prog = sp->vm;
-	run->status = VM_OK;
-	run->tail_calls = 0;
-	run->held_count = 0;
-	run->record_count = 0;
-	run->dynptr = 0;
-	run->engine = NULL;
-	if (sp->entry)
-		ret = sp->entry(run, (u64)regs, 0);
-	else
-		ret = vm_interpret(run, (u64)regs, 0);
-	helper_run_end(run);
-	count_hit(sp->stats, regs);
-	if (unlikely(run->status != VM_OK))
-		count_failure(sp->stats, run);
-	return ret;
-}
-
-static ALWAYS_INLINE void begin_run(struct vm_run *run, struct helper_hit *hit, u64 func_ip,
-				    u32 flags, struct attach_regs *regs)
-{
-	hit->func_ip = func_ip;
-	hit->flags = flags;
-	hit->loads = CAUGHT_UNKNOWN;
-	hit->session = NULL;
-	run->ctx = regs;
-	run->env = &agent.env;
-	run->hit = hit;
-}
-
-static bool living(const struct site_prog *sp)
-{
-	return atomic_load_explicit(sp->live, memory_order_relaxed);
 }
 
 /* The only program of a site; its trampoline has looked at the link's live word. */
@@ -96,7 +29,7 @@ HIDDEN void agent_hit(void *site, struct attach_regs *regs)
 	struct vm_run run;
 
 	begin_run(&run, &hit, s->plan.addr, s->hit_flags, regs);
-	run_one(&s->progs[0], &run, &hit, regs);
+	run_one(&s->progs[0], &run, &hit);
 }
 
 /* What found no stack to run on (attach/lease.h) is counted by who finds one. */
@@ -122,7 +55,7 @@ HIDDEN void agent_hit_all(void *site, struct attach_regs *regs)
 	begin_run(&run, &hit, s->plan.addr, s->hit_flags, regs);
 	for (u32 i = 0; i < s->entries; i++)
 		if (living(&s->progs[i]))
-			run_one(&s->progs[i], &run, &hit, regs);
+			run_one(&s->progs[i], &run, &hit);
 }
 
 /* Names a session program's call together with its stack pointer: its link, and which function. */
@@ -142,8 +75,8 @@ static bool enter_session(const struct site *s, const struct site_prog *sp, stru
 		return false;
 	hit->session = sessions_begin(regs->rsp, session_of(s, sp), &took_over);
 	if (unlikely(took_over))
-		count(&sp->stats->skipped);
-	ret = run_one(sp, run, hit, regs);
+		run_count(&sp->stats->skipped);
+	ret = run_one(sp, run, hit);
 	if (ret)
 		sessions_end(hit->session);
 	hit->session = NULL;
@@ -187,7 +120,7 @@ HIDDEN u64 agent_enter_function(void *site, struct attach_regs *regs)
 		else if (sp->when & WHEN_RETURN)
 			returns = true;
 		else if (s->steers)
-			run_one(sp, &run, &hit, regs);
+			run_one(sp, &run, &hit);
 	}
 	if (unlikely(hit.flags & HELPER_HIT_OVERRIDDEN))
 		return override(s, ra, regs);
@@ -195,7 +128,7 @@ HIDDEN u64 agent_enter_function(void *site, struct attach_regs *regs)
 	if (unlikely(returns && !stub))
 		for (u32 i = 0; i < s->count; i++)
 			if (s->progs[i].when & WHEN_RETURN)
-				count(&s->progs[i].stats->skipped);
+				run_count(&s->progs[i].stats->skipped);
 	return stub;
 }
 
@@ -208,7 +141,7 @@ static void leave_session(const struct site *s, const struct site_prog *sp, stru
 	if (!cookie)
 		return;
 	hit->session = cookie;
-	run_one(sp, run, hit, regs);
+	run_one(sp, run, hit);
 	hit->session = NULL;
 	sessions_end(cookie);
 }
@@ -231,6 +164,6 @@ HIDDEN void agent_return(void *fn, struct attach_regs *regs)
 		if (sp->session)
 			leave_session(s, sp, &run, &hit, regs);
 		else
-			run_one(sp, &run, &hit, regs);
+			run_one(sp, &run, &hit);
 	}
 }

@@ -28,7 +28,6 @@
 
 #define STACKS_SIZE    (HELPER_STACKS * sizeof(struct helper_stack))
 #define REACH          24 /* bytes before a patch from where a probe's window may reach it */
-#define PR_SET_SECCOMP 22
 
 static struct helper_stack *stacks; /* lent to agent.env while every new thread's is noted */
 static bool exact;            /* identity may be read: all the calls that matter are patched */
@@ -135,12 +134,7 @@ static bool thread_call(const struct call_regs *r, u32 nr, bool any)
 	u64 flags = CLONE_VM | CLONE_VFORK, tls = 0, tid_at = 0, ident;
 
 	if (nr == __NR_seccomp || nr == __NR_prctl) {
-		/*
-		 * seccomp(op, flags, fprog) with op 0 strict, 1 filter; prctl(PR_SET_SECCOMP, mode,
-		 * fprog) with 1, 2
-		 */
-		if (nr == __NR_seccomp ? r->rdi < 2 : r->rdi == PR_SET_SECCOMP)
-			seccomp_begins(nr == __NR_seccomp ? r->rdi == 1 : r->rsi == 2, r->rdx);
+		seccomp_call(nr, (const u64[]){r->rdi, r->rsi, r->rdx});
 		return false;
 	}
 	if (any && nr != __NR_clone && nr != __NR_vfork) {

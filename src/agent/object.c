@@ -184,6 +184,7 @@ static int take_prog(u32 id, int fd)
 	if (!p)
 		return -ENOMEM;
 	p->id = id;
+	p->type = head.type;
 	p->insns_size = head.insn_count * sizeof(struct bpf_insn);
 	p->insns = heap_alloc(p->insns_size);
 	p->map_count = head.map_count;

@@ -258,6 +258,31 @@ enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret,
 	return check_insn(addr, ret_why);
 }
 
+static bool is_target(u64 addr)
+{
+	const u64 *t = place.targets.data;
+	u32 lo = 0, hi = place.targets.count;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (t[mid] < addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < place.targets.count && t[lo] == addr;
+}
+
+/* The first address in (addr, addr + window) that a branch from further away leads to; 0: none. */
+static u64 branch_into(u64 addr, u32 window)
+{
+	if (!place.around_known || addr - place.around.base >= ATTACH_PIECE)
+		attach_find_branches(&place.view, addr, &place.around);
+	place.around_known = true;
+	return attach_branch_into(&place.around, addr, window);
+}
+
 enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_why)
 {
 	const struct rseq_range *r = place.rseq.data;
@@ -281,10 +306,7 @@ enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_
 	}
 	if (lo < place.targets.count && t[lo] < addr + window)
 		return refuse(ret_why, ATTACH_E_BRANCH_IN, t[lo]);
-	if (!place.around_known || addr - place.around.base >= ATTACH_PIECE)
-		attach_find_branches(&place.view, addr, &place.around);
-	place.around_known = true;
-	other = attach_branch_into(&place.around, addr, window);
+	other = branch_into(addr, window);
 	return other ? refuse(ret_why, ATTACH_E_BRANCH_IN, other) : ATTACH_OK;
 }
 
@@ -327,4 +349,127 @@ s32 place_syscall(u64 addr)
 		at += in.len;
 	}
 	return at == addr ? (nr < 0 ? -1 : nr) : -2;
+}
+
+#define WAY_LONG 8 /* instructions before a system call that are remembered */
+
+/* How control comes to an address: the last instructions of the only way there. */
+struct way {
+	u64 at[WAY_LONG]; /* the latest first */
+	u32 count;
+	s32 nr;    /* in %eax */
+	u64 nr_at; /* by the instruction there */
+};
+
+static void way_lost(struct way *w)
+{
+	w->count = 0;
+	w->nr = -1;
+}
+
+static void way_step(struct way *w, u64 at, const u8 *code, const struct x86_insn *in)
+{
+	s32 nr = attach_follow_number(code, in, w->nr);
+
+	if (in->flow != X86_FLOW_NONE && in->flow != X86_FLOW_JCC) {
+		way_lost(w);
+		return;
+	}
+	for (u32 i = WAY_LONG - 1; i; i--)
+		w->at[i] = w->at[i - 1];
+	w->at[0] = at;
+	w->count += w->count < WAY_LONG;
+	if (nr != w->nr || (nr >= 0 && code[0] == 0xb8))
+		w->nr_at = at;
+	w->nr = nr;
+}
+
+/* False: no instruction begins at addr, or that is not known. */
+static bool find_way(u64 addr, struct way *w)
+{
+	u64 at = place.fn.start;
+
+	way_lost(w);
+	while (at < addr) {
+		u8 code[ATTACH_INSN_MAX];
+		struct x86_insn in;
+
+		if (x86_decode(code, text(&place.view, at, code, sizeof(code)), &in) < 0)
+			return false;
+		if (is_target(at))
+			way_lost(w);
+		way_step(w, at, code, &in);
+		at += in.len;
+	}
+	return at == addr;
+}
+
+/* Where no unwind information says where functions begin: is there a move of a number before it? */
+static bool find_move(u64 addr, struct way *w)
+{
+	u8 code[ATTACH_JMP_LEN];
+	struct x86_insn in;
+
+	way_lost(w);
+	if (text(&place.view, addr - sizeof(code), code, sizeof(code)) != sizeof(code) || code[0] != 0xb8 ||
+	    x86_decode(code, sizeof(code), &in) != sizeof(code))
+		return false;
+	way_step(w, addr - sizeof(code), code, &in);
+	return w->nr >= 0;
+}
+
+bool place_is_led_to(u64 addr)
+{
+	return is_target(addr) || branch_into(addr - 1, 2);
+}
+
+/*
+ * Where `before` has room for a short patch only, that reaches over the bytes behind the call, which must
+ * stay as they are: then behind the comparison with the least error, if nothing else comes there.
+ */
+static void find_behind(struct syscall_site *s)
+{
+	u64 next = s->addr + 2;
+	u8 code[ATTACH_INSN_MAX];
+	struct x86_insn in;
+
+	s->behind = next;
+	s->led_behind = is_target(next);
+	if (!s->before || s->addr - s->before >= ATTACH_JMP_LEN || s->led_behind ||
+	    x86_decode(code, text(&place.view, next, code, sizeof(code)), &in) < 0 || in.map || in.opcode != 0x3d ||
+	    place_is_led_to(next) || place_is_led_to(next + in.len))
+		return;
+	s->behind = next + in.len;
+}
+
+bool place_call(u64 addr, struct syscall_site *ret)
+{
+	u32 from = 0;
+	struct way w;
+
+	*ret = (struct syscall_site){.addr = addr, .nr = -1};
+	if (!enter_region(addr))
+		return false;
+	enter_function(addr);
+	ret->unwinds = place.fn.end;
+	if (!(place.fn.end ? find_way(addr, &w) : find_move(addr, &w)))
+		return false;
+	ret->why = (struct attach_refusal){.error = ATTACH_E_BRANCH_IN, .where = addr};
+	if (place.err) {
+		ret->why = place.why;
+		return true;
+	}
+	if (!is_target(addr)) {
+		while (from + 1 < w.count && addr - w.at[from] < ATTACH_JMP_LEN)
+			from++;
+		if (w.count && addr - w.at[from] < ATTACH_JMP_LEN)
+			from = 0;
+		if (w.count && addr - w.at[from] <= ATTACH_WINDOW_MAX)
+			ret->before = w.at[from];
+		/* Who plans a jump there sees to branches from further away, into what it displaces. */
+		if (w.nr >= 0 && (w.nr_at >= ret->before || !branch_into(w.nr_at, (u32)(addr - w.nr_at))))
+			ret->nr = w.nr;
+	}
+	find_behind(ret);
+	return true;
 }

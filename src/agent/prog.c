@@ -122,7 +122,9 @@ int prog_prepare(struct agent_prog *p)
 	p->overrides = calls(p->insns, p->vm.insn_count, BPF_FUNC_override_return);
 	p->uses_stacks = mappings_used(p->insns, p->vm.insn_count);
 	p->uses_memory = memory_used(p->insns, p->vm.insn_count);
-	p->vm.ctx_size = sizeof(struct attach_regs);
+	p->vm.ctx_size = p->type == BPF_PROG_TYPE_TRACEPOINT       ? SYSCALL_RECORD_SIZE
+			 : p->type == BPF_PROG_TYPE_RAW_TRACEPOINT ? SYSCALL_RAW_SIZE
+								   : sizeof(struct attach_regs);
 	p->vm.helpers = helper_table;
 	p->vm.helper_count = helper_table_size();
 	p->vm.helper_desc = bpf_helper_desc;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Seccomp filters that the target installs after us: the stubs of identity.c see seccomp(2) and
+ * Seccomp filters that the target installs after us: the stubs of identity.c, and probes that are there instead, see seccomp(2) and
  * prctl(PR_SET_SECCOMP) before the kernel does. What the filter does not simply allow no helper
  * calls any more (helpers/filter.c), in no thread, whether the call succeeds or not. (A thread in
  * the middle of a helper's call may still make that one.)
  */
 #include <linux/filter.h>
 #include <linux/mman.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
 #include "agent/state.h"
 #include "base/sys.h"
 
@@ -23,7 +25,7 @@ static bool copy(void *dst, u64 src, u64 size)
 		       (long)size;
 }
 
-void seccomp_begins(bool filter, u64 fprog)
+static void begins(bool filter, u64 fprog)
 {
 	struct sock_fprog prog;
 	u64 denied = ~0ULL, size;
@@ -39,4 +41,12 @@ void seccomp_begins(bool filter, u64 fprog)
 		sys_munmap(insns, ALIGN_UP(size, PAGE_SIZE));
 	atomic_fetch_or_explicit(&agent.env.denied, denied, memory_order_relaxed);
 	catch_denied();
+}
+
+void seccomp_call(u32 nr, const u64 args[3])
+{
+	if (nr == __NR_seccomp && args[0] <= SECCOMP_SET_MODE_FILTER)
+		begins(args[0] == SECCOMP_SET_MODE_FILTER, args[2]);
+	else if (nr == __NR_prctl && args[0] == PR_SET_SECCOMP)
+		begins(args[1] == SECCOMP_MODE_FILTER, args[2]);
 }

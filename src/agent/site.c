@@ -38,13 +38,16 @@ struct call_parts {
 /* What the trampoline of a site calls. */
 static void site_call(const struct site *s, struct attach_call *ret, struct call_parts *parts)
 {
-	struct attach_call run = {.arg = (void *)s, .handler = agent_hit_all};
+	struct attach_call run = {.arg = (void *)s, .handler = agent_hit_all, .behind = s->behind};
 
+	if (s->kind)
+		run.handler = s->kind == SITE_ENTER ? agent_syscall_enter : agent_syscall_leave;
 	if (s->leased) {
-		leases_of(s->steers ? RED_ZONE : 0, &s->missed, &parts->lease);
+		leases_of(s->steers || s->kind ? RED_ZONE : 0, &s->missed, &parts->lease);
 		run.lease = &parts->lease;
-	} else if (s->entries == 1) {
-		run.handler = agent_hit;
+	} else if (s->entries == 1 && !s->notes) {
+		if (!s->kind)
+			run.handler = agent_hit;
 		run.live = (const void *)s->progs[0].live;
 	}
 	*ret = run;
@@ -101,7 +104,7 @@ static enum attach_error plan_code(struct site *s, const struct attach_text *tex
 		s->steers = false; /* there is nothing to override */
 	site_call(s, &call, &parts);
 	if (attach_plan(text, addr, tramp, &call, code, ATTACH_TRAMP_MAX, &s->plan, why) ||
-	    place_window(addr, s->plan.window, why))
+	    place_window(addr, s->plan.window + (s->kind == SITE_ENTER), why)) /* the call itself, too */
 		return why->error;
 	if (s->fn && stubs_window(s->fn) < s->plan.window) /* what its stubs call would go on inside the patch */
 		return refuse(why, ATTACH_E_SHORT, addr);
@@ -135,7 +138,9 @@ static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *w
 
 	if (place_enter(addr, bytes, &text, why))
 		return why->error;
-	s->leased = !s->own && place_small_stack();
+	if (s->kind == SITE_LEAVE && place_is_led_to(addr))
+		return refuse(why, ATTACH_E_BRANCH_IN, addr);
+	s->leased = !s->own && (place_small_stack() || s->child);
 	if (s->leased && !leases_ready())
 		return refuse(why, ATTACH_E_NO_MEMORY, addr);
 	if ((plan_function(s, &text, addr, why) ||
@@ -164,13 +169,17 @@ static void fill_progs(struct site *s, const struct want *w, u32 n)
 						 .cookie = w[i].cookie,
 						 .link = w[i].link,
 						 .filtered = l->pid >= 0,
-						 .session = l->flags & PROBE_F_SESSION,
-						 .when = l->flags & PROBE_F_SESSION ? WHEN_ENTRY | WHEN_RETURN
+						 .ctx = (u8)l->syscall_ctx,
+						 .nr = l->place == LINK_AT_SYSCALL ? l->syscall_nr : SYSCALL_ALL,
+						 .session = s->kind == SITE_PROBE && l->flags & PROBE_F_SESSION,
+						 .when = s->kind ? (w[i].note ? 0 : WHEN_ENTRY)
+							 : l->flags & PROBE_F_SESSION ? WHEN_ENTRY | WHEN_RETURN
 							 : l->flags & PROBE_F_RETURN ? WHEN_RETURN
 										     : WHEN_ENTRY};
 		s->entries += s->progs[i].when & WHEN_ENTRY;
+		s->notes |= w[i].notes;
 		s->steers |= s->progs[i].session ||
-			     (s->progs[i].when & WHEN_ENTRY && l->prog->overrides);
+			     (!s->kind && s->progs[i].when & WHEN_ENTRY && l->prog->overrides);
 		s->refs_maps |= l->prog->refs_maps;
 		if (!s->semaphore)
 			s->semaphore = w[i].semaphore;
@@ -189,6 +198,10 @@ struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why)
 		agent.new_sites.count--; /* there is room */
 	if (!s || !at)
 		goto fail;
+	s->kind = w->kind;
+	s->behind = w->behind;
+	s->nr = w->nr;
+	s->child = w->child;
 	if (w->own)
 		s->own = w->own;
 	else

@@ -265,6 +265,10 @@ static void take_files(void)
 	for (struct agent_link *l = agent.links; l; l = l->next) {
 		if (!link_for_us(l))
 			continue;
+		if (l->place == LINK_AT_SYSCALL) { /* any file */
+			n = AGENT_FILES_MAX + 1;
+			break;
+		}
 		if (n < AGENT_FILES_MAX)
 			files[n] = (struct agent_file){l->ino, l->dev_major, l->dev_minor};
 		n++;

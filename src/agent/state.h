@@ -39,6 +39,7 @@ struct agent_prog {
 	struct agent_prog *next;
 	u32 id;
 	u32 refs; /* links */
+	u32 type; /* BPF_PROG_TYPE_* */
 	s32 error; /* 0: runnable; else why not */
 	bool ready;
 	bool overrides; /* calls override_return */
@@ -95,6 +96,8 @@ struct site_prog {
 	bool filtered; /* the link is for one process */
 	u8 when;       /* WHEN_* */
 	bool session;  /* its entry decides whether it sees the return */
+	u8 ctx;        /* enum syscall_ctx */
+	s32 nr;        /* the only system call it is for, or SYSCALL_ALL */
 };
 
 #define WHEN_ENTRY  BIT(0) /* runs where the site is */
@@ -104,6 +107,13 @@ struct tramp_area {
 	struct tramp_area *next;
 	u64 start, size, used;
 	u32 live; /* trampolines and programs in it */
+};
+
+/* What a site is. */
+enum site_kind {
+	SITE_PROBE,
+	SITE_ENTER, /* before a system call: the instructions that are displaced end where it is */
+	SITE_LEAVE, /* behind one */
 };
 
 struct site {
@@ -118,6 +128,11 @@ struct site {
 	bool steers;    /* one of its programs decides how the call goes on: session, override_return */
 	bool refs_maps; /* one of its programs does */
 	bool leased;    /* hits run on leased stacks */
+	u8 kind;        /* enum site_kind */
+	u8 behind;      /* SITE_ENTER: how many bytes are displaced */
+	bool child;     /* a child may come there on a stack of its own */
+	bool notes;     /* of a system call: its number is noted from before it to behind it (syscall_hit.c) */
+	s32 nr;         /* of a system call; -1: not known from the code */
 	u32 hit_flags; /* HELPER_HIT_* */
 	struct attach_refusal no_returns; /* error not 0: why return probes asked for here are not among progs */
 	u32 count;
@@ -132,6 +147,11 @@ struct want {
 	u64 semaphore; /* its address, 0: none */
 	struct agent_link *link; /* NULL: the agent's own, `own` */
 	attach_steer *own;
+	u8 kind;   /* enum site_kind; then likewise as in struct site */
+	u8 behind;
+	bool child, notes;
+	bool note; /* SITE_ENTER: not to run the link's program, but for what it is told at the return */
+	s32 nr;
 };
 
 struct vec {
@@ -217,6 +237,14 @@ int wants_collect(enum sync_what what);
 u64 wants_view(void); /* agent_header.view, of all links that are known */
 bool link_for_us(const struct agent_link *l); /* living, and not another process's */
 bool link_mapped(const struct agent_link *l); /* is its file, with its code? */
+
+/* syscall_sites.c */
+int syscalls_want(struct agent_link *l); /* lists what a living link on system calls asks for; 0 or -errno */
+void syscalls_release(void);
+
+/* syscall_hit.c: what trampolines call before and behind a system call */
+void agent_syscall_enter(void *site, struct attach_regs *regs);
+void agent_syscall_leave(void *site, struct attach_regs *regs);
 
 /* sites.c */
 int sites_index(void);     /* at the beginning of a SYNC */
@@ -354,7 +382,7 @@ bool patches_retire(const u64 *busy, u64 count, bool all_idle); /* true: a threa
 void patches_overlay(u8 *text, u64 base, u64 len); /* libc's bytes over a copy of our text */
 
 /* seccomp.c */
-void seccomp_begins(bool filter, u64 fprog); /* the target is about to install one (or strict mode) */
+void seccomp_call(u32 nr, const u64 args[3]); /* seccomp(2), prctl(2): is it about to install one? */
 
 /* identity.c */
 void identity_begin(bool none);   /* SYNC, when the wants are known */
@@ -379,6 +407,20 @@ enum attach_error place_is_entry(u64 addr, struct attach_refusal *ret_why);
 bool place_small_stack(void);
 /* Which system call the instruction makes: its number, -1: not to be told, -2: it is none. */
 s32 place_syscall(u64 addr);
+/* A system call in the text, and what is around it. */
+struct syscall_site {
+	u64 addr;   /* of the instruction */
+	u64 before; /* control comes there from here only, past what can be displaced; 0: that is not so */
+	u64 behind; /* where programs at its return go: the next instruction, or one that follows a comparison */
+	s32 nr;     /* its number; -1: not to be told */
+	bool led_behind; /* control comes to what is behind it from elsewhere, too */
+	bool unwinds;    /* unwind information covers it */
+	struct attach_refusal why; /* there where `before` is 0 */
+};
+/* False: there is none at addr. Branches from further away are not looked for; place_is_led_to() does, of an
+   address that place_enter() took. */
+bool place_is_led_to(u64 addr);
+bool place_call(u64 addr, struct syscall_site *ret);
 void place_forget(void);
 void place_release(void);
 

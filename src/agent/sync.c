@@ -40,17 +40,19 @@ static void note_moves(const struct attach_plan *plan)
 
 static bool is_return(const struct want *w)
 {
-	return !w->own && w->link->flags & PROBE_F_RETURN;
+	return !w->own && !w->kind && w->link->flags & PROBE_F_RETURN;
 }
 
 static bool same_site(const struct site *s, const struct want *w, u32 n)
 {
 	if (s->own || w->own)
 		return s->own == w->own;
-	if (s->count > n || (s->count < n && !(s->no_returns.error && is_return(&w[s->count]))))
+	if (s->kind != w->kind || s->count > n ||
+	    (s->count < n && !(s->no_returns.error && is_return(&w[s->count]))))
 		return false;
 	for (u32 i = 0; i < s->count; i++)
-		if (s->progs[i].link != w[i].link || s->progs[i].cookie != w[i].cookie)
+		if (s->progs[i].link != w[i].link || s->progs[i].cookie != w[i].cookie ||
+		    (s->kind && w[i].note != !s->progs[i].when))
 			return false;
 	return true;
 }
@@ -65,7 +67,7 @@ static void report_group(const struct want *w, u32 n, const struct site *s,
 			 const struct attach_refusal *why)
 {
 	for (u32 i = 0; i < n; i++) {
-		struct agent_probe *p = sync_report(w[i].link->id, s ? PROBE_ATTACHED : PROBE_REFUSED,
+		struct agent_probe *p = s && w[i].note ? NULL : sync_report(w[i].link->id, s ? PROBE_ATTACHED : PROBE_REFUSED,
 					       s ? 0 : why->error, w->addr, w[i].file_off);
 
 		if (p && s) {
@@ -177,6 +179,18 @@ void sync_publish(void)
 	h->link_count = agent.link_ids.count;
 }
 
+/* All at one address. A trampoline has its programs before the instruction there, or some way behind it. */
+static void take_address(const struct want *w, u32 n)
+{
+	const struct attach_refusal why = {.error = ATTACH_E_OVERLAP, .where = w->addr};
+	u32 same = 1;
+
+	while (same < n && (w->own || w[same].kind == w->kind))
+		same++;
+	take_group(w, same);
+	report_group(w + same, n - same, NULL, &why);
+}
+
 static void take_groups(bool own)
 {
 	const struct want *w = agent.wants.data;
@@ -185,20 +199,22 @@ static void take_groups(bool own)
 		for (n = 1; i + n < agent.wants.count && w[i + n].addr == w[i].addr; n++)
 			;
 		if (own == (w[i].own != NULL))
-			take_group(w + i, n);
+			take_address(w + i, n);
 	}
 }
 
 int sync_probes(enum sync_what what)
 {
-	int err = wants_collect(what);
+	int err, wants;
 
 	sites_drop_gone();
+	place_forget();
+	err = sites_index();
+	wants = wants_collect(what);
+	err = err ? err : wants;
 	object_reach();
 	identity_begin(what != SYNC_LINKS);
 	mappings_sync(what != SYNC_LINKS);
-	if (!err)
-		err = sites_index();
 	if (!err)
 		err = restore_unwanted();
 	place_forget();

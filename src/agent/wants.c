@@ -14,7 +14,9 @@ bool link_for_us(const struct agent_link *l)
 
 static bool region_of(const struct agent_link *l, const struct agent_region *r)
 {
-	return r->exec && l->place == LINK_AT_FILE && r->ino == l->ino && r->dev_major == l->dev_major &&
+	if (l->place == LINK_AT_SYSCALL)
+		return r->exec && r->ino;
+	return r->exec && r->ino == l->ino && r->dev_major == l->dev_major &&
 	       r->dev_minor == l->dev_minor;
 }
 
@@ -68,6 +70,8 @@ static bool before(const struct want *a, const struct want *b)
 		return a->addr < b->addr;
 	if (a->own || b->own)
 		return a->own && !b->own;
+	if (a->kind != b->kind || a->note != b->note)
+		return a->kind != b->kind ? a->kind < b->kind : b->note; /* that runs nothing */
 	if ((a->link->flags ^ b->link->flags) & PROBE_F_RETURN)
 		return b->link->flags & PROBE_F_RETURN; /* what runs at entry comes first */
 	return a->link->id != b->link->id ? a->link->id < b->link->id : a->cookie < b->cookie;
@@ -99,6 +103,25 @@ static int bind_prog(struct agent_link *l)
 	return prog_prepare(l->prog);
 }
 
+/* Is the link's program made for what it is on? */
+static bool prog_fits(const struct agent_link *l)
+{
+	if (l->place == LINK_AT_FILE)
+		return true;
+	return l->prog->type == (l->syscall_ctx == SYSCALL_CTX_RAW ? BPF_PROG_TYPE_RAW_TRACEPOINT
+								   : BPF_PROG_TYPE_TRACEPOINT);
+}
+
+static int files_want(struct agent_link *l)
+{
+	int err = 0;
+
+	for (u32 i = 0; i < agent.region_count && !err; i++)
+		if (region_of(l, &agent.regions[i]))
+			err = add_wants(l, &agent.regions[i]);
+	return err;
+}
+
 static int links_want(void)
 {
 	agent.wants.count = 0;
@@ -111,17 +134,15 @@ static int links_want(void)
 		if (!l->wanted)
 			continue;
 		err = bind_prog(l);
+		if (!err && !prog_fits(l))
+			err = -EINVAL;
 		if (err) {
 			sync_report(l->id, PROBE_NO_PROG, (u32)-err, 0, l->probes[0].offset);
 			continue;
 		}
-		for (u32 i = 0; i < agent.region_count; i++) {
-			const struct agent_region *r = &agent.regions[i];
-
-			err = region_of(l, r) ? add_wants(l, r) : 0;
-			if (err)
-				return err;
-		}
+		err = l->place == LINK_AT_SYSCALL ? syscalls_want(l) : files_want(l);
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -129,7 +150,7 @@ static int links_want(void)
 static bool wants_returns(void)
 {
 	for (struct agent_link *l = agent.links; l; l = l->next)
-		if (l->wanted && l->flags & (PROBE_F_RETURN | PROBE_F_SESSION))
+		if (l->wanted && l->place == LINK_AT_FILE && l->flags & (PROBE_F_RETURN | PROBE_F_SESSION))
 			return true;
 	return false;
 }

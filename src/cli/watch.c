@@ -113,7 +113,20 @@ struct found {
 	u64 hits;
 	char names[512]; /* of the functions whose probes are attached, as many as fit */
 	bool attached;
+	const struct agent_probe *probes; /* all of the process */
+	long count;
 };
+
+/* A link on system calls has hundreds of places; some are always missing, and it counts as one. */
+static bool counts(const struct found *f, const struct agent_probe *p)
+{
+	if (f->link.link.place != LINK_AT_SYSCALL)
+		return true;
+	for (const struct agent_probe *o = f->probes; o < f->probes + f->count; o++)
+		if (o->link_id == p->link_id && o->state == PROBE_ATTACHED)
+			return o == p;
+	return true;
+}
 
 static void add_name(struct found *f, u64 offset)
 {
@@ -132,7 +145,7 @@ static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p,
 
 	if (p->link_id != f->link.id)
 		look_at_link(w->store, p->link_id, &f->link);
-	if (!f->link.good)
+	if (!f->link.good || !counts(f, p))
 		return;
 	if (p->state == PROBE_ATTACHED) {
 		add_name(f, p->file_off);
@@ -191,6 +204,8 @@ static bool look_at_target(struct watch *w, u32 pid)
 	struct found f = {0};
 	long n = keeper_probes(w->keeper, (pid_t)pid, &probes);
 
+	f.probes = probes;
+	f.count = n;
 	for (long i = 0; i < n; i++)
 		look_at_probe(w, pid, &probes[i], &f);
 	free(probes);

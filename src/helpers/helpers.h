@@ -181,7 +181,7 @@ struct helper_env {
 	u64 (*own_caller)(u64 ip);
 };
 
-#define HELPER_HIT_REGS   BIT(0) /* the context is struct pt_regs, just below the target's stack */
+#define HELPER_HIT_REGS   BIT(0) /* `regs` is there, just below the target's stack */
 #define HELPER_HIT_ENTRY  BIT(1) /* at `push %rbp` or `endbr64`: the return address tops the stack */
 #define HELPER_HIT_RETURN BIT(2) /* at a function's return */
 #define HELPER_HIT_CALL   BIT(3) /* at a function's first instruction, and the call may be overridden */
@@ -193,6 +193,7 @@ struct helper_hit {
 	u64 cookie;  /* attach cookie */
 	u32 flags;   /* HELPER_HIT_* */
 	u32 loads;   /* enum helper_caught: may this run load? UNKNOWN at its beginning */
+	void *regs;  /* struct pt_regs; the context, or what that was made from */
 	u64 *session; /* the session's cookie; NULL: no session */
 };
 

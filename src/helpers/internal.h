@@ -28,7 +28,7 @@ vm_helper_fn help_ringbuf_reserve_dynptr, help_ringbuf_submit_dynptr, help_ringb
 vm_helper_fn help_dynptr_from_mem, help_dynptr_read, help_dynptr_write, help_dynptr_data;
 vm_helper_fn help_user_ringbuf_drain;
 
-/* The hit, when the run's context is its registers; else NULL. */
+/* The hit, when its registers are known; else NULL. */
 static inline const struct helper_hit *help_hit(const struct vm_run *run)
 {
 	const struct helper_hit *hit = run->hit;

@@ -162,7 +162,7 @@ NOINLINE bool help_may_load_first(const struct vm_run *run, struct helper_hit *h
 {
 	const struct helper_env *env = run->env;
 	bool may = hit->flags & HELPER_HIT_REGS && caught_here(env) &&
-		   help_stack_room(env, (u64)run->ctx) && unblocked(env);
+		   help_stack_room(env, (u64)hit->regs) && unblocked(env);
 
 	hit->loads = may ? CAUGHT_YES : CAUGHT_NO;
 	return may;

@@ -110,10 +110,12 @@ bool help_stack_room(const struct helper_env *env, u64 frame)
 
 bool help_known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end)
 {
-	const struct pt_regs *regs = run->ctx;
+	const struct helper_hit *hit = help_hit(run);
+	const struct pt_regs *regs;
 
-	if (!help_hit(run))
+	if (!hit)
 		return false;
+	regs = hit->regs;
 	*ret_start = (u64)regs;
 	*ret_end = stack_end(run->env, (u64)regs);
 	if (!*ret_end)

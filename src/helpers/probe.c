@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a program can ask about the hit it runs for: where, with which arguments (called from where:
- * stack.c). The context of such runs is struct pt_regs (HELPER_HIT_REGS); elsewhere there is nothing to ask.
+ * stack.c). Such runs know the registers (HELPER_HIT_REGS); elsewhere there is nothing to ask.
  */
 #include <asm/ptrace.h>
 #include "helpers/internal.h"
@@ -63,7 +63,7 @@ u64 help_func_arg(u64 ctx, u64 n, u64 value, u64 r4, u64 r5, struct vm_run *run)
 	const struct pt_regs *regs = (const struct pt_regs *)ctx;
 	const struct helper_hit *hit = help_hit(run);
 
-	if (!hit || hit->flags & HELPER_HIT_RETURN)
+	if (!hit || hit->flags & HELPER_HIT_RETURN || ctx != (u64)hit->regs)
 		return (u64)-EOPNOTSUPP; /* the registers hold something else by then */
 	if (n >= ARGS_MAX)
 		return (u64)-EINVAL;
@@ -80,7 +80,7 @@ u64 help_func_ret(u64 ctx, u64 value, u64 r3, u64 r4, u64 r5, struct vm_run *run
 {
 	const struct helper_hit *hit = help_hit(run);
 
-	if (!hit || !(hit->flags & HELPER_HIT_RETURN))
+	if (!hit || !(hit->flags & HELPER_HIT_RETURN) || ctx != (u64)hit->regs)
 		return (u64)-EOPNOTSUPP;
 	*(u64 *)value = ((const struct pt_regs *)ctx)->rax;
 	return 0;

@@ -69,7 +69,7 @@ static ALWAYS_INLINE u64 real_caller(const struct helper_env *env, u64 ip)
 /* The addresses, innermost first, but for `skip`, to out[max]; how many there were, those skipped included. */
 static u32 unwind(const struct vm_run *run, u32 skip, u64 *out, u32 max)
 {
-	const struct pt_regs *regs = run->ctx;
+	const struct pt_regs *regs = help_hit(run)->regs;
 	const struct helper_env *env = run->env;
 	u64 frame[2], fp = regs->rbp, ip = regs->rip;
 	u32 depth = skip + max < DEPTH_MAX ? skip + max : DEPTH_MAX, n = 0;

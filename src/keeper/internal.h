@@ -130,7 +130,8 @@ struct needs {
 	const u64 *has; /* what the target has: kind << 32 | id */
 	u64 has_count;
 	struct agent_file *files; /* of all links for the process */
-	size_t file_count, file_cap;
+	size_t file_count, file_cap; /* more than AGENT_FILES_MAX: they are not listed */
+	bool any_file; /* a link is on all there are */
 	u64 view;  /* as in struct agent_header */
 	bool same; /* nothing new, nothing to remove */
 };

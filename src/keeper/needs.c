@@ -116,6 +116,13 @@ static bool is_for(const struct link_file *l, pid_t pid)
 	return atomic_load(&l->live) && (l->pid < 0 || l->pid == pid);
 }
 
+static bool is_on(const struct link_file *l, const struct region *r)
+{
+	if (l->place == LINK_AT_SYSCALL)
+		return r->ino;
+	return r->ino == l->ino && r->dev_major == l->dev_major && r->dev_minor == l->dev_minor;
+}
+
 /* Is its file mapped, with code? Adds to the view what the link brings to it. */
 static bool look_for(const struct regions *maps, const struct link_file *l, u64 *view)
 {
@@ -125,7 +132,7 @@ static bool look_for(const struct regions *maps, const struct link_file *l, u64 
 	for (size_t i = 0; i < maps->count; i++) {
 		const struct region *r = &maps->all[i];
 
-		if (l->place != LINK_AT_FILE || !r->exec || !r->read || r->ino != l->ino || r->dev_major != l->dev_major || r->dev_minor != l->dev_minor)
+		if (!r->exec || !r->read || !is_on(l, r))
 			continue;
 		*view += agent_view_mapping(l->head.id, r->start, r->file_off);
 		mapped = true;
@@ -135,6 +142,10 @@ static bool look_for(const struct regions *maps, const struct link_file *l, u64 
 
 static int add_file(struct needs *n, const struct link_file *l)
 {
+	if (l->place == LINK_AT_SYSCALL) {
+		n->any_file = true;
+		return 0;
+	}
 	if (n->file_count == n->file_cap) {
 		size_t cap = n->file_cap ? n->file_cap * 2 : 32;
 		struct agent_file *p = realloc(n->files, cap * sizeof(*p));
@@ -210,6 +221,8 @@ int needs_find(struct keeper *k, const struct regions *maps, pid_t pid, const u3
 	if (!err && held)
 		err = need_all_held(k, n);
 	drop_had(n);
+	if (n->any_file && n->file_count <= AGENT_FILES_MAX)
+		n->file_count = AGENT_FILES_MAX + 1;
 	n->same = !n->count && n->link_count == had_count;
 	return err;
 }

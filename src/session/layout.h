@@ -139,6 +139,8 @@ enum link_place { LINK_AT_FILE, LINK_AT_SYSCALL };
  *     SYSCALL_CTX_RAW      raw_tp/...: u64 args[2]: struct pt_regs *, then number, or result
  */
 enum syscall_ctx { SYSCALL_CTX_RECORD, SYSCALL_CTX_RAW };
+#define SYSCALL_RECORD_SIZE 64
+#define SYSCALL_RAW_SIZE    16
 #define SYSCALL_ALL (-1)
 
 #define PROBE_F_RETURN  BIT(0)
