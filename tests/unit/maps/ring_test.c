@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
+#include "maps/perf_event_array.h"
 #include "maps/ringbuf.h"
 #include "steps.h"
 
@@ -282,7 +283,7 @@ TEST(a_writer_that_forks_in_a_signal_handler_at_any_instruction)
 		interrupted(end);
 }
 
-#define WRITERS 16
+#define WRITERS 64
 
 struct writer {
 	struct map *m;
@@ -304,35 +305,36 @@ static void *write_all(void *arg)
 	return NULL;
 }
 
-static void start_writers(struct map *m, u32 count)
+static void start_writers(struct map *m, u32 procs, u32 threads, u32 count)
 {
-	for (u32 process = 0; process < 4; process++) {
-		struct writer w[4];
-		pthread_t id[4];
+	for (u32 process = 0; process < procs; process++) {
+		struct writer w[WRITERS];
+		pthread_t id[WRITERS];
 
 		if (fork())
 			continue;
-		for (u32 i = 0; i < 4; i++) {
-			w[i] = (struct writer){m, process * 4 + i, count};
+		for (u32 i = 0; i < threads; i++) {
+			w[i] = (struct writer){m, process * threads + i, count};
 			pthread_create(&id[i], NULL, write_all, &w[i]);
 		}
-		for (u32 i = 0; i < 4; i++)
+		for (u32 i = 0; i < threads; i++)
 			pthread_join(id[i], NULL);
 		_exit(0);
 	}
 }
 
 /* Every record once, each writer's in its order. */
-TEST(sixteen_writers_in_four_processes_lose_nothing)
+static void lose_nothing(u32 procs, u32 threads)
 {
-	u32 count = getenv("LIMPET_LONG") ? 500000 : 5000, next[WRITERS] = {0}, left = WRITERS * count, words[12], got;
+	u32 count = (getenv("LIMPET_LONG") ? 8000000 : 80000) / (procs * threads), next[WRITERS] = {0};
+	u32 left = procs * threads * count, words[12], got;
 	struct ringbuf_pump p;
 	struct map m;
 
 	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_RINGBUF, 0, 0, 16384, 0));
 	ringbuf_pump_init(&p, &m);
 	fflush(stdout);
-	start_writers(&m, count);
+	start_writers(&m, procs, threads, count);
 	while (left && !check_failed) {
 		if (pump(&p) <= 0)
 			sched_yield();
@@ -353,6 +355,185 @@ TEST(sixteen_writers_in_four_processes_lose_nothing)
 	CHECK_EQ(m.meta->stat[MAP_STAT_DROPPED], 0);
 	CHECK_EQ(m.meta->stat[MAP_STAT_ABANDONED], 0);
 	test_map_free(&m);
+}
+
+TEST(sixteen_writers_in_four_processes_lose_nothing)
+{
+	lose_nothing(4, 4);
+}
+
+TEST(sixty_four_writers_in_one_process_lose_nothing)
+{
+	lose_nothing(1, 64);
+}
+
+/* What the tool does: a record of 8 bytes for programs to drain. */
+static void offer(struct map *m, u64 word)
+{
+	u64 at = *producer_of(m);
+	u8 *header = m->base + 2 * PAGE_SIZE + (at & m->mask);
+
+	*(u64 *)header = 8;
+	memcpy(header + 8, &word, 8);
+	atomic_store(producer_of(m), at + 16);
+}
+
+/* Records drained, each of which is `word`; or -EBUSY. */
+static int drain(struct map *m, u64 word)
+{
+	const u8 *sample;
+	u32 len;
+	int n, err = user_ringbuf_begin(m);
+
+	if (err)
+		return err;
+	for (n = 0; !(err = user_ringbuf_peek(m, &sample, &len)); n++) {
+		CHECK_EQ(len, 8);
+		CHECK(!memcmp(sample, &word, 8));
+		user_ringbuf_release(m, len);
+	}
+	CHECK_EQ(err, -ENODATA);
+	user_ringbuf_end(m, true);
+	return n;
+}
+
+TEST(of_two_that_drain_at_once_one_is_told_so)
+{
+	struct map m;
+	int status;
+	pid_t pid;
+
+	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096, 0));
+	offer(&m, 5);
+	CHECK_EQ(user_ringbuf_begin(&m), 0);
+	CHECK_EQ(user_ringbuf_begin(&m), -EBUSY); /* from a handler that interrupted it, or another thread */
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		_exit(drain(&m, 5) != -EBUSY);
+	waitpid(pid, &status, 0);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(*consumer_of(&m), 0);
+	user_ringbuf_end(&m, false);
+	CHECK_EQ(drain(&m, 5), 1);
+	test_map_free(&m);
+}
+
+static void drain_ones(struct map *m)
+{
+	drain(m, 1);
+}
+
+/* Whoever comes next drains at once; only while a living one is in the middle it is told -EBUSY. */
+static void drain_interrupted(enum steps_end end)
+{
+	const int stride = getenv("LIMPET_LONG") ? 1 : end <= STEPS_STOP ? 3 : 11;
+	u32 drained = 0, last = 0;
+	struct map m;
+	pid_t pid = 0;
+
+	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096, 0));
+	for (int n = 0; !check_failed; n += stride) {
+		int got;
+
+		for (u32 i = 0; i < 3; i++)
+			offer(&m, 1);
+		if (!steps_start(&m, drain_ones, n, end, &pid))
+			break;
+		steps_interrupt(pid, end);
+		got = drain(&m, 1);
+		last = (u32)((*producer_of(&m) - *consumer_of(&m)) / 16);
+		CHECK(got >= 0 || (got == -EBUSY && end == STEPS_STOP));
+		CHECK(last == 0 || got == -EBUSY);
+		steps_finish(pid, end);
+		CHECK(drain(&m, 1) >= 0);
+		CHECK_EQ(*producer_of(&m), *consumer_of(&m));
+		drained++;
+		if (check_failed)
+			printf("# %s at instruction %d\n", steps_end_names[end], n);
+	}
+	if (pid < 0)
+		check_skipped = "ptrace is not allowed here";
+	else
+		CHECK(drained > 5);
+	test_map_free(&m);
+}
+
+TEST(a_drain_interrupted_at_any_instruction)
+{
+	drain_interrupted(STEPS_KILL);
+	if (!check_skipped)
+		drain_interrupted(STEPS_STOP);
+}
+
+static void stage_ones(struct map *m)
+{
+	const struct perf_staged head = {.event = 1};
+	const u64 words[6] = {1, 1, 1, 1, 1, 1};
+
+	perf_array_stage(m, perf_array_entry(m, 0), &head, NULL, words, sizeof(words));
+}
+
+/* A sample of our own comes out, whatever lies before it, and none that is half written. */
+static void sample_gets_through(struct map *m, struct staging_pump *p, u64 *now)
+{
+	const struct perf_staged head = {.event = 2};
+	const u64 mine[6] = {2, 2, 2, 2, 2, 2};
+	bool found = false;
+
+	CHECK_EQ(perf_array_stage(m, perf_array_entry(m, 0), &head, NULL, mine, sizeof(mine)), 0);
+	for (u32 i = 0; i < 400 && !found; i++) {
+		struct staging_record r;
+		u64 pos;
+
+		*now += STAGING_PATIENCE_NS / 50;
+		REQUIRE(staging_lock(p));
+		pos = atomic_load(&m->staging.ctl->taken);
+		while (staging_next(p, &pos, *now, &r) > 0) {
+			const u64 *w = (const u64 *)r.payload;
+
+			if (r.flags & STAGING_DISCARD)
+				continue;
+			CHECK_EQ(r.len, sizeof(head) + sizeof(mine));
+			for (u32 k = 1; k < 7; k++)
+				CHECK_EQ(w[k], (u32)w[0]);
+			found |= (u32)w[0] == 2;
+		}
+		staging_take(p, pos);
+		staging_unlock(p);
+	}
+	CHECK(found);
+}
+
+static void sample_interrupted(enum steps_end end)
+{
+	const int stride = getenv("LIMPET_LONG") ? 1 : end <= STEPS_STOP ? 7 : 29;
+	struct staging_pump p = {0};
+	u64 now = now_ns();
+	struct map m;
+	pid_t pid = 0;
+
+	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 2, 0));
+	p.s = &m.staging;
+	for (int n = 0; !check_failed && steps_start(&m, stage_ones, n, end, &pid); n += stride) {
+		steps_interrupt(pid, end);
+		sample_gets_through(&m, &p, &now);
+		steps_finish(pid, end);
+		for (u32 i = 0; i < 3; i++)
+			sample_gets_through(&m, &p, &now);
+		if (check_failed)
+			printf("# %s at instruction %d\n", steps_end_names[end], n);
+	}
+	CHECK_EQ(p.corrupt, 0);
+	if (pid < 0)
+		check_skipped = "ptrace is not allowed here";
+	test_map_free(&m);
+}
+
+TEST(a_sample_for_a_perf_ring_interrupted_at_any_instruction)
+{
+	for (int end = 0; end < STEPS_ENDS && !check_failed && !check_skipped; end++)
+		sample_interrupted(end);
 }
 
 /* Spoils anything but what the kernel would not let be spoilt (the definition); everybody goes on. */
