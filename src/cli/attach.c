@@ -166,6 +166,8 @@ static int attach_all(const struct options *o, pid_t pid, char **tool)
 	if (status)
 		return status;
 	status = attach_process(&s, pid);
+	if (!status && o->follow)
+		status = keep_follow_leave(&s, pid);
 	if (!status && *tool)
 		status = attach_with_tool(&s, tool);
 	else if (!status)
@@ -202,7 +204,7 @@ static int pid_choose(const struct options *o, char **args, pid_t *ret_pid, char
 static int run_attach(const struct command *c, int argc, char **argv)
 {
 	struct options o;
-	int status, i = options_parse(c, argc, argv, "s", &o, &status);
+	int status, i = options_parse(c, argc, argv, "sf", &o, &status);
 	char **tool;
 	pid_t pid;
 
@@ -219,16 +221,19 @@ static int run_attach(const struct command *c, int argc, char **argv)
 
 const struct command cmd_attach = {
 	"attach", run_attach, {"make a running process a target", "使运行中的进程成为目标"},
-	{"usage: limpet attach [-s NAME] PID [TOOL [ARGS...]]\n\n"
+	{"usage: limpet attach [-s NAME] [-f] PID [TOOL [ARGS...]]\n\n"
 	 "Makes a running process a target. With TOOL: runs it, or shows its output if it runs already.\n"
 	 "Attaching again is no error. `limpet detach PID` leaves the process as it was.\n"
 	 "Without PID the session's only target is taken.\n"
+	 "  -f, --follow        also the programs that it and its children execute from now on, some milliseconds\n"
+	 "                      after they have started\n"
 	 "  -s, --session NAME  the session to use (default: default)\n\n"
 	 "Exit status: 0 attached, 1 failed, 2 wrong usage; with TOOL the tool's own.\n",
-	 "用法：limpet attach [-s 名称] PID [工具 [参数...]]\n\n"
+	 "用法：limpet attach [-s 名称] [-f] PID [工具 [参数...]]\n\n"
 	 "使运行中的进程成为目标。给出工具时运行它；若它已在运行，则显示其输出。\n"
 	 "重复附加不是错误。`limpet detach PID` 使进程恢复原状。\n"
 	 "不给 PID 时使用会话中唯一的目标。\n"
+	 "  -f, --follow        包括它及其子进程此后执行的程序（在其启动几毫秒之后）\n"
 	 "  -s, --session 名称  使用的会话（缺省：default）\n\n"
 	 "退出状态：0 已附加，1 失败，2 用法错误；给出工具时为工具自己的状态。\n"},
 };

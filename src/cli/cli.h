@@ -42,14 +42,14 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 struct options {
 	const char *session;
 	const char *via;
-	bool background, json, all, now, jited, as_root, no_verify;
+	bool background, json, all, now, follow, jited, as_root, no_verify;
 	const char *type;
 	const char *probes[OPTION_PROBES];
 	int probe_count;
 };
 
 /*
- * Reads leading options; `accept` has the letters this command knows (of "sbjanxrVtpv"). Returns the
+ * Reads leading options; `accept` has the letters this command knows (of "sbjanxrVtpvf"). Returns the
  * index of the first operand, or -1 with *ret_status set: the command ends with that.
  */
 int options_parse(const struct command *c, int argc, char **argv, const char *accept,
@@ -171,6 +171,10 @@ int keep_take_over(struct store *s);
 int keep_leave(struct store *s);
 /* Keeps the session on a thread of this process until keep_stop(). */
 int keep_thread_start(struct store *s);
+/* What the process and its descendants execute become targets, too: seen to by a thread, or by a process that stays. */
+int keep_follow_start(struct store *s, pid_t pid);
+void keep_follow_stop(void);
+int keep_follow_leave(struct store *s, pid_t pid);
 void keep_thread_stop(void);
 
 #endif

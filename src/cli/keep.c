@@ -24,6 +24,14 @@ static struct keeping {
 	pthread_t thread;
 } keeping = {.stop = -1};
 
+static struct {
+	struct keeper *keeper;
+	pid_t pid;
+	int stop;
+	pthread_t thread;
+	bool on;
+} following;
+
 int keep_open(struct keeper **ret, const struct store *s)
 {
 	char agent[SESSION_PATH_MAX];
@@ -134,15 +142,25 @@ static void keep_until_alone(struct store *s, int lock)
 }
 
 /* Whoever looks for the tool or the target by name must not find the keeper. */
-static void take_a_name(const struct store *s)
+static void take_a_name(const struct store *s, const char *what)
 {
 	char *from = cli_argv[0], *end = from;
 
 	for (char **a = cli_argv; *a; a++)
 		end = *a + strlen(*a);
-	snprintf(from, (size_t)(end - from) + 1, "limpet: keeper of %s", s->path);
+	snprintf(from, (size_t)(end - from) + 1, "limpet: %s of %s", what, s->path);
 	memset(from + strlen(from), 0, (size_t)(end - from) - strlen(from));
 	prctl(PR_SET_NAME, "limpet-keeper");
+}
+
+/* Without a terminal, descriptors or a folder of others. */
+static int stand_alone(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; fd < 3; fd++)
+		dup2(null, fd);
+	return chdir("/");
 }
 
 int keep_leave(struct store *s)
@@ -159,15 +177,11 @@ int keep_leave(struct store *s)
 	}
 	pid = fork();
 	if (!pid) {
-		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
 		setsid();
 		if (fork())
 			_exit(0);
-		take_a_name(s);
-		for (int fd = 0; fd < 3; fd++)
-			dup2(null, fd);
-		if (chdir("/"))
+		take_a_name(s, "keeper");
+		if (stand_alone())
 			_exit(1);
 		keep_until_alone(s, lock);
 		_exit(0);
@@ -176,6 +190,68 @@ int keep_leave(struct store *s)
 	if (pid < 0)
 		return fail(EXIT_FAILED, T("cannot leave a keeper: %s; try again", "无法留下维护进程：%s；请重试"), error_text(errno));
 	waitpid(pid, NULL, __WNOTHREAD);
+	return 0;
+}
+
+static void followed_came(void *arg)
+{
+	keep_leave(arg); /* the session's keeper may have ended while there was no target */
+}
+
+static void *follow_thread(void *arg)
+{
+	keeper_follow(following.keeper, following.pid, following.stop, NULL, NULL);
+	return NULL;
+}
+
+int keep_follow_start(struct store *s, pid_t pid)
+{
+	sigset_t all, old;
+	int err, status = keep_open(&following.keeper, s);
+
+	if (status)
+		return status;
+	following.pid = pid;
+	following.stop = eventfd(0, EFD_CLOEXEC);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	err = following.stop < 0 ? errno : pthread_create(&following.thread, NULL, follow_thread, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	following.on = !err;
+	return err ? fail(EXIT_FAILED, T("cannot follow process %d: %s; try again", "无法跟随进程 %d：%s；请重试"), pid,
+			  error_text(err)) : 0;
+}
+
+void keep_follow_stop(void)
+{
+	u64 one = 1;
+
+	if (!following.on)
+		return;
+	if (write(following.stop, &one, sizeof(one)) == sizeof(one))
+		pthread_join(following.thread, NULL);
+	keeper_close(following.keeper);
+	close(following.stop);
+}
+
+int keep_follow_leave(struct store *s, pid_t pid)
+{
+	pid_t child = fork();
+	struct keeper *k;
+
+	if (!child) {
+		setsid();
+		if (fork())
+			_exit(0);
+		take_a_name(s, "follower");
+		if (!stand_alone() && !keep_open(&k, s))
+			keeper_follow(k, pid, -1, followed_came, s);
+		_exit(0);
+	}
+	if (child < 0)
+		return fail(EXIT_FAILED, T("cannot follow process %d: %s; try again", "无法跟随进程 %d：%s；请重试"), pid,
+			    error_text(errno));
+	waitpid(child, NULL, __WNOTHREAD);
 	return 0;
 }
 

@@ -32,7 +32,7 @@ static int inject_held(struct store *s, struct run *r)
 	return status;
 }
 
-static int start_program(struct store *s, char **argv, const char *agent, bool is_static)
+static int start_program(struct store *s, char **argv, const char *agent, bool is_static, bool follow)
 {
 	static struct watch watch;
 	struct run r = {.argv = argv, .preload = agent, .session_dir = s->path, .output = -1, .hold = is_static};
@@ -44,11 +44,14 @@ static int start_program(struct store *s, char **argv, const char *agent, bool i
 		return status;
 	if (keep_thread_start(s)) /* has said why; the program runs with the probes it has */
 		return run_wait(&r);
+	if (is_static || follow)
+		keep_follow_start(s, r.pid);
 	watch_begin(&watch, s);
 	watch.only = r.pid;
 	r.watch = &watch;
 	status = run_wait(&r);
 	watch_end(&watch);
+	keep_follow_stop();
 	keep_thread_stop();
 	if (targets_find(s, &(u32){0}, 1)) /* what it started lives on */
 		keep_leave(s);
@@ -61,7 +64,7 @@ static int run_start_command(const struct command *c, int argc, char **argv)
 	char agent[PATH_MAX];
 	bool is_static;
 	struct store s;
-	int status, i = options_parse(c, argc, argv, "s", &o, &status);
+	int status, i = options_parse(c, argc, argv, "sf", &o, &status);
 
 	if (i < 0)
 		return status;
@@ -73,20 +76,24 @@ static int run_start_command(const struct command *c, int argc, char **argv)
 	if (status)
 		return status;
 	store_trace(&s, true, NULL); /* targets call keepers through it; without, probes come a little later */
-	status = start_program(&s, argv + i, agent, is_static);
+	status = start_program(&s, argv + i, agent, is_static, o.follow);
 	store_close(&s);
 	return status;
 }
 
 const struct command cmd_start = {
 	"start", run_start_command, {"run a program as a target", "以目标身份运行程序"},
-	{"usage: limpet start [-s NAME] [--] PROGRAM [ARGS...]\n\n"
+	{"usage: limpet start [-s NAME] [-f] [--] PROGRAM [ARGS...]\n\n"
 	 "Runs a program, and what it starts, as targets. Tools may be loaded before or after.\n"
+	 "  -f, --follow        static programs that it starts, too (always on for a static PROGRAM): they become\n"
+	 "                      targets some milliseconds after they have started\n"
 	 "  -s, --session NAME  the session to use (default: default)\n\n"
 	 "Exit status: the program's own; 126 cannot be run, 127 not found, 128+N ended by signal N;\n"
 	 "1 failed, 2 wrong usage.\n",
-	 "用法：limpet start [-s 名称] [--] 程序 [参数...]\n\n"
+	 "用法：limpet start [-s 名称] [-f] [--] 程序 [参数...]\n\n"
 	 "运行程序，使它及其子进程成为目标。工具可以先加载，也可以后加载。\n"
+	 "  -f, --follow        包括它启动的静态程序（程序本身是静态的则总是如此）：它们在启动几毫秒之后\n"
+	 "                      成为目标\n"
 	 "  -s, --session 名称  使用的会话（缺省：default）\n\n"
 	 "退出状态：程序自己的状态；126 无法运行，127 找不到，128+N 被信号 N 终止；\n"
 	 "1 失败，2 用法错误。\n"},

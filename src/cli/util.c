@@ -60,6 +60,7 @@ static const struct option_row {
 	{'s', "--session", true},   {'t', "--type", true},      {'p', "--probe", true},   {'v', "--via", true},
 	{'b', "--background", false}, {'j', "--json", false},     {'a', "--all", false},   {'n', "--now", false},
 	{'x', "--jited", false},      {'r', "--as-root", false}, {'V', "--no-verify", false},
+	{'f', "--follow", false},
 };
 
 /* NULL: none that this command knows. *ret_value: what came with it (-sNAME, --session=NAME). */
@@ -94,6 +95,7 @@ static bool option_set(struct options *o, char letter, const char *value)
 	o->via = letter == 'v' ? value : o->via;
 	o->background |= letter == 'b';
 	o->json |= letter == 'j';
+	o->follow |= letter == 'f';
 	o->all |= letter == 'a';
 	o->now |= letter == 'n';
 	o->jited |= letter == 'x';

@@ -149,6 +149,9 @@ size_t target_threads(const struct target *t, struct agent_thread *ret);
 /* filters.c: enum helper_call that seccomp forbids, to any thread or to the borrowed one */
 u64 target_denied(const struct target *t, bool all);
 
+/* starting.c: will the dynamic loader bring the agent any moment? */
+bool target_is_starting(const struct target *t, const char *agent_path);
+
 /* image.c */
 int image_inject(struct target *t, const char *path);
 

@@ -71,6 +71,12 @@ long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret);
  */
 int keeper_run(struct keeper *k, int stop_fd, bool until_alone);
 
+/*
+ * Makes a target of whatever program the process and its descendants come to run (follow.c), until all of
+ * them have ended or stop_fd (-1: none) becomes readable. `came` is called when there is another target.
+ */
+int keeper_follow(struct keeper *k, pid_t pid, int stop_fd, void (*came)(void *arg), void *arg);
+
 /* Is some process in keeper_run() on this session? */
 bool keeper_present(struct keeper *k);
 

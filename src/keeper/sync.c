@@ -466,6 +466,8 @@ static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, bool may
 	fresh = !t.header_at;
 	if (fresh && !may_inject)
 		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "process %d is no target", pid);
+	if (!err && fresh && target_is_starting(&t, k->agent_path))
+		err = keeper_fail(e, KEEPER_BUSY, -EAGAIN, "process %d is just starting", pid);
 	if (!err)
 		err = target_borrow(&t, fresh);
 	if (!err)
