@@ -90,6 +90,8 @@ static int make_prog(void)
 }
 
 /* A living link on probed(); returns the held descriptor. Closing and collecting ends it. */
+static u32 link_flags; /* PROBE_F_* of the links that are made */
+
 static int make_link(pid_t pid)
 {
 	struct stat st;
@@ -106,6 +108,7 @@ static int make_link(pid_t pid)
 	l->type = LINK_UPROBE_MULTI;
 	l->prog_id = prog_id;
 	l->pid = pid;
+	l->flags = link_flags;
 	l->dev_major = major(st.st_dev);
 	l->dev_minor = minor(st.st_dev);
 	l->ino = st.st_ino;

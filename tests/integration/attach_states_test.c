@@ -614,4 +614,15 @@ TEST(a_keeper_dies_at_any_step_waiting_for_signals)
 	die_everywhere(names);
 }
 
+/* Trampolines, stubs and the functions' copies are written in several steps, and calls are in flight. */
+TEST(a_keeper_dies_at_any_step_with_return_probes)
+{
+	static const char *const names[] = {"registers", "call", "nanosleep", NULL};
+
+	REQUIRE(prepare());
+	link_flags = PROBE_F_RETURN;
+	die_everywhere(names);
+	link_flags = 0;
+}
+
 TEST_MAIN()
