@@ -24,8 +24,13 @@ packages=(
     libzydis-dev systemtap-sdt-dev
 )
 optional=()
-case ${1:-} in --tests | --long) optional=(golang-go golang-github-cilium-ebpf-dev musl-tools) ;; esac
-[ "${1:-}" != --long ] || packages+=(debootstrap shellcheck)
+case ${1:-} in
+--tests | --long)
+    optional=(golang-go golang-github-cilium-ebpf-dev musl-tools openssl sqlite3 xz-utils redis-tools apache2-utils)
+    ;;
+esac
+# nginx's package starts the server at once, on port 80.
+[ "${1:-}" != --long ] || packages+=(debootstrap shellcheck nginx)
 
 is_there() {
     [ "$(dpkg-query -W -f '${Status}' "$1" 2>/dev/null || true)" = "install ok installed" ]
