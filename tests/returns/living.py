@@ -1,23 +1,26 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Return probes on programs that live on: python3 with greenlets (copied stacks), a debugger's backtrace, a detach
-while calls are in flight, a program of 16 threads that is attached to and detached from again and again.
+while calls are in flight, a program of 32 threads that is attached to and detached from again and again while it is
+stopped, continued and sent signals.
 
 usage: living.py BUILD_DIR
 """
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../integration"))
 import common as c
 from survive import HERE, Tool
 
-ROUNDS = 300 if os.environ.get("LIMPET_LONG") else 10
+ROUNDS = int(os.environ.get("LIMPET_STORM") or (10000 if os.environ.get("LIMPET_LONG") else 10))
 
 GREENLETS = """
 import greenlet
@@ -160,6 +163,15 @@ def debugger():
     tool.close()
 
 
+def stop_and_go(target, over):
+    """Stops and continues it at random, until told that it is over."""
+    rnd = random.Random(1)
+    while not over.wait(rnd.uniform(0.001, 0.1)):
+        target.send_signal(signal.SIGSTOP)
+        over.wait(rnd.uniform(0, 0.03))
+        target.send_signal(signal.SIGCONT)
+
+
 def storm():
     env = session()
     binary = os.path.join(HERE, "returns_storm")
@@ -168,23 +180,35 @@ def storm():
     target.stdout.readline()
     before = maps(target.pid)
     tool = Tool(env, binary, ["turn", "climb"])
-    failed = []
+    over, rnd, failed = threading.Event(), random.Random(2), []
+    disturber = threading.Thread(target=stop_and_go, args=(target, over))
+    disturber.start()
+    began = time.time()
     for i in range(ROUNDS):
-        if i % 5 == 4:
-            target.send_signal(signal.SIGSTOP)
         done = limpet(env, "attach", str(target.pid))
-        target.send_signal(signal.SIGCONT)
-        time.sleep(0.002 * (i % 4))
         failed += [done.stdout] if done.returncode else []
+        time.sleep(rnd.choice((0, 0, 0.001, 0.003, 0.01)))
         done = limpet(env, "detach", str(target.pid))
         failed += [done.stdout] if done.returncode else []
+        if i % 500 == 499:
+            print(f"# storm: {i + 1} rounds, {len(failed)} failed, {time.time() - began:.0f} s", flush=True)
+        if target.poll() is not None:
+            failed.append(f"round {i}: the program ended with {target.returncode}")
+            break
+    over.set()
+    disturber.join()
+    target.send_signal(signal.SIGCONT)
     seen = tool.seen()
+    print(f"# storm: {i + 1} rounds, {len(failed)} failed; {seen}", flush=True)
     c.ok("storm_no_round_fails", not failed, "\n".join(failed[:5]))
     clean = c.wait_for(lambda: "limpet" not in maps(target.pid) and "session" not in maps(target.pid), 15)
     c.ok("storm_leaves_nothing", clean, f"{before}\n{maps(target.pid)}")
-    out, _ = target.communicate("\n", timeout=30)
-    c.ok("storm_the_program_computes_right", target.returncode == 0 and out.strip() == "right", (target.returncode, out))
-    c.ok("storm_returns_are_seen", seen["turn"]["returns"] > 0 and seen["climb"]["returns"] > 0, seen)
+    out, _ = target.communicate("\n", timeout=60)
+    said = out.split()
+    c.ok("storm_the_program_computes_right", target.returncode == 0 and said[:1] == ["right"] and int(said[1]) > 0,
+         (target.returncode, out))
+    within = all(0 < seen[f]["returns"] <= seen[f]["entries"] < int(n) for f, n in zip(("turn", "climb"), said[2:]))
+    c.ok("storm_calls_are_seen", within, (seen, out))
     tool.close()
 
 

@@ -44,6 +44,8 @@ class Tool:
         rows = {}
         for line in self.until("end")[:-1]:
             name, *numbers = line.split()
+            if name == "limpet:":  # says what it sees of targets
+                continue
             rows[name.lstrip("+-")] = dict(zip(KEYS, [int(n) for n in numbers[:3]] + [int(n, 16) for n in numbers[3:6]] +
                                                [int(numbers[6])]))
         return rows
