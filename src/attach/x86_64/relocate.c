@@ -67,7 +67,8 @@ static enum attach_error jump_instead(struct emit *e, const u8 *code, const stru
 		disp = (s8)code[in->modrm_off + 2];
 	else if (mod == 2)
 		memcpy(&disp, code + in->modrm_off + 2, 4);
-	if (disp > 0x7ffffff0)
+	/* With prefixes that mean nothing it would become longer than an instruction can be. */
+	if (disp > 0x7ffffff0 || in->modrm_off + 6 > ATTACH_INSN_MAX)
 		return ATTACH_E_RELOCATE;
 	emit_bytes(e, code, in->modrm_off);
 	EMIT(e, (u8)((modrm & 0x3f) | 0x80), in->sib);
