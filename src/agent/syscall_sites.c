@@ -25,7 +25,7 @@
 #include "base/mem.h"
 
 static struct vec found; /* struct syscall_site[], by address */
-static u64 found_in;     /* fingerprint of the mappings; 0: none were looked through */
+static struct vec seen;  /* struct agent_region[], by address: what was looked through */
 
 static bool is_own(const struct agent_region *r)
 {
@@ -37,18 +37,25 @@ static bool may_have_calls(const struct agent_region *r)
 	return r->exec && r->ino && !is_own(r);
 }
 
-static u64 fingerprint(void)
+static bool same_region(const struct agent_region *a, const struct agent_region *b)
 {
-	u64 sum = 1;
+	return a->start == b->start && a->end == b->end && a->file_off == b->file_off && a->ino == b->ino &&
+	       a->dev_major == b->dev_major && a->dev_minor == b->dev_minor;
+}
+
+/* Is everything as it was? */
+static bool up_to_date(void)
+{
+	const struct agent_region *old = seen.data;
+	u32 n = 0;
 
 	for (u32 i = 0; i < agent.region_count; i++) {
-		const struct agent_region *r = &agent.regions[i];
-
-		if (may_have_calls(r))
-			sum = ((sum ^ r->start) * 0x100000001b3ULL ^ r->end ^ r->ino << 20 ^ r->file_off) *
-			      0x100000001b3ULL;
+		if (!may_have_calls(&agent.regions[i]))
+			continue;
+		if (n == seen.count || !same_region(&old[n++], &agent.regions[i]))
+			return false;
 	}
-	return sum | 1;
+	return n == seen.count;
 }
 
 /* Eight bytes at a time: is one of them `byte`? */
@@ -89,26 +96,60 @@ static int look_through(const struct agent_region *r)
 	return err;
 }
 
+/* What was found in the region before. */
+static int keep_found(const struct agent_region *r, const struct vec *before)
+{
+	const struct syscall_site *old = before->data;
+
+	for (u32 i = 0; i < before->count; i++) {
+		struct syscall_site *s;
+
+		if (old[i].addr < r->start || old[i].addr >= r->end)
+			continue;
+		s = vec_push(&found, sizeof(*s));
+		if (!s)
+			return -ENOMEM;
+		*s = old[i];
+	}
+	return 0;
+}
+
+static int find_in(const struct agent_region *r, const struct vec *before, const struct vec *regions)
+{
+	const struct agent_region *old = regions->data;
+	struct agent_region *now = vec_push(&seen, sizeof(*now));
+
+	if (!now)
+		return -ENOMEM;
+	*now = *r;
+	for (u32 i = 0; i < regions->count; i++)
+		if (same_region(&old[i], r))
+			return keep_found(r, before);
+	return look_through(r);
+}
+
 static int find_all(void)
 {
+	struct vec before = found, regions = seen;
 	int err = 0;
 
-	if (found_in == fingerprint())
+	if (up_to_date())
 		return 0;
-	found.count = 0;
-	found_in = 0;
+	found = seen = (struct vec){0};
 	for (u32 i = 0; i < agent.region_count && !err; i++)
 		if (may_have_calls(&agent.regions[i]))
-			err = look_through(&agent.regions[i]);
-	if (!err)
-		found_in = fingerprint();
+			err = find_in(&agent.regions[i], &before, &regions);
+	vec_free(&before, sizeof(struct syscall_site));
+	vec_free(&regions, sizeof(struct agent_region));
+	if (err)
+		syscalls_release();
 	return err;
 }
 
 void syscalls_release(void)
 {
 	vec_free(&found, sizeof(struct syscall_site));
-	found_in = 0;
+	vec_free(&seen, sizeof(struct agent_region));
 }
 
 /* Must the number be noted before the call? */
