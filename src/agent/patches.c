@@ -9,12 +9,15 @@
 #include "base/mem.h"
 
 struct call_patch call_patches[CALL_PATCHES];
+static u32 used; /* those behind have no state */
 
 static struct call_patch *free_patch(void)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
-		if (!call_patches[i].state)
+		if (!call_patches[i].state) {
+			used = i < used ? used : i + 1;
 			return &call_patches[i];
+		}
 	return NULL;
 }
 
@@ -136,7 +139,7 @@ bool patches_retire(const u64 *busy, u64 count, bool all_idle)
 /* Puts libc's bytes over a copy of [base, base + len) of our text. */
 void patches_overlay(u8 *text, u64 base, u64 len)
 {
-	for (u32 k = 0; k < ARRAY_SIZE(call_patches); k++)
+	for (u32 k = 0; k < used; k++)
 		for (u32 i = 0; call_patches[k].state && i < ATTACH_JMP_LEN; i++)
 			if (call_patches[k].at + i - base < len)
 				text[call_patches[k].at + i - base] = call_patches[k].orig[i];

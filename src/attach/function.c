@@ -369,16 +369,33 @@ enum attach_error attach_collect_near(const struct attach_view *v, u64 addr,
 	return ATTACH_OK;
 }
 
+/* Is one of eight bytes e8, e9 or 0f? In rare cases also when none is. */
+static ALWAYS_INLINE bool may_branch(const u8 *code)
+{
+	const u64 ones = 0x0101010101010101ULL;
+	u64 w, e8, of;
+
+	memcpy(&w, code, sizeof(w));
+	e8 = (w & ones * 0xfe) ^ ones * 0xe8;
+	of = w ^ ones * 0x0f;
+	return (((e8 - ones) & ~e8) | ((of - ones) & ~of)) & ones * 0x80;
+}
+
 /* e8, e9 or 0f 8x at any byte of some text. */
 static void note_branches(const u8 *code, size_t n, u64 at, struct attach_branches *b)
 {
 	for (size_t i = 0; i + 6 <= n; i++) {
-		u32 op = (code[i] & 0xfe) == 0xe8                          ? 1
-			 : code[i] == 0x0f && (code[i + 1] & 0xf0) == 0x80 ? 2
-									   : 0;
 		s32 rel;
 		u64 off;
+		u32 op;
 
+		while (!(i & 7) && i + 8 <= n && !may_branch(code + i))
+			i += 8;
+		if (i + 6 > n)
+			break;
+		op = (code[i] & 0xfe) == 0xe8                          ? 1
+		     : code[i] == 0x0f && (code[i + 1] & 0xf0) == 0x80 ? 2
+								       : 0;
 		if (!op)
 			continue;
 		memcpy(&rel, code + i + op, 4);
