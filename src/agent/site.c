@@ -108,6 +108,8 @@ static enum attach_error plan_code(struct site *s, const struct attach_text *tex
 		return why->error;
 	if (s->fn && stubs_window(s->fn) < s->plan.window) /* what its stubs call would go on inside the patch */
 		return refuse(why, ATTACH_E_SHORT, addr);
+	if (s->kind == SITE_LEAVE && syscalls_lead_through(addr, s->plan.reach))
+		return refuse(why, ATTACH_E_OVERLAP, addr);
 	other = sites_overlapping(addr, s->plan.reach);
 	return other ? refuse(why, ATTACH_E_OVERLAP, other->plan.addr) : ATTACH_OK;
 }

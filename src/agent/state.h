@@ -240,6 +240,7 @@ bool link_mapped(const struct agent_link *l); /* is its file, with its code? */
 
 /* syscall_sites.c */
 int syscalls_want(struct agent_link *l); /* lists what a living link on system calls asks for; 0 or -errno */
+bool syscalls_lead_through(u64 addr, u32 reach); /* does the way to a call that a jump goes over overlap? */
 void syscalls_release(void);
 
 /* syscall_hit.c: what trampolines call before and behind a system call */

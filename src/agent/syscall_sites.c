@@ -146,6 +146,26 @@ static int find_all(void)
 	return err;
 }
 
+/*
+ * What is behind one call must leave room before the next: else it would depend on which link came first
+ * whether that is seen.
+ */
+bool syscalls_lead_through(u64 addr, u32 reach)
+{
+	const struct syscall_site *s = found.data;
+	u32 lo = 0, hi = found.count;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (s[mid].addr < addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < found.count && s[lo].before && s[lo].before < addr + reach;
+}
+
 void syscalls_release(void)
 {
 	vec_free(&found, sizeof(struct syscall_site));

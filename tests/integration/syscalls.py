@@ -70,6 +70,15 @@ def same(name, command, calls):
             ok(f"{name}: every {call} is seen", n in real and seen.get(n, (0, 0))[0] == real[n], f"{seen.get(n)}, strace {real.get(n)}")
 
 
+def exits():
+    """The one call of a program that never comes back, in a loop with another, is seen with links behind calls, too."""
+    links = Links()
+    for _ in range(5):
+        links.run(["/bin/true"])
+    seen, odd = links.counts()
+    ok("every exit_group is seen", seen.get(NUMBERS["exit_group"]) == (5, 0) and not odd, f"{seen} {odd}")
+
+
 def every_number():
     """A loop of calls by syscall(), of which each is told by its number, and comes back."""
     script = ("import ctypes, os\nlibc = ctypes.CDLL(None)\n"
@@ -151,6 +160,31 @@ def attach():
     ok("a detach leaves the mappings as they were, with a thread in a call", before == after, f"{before}\n{after}")
 
 
+def contexts():
+    """What programs see of a call, bit by bit, held against what the kernel's see."""
+    tool, obj = (os.path.join(BUILD, "tests/integration", n) for n in ("syscall_ctx", "syscall_ctx.bpf.o"))
+    sessions = folder(place="/dev/shm")
+    env = environment(sessions, lang="en")
+
+    def seen(load, start):
+        p = subprocess.Popen([*load, tool, obj], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, universal_newlines=True)
+        if "attached" not in p.stdout.readline():
+            return p.communicate()[1]
+        subprocess.run([*start, tool], env=env, stdin=subprocess.DEVNULL, check=True, timeout=60)
+        return sorted(p.communicate()[0].splitlines())
+
+    got = seen([LIMPET, "load", "--"], [LIMPET, "start", "--"])
+    ok("all six programs see all three calls", isinstance(got, list) and len(got) == 18, got)
+    real = seen(["unshare", "-m", "sh", "-c", 'mount -t tracefs t /sys/kernel/tracing && exec "$@"', "sh"], [])
+    if not isinstance(real, list):
+        print("skip contexts, against the kernel: " + (real.splitlines() or ["no tracefs"])[0])
+        return
+    # The kernel's programs of tp/syscalls miss calls where there is much to do: what they see must be right.
+    missed = [line for line in real if line not in got] + [line for line in got if line not in real and line[0] not in "13"]
+    ok("and in them what the kernel's see", not missed, "\n".join(["limpet", *got, "kernel", *real]))
+
+
 def threads_and_children():
     script = r"""
 import os, subprocess, threading
@@ -190,9 +224,11 @@ def main():
     same("git", ["git", "--version"], [])
     if shutil.which("node"):
         same("node", ["node", "-e", "console.log(1 + 1)"], [])
+    exits()
     every_number()
     signals()
     attach()
+    contexts()
     threads_and_children()
 
 
