@@ -159,25 +159,33 @@ static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *w
 	return ATTACH_OK;
 }
 
+void site_prog_of(const struct agent_link *l, u64 cookie, struct site_prog *ret)
+{
+	*ret = (struct site_prog){.entry = l->prog->entry,
+				  .vm = &l->prog->vm,
+				  .stats = l->stats,
+				  .live = l->live,
+				  .cookie = cookie,
+				  .link = (struct agent_link *)l,
+				  .filtered = l->pid >= 0,
+				  .ctx = (u8)l->syscall_ctx,
+				  .nr = l->place == LINK_AT_SYSCALL ? l->syscall_nr : SYSCALL_ALL};
+}
+
 static void fill_progs(struct site *s, const struct want *w, u32 n)
 {
 	for (u32 i = 0; i < n; i++) {
 		const struct agent_link *l = w[i].link;
+		struct site_prog *p = &s->progs[i];
 
-		s->progs[i] = (struct site_prog){.entry = l->prog->entry,
-						 .vm = &l->prog->vm,
-						 .stats = l->stats,
-						 .live = l->live,
-						 .cookie = w[i].cookie,
-						 .link = w[i].link,
-						 .filtered = l->pid >= 0,
-						 .ctx = (u8)l->syscall_ctx,
-						 .nr = l->place == LINK_AT_SYSCALL ? l->syscall_nr : SYSCALL_ALL,
-						 .session = s->kind == SITE_PROBE && l->flags & PROBE_F_SESSION,
-						 .when = s->kind ? (w[i].note ? 0 : WHEN_ENTRY)
-							 : l->flags & PROBE_F_SESSION ? WHEN_ENTRY | WHEN_RETURN
-							 : l->flags & PROBE_F_RETURN ? WHEN_RETURN
-										     : WHEN_ENTRY};
+		site_prog_of(l, w[i].cookie, p);
+		p->session = s->kind == SITE_PROBE && l->flags & PROBE_F_SESSION;
+		if (s->kind)
+			p->when = w[i].note ? 0 : WHEN_ENTRY;
+		else
+			p->when = p->session                  ? WHEN_ENTRY | WHEN_RETURN
+				  : l->flags & PROBE_F_RETURN ? WHEN_RETURN
+							      : WHEN_ENTRY;
 		s->entries += s->progs[i].when & WHEN_ENTRY;
 		s->notes |= w[i].notes;
 		s->steers |= s->progs[i].session ||

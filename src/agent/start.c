@@ -439,6 +439,7 @@ static void start(struct reader *r, char *path)
 		int trace = (int)sys_openat(dir, "trace", O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
 
 		struct auxiliary aux = read_auxiliary();
+		bool written = false;
 
 		agent_init((u32)sys_getpid(), aux.vdso, tp_is_thread());
 		loading_begin(aux.phdr, aux.phdr_count);
@@ -457,11 +458,14 @@ static void start(struct reader *r, char *path)
 			if (!sync_probes(SYNC_LINKS) && !write_all()) {
 				atomic_store(&limpet_agent.header.generation, generation);
 				atomic_store(&limpet_agent.header.view, wants_view());
+				written = true;
 			}
 		}
 		code_written();
 		object_publish();
 		identity_commit(true);
+		if (written)
+			syscalls_executed();
 		sync_retire(NULL, 0, true);
 		agent.regions = NULL;
 		agent.region_count = 0;

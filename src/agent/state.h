@@ -236,6 +236,7 @@ enum sync_what { SYNC_LINKS, SYNC_NONE, SYNC_NOTHING /* not even what calls in f
 int wants_collect(enum sync_what what);
 u64 wants_view(void); /* agent_header.view, of all links that are known */
 bool link_for_us(const struct agent_link *l); /* living, and not another process's */
+bool link_fits(const struct agent_link *l); /* is its program made for what it is on? */
 bool link_mapped(const struct agent_link *l); /* is its file, with its code? */
 
 /* syscall_sites.c */
@@ -246,6 +247,7 @@ void syscalls_release(void);
 /* syscall_hit.c: what trampolines call before and behind a system call */
 void agent_syscall_enter(void *site, struct attach_regs *regs);
 void agent_syscall_leave(void *site, struct attach_regs *regs);
+void syscalls_executed(void); /* the constructor: the program's execve(2) has returned */
 
 /* sites.c */
 int sites_index(void);     /* at the beginning of a SYNC */
@@ -257,6 +259,7 @@ void sites_overlay(u8 *text, u64 base, u64 len); /* original bytes over a copy o
 
 /* site.c: for the wants [w, w + n), all at one address. NULL: it cannot be, and why. */
 struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why);
+void site_prog_of(const struct agent_link *l, u64 cookie, struct site_prog *ret); /* but for when it runs */
 
 /* sync.c */
 int sync_probes(enum sync_what what);

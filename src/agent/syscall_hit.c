@@ -135,3 +135,32 @@ HIDDEN void agent_syscall_leave(void *site, struct attach_regs *regs)
 	if (!c.site->notes || find_note(&c))
 		run_all(&c);
 }
+
+static bool sees_execve(const struct agent_link *l)
+{
+	return l->wanted && l->place == LINK_AT_SYSCALL && l->flags & PROBE_F_RETURN &&
+	       (l->syscall_nr == SYSCALL_ALL || l->syscall_nr == __NR_execve) && l->prog && l->prog->ready &&
+	       link_fits(l);
+}
+
+/* It returns in the new program, where nothing of limpet's is yet. (It may have been execveat(2).) */
+void syscalls_executed(void)
+{
+	struct attach_regs regs = {.cs = 0x33, .ss = 0x2b};
+	struct call c = {.regs = &regs, .nr = __NR_execve, .leaves = true};
+	union syscall_ctx_data data;
+	struct helper_hit hit;
+	struct vm_run run;
+
+	regs.rsp = (u64)(&regs + 1);
+	begin_run(&run, &hit, 0, HELPER_HIT_REGS, &regs);
+	for (const struct agent_link *l = agent.links; l; l = l->next) {
+		struct site_prog sp;
+
+		if (!sees_execve(l))
+			continue;
+		site_prog_of(l, l->probes[0].cookie, &sp);
+		if (living(&sp))
+			run_call(&c, &sp, &run, &hit, &data);
+	}
+}

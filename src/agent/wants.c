@@ -103,8 +103,7 @@ static int bind_prog(struct agent_link *l)
 	return prog_prepare(l->prog);
 }
 
-/* Is the link's program made for what it is on? */
-static bool prog_fits(const struct agent_link *l)
+bool link_fits(const struct agent_link *l)
 {
 	if (l->place == LINK_AT_FILE)
 		return true;
@@ -134,7 +133,7 @@ static int links_want(void)
 		if (!l->wanted)
 			continue;
 		err = bind_prog(l);
-		if (!err && !prog_fits(l))
+		if (!err && !link_fits(l))
 			err = -EINVAL;
 		if (err) {
 			sync_report(l->id, PROBE_NO_PROG, (u32)-err, 0, l->probes[0].offset);

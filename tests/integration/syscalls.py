@@ -76,6 +76,7 @@ def exits():
     for _ in range(5):
         links.run(["/bin/true"])
     seen, odd = links.counts()
+    ok("execve comes back in the new program", seen.get(NUMBERS["execve"]) == (0, 5), seen.get(NUMBERS["execve"]))
     ok("every exit_group is seen", seen.get(NUMBERS["exit_group"]) == (5, 0) and not odd, f"{seen} {odd}")
 
 
@@ -124,6 +125,7 @@ print(got, 0.2 <= slept < 2, hits > 50)
 
 
 def in_call(pid, name):
+    """Is it blocked in that call?"""
     with open(f"/proc/{pid}/syscall") as f:
         return f.read().split()[0] == str(NUMBERS[name])
 
@@ -146,6 +148,8 @@ def attach():
         p.stdin.write(b"a")
         p.stdin.flush()
         echoed += p.stdout.read(1)
+    while not in_call(p.pid, "read"):
+        time.sleep(0.01)
     d = subprocess.run([LIMPET, "detach", str(p.pid)], env=links.env, stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     with open(f"/proc/{p.pid}/maps") as f:
