@@ -129,6 +129,8 @@ struct run {
  */
 int program_check(const char *verb, const char *name, char *ret_path, size_t size,
 		  bool *ret_static);
+/* Written in Go: it makes its system calls itself, whether libc is there or not. */
+bool program_is_go(const char *path);
 int run_start(struct run *r); /* 0, or an exit status after saying why; blocks signals */
 int run_wait(struct run *r);  /* passes signals on; returns the exit status to end with */
 bool run_ended(struct run *r, int *ret_status); /* its wait status, if it has ended */

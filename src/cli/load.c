@@ -40,14 +40,13 @@ int tool_check(const char *name, const char *via, struct tool_way *ret)
 	if (is_static && via && !strcmp(via, "preload"))
 		return fail(EXIT_CANNOT_RUN, T("load: %s is statically linked: nothing can be preloaded; leave out --via preload",
 					       "load：%s 是静态链接的，无法预加载；请去掉 --via preload"), name);
-	ret->supervised = via ? !strcmp(via, "seccomp") : is_static;
+	ret->supervised = via ? !strcmp(via, "seccomp") : is_static || program_is_go(path);
 	ret->preload[0] = 0;
 	if (!library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", agent, sizeof(agent)))
 		return EXIT_FAILED;
 	if (ret->supervised) {
-		/* what a static tool starts is a target; into a dynamic one the agent would come too, which is none */
-		if (is_static)
-			snprintf(ret->preload, sizeof(ret->preload), "%s", agent);
+		/* what it starts is a target, and it too, unless it is static */
+		snprintf(ret->preload, sizeof(ret->preload), "%s", agent);
 		return 0;
 	}
 	if (!library_find("loader", "liblimpet-shim.so", "LIMPET_SHIM", ret->preload, sizeof(ret->preload)))
@@ -213,7 +212,7 @@ const struct command cmd_load = {
 	 "  -b, --background    return once the tool has attached its probes; its output goes to\n"
 	 "                      TOOL.log in the session's directory. As `bpftime` this is the default.\n"
 	 "      --via WAY       preload: a library in the tool serves it; seccomp: a process beside it does. By default\n"
-	 "                      preload, and seccomp for statically linked tools (Go)\n"
+	 "                      preload, and seccomp for statically linked tools and those written in Go\n"
 	 "      --as-root       tell a tool that insists on root that it is; files, signals and processes\n"
 	 "                      are still what your user may touch\n"
 	 "  -V, --no-verify     the session's programs are loaded without being verified, until the next\n"
@@ -226,7 +225,7 @@ const struct command cmd_load = {
 	 "  -b, --background    工具挂好探针后即返回；其输出写入会话目录中的 工具.log。\n"
 	 "                      以 `bpftime` 之名运行时这是缺省行为。\n"
 	 "      --via 方式      preload：由工具内的库提供服务；seccomp：由旁边的进程提供。缺省为 preload，\n"
-	 "                      静态链接的工具（Go）为 seccomp\n"
+	 "                      静态链接的工具和 Go 工具为 seccomp\n"
 	 "      --as-root       让坚持要 root 的工具以为自己是 root；文件、信号和进程仍按您的用户权限\n"
 	 "  -V, --no-verify     在下一次 load 之前，会话中的程序不经验证即加载；运行时仍检查其访问\n\n"
 	 "退出状态：工具自己的状态；126 无法运行，127 找不到，128+N 被信号 N 终止；\n"

@@ -61,6 +61,41 @@ static int elf_check(int fd, const Elf64_Ehdr *eh, bool *ret_static)
 	return 0;
 }
 
+/* Does a segment of notes have one whose owner is Go? */
+static bool has_go_note(int fd, const Elf64_Phdr *ph)
+{
+	char notes[1024];
+	ssize_t n = pread(fd, notes, ph->p_filesz < sizeof(notes) ? ph->p_filesz : sizeof(notes), (off_t)ph->p_offset);
+
+	for (ssize_t at = 0; at + (ssize_t)sizeof(Elf64_Nhdr) + 4 <= n;) {
+		const Elf64_Nhdr *h = (const Elf64_Nhdr *)(notes + at);
+
+		if (h->n_namesz == sizeof("Go\0") && !memcmp(h + 1, "Go\0", sizeof("Go\0")))
+			return true;
+		if (h->n_namesz > sizeof(notes) || h->n_descsz > sizeof(notes))
+			return false;
+		at += (ssize_t)(sizeof(*h) + (h->n_namesz + 3U) / 4 * 4 + (h->n_descsz + 3U) / 4 * 4);
+	}
+	return false;
+}
+
+bool program_is_go(const char *path)
+{
+	const int fd = open(path, O_RDONLY | O_CLOEXEC);
+	Elf64_Ehdr eh;
+	Elf64_Phdr ph;
+	bool ret = false;
+
+	if (fd >= 0 && pread(fd, &eh, sizeof(eh), 0) == sizeof(eh) && !memcmp(eh.e_ident, ELFMAG, SELFMAG))
+		for (int i = 0; !ret && i < eh.e_phnum && i < 256; i++)
+			if (pread(fd, &ph, sizeof(ph), (off_t)(eh.e_phoff + (u64)i * eh.e_phentsize)) == sizeof(ph) &&
+			    ph.p_type == PT_NOTE)
+				ret = has_go_note(fd, &ph);
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 int program_check(const char *verb, const char *name, char *ret_path, size_t size, bool *ret_static)
 {
 	Elf64_Ehdr eh = {0};

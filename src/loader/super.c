@@ -28,6 +28,7 @@
 #define AGAIN_MS      1000
 
 #define COLLECT_WAIT_MS 100
+#define END_MS          2000
 
 #define NR_PIDFD_OPEN        434
 #define NR_PIDFD_SEND_SIGNAL 424
@@ -376,6 +377,23 @@ static void collect(void)
 		store_collect(s);
 }
 
+/*
+ * Nobody has the filter: a process drops it before its descriptors when it ends. Those that called are waited for; one that
+ * never did, and had inherited something, gets a moment.
+ */
+static void collect_last(void)
+{
+	const struct timespec moment = {.tv_nsec = 50000000};
+
+	pthread_mutex_lock(&lock);
+	for (struct super_process *p = processes; p; p = p->next)
+		poll(&(struct pollfd){.fd = p->pidfd, .events = POLLIN}, 1, END_MS);
+	pthread_mutex_unlock(&lock);
+	collect();
+	nanosleep(&moment, NULL);
+	collect();
+}
+
 /* What was sent to the supervisor is the tool's; what the terminal sends the tool has had. */
 static void pass_on(int signals, pid_t tool)
 {
@@ -447,7 +465,7 @@ static int watch(int signals, pid_t tool, int report, pid_t tell)
 		if (fds[0].revents & POLLHUP)
 			fds[0].fd = -1;
 		if (!tool && fds[0].fd < 0) {
-			collect();
+			collect_last();
 			return 0;
 		}
 	}

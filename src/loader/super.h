@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The supervisor: bpf(2) and what surrounds it, for tools into which nothing can be preloaded (statically linked
+ * The supervisor: bpf(2) and what surrounds it, for tools whose libc cannot be stood in front of (statically linked
  * ones: Go, musl).
  *
  *     limpet load ---> supervisor ---> tool, under a seccomp filter, and whatever it starts

@@ -43,6 +43,11 @@ struct registration {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/*
+ * Looking at a buffer and making its pipe say so are one, or a pump's late wake-up would undo what a wait has found. Taken last
+ * but for the rings' own: pumps come here with the lock of source.c, so nothing may ask for that one in between.
+ */
+static pthread_mutex_t pipes = PTHREAD_MUTEX_INITIALIZER;
 static struct registration *all;
 static _Atomic u32 count;
 
@@ -99,7 +104,7 @@ static bool is_ready(const struct registration *r)
 {
 	if (r->source->kind == OBJ_EVENT)
 		return is_unread(r);
-	return source_events(r->source, false) & r->event.events;
+	return r->source->events(r->source, false) & r->event.events;
 }
 
 static void empty(const struct registration *r)
@@ -118,34 +123,44 @@ static void raise_pipe(struct source_waiter *w)
 {
 	struct registration *r =
 		(struct registration *)((u8 *)w - offsetof(struct registration, waiter));
+	bool raised;
 
-	if (!(r->event.events & EPOLLET) &&
-	    !(r->source->events(r->source, false) & r->event.events) && !is_unread(r))
-		atomic_store(&w->raised, false);
-	else if (r->is_room)
+	pthread_mutex_lock(&pipes);
+	raised = (r->event.events & EPOLLET) ||
+		 (r->source->events(r->source, false) & r->event.events) || is_unread(r);
+	if (raised && r->is_room)
 		empty(r);
-	else if (write(r->out, "", 1) < 0)
-		return; /* full is ready enough */
+	else if (raised && write(r->out, "", 1) < 0)
+		raised = true; /* full is ready enough */
+	atomic_store(&w->raised, raised);
+	pthread_mutex_unlock(&pipes);
 }
 
 static void lower_pipe(struct registration *r)
 {
 	if (!r->is_room)
 		empty(r);
-	else if (write(r->out, "", 1) < 0)
-		return; /* full already */
+	else
+		while (write(r->out, "", 1) > 0) /* until it is full */
+			;
 	atomic_store(&r->waiter.raised, false);
 }
 
 static void settle(struct registration *r)
 {
-	if (!r->source || !atomic_load(&r->waiter.raised) || (r->event.events & EPOLLET) ||
-	    is_ready(r))
+	bool again;
+
+	if (!r->source || !atomic_load(&r->waiter.raised) || (r->event.events & EPOLLET))
 		return;
-	lower_pipe(r);
-	if (r->source->kind == OBJ_EVENT)
-		source_events(r->source, true);
-	if (is_ready(r)) /* it became so meanwhile */
+	pthread_mutex_lock(&pipes);
+	if (!is_ready(r)) {
+		lower_pipe(r);
+		if (r->source->kind == OBJ_EVENT)
+			r->source->events(r->source, true);
+	}
+	again = is_ready(r) && !atomic_load(&r->waiter.raised);
+	pthread_mutex_unlock(&pipes);
+	if (again) /* it became so meanwhile */
 		source_raise(&r->waiter);
 }
 
@@ -224,12 +239,16 @@ static long add(const struct super_call *c, int set, const struct loader_obj *o,
 static long change(int set, struct registration *r, const struct epoll_event *event)
 {
 	const struct epoll_event e = stand_in(r, *event);
+	bool ready;
 
+	pthread_mutex_lock(&pipes);
 	r->event = *event;
-	if (r->source && is_ready(r)) {
+	ready = r->source && is_ready(r);
+	if (ready)
 		lower_pipe(r);
+	pthread_mutex_unlock(&pipes);
+	if (ready)
 		source_raise(&r->waiter);
-	}
 	return ctl(set, EPOLL_CTL_MOD, r, &e);
 }
 

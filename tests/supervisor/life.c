@@ -76,6 +76,35 @@ static int leave_child(const char *path)
 	_exit(0);
 }
 
+static int failed(long ret)
+{
+	return ret < 0 ? errno : 0;
+}
+
+static void bad_pointers(int map)
+{
+	int key = 0;
+	long value;
+	union bpf_attr a = {.map_fd = (unsigned int)map, .key = 8, .value = (unsigned long)&value};
+	union bpf_attr path = {.pathname = 16};
+	char tail[4096] = {0};
+
+	printf("attr %d", failed(syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, 8, sizeof(a))));
+	printf(" key %d", failed(bpf(BPF_MAP_LOOKUP_ELEM, &a)));
+	a.key = (unsigned long)&key;
+	a.value = (unsigned long)"read only"; /* nothing may be written there */
+	printf(" value %d", failed(bpf(BPF_MAP_LOOKUP_ELEM, &a)));
+	a.value = -8UL;
+	printf(" end of memory %d", failed(bpf(BPF_MAP_UPDATE_ELEM, &a)));
+	printf(" path %d", failed(bpf(BPF_OBJ_GET, &path)));
+	memcpy(tail, &a, sizeof(a));
+	printf(" long attr %d", failed(syscall(SYS_bpf, BPF_MAP_DELETE_ELEM, tail, sizeof(tail))));
+	tail[4095] = 1;
+	printf(" set behind %d", failed(syscall(SYS_bpf, BPF_MAP_DELETE_ELEM, tail, sizeof(tail))));
+	printf(" too long %d", failed(syscall(SYS_bpf, BPF_MAP_DELETE_ELEM, tail, 4097)));
+	printf(" event %d\n", failed(syscall(SYS_perf_event_open, 8, 0, -1, -1, 0)));
+}
+
 /* Numbers, errors and duplicates of descriptors, as the kernel's but for the numbers. */
 static int descriptors(void)
 {
@@ -91,6 +120,7 @@ static int descriptors(void)
 	none = open("/dev/null", O_RDONLY);
 	printf("none %ld %ld %ld\n", look(none), look(-1), look(99999));
 	printf("close %d %d\n", close(other), close(other));
+	bad_pointers(low);
 	return 0;
 }
 

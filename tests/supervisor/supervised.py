@@ -47,19 +47,19 @@ def against_kernel(name, argv, env, change=lambda text: text):
        "\n".join(difflib.unified_diff(kernel.splitlines(), ours.splitlines(), "kernel", "limpet", lineterm="")))
 
 
-def go_tool():
+def go_tool(name="gotool", cgo="0", options=()):
     """Its path, built when it is not there, or older than its source; None with the reason printed."""
-    source, made = os.path.join(HERE, "gotool.go"), os.path.join(MADE, "gotool")
+    source, made = os.path.join(HERE, "gotool.go"), os.path.join(MADE, name)
     if os.path.exists(made) and os.path.getmtime(made) > os.path.getmtime(source):
         return made
     if not shutil.which("go") or not os.path.isdir(os.path.join(GOCODE, "src/github.com/cilium/ebpf")):
         print("skip go: golang-go and golang-github-cilium-ebpf-dev are not installed")
         return None
-    env = {**os.environ, "GO111MODULE": "off", "GOPATH": GOCODE, "CGO_ENABLED": "0", "GOFLAGS": "-p=2",
+    env = {**os.environ, "GO111MODULE": "off", "GOPATH": GOCODE, "CGO_ENABLED": cgo, "GOFLAGS": "-p=2",
            "GOCACHE": os.path.join(MADE, "gocache")}
-    done = subprocess.run(["go", "build", "-o", made, source], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    done = subprocess.run(["go", "build", *options, "-o", made, source], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, check=False)
-    return made if ok("the Go tool builds", done.returncode == 0, done.stdout) else None
+    return made if ok(f"{name} builds", done.returncode == 0, done.stdout) else None
 
 
 def go():
@@ -70,6 +70,9 @@ def go():
     target = shutil.copy(os.path.join(MADE, "supervised_target"), place)
     tool = shutil.copy(tool, place)
     against_kernel("go", [tool, target], env)
+    dynamic = go_tool("gotool_dynamic", "1", ["-ldflags=-linkmode=external"])
+    if dynamic:
+        against_kernel("go, linked dynamically", [shutil.copy(dynamic, place), target], env)
     if os.getuid():
         return
     theirs = os.path.join(place, "nobody")
