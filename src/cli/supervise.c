@@ -19,6 +19,7 @@
 
 #define HIGH_FD  3
 #define DEATH_MS 2000
+#define LEAVE_MS 100
 
 /* Keeps `fds` and the standard ones; what else was inherited is others'. */
 static void close_all_but(int *fds, int count)
@@ -112,14 +113,13 @@ int supervise_start(struct run *r, const char *preload, int report)
 	return 0;
 }
 
-/* The kernel kills the tool when its parent is gone: a moment later its objects are released. */
-static void wait_death(pid_t pid)
+static void wait_death(pid_t pid, int ms)
 {
 	struct pollfd p = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
 
 	if (p.fd < 0)
 		return;
-	poll(&p, 1, DEATH_MS);
+	poll(&p, 1, ms);
 	close(p.fd);
 }
 
@@ -127,12 +127,16 @@ bool supervise_ended(struct run *r, int *ret_status)
 {
 	ssize_t n = read(r->status_fd, ret_status, sizeof(*ret_status));
 
-	if (n == sizeof(*ret_status))
+	if (n == sizeof(*ret_status)) {
+		/* it ends too, unless the tool has left somebody behind */
+		wait_death(r->supervisor, LEAVE_MS);
+		waitpid(r->supervisor, NULL, WNOHANG | __WNOTHREAD);
 		return true;
+	}
 	if (n < 0)
 		return false;
 	waitpid(r->supervisor, NULL, __WNOTHREAD);
-	wait_death(r->pid);
+	wait_death(r->pid, DEATH_MS); /* the kernel kills it when its parent is gone */
 	note(T("load: the process that served %s was killed, and the tool with it",
 	       "load：为 %s 提供服务的进程被终止，工具也随之结束"), r->argv[0]);
 	*ret_status = SIGKILL;

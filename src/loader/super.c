@@ -377,6 +377,17 @@ static void collect(void)
 		store_collect(s);
 }
 
+static bool is_something_left(void)
+{
+	int err = 0;
+	struct store *s = loader_active() ? loader_session(&err) : NULL;
+
+	for (int kind = 0; s && kind < OBJ_KINDS; kind++)
+		if (store_list(s, (enum object_kind)kind, NULL, 0) > 0)
+			return true;
+	return false;
+}
+
 /*
  * Nobody has the filter: a process drops it before its descriptors when it ends. Those that called are waited for; one that
  * never did, and had inherited something, gets a moment.
@@ -390,8 +401,10 @@ static void collect_last(void)
 		poll(&(struct pollfd){.fd = p->pidfd, .events = POLLIN}, 1, END_MS);
 	pthread_mutex_unlock(&lock);
 	collect();
-	nanosleep(&moment, NULL);
-	collect();
+	if (is_something_left()) {
+		nanosleep(&moment, NULL);
+		collect();
+	}
 }
 
 /* What was sent to the supervisor is the tool's; what the terminal sends the tool has had. */
