@@ -501,13 +501,27 @@ static void linked(struct edge_gen *g)
 	to_here(g, jump);
 }
 
+/* Far enough for a state to be kept on the way, or several. */
+static void far(struct edge_gen *g, u32 t)
+{
+	for (u32 i = edge_below(g, one_in(g, 3) ? 40 : 12); i-- > 0;)
+		if (one_in(g, 3)) {
+			u32 skip = emit(g, jmp_class(g) | compare(g) | BPF_K, t, 0, 0, edge(g));
+
+			emit(g, BPF_ALU64 | BPF_ADD | BPF_K, t, 0, 0, 1);
+			to_here(g, skip);
+		} else {
+			emit(g, BPF_ALU64 | BPF_XOR | BPF_K, t, 0, 0, 5);
+		}
+}
+
 /*
  * Two ways into one place that differ in a single number, and a use of it behind: a path that ends there because of the
  * other must not have been the one that mattered.
  */
 static void diverge(struct edge_gen *g)
 {
-	u32 r = num(g), t = r == 3 ? 5 : 3, jump, slot = one_in(g, 3), skip;
+	u32 r = num(g), t = r == 3 ? 5 : 3, jump, slot = one_in(g, 3);
 	s32 room = EDGE_VALUE - 8, a = (s32)edge_below(g, 2) * room,
 	    b = room + (s32)edge_below(g, 3) * 4 - 4;
 
@@ -522,14 +536,7 @@ static void diverge(struct edge_gen *g)
 	if (slot)
 		emit(g, BPF_STX | BPF_MEM | BPF_DW, 10, r, -56, 0);
 	to_here(g, jump);
-	for (u32 i = edge_below(g, 12); i-- > 0;) /* far enough for a state to be kept */
-		if (one_in(g, 3)) {
-			skip = emit(g, jmp_class(g) | compare(g) | BPF_K, t, 0, 0, edge(g));
-			emit(g, BPF_ALU64 | BPF_ADD | BPF_K, t, 0, 0, 1);
-			to_here(g, skip);
-		} else {
-			emit(g, BPF_ALU64 | BPF_XOR | BPF_K, t, 0, 0, 5);
-		}
+	far(g, t);
 	if (slot)
 		emit(g, BPF_LDX | BPF_MEM | (one_in(g, 2) ? BPF_B : BPF_DW), r, 10, -56, 0);
 	if (one_in(g, 3)) { /* used through a decision */
@@ -541,6 +548,42 @@ static void diverge(struct edge_gen *g)
 	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, 4, r, 0, 0);
 	load_or_store(g, 4, 0, BPF_DW);
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 6);
+}
+
+/* An index is bounded by a test of another register, to which it is linked on one of two ways only, or on both. */
+static void link_lost(struct edge_gen *g)
+{
+	u32 jump, slot = one_in(g, 3);
+	s32 room = EDGE_VALUE - 8;
+
+	emit(g, BPF_LDX | BPF_MEM | BPF_DW, 1, 6, 8, 0);
+	unknown(g, 2);
+	unknown(g, 3);
+	if (one_in(g, 2)) /* linked first, then again, not any more, or with a distance */
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 2, 1, 0, 0);
+	jump = emit(g, jmp_class(g) | compare(g) | BPF_K, 3, 0, 0, edge(g));
+	switch (edge_below(g, 4)) {
+	case 0:
+		emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, (s32)edge_below(g, 3));
+		break;
+	case 1:
+		unknown(g, 1 + edge_below(g, 2));
+		break;
+	default:
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 2, 1, 0, 0);
+	}
+	to_here(g, jump);
+	if (slot)
+		emit(g, BPF_STX | BPF_MEM | BPF_DW, 10, 2, -56, 0);
+	far(g, 3);
+	jump = emit(g, BPF_JMP | BPF_JGT | BPF_K, 1, 0, 0, room - one_in(g, 4));
+	if (slot)
+		emit(g, BPF_LDX | BPF_MEM | BPF_DW, 2, 10, -56, 0);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 7, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, 4, 2, 0, 0);
+	load_or_store(g, 4, 0, one_in(g, 2) ? BPF_DW : BPF_B);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 6);
+	to_here(g, jump);
 }
 
 /* What is called: (number, pointer to at least eight bytes) for callbacks, the other way round for calls. */
@@ -571,8 +614,8 @@ static void functions(struct edge_gen *g)
 }
 
 static void (*const snippets[])(struct edge_gen *g) = {
-	alu,           alu,    alu,    merge, merge, indexed, indexed, indexed, stack,
-	stack_indexed, lookup, helper, loop,  call,  refined, refined, linked,  diverge};
+	alu,    alu,    alu,  merge, merge,   indexed, indexed, indexed, stack,    stack_indexed,
+	lookup, helper, loop, call,  refined, refined, linked,  diverge, link_lost};
 
 void edge_generate(struct edge_gen *g, u64 seed)
 {

@@ -128,6 +128,20 @@ static u64 at_an_edge(struct edge_gen *g)
 	}
 }
 
+/* Near a number that the program itself compares with or computes with, or near any edge. */
+static u64 some_value(struct edge_gen *g)
+{
+	const struct bpf_insn *in = &g->insns[edge_below(g, g->count)];
+	const u64 high[] = {0, 0, 0, ~0ull << 32, 1ull << 32, 1ull << 63};
+	u64 v = (u64)(s64)in->imm;
+
+	if (!edge_below(g, 3) || !in->imm)
+		return at_an_edge(g);
+	if (edge_below(g, 2))
+		v = (u32)v | high[edge_below(g, ARRAY_SIZE(high))];
+	return edge_below(g, 2) ? v : v + edge_below(g, 41) - 20;
+}
+
 static bool run_once(struct edge_gen *g, u64 seed)
 {
 	static vm_helper_fn *helpers[BPF_FUNC_loop + 1] = {
@@ -166,9 +180,9 @@ static bool run_once(struct edge_gen *g, u64 seed)
 	seed_now = seed;
 	hash_there = edge_below(g, 4);
 	for (u32 i = 0; i < sizeof(ctx) / 8; i++)
-		((u64 *)(void *)ctx)[i] = at_an_edge(g);
+		((u64 *)(void *)ctx)[i] = some_value(g);
 	for (u32 i = 0; i < ARRAY_SIZE(value); i++)
-		value[i] = at_an_edge(g);
+		value[i] = some_value(g);
 	hash[0] = at_an_edge(g);
 	hash[1] = at_an_edge(g);
 	vm_interpret(&run, (u64)ctx, 0);
