@@ -291,6 +291,11 @@ static int do_swap(struct verifier *v, const struct bpf_insn *in)
 	const bool swaps = (in->code & 7) == BPF_ALU64 || in->code & BPF_TO_BE;
 	const u32 bits = (u32)in->imm;
 
+	if (!reg_is_pointer(&was) && !swaps && bits == 64) { /* nothing changes */
+		dst->id = 0;
+		dst->off = 0;
+		return 0;
+	}
 	reg_unknown(dst);
 	if (reg_is_pointer(&was))
 		return 0;

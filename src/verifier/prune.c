@@ -165,7 +165,8 @@ static void widen(struct reg *r, const struct reg *was)
 		return;
 	if (r->var.value == was->var.value && r->var.mask == was->var.mask &&
 	    r->umin == was->umin && r->umax == was->umax && r->smin == was->smin &&
-	    r->smax == was->smax)
+	    r->smax == was->smax && r->umin32 == was->umin32 && r->umax32 == was->umax32 &&
+	    r->smin32 == was->smin32 && r->smax32 == was->smax32)
 		return;
 	reg_unknown(r);
 }

@@ -3,7 +3,9 @@
  * Preloaded into a tool that uses the kernel's bpf(2): every program it loads is given to limpet's verifier
  * too, and both verdicts are written to the file $LIMPET_VERDICTS, a line a program:
  *
- *     kernel=ok limpet=-13 insns=123 type=2 name=handle_entry
+ *     kernel=0 limpet=-13 insns=123 type=2 kernel_us=210 limpet_us=14 name=handle_entry
+ *
+ * The times are the thread's own; the kernel compiles what it accepts, too.
  *
  * With LIMPET_VERDICT_LOGS set to a directory, both logs of programs that differ are kept there.
  */
@@ -14,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "captured.h"
 
@@ -47,15 +50,26 @@ static void keep_log(const char *who, const char *text, const char *name)
 	fclose(f);
 }
 
+static double now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+/* The time is the verifier's own, without what it takes here to ask the kernel for maps and types. */
 static int limpet_verdict(const union bpf_attr *attr, unsigned int size, struct verifier_sink *log,
-			  u32 level)
+			  u32 level, double *ret_us)
 {
 	struct verifier_result result;
 	struct captured c;
 	int err = captured_take(&c, attr, size, log);
+	double start = now_us();
 
 	if (!err)
 		err = verifier_check(&c.prog, log, level, NULL, &result);
+	*ret_us = now_us() - start;
 	captured_free(&c);
 	return err;
 }
@@ -78,20 +92,23 @@ static void kernel_log(const union bpf_attr *attr, unsigned int size, const char
 	free(text);
 }
 
-static void compare(const union bpf_attr *attr, unsigned int size, long kernel, int kernel_errno)
+static void compare(const union bpf_attr *attr, unsigned int size, long kernel, int kernel_errno,
+		    double kernel_us)
 {
 	struct verifier_sink log = {.keep = LOG_SIZE};
 	char name[17] = "";
 	FILE *f = fopen(getenv("LIMPET_VERDICTS"), "a");
+	double us;
 	char *text;
 	int err;
 
 	memcpy(name, attr->prog_name, 16);
 	if (!f)
 		return;
-	err = limpet_verdict(attr, size, &log, getenv("LIMPET_VERDICT_LOGS") ? 2 : 0);
-	fprintf(f, "kernel=%d limpet=%d insns=%u type=%u name=%s\n", kernel < 0 ? -kernel_errno : 0,
-		err, attr->insn_cnt, attr->prog_type, name);
+	err = limpet_verdict(attr, size, &log, getenv("LIMPET_VERDICT_LOGS") ? 2 : 0, &us);
+	fprintf(f, "kernel=%d limpet=%d insns=%u type=%u kernel_us=%.0f limpet_us=%.0f name=%s\n",
+		kernel < 0 ? -kernel_errno : 0, err, attr->insn_cnt, attr->prog_type, kernel_us, us,
+		name);
 	fclose(f);
 	if (getenv("LIMPET_VERDICT_LOGS") &&
 	    (!err != (kernel >= 0) || getenv("LIMPET_VERDICT_ALL"))) {
@@ -115,18 +132,20 @@ long syscall(long number, ...)
 {
 	long a[6], ret;
 	va_list args;
+	double start;
 	int err;
 
 	va_start(args, number);
 	for (int i = 0; i < 6; i++)
 		a[i] = va_arg(args, long);
 	va_end(args);
+	start = now_us();
 	ret = real_syscall()(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	if (number != SYS_bpf || a[0] != BPF_PROG_LOAD || !getenv("LIMPET_VERDICTS") ||
 	    !is_ours(((const union bpf_attr *)a[1])->prog_type))
 		return ret;
 	err = errno;
-	compare((const union bpf_attr *)a[1], (unsigned int)a[2], ret, err);
+	compare((const union bpf_attr *)a[1], (unsigned int)a[2], ret, err, now_us() - start);
 	errno = err;
 	return ret;
 }

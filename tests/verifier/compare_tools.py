@@ -57,7 +57,7 @@ def verdicts(command, library):
 
 def main():
     library = os.path.abspath(os.path.join(sys.argv[1], "tests/verifier/liblimpet-verdicts.so"))
-    names, total, same, accepted, nothing = sys.argv[2:], 0, 0, 0, 0
+    names, total, same, accepted, nothing, times = sys.argv[2:], 0, 0, 0, 0, []
     for name, command in tools():
         if names and not any(n in name for n in names):
             continue
@@ -70,9 +70,16 @@ def main():
             total += 1
             same += (kernel == 0) == (ours == 0)
             accepted += kernel == 0
+            if not kernel and not ours:
+                took = [float(t) for t in re.search(r"kernel_us=(\d+) limpet_us=(\d+)", line).groups()]
+                times.append((took[1] / max(took[0], 1), *took))
             if kernel != ours:
                 print(f"{'*' if (kernel == 0) != (ours == 0) else '~'} {name}: {line}", flush=True)
     print(f"# {total} programs, {accepted} accepted by the kernel, {same} with the same verdict; {nothing} tools loaded none")
+    times.sort()
+    if times:
+        print(f"# time, limpet / kernel: median {times[len(times) // 2][0]:.2f}, most {times[-1][0]:.2f}; "
+              f"all together {sum(t[2] for t in times) / 1e3:.0f} / {sum(t[1] for t in times) / 1e3:.0f} ms")
     return 0 if total and total == same else 1
 
 

@@ -108,7 +108,11 @@ static void alu_on(struct edge_gen *g, u32 d)
 		return;
 	}
 	if (one_in(g, 2)) {
-		emit(g, class | op | BPF_X, d, num(g), 0, 0);
+		u32 by = num(g);
+
+		if ((op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH) && one_in(g, 2))
+			emit(g, BPF_ALU64 | BPF_AND | BPF_K, by, 0, 0, one_in(g, 2) ? 7 : 63);
+		emit(g, class | op | BPF_X, d, by, 0, 0);
 		return;
 	}
 	if (op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH)
@@ -480,7 +484,7 @@ static void linked(struct edge_gen *g)
 	unknown(g, r);
 	for (u32 i = 0; i < n; i++) {
 		copies[i] = num(g);
-		if (one_in(g, 6))
+		if (one_in(g, 4))
 			emit(g, BPF_ALU64 | BPF_MOV | BPF_X, copies[i], r, 8 << edge_below(g, 3),
 			     0);
 		else
@@ -614,8 +618,8 @@ static void functions(struct edge_gen *g)
 }
 
 static void (*const snippets[])(struct edge_gen *g) = {
-	alu,    alu,    alu,  merge, merge,   indexed, indexed, indexed, stack,    stack_indexed,
-	lookup, helper, loop, call,  refined, refined, linked,  diverge, link_lost};
+	alu,    alu,    alu,  merge, merge,   indexed, indexed, indexed, stack,   stack_indexed,
+	lookup, helper, loop, call,  refined, refined, linked,  linked,  diverge, link_lost};
 
 void edge_generate(struct edge_gen *g, u64 seed)
 {
