@@ -43,7 +43,7 @@ static void site_call(const struct site *s, struct attach_call *ret, struct call
 	if (s->kind)
 		run.handler = s->kind == SITE_ENTER ? agent_syscall_enter : agent_syscall_leave;
 	if (s->leased) {
-		leases_of(s->steers || s->kind ? RED_ZONE : 0, &s->missed, &parts->lease);
+		leases_of(s->steers || s->kind || !place_small_stack() ? RED_ZONE : 0, &s->missed, &parts->lease);
 		run.lease = &parts->lease;
 	} else if (s->entries == 1 && !s->notes) {
 		if (!s->kind)
@@ -133,6 +133,14 @@ static bool plan_pun(struct site *s, struct attach_text *text, u64 addr, u8 *cod
 	return tramp && !plan_code(s, text, addr, tramp, code, &why);
 }
 
+static bool goes_deep(const struct site *s)
+{
+	for (u32 i = 0; i < s->count; i++)
+		if (prog_goes_deep(s->progs[i].link->prog))
+			return true;
+	return false;
+}
+
 static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *why)
 {
 	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX], now[ATTACH_PATCH_MAX];
@@ -142,7 +150,7 @@ static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *w
 		return why->error;
 	if (s->kind == SITE_LEAVE && place_is_led_to(addr))
 		return refuse(why, ATTACH_E_BRANCH_IN, addr);
-	s->leased = !s->own && (place_small_stack() || s->child);
+	s->leased = !s->own && (place_small_stack() || s->child || goes_deep(s));
 	if (s->leased && !leases_ready())
 		return refuse(why, ATTACH_E_NO_MEMORY, addr);
 	if ((plan_function(s, &text, addr, why) ||

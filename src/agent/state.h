@@ -44,6 +44,8 @@ struct agent_prog {
 	bool ready;
 	bool overrides; /* calls override_return */
 	bool refs_maps; /* uses maps that hold objects */
+	bool tails;     /* makes tail calls, */
+	bool nests;     /* out of subprograms, maybe: each keeps a frame */
 	bool reached;   /* a link runs it, or one that does leads to it (SYNC) */
 	bool live;      /* reached, and its code is written: others may go to it */
 	bool scanned;   /* object_reach() has looked at its maps */
@@ -127,7 +129,7 @@ struct site {
 	bool retired;
 	bool steers;    /* one of its programs decides how the call goes on: session, override_return */
 	bool refs_maps; /* one of its programs does */
-	bool leased;    /* hits run on leased stacks */
+	bool leased;    /* hits run on leased stacks: the thread's may be small, or the programs take much */
 	u8 kind;        /* enum site_kind */
 	u8 behind;      /* SITE_ENTER: how many bytes are displaced */
 	bool child;     /* a child may come there on a stack of its own */
@@ -217,6 +219,7 @@ void object_release(bool keep_session);
 /* prog.c */
 int prog_prepare(struct agent_prog *p);
 void prog_free(struct agent_prog *p);
+bool prog_goes_deep(const struct agent_prog *p); /* may it take more of a stack than most have to spare? */
 
 /* code.c: room for code, and the list of what is to be written */
 int code_write(u64 dst, const void *bytes, u32 len);

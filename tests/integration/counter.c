@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small tool: counts the hits of probes. `counter FILE:OFFSET[r] ...` (r: at the return); every line on
+ * A small tool: counts the hits of probes. `counter FILE:OFFSET[r|d] ...` (r: at the return; d: the
+ * program tail-calls itself out of a subprogram as often as it may, and counts each time); every line on
  * standard input is answered by the counts so far; it ends with standard input.
  */
 #include <bpf/bpf.h>
@@ -32,6 +33,34 @@ static int count_prog(int map, int index)
 			     sizeof(insns) / sizeof(insns[0]), NULL);
 }
 
+/* One that counts, calls a subprogram, and that itself by way of a program array. */
+static int deep_prog(int map, int index)
+{
+	int zero = 0, progs = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "progs", 4, 4, 1, NULL), prog;
+	const struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 6, .src_reg = 1},
+		{.code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_VALUE, .imm = map},
+		{.imm = index * 8},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = 1},
+		{.code = BPF_STX | BPF_DW | BPF_ATOMIC, .dst_reg = 1, .src_reg = 2, .imm = BPF_ADD},
+		{.code = BPF_ST | BPF_DW | BPF_MEM, .dst_reg = 10, .off = -200},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 1, .src_reg = 6},
+		{.code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_CALL, .imm = 2},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0},
+		{.code = BPF_JMP | BPF_EXIT},
+		{.code = BPF_ST | BPF_DW | BPF_MEM, .dst_reg = 10, .off = -200},
+		{.code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 2, .src_reg = BPF_PSEUDO_MAP_FD, .imm = progs},
+		{0},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 3},
+		{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_tail_call},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+
+	prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "deep", "GPL", insns, sizeof(insns) / sizeof(insns[0]), NULL);
+	return prog < 0 || bpf_map_update_elem(progs, &zero, &prog, BPF_ANY) ? -1 : prog;
+}
+
 static unsigned pmu_type(void)
 {
 	FILE *f = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
@@ -48,9 +77,12 @@ static int probe(int map, int index, char *what)
 	char *colon = strrchr(what, ':'), *end;
 	struct perf_event_attr attr = {
 		.size = sizeof(attr), .type = pmu_type(), .sample_period = 1};
-	int event, prog = count_prog(map, index);
+	int event, prog;
 
-	if (!colon || prog < 0)
+	if (!colon)
+		return -1;
+	prog = colon[strlen(colon) - 1] == 'd' ? deep_prog(map, index) : count_prog(map, index);
+	if (prog < 0)
 		return -1;
 	*colon = 0;
 	attr.uprobe_path = (unsigned long)what;

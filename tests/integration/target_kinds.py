@@ -81,6 +81,23 @@ def refused(state, program, words):
     target.end()
 
 
+def deep():
+    """A program that needs 40 KiB of stack, where the thread has 8: it runs on another."""
+    path, why = build(common.folder(), "plain")
+    place = common.folder()
+    env = common.environment(place, lang="en")
+    target = kinds.Target(env, place, path, "signal")
+    tool = kinds.Counter(env, kinds.symbol(path, "probed") + "d")
+    attach = common.run([LIMPET, "attach", str(target.pid())], env)
+    ok("a_program_that_goes_deep_runs_on_a_small_stack", target.calls(1000) and tool.counts() == [34 * 1000],
+       (attach, target.p.poll(), tool.counts(), why))
+    before = maps(target.pid())
+    detach = common.run([LIMPET, "detach", str(target.pid())], env)
+    ok("and_its_stack_goes", not detach[0] and target.calls(10) and len(maps(target.pid())) < len(before), detach)
+    tool.end()
+    target.end()
+
+
 def traced():
     """By gdb: refused, with the tracer's number; afterwards it is not."""
     path, why = build(common.folder(), "plain")
@@ -139,4 +156,4 @@ def states():
 
 
 if __name__ == "__main__":
-    sys.exit(common.main(builds, states, traced))
+    sys.exit(common.main(builds, states, deep, traced))
