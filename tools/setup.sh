@@ -20,7 +20,7 @@ packages=(
     meson ninja-build
     clang llvm
     libbpf-dev libelf-dev zlib1g-dev libjson-c-dev
-    bpftool binutils procps patch g++ libc++-dev libc++abi-dev python3-greenlet gdb
+    bpftool bpftrace libbpf-tools binutils procps patch g++ libc++-dev libc++abi-dev python3-greenlet gdb
     libzydis-dev systemtap-sdt-dev
 )
 optional=()

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "loader/attr.h"
 #include "loader/event.h"
+#include "loader/kernel_only.h"
 #include "loader/link.h"
 #include "loader/probe.h"
 #include "session/object.h"
@@ -183,8 +184,10 @@ static long perf_link(const struct loader_call *c, const union bpf_attr *a, u32 
 	if (a->link_create.flags)
 		return -EINVAL;
 	err = loader_fd_object((int)a->link_create.target_fd, OBJ_EVENT, &event);
-	if (err)
+	if (err) {
+		kernel_only_event(c->store, prog, (int)a->link_create.target_fd);
 		return -EBADF;
+	}
 	fd = loader_attach(c->store, LINK_PERF_EVENT, event, prog,
 			   a->link_create.perf_event.bpf_cookie, &id);
 	return loader_fd_add(fd, OBJ_LINK, id);

@@ -97,9 +97,9 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 
 	if (!err && !map_ops_find(def.type)) {
 		/* what probes for map types has no name */
-		if (*a->map_name)
+		if (!loader_copy_name(def.name, a->map_name) && *def.name)
 			loader_say("limpet: map %.15s is of type %u, which limpet does not have\n",
-				   a->map_name, def.type);
+				   def.name, def.type);
 		err = -EINVAL;
 	}
 	if (!err)

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "loader/btf.h"
+#include "loader/kernel_only.h"
 #include "loader/refs.h"
 #include "loader/task.h"
 
@@ -121,6 +122,8 @@ static int check_attr(const union attr_more *a)
 		return -EINVAL;
 	if (!k->insn_cnt || k->insn_cnt > BPF_MAX_INSNS)
 		return -E2BIG;
+	if (!type_supported(k->prog_type))
+		kernel_only_prog(k);
 	if (k->attach_prog_fd || k->attach_btf_id || a->prog_load.signature)
 		return -EINVAL;
 	return 0;

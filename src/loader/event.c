@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "bpf/syscall_desc.h"
 #include "loader/event_shared.h"
+#include "loader/kernel_only.h"
 #include "loader/probe.h"
 #include "loader/say.h"
 #include "loader/uprobe_events.h"
@@ -233,13 +234,28 @@ static int kind_of(const struct perf_event_attr *uattr)
 	return -1;
 }
 
+/* Others are the kernel's, but a probe of its own would wait for a program that cannot come. */
+static long refuse_kprobe(const struct perf_event_attr *uattr)
+{
+	struct perf_event_attr a;
+	long err;
+
+	if (!loader_active() || user_read(&a, (u64)uattr, sizeof(a.type)) ||
+	    user_read(&a.kprobe_func, (u64)&uattr->kprobe_func, sizeof(a.kprobe_func)))
+		return -LOADER_PASS;
+	loader_inside++;
+	err = kernel_only_kprobe(a.type, a.kprobe_func);
+	loader_inside--;
+	return err ? err : -LOADER_PASS;
+}
+
 long loader_event_open(const struct perf_event_attr *uattr, s32 pid, s32 cpu, int group, u64 flags)
 {
 	int kind = kind_of(uattr);
 	long ret;
 
 	if (kind < 0)
-		return -LOADER_PASS;
+		return refuse_kprobe(uattr);
 	loader_inside++;
 	ret = open_event((u32)kind, uattr, pid, cpu, group, flags);
 	loader_inside--;
@@ -365,13 +381,13 @@ out:
 /* A program of ours cannot go on an event of the kernel's; say so where it would only answer EINVAL. */
 static void say_not_served(int fd, unsigned long arg)
 {
+	struct store *s;
+	int err = 0;
 	u32 prog;
 
-	if (!loader_fd_object((int)arg, OBJ_PROG, &prog))
-		loader_say("limpet: a program was not attached to event %d: only uprobes, "
-			   "system calls, and timers on the software CPU "
-			   "clock, are observed in user space\n",
-			   fd);
+	s = loader_session(&err);
+	if (s && !loader_fd_object((int)arg, OBJ_PROG, &prog))
+		kernel_only_event(s, prog, fd);
 }
 
 long loader_event_ioctl(int fd, unsigned long request, unsigned long arg)

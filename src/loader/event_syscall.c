@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "loader/attr.h"
+#include "loader/kernel_only.h"
 #include "loader/link.h"
 #include "loader/say.h"
 
@@ -138,10 +139,7 @@ long loader_raw_tracepoint_open(const struct loader_call *c, union bpf_attr *att
 		return -EFAULT;
 	name[sizeof(name) - 1] = 0;
 	if (!raw_tracepoint(name, &call)) {
-		loader_say("limpet: the raw tracepoint %s is in the kernel, which limpet does not "
-			   "observe (system calls: sys_enter, "
-			   "sys_exit)\n",
-			   name);
+		kernel_only_raw_tracepoint(c->store, prog, name);
 		return -ENOENT;
 	}
 	if (kind.ctx_end > RAW_CTX_SIZE)

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "loader/loader.h"
+#include "maps/refs.h"
 #include "loader/tracefs.h"
 #include "session/object.h"
 #include "session/trace.h"
@@ -35,6 +36,9 @@ static void map_facts(FILE *f, const struct loader_obj *o)
 		m->def.type, m->def.key_size, m->def.value_size, m->def.max_entries, m->def.flags,
 		(unsigned long long)m->def.map_extra, (unsigned long long)m->file_size, m->id,
 		atomic_load(&m->meta->frozen));
+	if (m->holds == MAP_HOLDS_PROGS && atomic_load(&map_ref_area(m)->owner))
+		fprintf(f, "owner_prog_type:\t%u\nowner_jited:\t0\n",
+			(u32)atomic_load(&map_ref_area(m)->owner));
 }
 
 static void print_tag(FILE *f, const u8 tag[8])

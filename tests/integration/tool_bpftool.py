@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""bpftool on a limpet session and on the kernel: the same commands, the same output.
+"""bpftool on a limpet session and on the kernel: the same commands, the same output. Some on maps as bpftool
+makes them, others on an object with maps of all kinds, types and programs (bpftool_objects.bpf.c).
 
 Each side pins what it makes under /sys/fs/bpf (the kernel's in a mount namespace of its own). Ids,
 sizes in memory, translated sizes and times are blanked before comparing; the kernel side is skipped
@@ -20,6 +21,7 @@ BUILD = os.path.abspath(sys.argv[1])
 LIMPET = os.path.join(BUILD, "src/cli/limpet")
 OBJECT = os.path.join(BUILD, "examples/queue_demo/uprobe_queue.bpf.o")
 PIN = "/sys/fs/bpf/limpet_test_"
+OBJECTS_O = [""]
 KEY1, VALUE = "key 1 0 0 0", "value 1 2 3 4 5 6 7 8"
 
 # (expected failure, arguments; PIN is put before names that begin with @)
@@ -76,29 +78,173 @@ COMMANDS = [
     (1, "map show id 2147483000"),
     (1, "btf show id 2147483000"),
 ]
-BLANK = [(r"\b\d+: (?=array|queue|stack|hash|kprobe)", "N: "), (r'"id":\d+', '"id":0'),
+# The same for an object with maps and programs of all kinds. WORK: a folder with inputs; VAL: a struct val in hexadecimal.
+OBJECT_COMMANDS = [
+    (0, "prog loadall OBJECTS @p2 pinmaps @m"),
+    (0, "map show pinned @m/h"),
+    (0, "map update pinned @m/h key hex 01 00 00 00 02 00 61 62 63 00 00 00 value hex VAL"),
+    (0, "map dump pinned @m/h"),
+    (0, "-j map dump pinned @m/h"),
+    (0, "-p map dump pinned @m/h"),
+    (0, "map lookup pinned @m/h key hex 01 00 00 00 02 00 61 62 63 00 00 00"),
+    (0, "-j map lookup pinned @m/h key hex 01 00 00 00 02 00 61 62 63 00 00 00"),
+    (0, "map getnext pinned @m/h"),
+    (0, "-j map getnext pinned @m/h"),
+    (0, "map update pinned @m/pa key 0 0 0 0 value 1 2 3 4 5 6 7 8"),
+    (0, "map dump pinned @m/pa"),
+    (0, "-j map dump pinned @m/pa"),
+    (0, "-p map dump pinned @m/pa"),
+    (0, "map lookup pinned @m/pa key 1 0 0 0"),
+    (0, "map dump pinned @m/ph"),
+    (0, "map update pinned @m/ph key 0 0 0 0 value hex VAL"),
+    (0, "map dump pinned @m/ph"),
+    (0, "-j map dump pinned @m/ph"),
+    (0, "map delete pinned @m/ph key 0 0 0 0"),
+    (1, "map dump pinned @m/rb"),
+    (0, "map show pinned @m/rb"),
+    (0, "map dump pinned @m/pe"),
+    (0, "map show pinned @m/pe"),
+    (0, "map dump pinned @m/st"),
+    (0, "map show pinned @m/st"),
+    (0, "map dump pinned @m/lpm"),
+    (0, "map update pinned @m/lpm key 16 0 0 0 10 1 0 0 value 1 0 0 0 0 0 0 0"),
+    (1, "map update pinned @m/lpm key 99 0 0 0 10 1 0 0 value 1 0 0 0 0 0 0 0"),
+    (0, "map lookup pinned @m/lpm key 32 0 0 0 10 1 2 3"),
+    (0, "map dump pinned @m/lpm"),
+    (0, "map getnext pinned @m/lpm"),
+    (0, "map update pinned @m/pr key 1 0 0 0 value pinned @p2/up"),
+    (0, "map dump pinned @m/pr"),
+    (0, "-j map dump pinned @m/pr"),
+    (0, "map lookup pinned @m/pr key 1 0 0 0"),
+    (0, "map delete pinned @m/pr key 1 0 0 0"),
+    (1, "map update pinned @m/pr key 1 0 0 0 value pinned @p2/filter"),
+    (0, "map show pinned @m/pr"),
+    (0, "map show pinned @m/hom"),
+    (0, "map update pinned @m/hom key 1 0 0 0 value pinned @m/in1"),
+    (0, "map dump pinned @m/hom"),
+    (0, "map lookup pinned @m/hom key 1 0 0 0"),
+    (1, "map update pinned @m/hom key 1 0 0 0 value pinned @m/h"),
+    (0, "map delete pinned @m/hom key 1 0 0 0"),
+    (0, "map show pinned @m/bl"),
+    (0, "map push pinned @m/bl value 1 0 0 0"),
+    (1, "map peek pinned @m/bl value 1 0 0 0"),
+    (1, "map dump pinned @m/bl"),
+    (0, "map push pinned @m/sk value 5 0 0 0"),
+    (1, "map dump pinned @m/sk"),
+    (0, "map lookup pinned @m/sk"),
+    (0, "map pop pinned @m/sk"),
+    (1, "map getnext pinned @m/sk"),
+    (0, "map update pinned @m/lru key 1 0 0 0 value 1 0 0 0 0 0 0 0 any"),
+    (0, "map update pinned @m/lru key 1 0 0 0 value 1 0 0 0 0 0 0 0 exist"),
+    (1, "map update pinned @m/lru key 2 0 0 0 value 1 0 0 0 0 0 0 0 exist"),
+    (0, "map dump pinned @m/lru"),
+    (0, "map show name t.rodata"),
+    (0, "-j map show name t.data"),
+    (1, "map dump pinned @m/nosuch"),
+    (0, "prog show pinned @p2/up"),
+    (0, "prog show pinned @p2/filter"),
+    (0, "prog show pinned @p2/raw"),
+    (0, "prog dump xlated pinned @p2/filter"),
+    (0, "prog dump xlated pinned @p2/raw"),
+    (0, "prog dump xlated pinned @p2/up file WORK/x.bin"),
+    (1, "prog run pinned @p2/raw ctx_in WORK/ctx.bin"),
+    (1, "prog run pinned @p2/raw"),
+    (1, "prog run pinned @p2/raw ctx_in WORK/ctx.bin repeat 5"),
+    (0, "prog run pinned @p2/filter data_in WORK/pkt.bin"),
+    (0, "prog run pinned @p2/filter data_in WORK/pkt.bin data_out - repeat 3"),
+    (1, "prog run pinned @p2/filter data_in WORK/small.bin"),
+    (1, "prog run pinned @p2/filter"),
+    (1, "prog run pinned @p2/up data_in WORK/pkt.bin"),
+    (1, "prog run pinned @p2/uses"),
+    (0, "prog pin pinned @p2/up @again"),
+    (0, "prog show pinned @again"),
+    (1, "prog pin pinned @p2/up @again"),
+    (0, "prog load OBJECTS @one"),
+    (0, "prog load OBJECTS @three map name h pinned @m/h"),
+    (1, "prog load WORK/nosuch.o @five"),
+    (1, "prog attach pinned @p2/filter sk_msg_verdict pinned @m/h"),
+    (1, "prog attach pinned @p2/filter flow_dissector"),
+    (1, "prog detach pinned @p2/filter flow_dissector"),
+    (1, "cgroup attach /sys/fs/cgroup ingress pinned @p2/filter"),
+    (1, "net attach xdp pinned @p2/filter dev lo"),
+    (1, "link pin id 999999 @link"),
+    (1, "link detach id 999999"),
+    (1, "link show id 999999"),
+    (1, "iter pin OBJECTS @iter"),
+    (1, "struct_ops register OBJECTS"),
+    (1, "struct_ops unregister name x"),
+    (1, "struct_ops dump name x"),
+    (0, "map create @c1 type percpu_array key 4 value 8 entries 4 name c1"),
+    (0, "map create @c2 type lru_hash key 4 value 8 entries 4 name c2"),
+    (0, "map create @c3 type hash_of_maps key 4 value 4 entries 4 name c3 inner_map pinned @c1"),
+    (0, "map create @c4 type array_of_maps key 4 value 4 entries 4 name c4 inner_map name c1"),
+    (0, "map create @c5 type ringbuf key 0 value 0 entries 4096 name c5"),
+    (0, "map create @c8 type cgroup_array key 4 value 4 entries 4 name c8"),
+    (0, "map create @c10 type perf_event_array key 4 value 4 entries 4 name c10"),
+    (0, "map create @c12 type bloom_filter key 0 value 4 entries 10 name c12"),
+    (0, "map create @c13 type stack_trace key 4 value 80 entries 10 name c13"),
+    (0, "map create @c14 type user_ringbuf key 0 value 0 entries 4096 name c14"),
+    (0, "map create @c15 type lpm_trie key 8 value 4 entries 10 name c15 flags 1"),
+    (0, "map create @c16 type prog_array key 4 value 4 entries 10 name c16"),
+    (1, "map create @c17 type nonsense key 4 value 4 entries 10 name c16"),
+    (0, "map pin pinned @c1 @c1b"),
+    (0, "map pin name c1 @c1c"),
+    (0, "map show name c1"),
+    (0, "btf dump file OBJECTS"),
+    (0, "btf dump file OBJECTS format c"),
+    (0, "btf dump map pinned @m/h"),
+    (0, "btf dump map pinned @m/h key"),
+    (0, "btf dump map pinned @m/h value"),
+    (0, "btf dump map pinned @m/h kv"),
+    (0, "btf dump map pinned @m/h all"),
+    (0, "btf dump prog pinned @p2/up"),
+    (0, "btf dump prog pinned @p2/up format c"),
+    (0, "-j btf dump map pinned @m/h key"),
+]
+VAL = ("02 00 00 00 00 00 00 00 05 00 00 00 00 00 00 00 61 62 63 00 ff 00 00 00 01 00 00 00 02 00 00 00 "
+       "03 00 00 00 00 00 00 00 10 00 00 00 00 00 00 00 01 00 00 00 00 00 00 00")
+BLANK = [(r"\b\d+: (?=[a-z_]+  name|name)", "N: "), (r'"id":\d+', '"id":0'),
          (r"memlock \d+B", "memlock"), (r'"bytes_memlock":\d+', '"bytes_memlock":0'),
          (r"xlated \d+B  (not jited|jited \d+B)", "xlated"), (r'"bytes_xlated":\d+', '"bytes_xlated":0'),
          (r'"jited":(true|false)(,"bytes_jited":\d+)?', '"jited":0'), (r"loaded_at \S+", "loaded_at"),
          (r'"loaded_at":\d+', '"loaded_at":0'), (r"map_ids [\d,]+", "map_ids"),
-         (r'"map_ids":\[[\d,]*\]', '"map_ids":[]'), (r"btf_id \d+", "btf_id"), (r'"btf_id":\d+', '"btf_id":0')]
+         (r'"map_ids":\[[\d,]*\]', '"map_ids":[]'), (r"btf_id \d+", "btf_id"), (r'"btf_id":\d+', '"btf_id":0'),
+         (r"(?m)^limpet: .*\n", ""), (r"(?m)^ +\d+: \([0-9a-f]{2}\) .*\n", ""), (r"duration[^:]*: \d+ns", "duration"),
+         (r"owner (not )?jited", "owner jited")]
+# what maps of programs and of maps show is ids
+IDS = [(r"value: (\w\w ){3}\w\w(?=\n|$)", "value: ID"), (r'"value":\["0x..","0x..","0x..","0x.."\]', '"value":"ID"')]
 
 
 def bpftool():
     return shutil.which("bpftool", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-def blank(text):
-    for pattern, to in BLANK:
+def blank(text, command):
+    for pattern, to in BLANK + (IDS if "@m/pr" in command or "@m/hom" in command else []):
         text = re.sub(pattern, to, text)
     return text
 
 
 def run(prefix, env, command):
-    argv = prefix + [bpftool()] + [w.replace("@", PIN, 1) if w.startswith("@") else w for w in command.split()]
-    done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    words = command.replace("VAL", VAL).replace("WORK", env.get("TEST_FOLDER", "")).split()
+    words = [w.replace("@", PIN, 1) if w.startswith("@") else OBJECTS_O[0] if w == "OBJECTS" else w for w in words]
+    done = subprocess.run(prefix + [bpftool()] + words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=60, check=False)
-    return done.returncode, blank(done.stdout.decode(errors="replace"))
+    return done.returncode, blank(done.stdout.decode(errors="replace"), command)
+
+
+def compile_objects(folder):
+    """False where there is no compiler."""
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bpftool_objects.bpf.c")
+    OBJECTS_O[0] = os.path.join(folder, "t.bpf.o")
+    if not shutil.which("clang"):
+        return False
+    subprocess.run(["clang", "-O2", "-g", "-target", "bpf", "-D__TARGET_ARCH_x86", "-I/usr/include/x86_64-linux-gnu",
+                    "-c", source, "-o", OBJECTS_O[0]], check=True)
+    for name, size in (("ctx.bin", 64), ("pkt.bin", 100), ("small.bin", 4)):
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(bytes(size))
+    return True
 
 
 def own_bpffs():
@@ -115,11 +261,12 @@ def main():
         print("skip bpftool: it, or the demo's object, is not there")
         return 0
     folder = tempfile.mkdtemp(prefix="limpet-test-", dir="/dev/shm")
-    env = dict(os.environ, LIMPET_DIR=folder, LIMPET_LANG="en")
+    work = tempfile.mkdtemp(prefix="limpet-test-")
+    env = dict(os.environ, LIMPET_DIR=folder, LIMPET_LANG="en", TEST_FOLDER=work)
     env.pop("LIMPET_SESSION_DIR", None)
     failures, kernel = 0, own_bpffs()
     try:
-        for fails, command in COMMANDS:
+        for fails, command in COMMANDS + (OBJECT_COMMANDS if compile_objects(work) else []):
             ours = run([LIMPET, "load", "--"], env, command)
             want = run([], env, command) if kernel else ours
             good = ours == want and bool(ours[0]) == bool(fails)
@@ -135,6 +282,7 @@ def main():
             print("skip bpftool against the kernel: no bpffs of its own, or no bpf(2), here")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     return 1 if failures else 0
 
 
