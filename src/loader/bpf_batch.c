@@ -97,7 +97,8 @@ static int start_of(struct batch *b, bool *ret_has_prev)
 		return user_read(b->prev, b->a->batch.in_batch, b->m->def.key_size);
 	if (user_read(&number, b->a->batch.in_batch, sizeof(number)))
 		return -EFAULT;
-	return load_cursor(b->m, number, b->prev);
+	*ret_has_prev = number != 0; /* to the kernel the first bucket: syscount begins so */
+	return number ? load_cursor(b->m, number, b->prev) : 0;
 }
 
 static int end_at(struct batch *b)

@@ -16,6 +16,13 @@
 #include <unistd.h>
 #include "loader/loader.h"
 
+bool shim_finding;
+
+long shim_nothing(void)
+{
+	return -1;
+}
+
 HIDDEN long shim_failed(long ret);
 HIDDEN long shim_syscall(long nr, long a, long b, long c, long d, long e);
 

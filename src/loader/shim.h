@@ -23,6 +23,13 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+/*
+ * While the constructors ask for definitions, by calls with arguments that do nothing: these shall not reach the
+ * kernel, since the process may be a target whose system calls are observed.
+ */
+extern HIDDEN bool shim_finding;
+HIDDEN long shim_nothing(void); /* -1 */
+
 /* The definition of `name` after ours, in the order the dynamic linker searches. */
 #define NEXT(name)                                                                                 \
 	({                                                                                         \
@@ -32,7 +39,7 @@
 			p_ = dlsym(RTLD_NEXT, #name);                                              \
 			atomic_store_explicit(&next_, p_, memory_order_relaxed);                   \
 		}                                                                                  \
-		(__typeof__(&name))p_;                                                             \
+		(__typeof__(&name))(unlikely(shim_finding) ? (void *)shim_nothing : p_);           \
 	})
 
 /* A system call's result as libc returns it. */

@@ -180,6 +180,7 @@ __attribute__((constructor)) static void find_next(void)
 {
 	const int saved = errno;
 
+	shim_finding = true;
 	close(-1);
 	dup(-1);
 	dup2(-1, -1);
@@ -187,5 +188,6 @@ __attribute__((constructor)) static void find_next(void)
 	fcntl(-1, F_GETFD);
 	close_range(1, 0, 0);
 	write(-1, "", 0);
+	shim_finding = false;
 	errno = saved;
 }

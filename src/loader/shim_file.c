@@ -433,6 +433,7 @@ __attribute__((constructor)) static void find_next(void)
 	const int saved = errno;
 	struct stat st;
 
+	shim_finding = true;
 	open("", O_RDONLY);
 	open64("", O_RDONLY);
 	openat(-1, "", O_RDONLY);
@@ -440,5 +441,6 @@ __attribute__((constructor)) static void find_next(void)
 	access("", F_OK);
 	unlink("");
 	mkdir("", 0);
+	shim_finding = false;
 	errno = saved;
 }

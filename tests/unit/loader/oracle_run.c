@@ -116,6 +116,26 @@ static long batch(struct side *s, union bpf_attr *a, int cmd, int fd, u32 count,
 	return r;
 }
 
+/* A walk that begins with a cursor of 0, as syscount's does, and ends where there is nothing more. */
+ROW(batch_cursor_0)
+{
+	union bpf_attr m = {.map_type = BPF_MAP_TYPE_HASH, .key_size = 4, .value_size = 8, .max_entries = 16};
+	int fd = (int)s->bpf(BPF_MAP_CREATE, &m, sizeof(m));
+	u64 from = 0, to = 0, sum = 0;
+	u32 *got = (u32 *)room;
+	long r;
+
+	batch(s, a, BPF_MAP_UPDATE_BATCH, fd, 5, (u64)keys, (u64)values);
+	memset(a, 0, sizeof(*a));
+	a->batch.in_batch = (u64)&from;
+	a->batch.out_batch = (u64)&to;
+	r = batch(s, a, BPF_MAP_LOOKUP_AND_DELETE_BATCH, fd, 16, (u64)got, (u64)(room + 1024));
+	for (u32 i = 0; i < a->batch.count && i < 16; i++)
+		sum += got[i] + 1;
+	oracle_out(s, &sum, sizeof(sum));
+	s->close(fd);
+	return r;
+}
 ROW(batch_update) { return batch(s, a, BPF_MAP_UPDATE_BATCH, s->array, 4, (u64)keys, (u64)values); }
 ROW(batch_update_over) { return batch(s, a, BPF_MAP_UPDATE_BATCH, s->array, 5, (u64)keys, (u64)values); }
 ROW(batch_update_none) { return batch(s, a, BPF_MAP_UPDATE_BATCH, s->array, 0, (u64)keys, (u64)values); }
@@ -271,7 +291,7 @@ const struct row oracle_run_rows[] = {
 	R(raw_no_ctx), R(raw_repeat), R(raw_data), R(raw_cpu), R(raw_on_cpu), R(raw_on_cpu_999), R(raw_small_attr),
 	R(packet_plain), R(packet_host), R(packet_repeat), R(packet_short), R(packet_long), R(packet_out),
 	R(packet_out_cut), R(packet_out_bad), R(packet_in_bad), R(packet_flags), R(packet_on_cpu),
-	R(batch_update), R(batch_update_over), R(batch_update_none), R(batch_update_noexist), R(batch_update_bad),
+	R(batch_cursor_0), R(batch_update), R(batch_update_over), R(batch_update_none), R(batch_update_noexist), R(batch_update_bad),
 	R(batch_update_frozen), R(batch_update_ro), R(batch_delete), R(batch_queue), R(batch_closed),
 	R(batch_lookup), R(batch_lookup_2), R(batch_lookup_next), R(batch_lookup_end), R(batch_lookup_more),
 	R(batch_lookup_none), R(batch_lookup_no_out), R(batch_lookup_bad_in), R(batch_lookup_wo),
