@@ -44,6 +44,7 @@ static const struct {
 	{SYS_perf_event_open, super_event_open, true},
 	{SYS_ioctl, super_ioctl, true},
 	{SYS_close, super_close, true},
+	{SYS_write, super_write, true},
 	{436, super_close_range, false},
 	{SYS_dup, super_dup, true},
 	{SYS_fcntl, super_fcntl, true},

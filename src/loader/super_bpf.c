@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -11,6 +12,9 @@
 #include "loader/event_shared.h"
 #include "loader/perf_array.h"
 #include "loader/super_call.h"
+#include "loader/uprobe_events.h"
+
+#define LINES_MAX (1u << 20)
 
 static struct super_answer object(long fd, bool cloexec)
 {
@@ -40,6 +44,19 @@ static bool gives_descriptor(u32 cmd)
 	}
 }
 
+/* Children of the tool that call are tools of their own: keepers wait for their end too. */
+static void note_tool(struct super_process *p)
+{
+	int err = 0;
+	struct store *s;
+
+	if (atomic_exchange(&p->is_tool, true))
+		return;
+	s = loader_active() ? loader_session(&err) : NULL;
+	if (s)
+		store_tool_add(s, p->pid);
+}
+
 struct super_answer super_bpf(const struct super_call *c)
 {
 	const u64 *a = (const u64 *)c->n->data.args;
@@ -48,6 +65,7 @@ struct super_answer super_bpf(const struct super_call *c)
 	if ((u32)a[0] == SUPER_ASK)
 		return answer(SUPER_ANSWER);
 	ret = loader_bpf((int)a[0], (union bpf_attr *)a[1], (unsigned int)a[2]);
+	note_tool(c->p);
 	return gives_descriptor((u32)a[0]) ? object(ret, true) : answer(ret);
 }
 
@@ -66,6 +84,29 @@ struct super_answer super_ioctl(const struct super_call *c)
 	const long ret = loader_event_ioctl((int)a[0], a[1], a[2]);
 
 	return ret == -LOADER_PASS ? CONTINUE : answer(ret);
+}
+
+/* Lines for uprobe_events; whatever else has such a number is written by the kernel. */
+struct super_answer super_write(const struct super_call *c)
+{
+	const u64 *a = (const u64 *)c->n->data.args;
+	const int fd = atomic_load(&uprobe_events_opened) ? user_fd((int)a[0]) : -1;
+	struct store *s;
+	char *text;
+	int err = 0;
+	long ret;
+
+	if (fd < 0 || !uprobe_events_is(fd))
+		return CONTINUE;
+	if (a[2] > LINES_MAX)
+		return answer(-E2BIG);
+	s = loader_session(&err);
+	text = malloc(a[2] + 1);
+	ret = !s ? err : !text ? -ENOMEM : user_read(text, a[1], a[2]);
+	if (!ret)
+		ret = uprobe_events_write(s, text, a[2]);
+	free(text);
+	return answer(ret);
 }
 
 static bool is_ours(int fd, struct loader_obj *ret)

@@ -16,6 +16,7 @@ struct super_process {
 	struct super_process *next;
 	u32 pid, refs;
 	int pidfd;
+	_Atomic bool is_tool; /* in the session's table */
 	_Atomic int next_fd; /* no descriptor of ours is free below */
 };
 
@@ -34,7 +35,7 @@ struct super_answer {
 
 typedef struct super_answer super_handler(const struct super_call *c);
 
-HIDDEN super_handler super_bpf, super_event_open, super_ioctl, super_close, super_close_range,
+HIDDEN super_handler super_bpf, super_write, super_event_open, super_ioctl, super_close, super_close_range,
 	super_dup, super_fcntl, super_mmap, super_rlimit, super_path, super_epoll_ctl,
 	super_epoll_wait;
 

@@ -74,6 +74,7 @@ int super_filter(void)
 		NOTIFY,
 		ALLOW,
 		AT_LEAST(SYS_close, 0, base),
+		AT_LEAST(SYS_write, 0, base), /* of lines to uprobe_events */
 		ALL(NR_CLOSE_RANGE),
 		AT_LEAST(SYS_dup, 0, base),
 		IF(JEQ, SYS_fcntl, 0, 7),

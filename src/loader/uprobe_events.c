@@ -247,6 +247,8 @@ static bool number(const char *text, const char *end, u64 *ret)
 static int take_place(struct uprobe_event *e, char *text)
 {
 	char *colon = strrchr(text, ':'), *open = colon ? strchr(colon, '(') : NULL;
+	char buf[SESSION_PATH_MAX];
+	const char *there;
 	struct stat st;
 
 	if (!colon || !strchr(text, '/') || (size_t)(colon - text) >= sizeof(e->path))
@@ -257,7 +259,10 @@ static int take_place(struct uprobe_event *e, char *text)
 	if (!number(colon + 1, open ? open : colon + strlen(colon), &e->offset))
 		return -EINVAL;
 	*colon = 0;
-	if (stat(text, &st))
+	there = user_path(text, buf, sizeof(buf));
+	if (!there)
+		return -ENAMETOOLONG;
+	if (stat(there, &st))
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;

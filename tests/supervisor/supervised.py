@@ -195,6 +195,37 @@ def background():
     ok("kill ends it", gone(env), (supervisors(env), maps(env)))
 
 
+LINES = r"""
+import os
+target, name = os.environ["TARGET"], f"limpet_{os.getpid()}"
+f = os.open("/sys/kernel/tracing/uprobe_events", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+print("written", os.write(f, f"p:{name}/here {target}:0x40\n".encode()))
+try:
+    os.write(f, b"p:nonsense\n")
+except OSError as e:
+    print("nonsense", e.errno)
+with open("/sys/kernel/tracing/uprobe_events") as lines:
+    print([line.split()[0].replace(name, "NAME") for line in lines if name in line])
+print("id", int(open(f"/sys/kernel/tracing/events/{name}/here/id").read()) > 0)
+print("removed", os.write(f, f"-:{name}/here\n".encode()))
+os.close(f)
+print("stays closed", os.path.exists(f"/proc/self/fd/{f}"))
+"""
+
+
+def text_interface():
+    _, env = setting("lines")
+    env["TARGET"] = os.path.join(MADE, "supervised_target")
+    status, ours = common.run([LIMPET, "load", "--via", "seccomp", sys.executable, "-c", LINES], env)
+    ours = without_notes(ours)
+    wanted = "nonsense 22\n['p:NAME/here']\nid True\nremoved"
+    ok("uprobe_events", status == 0 and wanted in ours and "stays closed False" in ours, ours)
+    if os.access("/sys/kernel/tracing/uprobe_events", os.W_OK):
+        status, kernel = common.run([sys.executable, "-c", LINES], env)
+        digits = lambda text: re.sub(r"(written|removed) \d+", r"\1", text)  # noqa: E731
+        ok("uprobe_events: the same on the kernel", status != 0 or digits(ours) == digits(kernel), ours + kernel)
+
+
 def where_it_cannot():
     _, env = setting("cannot")
     status, text = common.run([LIMPET, "load", LIFE, "status"], env, deny=True)
@@ -210,5 +241,5 @@ def where_it_cannot():
 
 
 if __name__ == "__main__":
-    sys.exit(common.main(go, libbpf, descriptors, endings, killed_supervisor, left_behind, background, where_it_cannot,
+    sys.exit(common.main(go, libbpf, descriptors, endings, killed_supervisor, left_behind, background, text_interface, where_it_cannot,
                          need=("tests/supervisor/life", "src/agent/liblimpet-agent.so", "examples/queue_demo/uprobe_queue")))
