@@ -29,4 +29,26 @@ typedef int64_t s64;
 #define NOINLINE            __attribute__((noinline))
 #define ALWAYS_INLINE       inline __attribute__((always_inline))
 
+/* Built with the thread sanitizer, which sees no instruction of an asm: then the compiler's atomics. */
+#define SEEN_BY_TSAN 0
+#if defined(__SANITIZE_THREAD__)
+#undef SEEN_BY_TSAN
+#define SEEN_BY_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#undef SEEN_BY_TSAN
+#define SEEN_BY_TSAN 1
+#endif
+#endif
+
+/*
+ * Functions that read what others may be writing; what they find counts only when the element turns out to be
+ * the same afterwards. The sanitizer would call it a race, and is not shown it.
+ */
+#if SEEN_BY_TSAN
+#define SPECULATIVE NOINLINE __attribute__((no_sanitize("thread"), unused))
+#else
+#define SPECULATIVE ALWAYS_INLINE
+#endif
+
 #endif

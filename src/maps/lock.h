@@ -55,7 +55,7 @@ static ALWAYS_INLINE void map_copy_out(const struct map *m, void *ret_value, voi
 	if (unlikely(m->def.lock))
 		lock_copy_out(m, ret_value, shared, flags);
 	else
-		map_copy(ret_value, shared, m->def.value_size);
+		map_copy_seen(ret_value, shared, m->def.value_size);
 }
 
 #endif

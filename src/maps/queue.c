@@ -190,7 +190,7 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 			return -ENOENT;
 		}
 		if (ret_value)
-			map_copy(ret_value, e->payload, m->def.value_size);
+			map_copy_seen(ret_value, e->payload, m->def.value_size);
 		if (!take) {
 			atomic_thread_fence(memory_order_acquire);
 			if (atomic_load_explicit(c, memory_order_relaxed) == cell)
@@ -281,7 +281,7 @@ static ALWAYS_INLINE void count_overwritten(struct map *m, struct hand *own)
 		return;
 	}
 	count = &m->meta->overwritten[(own->ticket - 1) % HAND_TICKETS];
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !SEEN_BY_TSAN
 	__asm__ volatile("incq %0" : "+m"(*count) : : "cc"); /* no signal comes in between */
 #else
 	atomic_fetch_add_explicit(count, 1, memory_order_relaxed);

@@ -178,7 +178,7 @@ static int withdraw(struct map *m, struct stack_area *a, void *ret_value, bool t
 		next = pool_next(atomic_load_explicit(&e->next, memory_order_relaxed));
 		if (next > pool.count)
 			next = 0;
-		map_copy(ret_value, e->payload, m->def.value_size);
+		map_copy_seen(ret_value, e->payload, m->def.value_size);
 		atomic_thread_fence(memory_order_acquire);
 		old = atomic_load_explicit(&a->top, memory_order_acquire);
 		if (unlikely(old != seen))

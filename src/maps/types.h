@@ -66,6 +66,15 @@ static ALWAYS_INLINE void map_copy(void *dst, const void *src, u32 size)
 		*d++ = *s++;
 }
 
+/* Of what others may be writing. */
+static SPECULATIVE void map_copy_seen(void *dst, const void *src, u32 size)
+{
+	if (!SEEN_BY_TSAN)
+		map_copy(dst, src, size);
+	for (u32 i = 0; SEEN_BY_TSAN && i < size; i++)
+		((volatile u8 *)dst)[i] = ((const volatile u8 *)src)[i];
+}
+
 #define MAP_MAX_CPUS         8192u
 #define MAP_PERCPU_VALUE_MAX 32768u /* PCPU_MIN_UNIT_SIZE */
 

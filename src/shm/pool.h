@@ -146,7 +146,7 @@ static inline u32 pool_next(u64 next)
 /* The cx of above. */
 static ALWAYS_INLINE bool pool_cx(_Atomic u64 *word, u64 seen, u64 value)
 {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !SEEN_BY_TSAN
 	bool done;
 
 	__asm__ volatile("cmpxchg %3, %2" : "=@ccz"(done), "+a"(seen), "+m"(*word) : "r"(value) : "memory");

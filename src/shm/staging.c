@@ -30,6 +30,12 @@ NOINLINE bool staging_adopt(const struct staging *s, u64 pos, u64 header)
 	return false;
 }
 
+/* The header of a claim that may be past. */
+static SPECULATIVE u64 header_seen(_Atomic u64 *header)
+{
+	return SEEN_BY_TSAN ? *(volatile u64 *)header : atomic_load_explicit(header, memory_order_acquire);
+}
+
 /* True when the claim (pos, word) may be replaced: whoever made it can be found without it. */
 static ALWAYS_INLINE bool is_known(const struct staging *s, u64 pos, u64 word, u64 clean)
 {
@@ -37,8 +43,7 @@ static ALWAYS_INLINE bool is_known(const struct staging *s, u64 pos, u64 word, u
 
 	if (!STAGING_UNITS_OF(word) || start < clean)
 		return true;
-	if (likely(atomic_load_explicit(staging_at(s, STAGING_BANK_OF(word), start),
-					memory_order_acquire)))
+	if (likely(header_seen(staging_at(s, STAGING_BANK_OF(word), start))))
 		return true;
 	if (start < atomic_load_explicit(&s->ctl->taken, memory_order_acquire))
 		return true;

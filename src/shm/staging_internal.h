@@ -11,19 +11,11 @@
 
 #define STAGING_PID_MASK 0x7fffffffu
 
-#if defined(__SANITIZE_THREAD__)
-#define STAGING_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define STAGING_TSAN 1
-#endif
-#endif
-
 /* Both words at once; a full barrier. */
 static ALWAYS_INLINE bool staging_cas(struct staging_pair *p, u64 pos, u64 word, u64 new_pos,
 				      u64 new_word)
 {
-#if defined(STAGING_TSAN)
+#if SEEN_BY_TSAN
 	unsigned __int128 seen = (unsigned __int128)word << 64 | pos;
 
 	return __atomic_compare_exchange_n((unsigned __int128 *)p, &seen,
