@@ -267,6 +267,24 @@ static void stack(struct edge_gen *g)
 	     slot + (one_in(g, 4) ? 8 - bytes(sz2) : 0), 0);
 }
 
+/* Known numbers in the slots that something is about to write to, and what is in them afterwards. */
+static void fill_slots(struct edge_gen *g)
+{
+	for (s32 slot = -8; slot >= -32; slot -= 8)
+		if (one_in(g, 2))
+			emit(g, BPF_ST | BPF_MEM | BPF_DW, 10, 0, slot, one_in(g, 3) ? 0 : edge(g));
+}
+
+static void read_slots(struct edge_gen *g)
+{
+	for (u32 i = edge_below(g, 3); i-- > 0;) {
+		u8 sz = size(g);
+
+		emit(g, BPF_LDX | BPF_MEM | sz, num(g), 10,
+		     -8 * (s32)(1 + edge_below(g, 4)) + (one_in(g, 4) ? 8 - bytes(sz) : 0), 0);
+	}
+}
+
 static void stack_indexed(struct edge_gen *g)
 {
 	u32 r = num(g), jumps[4], n;
@@ -274,6 +292,8 @@ static void stack_indexed(struct edge_gen *g)
 
 	if (r == 4)
 		r = 3;
+	if (one_in(g, 2))
+		fill_slots(g);
 	unknown(g, r);
 	n = bound(g, r, 16, jumps);
 	if (!one_in(g, 4))
@@ -288,6 +308,7 @@ static void stack_indexed(struct edge_gen *g)
 	for (u32 i = 0; i < n; i++)
 		to_here(g, jumps[i]);
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 1);
+	read_slots(g);
 }
 
 static void scratch_regs(struct edge_gen *g)
@@ -347,6 +368,8 @@ static void helper(struct edge_gen *g)
 	u32 jumps[4], n = 0, on_stack = one_in(g, 2);
 	s32 room = on_stack ? 32 : EDGE_VALUE;
 
+	if (on_stack && one_in(g, 2))
+		fill_slots(g);
 	if (one_in(g, 3)) {
 		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, room + (s32)edge_below(g, 3) - 1);
 	} else {
@@ -363,6 +386,8 @@ static void helper(struct edge_gen *g)
 		to_here(g, jumps[i]);
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 2);
 	scratch_regs(g);
+	if (on_stack)
+		read_slots(g);
 }
 
 /* A loop that ends after n rounds, or with may_goto when that says so. */
@@ -526,23 +551,28 @@ static void far(struct edge_gen *g, u32 t)
 static void diverge(struct edge_gen *g)
 {
 	u32 r = num(g), t = r == 3 ? 5 : 3, jump, slot = one_in(g, 3);
-	s32 room = EDGE_VALUE - 8, a = (s32)edge_below(g, 2) * room,
-	    b = room + (s32)edge_below(g, 3) * 4 - 4;
+	const s32 room = EDGE_VALUE - 8, ends[] = {0, 0, room, room, room - 4, room + 4};
+	s32 a = ends[edge_below(g, 6)], b = ends[edge_below(g, 6)];
+	s32 at = one_in(g, 2) ? -56 : -52;
+	u8 sz = at == -52 ? BPF_W : BPF_DW;
+	bool late = one_in(g, 3);
 
 	if (r == 4)
 		r = 2;
 	unknown(g, t);
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, a);
-	if (slot)
-		emit(g, BPF_STX | BPF_MEM | BPF_DW, 10, r, -56, 0);
+	if (slot && !late)
+		emit(g, BPF_STX | BPF_MEM | sz, 10, r, at, 0);
 	jump = emit(g, jmp_class(g) | compare(g) | BPF_K, t, 0, 0, edge(g));
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, b);
-	if (slot)
-		emit(g, BPF_STX | BPF_MEM | BPF_DW, 10, r, -56, 0);
+	if (slot && !late)
+		emit(g, BPF_STX | BPF_MEM | sz, 10, r, at, 0);
 	to_here(g, jump);
 	far(g, t);
+	if (slot && late)
+		emit(g, BPF_STX | BPF_MEM | sz, 10, r, at, 0);
 	if (slot)
-		emit(g, BPF_LDX | BPF_MEM | (one_in(g, 2) ? BPF_B : BPF_DW), r, 10, -56, 0);
+		emit(g, BPF_LDX | BPF_MEM | (one_in(g, 2) ? BPF_B : sz), r, 10, at, 0);
 	if (one_in(g, 3)) { /* used through a decision */
 		jump = emit(g, jmp_class(g) | compare(g) | BPF_K, r, 0, 0, b);
 		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, one_in(g, 3) ? room + 1 : 0);
@@ -590,6 +620,31 @@ static void link_lost(struct edge_gen *g)
 	to_here(g, jump);
 }
 
+/* A number that is used behind a loop, and changed on one of two ways through its body only. */
+static void changed_in_loop(struct edge_gen *g)
+{
+	const s32 room = EDGE_VALUE - 8, ends[] = {0, 0, room, room, room + 4};
+	u32 r = one_in(g, 2) ? 8 : 9, head, out, jump, over;
+
+	unknown(g, 3);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, ends[edge_below(g, 5)]);
+	head = g->count;
+	out = emit(g, BPF_JMP | BPF_JCOND, 0, 0, 0, 0);
+	jump = emit(g, jmp_class(g) | compare(g) | BPF_K, 3, 0, 0, edge(g));
+	over = emit(g, BPF_JMP | BPF_JA, 0, 0, 0, 0);
+	to_here(g, jump);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, ends[edge_below(g, 5)]);
+	to_here(g, over);
+	far(g, 3);
+	emit(g, BPF_JMP | BPF_JA, 0, 0, (s32)head - (s32)g->count - 1, 0);
+	to_here(g, out);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 7, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, 4, r, 0, 0);
+	load_or_store(g, 4, 0, BPF_DW);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 6);
+	g->loops = true;
+}
+
 /* What is called: (number, pointer to at least eight bytes) for callbacks, the other way round for calls. */
 static void functions(struct edge_gen *g)
 {
@@ -618,8 +673,9 @@ static void functions(struct edge_gen *g)
 }
 
 static void (*const snippets[])(struct edge_gen *g) = {
-	alu,    alu,    alu,  merge, merge,   indexed, indexed, indexed, stack,   stack_indexed,
-	lookup, helper, loop, call,  refined, refined, linked,  linked,  diverge, link_lost};
+	alu,     alu,     alu,           merge,  merge,   indexed,   indexed,
+	indexed, stack,   stack_indexed, lookup, helper,  loop,      call,
+	refined, refined, linked,        linked, diverge, link_lost, changed_in_loop};
 
 void edge_generate(struct edge_gen *g, u64 seed)
 {

@@ -96,7 +96,6 @@ MUTANTS = [
     ("value_minimum_unchecked", "memory.c", "if (!fits(off + r->smin, size, room, zero_ok)) {", "if (0) {"),
     ("null_value_accessible", "memory.c", "\tif (r->flags & REG_OR_NULL)\n\t\treturn fail(v, EACCES, \"R%u invalid mem access '%s'\\n\", n, reg_type_name(v, r));\n\tif (v->prog", "\tif (v->prog"),
     ("load_keeps_old_claim", "memory.c", "\tif (!err && to)\n\t\treg_unknown(to);", ""),
-    ("widen_precise_numbers_too", "prune.c", "|| was->precise)", ")"),
     ("tnum_add_carry_lost", "tnum.c", "u64 mask = (least ^ most) | a.mask | b.mask;", "u64 mask = a.mask | b.mask;"),
     ("tnum_mul_unknown_bit_added", "tnum.c", "sum = tnum_union(sum, tnum_add(sum, b));", "sum = tnum_add(sum, b);"),
     ("tnum_range_one_bit_short", "tnum.c", "(2ull << (63 - __builtin_clzll(differ))) - 1", "(1ull << (63 - __builtin_clzll(differ))) - 1"),
