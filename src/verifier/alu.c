@@ -291,9 +291,10 @@ static int do_swap(struct verifier *v, const struct bpf_insn *in)
 	const bool swaps = (in->code & 7) == BPF_ALU64 || in->code & BPF_TO_BE;
 	const u32 bits = (u32)in->imm;
 
-	if (!reg_is_pointer(&was) && !swaps && bits == 64) { /* nothing changes */
+	if (!reg_is_pointer(&was) && !swaps) {
 		dst->id = 0;
 		dst->off = 0;
+		bounds_truncate(dst, bits / 8);
 		return 0;
 	}
 	reg_unknown(dst);
@@ -301,8 +302,7 @@ static int do_swap(struct verifier *v, const struct bpf_insn *in)
 		return 0;
 	reg_join_deps(dst, &was);
 	dst->var = tnum_cast(was.var, bits / 8);
-	if (swaps)
-		dst->var = (struct tnum){swapped(was.var.value, bits), swapped(was.var.mask, bits)};
+	dst->var = (struct tnum){swapped(dst->var.value, bits), swapped(dst->var.mask, bits)};
 	bounds_sync(dst);
 	return 0;
 }

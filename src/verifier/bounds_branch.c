@@ -173,6 +173,8 @@ static void make_set(struct reg *a, struct reg *b, bool wide, bool set)
 	v = wide ? b->var.value : (u32)b->var.value;
 	if (set && (!v || v & (v - 1)))
 		return;
+	if (!set) /* kernels forget the ranges here, since the way may be a dead one */
+		bounds_unbounded(a);
 	if (set)
 		a->var = wide ? tnum_or(a->var, tnum_const(v))
 			      : tnum_with_low(a->var, tnum_or(tnum_low(a->var), tnum_const(v)));

@@ -123,6 +123,8 @@ static const struct row {
 	{"sign_is_split_too_far", -EACCES, "invalid access to map value", {ANY(2), ALU(BPF_ARSH, 2, 63), ALU(BPF_AND, 2, -1), ALU(BPF_ADD, 2, 1), DATA(3, 0), ALUX(BPF_ADD, 3, 2), LD(BPF_B, 0, 3, 15), END}},
 	{"may_goto_changes_low_half", 0, NULL, {LD(BPF_B, 0, 1, 0), MOV(9, 0), I(BPF_JMP | BPF_JCOND, 0, 0, 3, 0), ALUX(BPF_SUB, 9, 0), ALUW(BPF_ADD, 9, 1), GO(-4), JW(BPF_JGT, 9, 4, 1), MOV(1, 0), END}},
 	{"swap_of_nothing", 0, NULL, {ANY(2), J(BPF_JGT, 2, 8, 5), I(BPF_ALU | BPF_END, 2, 0, 0, 64), DATA(3, 0), ALUX(BPF_ADD, 3, 2), LD(BPF_DW, 0, 3, 0), END}},
+	{"cut_keeps_range", 0, NULL, {LD(BPF_B, 2, 1, 0), J(BPF_JGT, 2, 8, 5), I(BPF_ALU | BPF_END, 2, 0, 0, 16), DATA(3, 0), ALUX(BPF_ADD, 3, 2), LD(BPF_DW, 0, 3, 0), END}},
+	{"no_bits_set_forgets_range", -EACCES, "R9 !read_ok", {LD(BPF_B, 2, 1, 0), ALU(BPF_ADD, 2, 273), J(BPF_JSET, 2, 6, 2), J(BPF_JGT, 2, 51, 1), MOVX(0, 9), END}},
 	{"dynptr", 0, NULL, {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), MOVX(1, 10), ALU(BPF_ADD, 1, -16), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr), END}},
 	{"hole_dynptr_twice", -EINVAL, NULL, {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), MOVX(1, 10), ALU(BPF_ADD, 1, -16), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr), MOVX(1, 10), ALU(BPF_ADD, 1, -16), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr), END}},
 	{"hole_dynptr_read_as_bytes", -EACCES, NULL, {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), LD(BPF_DW, 0, 10, -16), EXIT}},
