@@ -20,13 +20,13 @@ packages=(
     meson ninja-build
     clang llvm
     libbpf-dev libelf-dev zlib1g-dev libjson-c-dev
-    bpftool bpftrace libbpf-tools binutils procps patch g++ libc++-dev libc++abi-dev python3-greenlet gdb
+    bpftool binutils procps patch g++ libc++-dev libc++abi-dev python3-greenlet gdb
     libzydis-dev systemtap-sdt-dev
 )
 optional=()
 case ${1:-} in
 --tests | --long)
-    optional=(golang-go golang-github-cilium-ebpf-dev musl-tools openssl sqlite3 xz-utils redis-tools apache2-utils)
+    optional=(bpftrace libbpf-tools bpfcc-tools linux-headers-amd64 golang-go golang-github-cilium-ebpf-dev musl-tools openssl sqlite3 xz-utils redis-tools apache2-utils)
     ;;
 esac
 # nginx's package starts the server at once, on port 80.
