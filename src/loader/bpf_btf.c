@@ -20,6 +20,7 @@
 
 #define BTF_MAX_SIZE (16u << 20)
 #define VMLINUX_PATH "/sys/kernel/btf/vmlinux"
+#define READ_PART    65536
 
 static long store_btf(struct store *s, const void *blob, u32 len)
 {
@@ -83,55 +84,66 @@ long loader_btf_load(const struct loader_call *c, union bpf_attr *a)
 	return ret;
 }
 
-static int read_whole(int fd, u8 *to, u64 size)
-{
-	for (u64 at = 0; at < size;) {
-		ssize_t n = read(fd, to + at, size - at);
-
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		at += (u64)n;
-	}
-	return 0;
-}
-
-static long store_vmlinux(struct store *s, int from, u64 len)
+/* The object has no bytes: who only asks for its name, as most do, does not wait for megabytes. */
+static long store_vmlinux(struct store *s, u64 len)
 {
 	struct btf_file *f;
 	u64 size;
 	u32 id;
-	int err = 0, fd = store_new(s, OBJ_BTF, PAGE_SIZE + ALIGN_UP(len, PAGE_SIZE), &id);
+	int err = 0, fd = store_new(s, OBJ_BTF, PAGE_SIZE, &id);
 
 	if (fd < 0)
 		return fd;
 	f = store_map_fd(fd, true, &size, &err);
-	if (f) {
-		store_head(&f->head, OBJ_BTF, id, size);
-		f->data_off = PAGE_SIZE;
-		f->data_size = (u32)len;
-		f->kernel_btf = 1;
-		strcpy(f->name, "vmlinux");
-		err = read_whole(from, (u8 *)f + PAGE_SIZE, len);
-		munmap(f, size);
-	}
-	if (err) {
+	if (!f) {
 		close(fd);
 		return err;
 	}
+	store_head(&f->head, OBJ_BTF, id, size);
+	f->data_off = PAGE_SIZE;
+	f->data_size = (u32)len;
+	f->kernel_btf = 1;
+	strcpy(f->name, "vmlinux");
+	munmap(f, size);
 	return loader_fd_add(store_publish_as(s, OBJ_BTF, id, fd, O_RDONLY), OBJ_BTF, id);
+}
+
+static int open_vmlinux(void)
+{
+	char buf[FILES_PATHMAX];
+
+	return open(files_path(VMLINUX_PATH, buf), O_RDONLY | O_CLOEXEC);
 }
 
 long loader_btf_vmlinux(struct store *s)
 {
-	char buf[FILES_PATHMAX];
-	int fd = open(files_path(VMLINUX_PATH, buf), O_RDONLY | O_CLOEXEC);
+	int fd = open_vmlinux();
 	struct stat st;
 	long ret = -ENOENT;
 
 	if (fd < 0)
 		return ret;
 	if (!fstat(fd, &st) && st.st_size > 0 && st.st_size < 1 << 28)
-		ret = store_vmlinux(s, fd, (u64)st.st_size);
+		ret = store_vmlinux(s, (u64)st.st_size);
 	close(fd);
 	return ret;
+}
+
+long loader_btf_vmlinux_read(u64 to, u32 size)
+{
+	int fd = size ? open_vmlinux() : -1;
+	char *part = malloc(READ_PART);
+	long err = size && (fd < 0 || !part) ? -ENOMEM : 0;
+
+	while (!err && size) {
+		const ssize_t n = read(fd, part, size < READ_PART ? size : READ_PART);
+
+		err = n <= 0 ? -EIO : user_write(to, part, (u64)n);
+		to += (u64)n;
+		size -= (u32)n;
+	}
+	free(part);
+	if (fd >= 0)
+		close(fd);
+	return err;
 }

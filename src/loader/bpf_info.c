@@ -243,7 +243,12 @@ static long btf_info(const struct view *v, void *info)
 		return -EINVAL;
 	i->id = b->kernel_btf ? LOADER_BTF_VMLINUX : b->head.id;
 	i->kernel_btf = b->kernel_btf;
-	err = give_array(i->btf, &i->btf_size, blob, b->data_size, 1);
+	if (b->kernel_btf) {
+		err = loader_btf_vmlinux_read(i->btf, i->btf_size < b->data_size ? i->btf_size : b->data_size);
+		i->btf_size = b->data_size;
+	} else {
+		err = give_array(i->btf, &i->btf_size, blob, b->data_size, 1);
+	}
 	i->name_len = name_len;
 	if (err || !i->name)
 		return err;

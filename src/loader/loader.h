@@ -77,6 +77,8 @@ HIDDEN loader_cmd loader_map_create, loader_map_elem, loader_map_batch, loader_m
 /* The id under which the kernel's own BTF is found, and a descriptor of it. */
 #define LOADER_BTF_VMLINUX 0x7ffffffeu
 HIDDEN long loader_btf_vmlinux(struct store *s);
+/* Its first `size` bytes, to the caller's memory. */
+HIDDEN long loader_btf_vmlinux_read(u64 to, u32 size);
 HIDDEN int loader_open_mode(u32 flags);
 HIDDEN int loader_open_object(struct store *s, enum object_kind kind, u32 id,
 			      int mode); /* a held fd */
