@@ -14,7 +14,7 @@ import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LONG = bool(os.environ.get("LIMPET_LONG"))
-SOUND = "100000" if LONG else "6000"
+SOUND = "100000" if LONG else "20000"
 VERDICTS = "20000" if LONG else "1500"
 FLAGS = ["-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-I" + TOP + "/src"]
 
