@@ -351,6 +351,7 @@ s32 place_syscall(u64 addr)
 	return at == addr ? (nr < 0 ? -1 : nr) : -2;
 }
 
+#define NUMBERS_MAX 1024
 #define WAY_LONG 8 /* instructions before a system call that are remembered */
 
 /* How control comes to an address: the last instructions of the only way there. */
@@ -415,7 +416,29 @@ static bool find_move(u64 addr, struct way *w)
 	    x86_decode(code, sizeof(code), &in) != sizeof(code))
 		return false;
 	way_step(w, addr - sizeof(code), code, &in);
-	return w->nr >= 0;
+	return w->nr >= 0 && w->nr < NUMBERS_MAX; /* data does not look like that */
+}
+
+/*
+ * Does an instruction begin at addr, as far as can be told without knowing where any other does? Decoders
+ * that begin anywhere soon agree.
+ */
+static bool looks_like_insn(u64 addr)
+{
+	u8 code[64];
+	u32 agree = 0;
+	struct x86_insn in;
+
+	if (text(&place.view, addr - sizeof(code), code, sizeof(code)) != sizeof(code))
+		return false;
+	for (u32 from = 0; from < 16; from++) {
+		u32 at = from;
+
+		while (at < sizeof(code) && x86_decode(code + at, sizeof(code) - at, &in) > 0)
+			at += in.len;
+		agree += at == sizeof(code);
+	}
+	return agree >= 8;
 }
 
 bool place_is_led_to(u64 addr)
@@ -452,8 +475,14 @@ bool place_call(u64 addr, struct syscall_site *ret)
 		return false;
 	enter_function(addr);
 	ret->unwinds = place.fn.end;
-	if (!(place.fn.end ? find_way(addr, &w) : find_move(addr, &w)))
+	if (place.fn.end && !find_way(addr, &w))
 		return false;
+	if (!place.fn.end && !find_move(addr, &w)) {
+		ret->why = (struct attach_refusal){.error = ATTACH_E_EXTENT, .where = addr};
+		if (place.err)
+			ret->why = place.why;
+		return looks_like_insn(addr);
+	}
 	ret->why = (struct attach_refusal){.error = ATTACH_E_BRANCH_IN, .where = addr};
 	if (place.err) {
 		ret->why = place.why;

@@ -99,6 +99,7 @@ enum attach_error {
 	ATTACH_E_SHADOW,    /* a return probe where the processor checks returns */
 	ATTACH_E_GO,        /* a return probe in Go */
 	ATTACH_E_GO_FAULT,  /* Go: an instruction that may fault */
+	ATTACH_E_EXTENT,    /* a system call in code without unwind information */
 };
 
 /* What is in the way, for people. */

@@ -273,8 +273,43 @@ static const char *text_of(struct json_object *o, const char *key)
 	return v ? json_object_get_string(v) : "-";
 }
 
+static bool is_on_calls(struct json_object *all, const char *link)
+{
+	struct json_object *links = json_object_object_get(all, "links");
+
+	for (size_t i = 0; i < json_object_array_length(links); i++) {
+		struct json_object *l = json_object_array_get_idx(links, i);
+
+		if (!strcmp(text_of(l, "id"), link))
+			return json_object_object_get(l, "syscall");
+	}
+	return false;
+}
+
+/* A link on system calls has hundreds of places: how many are not seen, with the first probe of them that is not. */
+static void print_places(struct json_object *probes, struct json_object *first)
+{
+	size_t n = json_object_array_length(probes), all = 0, missing = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *p = json_object_array_get_idx(probes, i);
+
+		if (strcmp(text_of(p, "link_id"), text_of(first, "link_id")))
+			continue;
+		all++;
+		if (!strcmp(text_of(p, "state"), "attached"))
+			continue;
+		if (!missing++ && p != first)
+			return; /* said already */
+	}
+	printf(T("    link %s: %zu of %zu places with system calls are not seen, as the one at %#llx: %s\n",
+		 "    链接 %s：%zu 处（共 %zu 处）系统调用看不到，例如 %#llx：%s\n"),
+	       text_of(first, "link_id"), missing, all,
+	       (unsigned long long)json_object_get_uint64(json_object_object_get(first, "address")), text_of(first, "reason"));
+}
+
 /* Below a target: the probes that are not there, and why. */
-static void print_refused(struct json_object *probes)
+static void print_refused(struct json_object *all, struct json_object *probes)
 {
 	size_t n = probes ? json_object_array_length(probes) : 0;
 
@@ -283,6 +318,10 @@ static void print_refused(struct json_object *probes)
 
 		if (!strcmp(text_of(p, "state"), "attached"))
 			continue;
+		if (is_on_calls(all, text_of(p, "link_id"))) {
+			print_places(probes, p);
+			continue;
+		}
 		printf(T("    link %s: not attached: %s", "    链接 %s：未挂接：%s"), text_of(p, "link_id"), text_of(p, "reason"));
 		if (json_object_object_get(p, "instruction"))
 			printf(T(" (at %#llx: %s)", "（位于 %#llx：%s）"),
@@ -329,7 +368,7 @@ static void print_table(struct json_object *all, const char *key, const char *ti
 				 " draining：已分离；仍有进行中的调用要经代理返回"));
 		puts("");
 		if (!strcmp(key, "targets"))
-			print_refused(json_object_object_get(row, "probes"));
+			print_refused(all, json_object_object_get(row, "probes"));
 	}
 	if (!strcmp(key, "targets") && !json_object_get_boolean(json_object_object_get(all, "keeper")))
 		puts(T("  no keeper: their probes stay as they are until `limpet load`, or `limpet attach PID`, leaves one",

@@ -38,6 +38,7 @@ static const char *const chinese_reasons[] = { /* attach_reason() has the Englis
 	[ATTACH_E_NO_MEMORY] = "内存不足",
 	[ATTACH_E_STACKS] = "Go 代码在此处可能没有剩余的栈空间（函数开头不检查栈）",
 	[ATTACH_E_GO] = "Go 运行时会查看返回地址，不能放返回探针：请探测函数入口",
+	[ATTACH_E_EXTENT] = "没有展开信息说明其所在函数从何处开始",
 	[ATTACH_E_GO_FAULT] = "Go 运行时可能需要知道这条指令在何处出错",
 };
 

@@ -471,6 +471,7 @@ const char *attach_reason(enum attach_error e)
 		[ATTACH_E_OWN] = "limpet itself needs the function for its return probes",
 		[ATTACH_E_SHADOW] = "the processor checks returns here (shadow stack)",
 		[ATTACH_E_GO] = "Go code, whose runtime looks at return addresses: probe the function's entry",
+		[ATTACH_E_EXTENT] = "no unwind information says where its function begins",
 		[ATTACH_E_GO_FAULT] = "Go code whose runtime may have to find where this instruction faults",
 	};
 
