@@ -150,7 +150,7 @@ static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *w
 		return why->error;
 	if (s->kind == SITE_LEAVE && place_is_led_to(addr))
 		return refuse(why, ATTACH_E_BRANCH_IN, addr);
-	s->leased = !s->own && (place_small_stack() || s->child || goes_deep(s));
+	s->leased = !s->own && (place_small_stack() || s->lends || goes_deep(s));
 	if (s->leased && !leases_ready())
 		return refuse(why, ATTACH_E_NO_MEMORY, addr);
 	if ((plan_function(s, &text, addr, why) ||
@@ -219,7 +219,7 @@ struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why)
 	s->kind = w->kind;
 	s->behind = w->behind;
 	s->nr = w->nr;
-	s->child = w->child;
+	s->lends = w->lends;
 	if (w->own)
 		s->own = w->own;
 	else

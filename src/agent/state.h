@@ -132,7 +132,7 @@ struct site {
 	bool leased;    /* hits run on leased stacks: the thread's may be small, or the programs take much */
 	u8 kind;        /* enum site_kind */
 	u8 behind;      /* SITE_ENTER: how many bytes are displaced */
-	bool child;     /* a child may come there on a stack of its own */
+	bool lends;     /* who comes there may be on a small stack */
 	bool notes;     /* of a system call: its number is noted from before it to behind it (syscall_hit.c) */
 	s32 nr;         /* of a system call; -1: not known from the code */
 	u32 hit_flags; /* HELPER_HIT_* */
@@ -151,7 +151,7 @@ struct want {
 	attach_steer *own;
 	u8 kind;   /* enum site_kind; then likewise as in struct site */
 	u8 behind;
-	bool child, notes;
+	bool lends, notes;
 	bool note; /* SITE_ENTER: not to run the link's program, but for what it is told at the return */
 	s32 nr;
 };

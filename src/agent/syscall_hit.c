@@ -4,7 +4,7 @@
  * the code does not say it, it is noted before the call, in the table that sessions have, under the stack
  * pointer, which is the same behind it. So a child that comes back on a stack of its own finds
  * nothing there, and no program runs (counted as skipped, as is the return from a call that began before
- * there was a probe). Where the code says that a child comes, a leased stack has room for programs.
+ * there was a probe). Where the code says that a child comes, or the end of a signal handler, a leased stack has room for programs.
  */
 #include <asm/errno.h>
 #include <asm/unistd.h>
