@@ -80,7 +80,7 @@ static void child(const char *name)
 	pid_t pid = fork();
 
 	if (!pid) {
-		execve(words[BIN_TRUE], argv, NULL);
+		execve(words[BIN_TRUE], argv, environ);
 		_exit(1);
 	}
 	waitpid(pid, NULL, 0);

@@ -45,7 +45,7 @@ TOOLS = {
     "openat enter": (bt(f'tracepoint:syscalls:sys_enter_openat {MINE} {{ printf("{MARK} %d %s %x %o\\n", args->dfd, str(args->filename), args->flags, args->mode); }}'), MARK),
     "openat exit": (bt(f'tracepoint:syscalls:sys_exit_openat {MINE} {{ printf("{MARK} %d %d\\n", args->__syscall_nr, args->ret); }}'), MARK),
     "wildcard": (bt(f'tracepoint:syscalls:sys_enter_*stat* {MINE} {{ @[probe] = count(); }}'), None),
-    "raw enter": (bt(f'tracepoint:raw_syscalls:sys_enter /comm == "{MARK}" && args->id != 202 && args->id != 231/ {{ @[args->id] = count(); }}'), None),
+    "raw enter": (bt(f'tracepoint:raw_syscalls:sys_enter /comm == "{MARK}" && args->id != 202/ {{ @[args->id] = count(); }}'), None),
     "raw exit": (bt(f'tracepoint:raw_syscalls:sys_exit /comm == "{MARK}" && args->id == 62/ {{ @[args->ret] = count(); }}'), None),
     "raw args": (bt(f'tracepoint:raw_syscalls:sys_enter /comm == "{MARK}" && args->id == 62/ {{ printf("{MARK} %d %d\\n", args->args[0] == pid, args->args[1]); }}'), MARK),
     "threads": (bt(f'tracepoint:syscalls:sys_enter_getppid {MINE} {{ @[pid == tid] = count(); }}'), None),
@@ -55,10 +55,11 @@ TOOLS = {
     "execsnoop.bt": (script("execsnoop.bt"), MARK),
     "opensnoop": (tool("opensnoop"), MARK),
     "killsnoop": (tool("killsnoop"), MARK),
+    "execsnoop": (tool("execsnoop"), MARK),
     "mountsnoop": (tool("mountsnoop"), MARK),
     "syscount": ([*tool("syscount"), "-P", "-T", "9999"], MARK),
 }
-NUMBERS = {"opensnoop.bt", "statsnoop.bt", "killsnoop.bt", "execsnoop.bt", "opensnoop", "killsnoop", "mountsnoop", "syscount"}
+NUMBERS = {"opensnoop.bt", "statsnoop.bt", "killsnoop.bt", "execsnoop.bt", "opensnoop", "killsnoop", "execsnoop", "mountsnoop", "syscount"}
 
 
 def chosen():
@@ -86,8 +87,12 @@ def ready(tools, env, ours):
     def started():
         return all(re.search("^(Attaching|PID |PCOMM|TIME|COMM|Tracing)", common.output(p), re.M) or p.poll() is not None for p in tools.values())
     common.wait_for(started, 60)
+    def wanted():
+        """At least: bpftrace says how many it is about to attach."""
+        said = [re.search(r"^Attaching (\d+) probe", common.output(p), re.M) for p in tools.values()]
+        return sum(int(m[1]) if m else 1 for m in said)
     if ours:
-        common.wait_for(lambda: len(common.listed(env)["links"]) >= len(tools), 20)
+        common.wait_for(lambda: len(common.listed(env)["links"]) >= wanted(), 60)
     before = None
     while ours and before != (now := len(common.listed(env)["links"])):
         before = now
@@ -103,7 +108,9 @@ def world(prefix, start, env):
     if status:
         print(f"# {said}")
     time.sleep(1.5)
-    for p in tools.values():
+    for n, p in tools.items():
+        if p.poll() is not None:
+            print(f"# {n} ended by itself, status {p.returncode}")
         common.stop(p)
     return {n: about(n, common.output(p)) for n, p in tools.items()}, {n: common.output(p) for n, p in tools.items()}
 
