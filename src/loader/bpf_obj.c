@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include "loader/attr.h"
 
 #define OPEN_FLAGS (BPF_F_RDONLY | BPF_F_WRONLY)
@@ -58,6 +59,24 @@ static long last_id(const struct loader_call *c, enum object_kind kind, u32 star
 	return kind == OBJ_BTF && start < LOADER_BTF_VMLINUX ? put_id(c, LOADER_BTF_VMLINUX) : -ENOENT;
 }
 
+/* The kernel's BTF, opened by some tool: it has a number that stays, and this one may be gone at the next look. */
+static bool is_vmlinux(struct store *s, enum object_kind kind, u32 id)
+{
+	struct btf_file *f;
+	bool is = false;
+	u64 size;
+	int err;
+
+	if (kind != OBJ_BTF)
+		return false;
+	f = store_map_object(s, kind, id, &size, &err);
+	if (!f)
+		return false;
+	is = size >= sizeof(*f) && f->kernel_btf;
+	munmap(f, size);
+	return is;
+}
+
 long loader_next_id(const struct loader_call *c, union bpf_attr *a)
 {
 	const enum object_kind kind = (enum object_kind)kind_of_cmd[c->cmd];
@@ -72,7 +91,7 @@ long loader_next_id(const struct loader_call *c, union bpf_attr *a)
 		return -ENOMEM;
 	now = store_list(c->store, kind, ids, (u32)n);
 	for (int i = 0; i < n && i < now && ret == -ENOENT; i++)
-		if (ids[i] > a->start_id)
+		if (ids[i] > a->start_id && !is_vmlinux(c->store, kind, ids[i]))
 			ret = put_id(c, ids[i]);
 	free(ids);
 	return ret == -ENOENT ? last_id(c, kind, a->start_id) : ret;

@@ -537,6 +537,10 @@ TEST(closing_everything_leaves_nothing)
 	CHECK_EQ(info.kernel_btf, 1);
 	CHECK_EQ(info.id, LOADER_BTF_VMLINUX);
 	CHECK(info.btf_size > 100);
+	/* open as it is, it is still the one with that number: others come to it by that, whoever closes what */
+	memset(&a, 0, sizeof(a));
+	CHECK_EQ(our_bpf(BPF_BTF_GET_NEXT_ID, &a, sizeof(a)), 0);
+	CHECK_EQ(a.next_id, LOADER_BTF_VMLINUX);
 	our_close(vmlinux);
 	memset(&a, 0, sizeof(a));
 	CHECK_EQ(our_bpf(BPF_BTF_GET_NEXT_ID, &a, sizeof(a)), 0);
