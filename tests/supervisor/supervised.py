@@ -34,15 +34,18 @@ def without_notes(text):
 
 
 def against_kernel(name, argv, env, change=lambda text: text):
-    status, ours = common.run([LIMPET, "load", *argv], env, seconds=60)
-    ours = change(without_notes(ours))
-    if not ok(f"{name} runs on limpet", status == 0, ours):
-        return
-    status, kernel = common.run(argv[argv.index("--") + 1:] if "--" in argv else argv, env, seconds=60)
-    if status:
-        print(f"# the kernel's bpf(2) is not to be had here: {name}'s output is not compared")
-        return
-    kernel = change(kernel)
+    """On a busy machine either side may see its events later than the tool waits for them: one of three runs must agree."""
+    for attempt in range(3):
+        status, ours = common.run([LIMPET, "load", *argv], env, seconds=60)
+        ours = change(without_notes(ours))
+        if not ok(f"{name} runs on limpet", status == 0, ours):
+            return
+        status, kernel = common.run(argv[argv.index("--") + 1:] if "--" in argv else argv, env, seconds=60)
+        if status:
+            print(f"# the kernel's bpf(2) is not to be had here: {name}'s output is not compared")
+            return
+        if ours == (kernel := change(kernel)):
+            break
     ok(f"{name}: the same on the kernel", ours == kernel,
        "\n".join(difflib.unified_diff(kernel.splitlines(), ours.splitlines(), "kernel", "limpet", lineterm="")))
 
@@ -163,13 +166,14 @@ def killed_supervisor():
     _, env = setting("killed")
     for how in ("sleep", "spin"):
         p = begin(env, LIFE, how)
+        tool = common.listed(env)["tools"][0]["pid"]
         os.kill(supervisors(env)[0], signal.SIGKILL)
         status = p.wait(10)
         text = common.output(p)
         ok(f"a killed supervisor: {how}", status == 128 + signal.SIGKILL and "was killed, and the tool with it" in text,
            (status, text))
         ok(f"a killed supervisor: {how}: the tool and its objects are gone",
-           gone(env) and not common.wait_for(lambda: common.alive(LIFE, how), 0.1), (maps(env), common.alive(LIFE)))
+           gone(env) and common.wait_for(lambda: not os.path.exists(f"/proc/{tool}")), (maps(env), tool))
 
 
 def left_behind():
