@@ -104,7 +104,8 @@ def way1(who, place):
 
 
 def end_of_tool(who, way, place, view):
-    ok(f"{who}, {way}: the view shows events in order", in_order(calls(output(view))), output(view))
+    # the last line may be half written yet
+    ok(f"{who}, {way}: the view shows events in order", wait_for(lambda: in_order(calls(output(view)))), output(view))
     tool, target = place.process("uprobe_queue"), place.process("target", "targets")
     interrupt(view, "attach")
     ok(f"{who}, {way}: Ctrl-C ends only the view", tool and target and wait_for(
