@@ -9,7 +9,8 @@
  *
  * A ring is memory of this process: a child does not inherit the mapping of one (nor with the kernel),
  * so nothing is shared with it. `ring_pid` in the event's file says which process has the ring;
- * another one's mmap is refused until that one is gone. What fills rings runs under `lock` too.
+ * another one's mmap is refused until that one is gone. What fills rings runs under `lock` too: one file, since
+ * everything here is about what that lock guards.
  */
 #include "loader/event_output.h"
 
@@ -288,6 +289,33 @@ static int check_map(const struct event_file *e, size_t len, int prot, int flags
 	return 0;
 }
 
+/* The event, when such a mapping of it may be made (*ret_err 0); its ring, if it has one, fits. */
+static struct output *mappable(struct store *s, u32 event, size_t len, int prot, int flags, off_t off, u64 *ret_data,
+			       int *ret_err)
+{
+	struct output *o;
+
+	sweep();
+	*ret_err = 0;
+	o = need(s, event, ret_err);
+	if (!o)
+		return NULL;
+	*ret_err = check_map(o->e, len, prot, flags, off, ret_data);
+	if (!*ret_err && o->ring && o->ring->size != *ret_data)
+		*ret_err = -EINVAL;
+	if (!*ret_err && o->ring && !o->maps)
+		*ret_err = -EBUSY; /* another event's */
+	return o;
+}
+
+/* The ring was made for a mapping that did not come about. */
+static void drop_ring(struct output *o)
+{
+	unref_ring(o->ring);
+	o->ring = NULL;
+	atomic_store(&o->e->ring_pid, 0);
+}
+
 static long map_locked(struct store *s, u32 event, void *addr, size_t len, int prot, int flags,
 		       off_t off)
 {
@@ -295,19 +323,11 @@ static long map_locked(struct store *s, u32 event, void *addr, size_t len, int p
 	bool fresh;
 	long ret;
 	u64 data;
-	int err = 0;
+	int err;
 
-	sweep();
-	o = need(s, event, &err);
-	if (!o)
-		return err;
-	err = check_map(o->e, len, prot, flags, off, &data);
-	if (!err && o->ring && o->ring->size != data)
-		err = -EINVAL;
-	if (!err && o->ring && !o->maps)
-		err = -EBUSY; /* another event's */
-	fresh = !o->ring;
-	if (!err && fresh)
+	o = mappable(s, event, len, prot, flags, off, &data, &err);
+	fresh = !err && !o->ring;
+	if (fresh)
 		err = make_ring(o, data, prot & PROT_WRITE, -1);
 	if (err)
 		return err;
@@ -320,11 +340,8 @@ static long map_locked(struct store *s, u32 event, void *addr, size_t len, int p
 		sys_munmap((void *)ret, len);
 		ret = err;
 	}
-	if (fresh) {
-		unref_ring(o->ring);
-		o->ring = NULL;
-		atomic_store(&o->e->ring_pid, 0);
-	}
+	if (fresh)
+		drop_ring(o);
 	return ret;
 }
 
@@ -420,28 +437,17 @@ static int share_locked(struct store *s, u32 event, int fd, size_t len, int prot
 {
 	struct output *o;
 	u64 data;
-	int err = 0;
+	int err;
 
-	sweep();
-	o = need(s, event, &err);
-	if (!o)
-		return err;
-	err = check_map(o->e, len, prot, flags, off, &data);
-	if (!err && o->ring && o->ring->size != data)
-		err = -EINVAL;
-	if (!err && o->ring && !o->maps)
-		err = -EBUSY;
+	o = mappable(s, event, len, prot, flags, off, &data, &err);
 	if (err || o->ring)
 		return err;
 	err = make_ring(o, data, prot & PROT_WRITE, fd);
 	if (err)
 		return err;
 	err = add_map(s, o);
-	if (err) {
-		unref_ring(o->ring);
-		o->ring = NULL;
-		atomic_store(&o->e->ring_pid, 0);
-	}
+	if (err)
+		drop_ring(o);
 	return err;
 }
 
