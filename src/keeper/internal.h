@@ -143,6 +143,9 @@ int needs_find(struct keeper *k, const struct regions *maps, pid_t pid, const u3
 	       struct needs *n);
 void needs_free(struct needs *n);
 
+/* channel.c: hands objects to the target, which maps them. What cannot be opened any more is left out. */
+int objects_send(struct keeper *k, struct target *t, const struct agent_fd *all, size_t count);
+
 /* threads.c: fills ret, which has room for t->count; how many are alive */
 size_t target_threads(const struct target *t, struct agent_thread *ret);
 

@@ -9,13 +9,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include "keeper/internal.h"
 
-#define SEND_BATCH   64   /* descriptors in flight at a time */
 #define RETIRE_TRIES 3
 #define PATIENCE     150 /* attempts that a command makes, about 3 s */
 
@@ -25,82 +23,6 @@ int sync_fail(struct target *t, int err, const char *what)
 		return err;
 	return keeper_fail(t->e, err == -ESRCH ? KEEPER_NO_PROCESS : KEEPER_SYSTEM, err, "%s: %s",
 			   what, strerror(-err));
-}
-
-static int send_fd(int sock, const struct agent_fd *what, int fd)
-{
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} c = {0};
-	struct iovec iov = {.iov_base = (void *)what, .iov_len = sizeof(*what)};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = c.buf,
-			   .msg_controllen = sizeof(c.buf)};
-	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-
-	h->cmsg_level = SOL_SOCKET;
-	h->cmsg_type = SCM_RIGHTS;
-	h->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(h), &fd, sizeof(fd));
-	return sendmsg(sock, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-static int open_channel(struct target *t, struct agent_request *r)
-{
-	int pidfd, sock, err;
-
-	*r = (struct agent_request){.command = AGENT_CMD_CHANNEL, .pid = (u32)t->pid};
-	err = target_command(t, r);
-	if (err)
-		return err;
-	/*
-	 * Of a thread that lives, where the kernel can (6.9): a main thread that ended has no
-	 * files.
-	 */
-	pidfd = (int)syscall(SYS_pidfd_open, t->live_tid, O_EXCL /* PIDFD_THREAD */);
-	if (pidfd < 0 && errno == EINVAL)
-		pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
-	if (pidfd < 0)
-		return -errno;
-	sock = (int)syscall(SYS_pidfd_getfd, pidfd, r->channel[1], 0);
-	err = -errno;
-	close(pidfd);
-	return sock < 0 ? err : sock;
-}
-
-/* Hands `count` descriptors over. What cannot be opened any more is left out. */
-static int send_some(struct keeper *k, struct target *t, const struct agent_fd *all, size_t count)
-{
-	struct agent_request r;
-	int sock = open_channel(t, &r), err = 0, got;
-
-	if (sock < 0 && r.result)
-		return sock;
-	for (size_t i = 0; i < count && !err && sock >= 0; i++) {
-		int fd = object_open(k, all[i].kind, all[i].id);
-
-		if (fd < 0)
-			continue;
-		err = send_fd(sock, &all[i], fd);
-		close(fd);
-	}
-	r.command = AGENT_CMD_RECV; /* closes the target's ends in any case */
-	got = target_command(t, &r);
-	if (sock >= 0)
-		close(sock);
-	return sock < 0 ? sock : err ? err : got;
-}
-
-static int send_all(struct keeper *k, struct target *t, const struct needs *n)
-{
-	int err = 0;
-
-	for (size_t at = 0; at < n->count && !err; at += SEND_BATCH)
-		err = send_some(k, t, n->all + at,
-				n->count - at < SEND_BATCH ? n->count - at : SEND_BATCH);
-	return err;
 }
 
 /* Copies an array out of the target. */
@@ -338,7 +260,7 @@ static int init_agent(struct keeper *k, struct target *t)
 
 	target_headers(t, &r);
 	err = target_command(t, &r);
-	return err ? err : send_some(k, t, session, 2);
+	return err ? err : objects_send(k, t, session, 2);
 }
 
 /* Unmaps an agent that a keeper mapped. */
@@ -444,9 +366,9 @@ static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 	if (!err)
 		err = needs_find(k, &t->maps, t->pid, had, t->header.link_count, &n);
 	if (!err && n.file_count && !t->header.has_trace && !store_trace(&k->store, true, NULL))
-		err = send_some(k, t, &trace, 1); /* it may have been made after the agent came */
+		err = objects_send(k, t, &trace, 1); /* it may have been made after the agent came */
 	if (!err)
-		err = send_all(k, t, &n);
+		err = objects_send(k, t, n.all, n.count);
 	if (!err)
 		err = sync_stopped(t, &n, generation, false, ret_in_use);
 	needs_free(&n);
