@@ -78,6 +78,8 @@ int keep_fail(const char *verb, const struct keeper_error *e)
 	if (!next && e->error == -ENOMEM)
 		next = T("raise its limit (prlimit --as), or start the program with `limpet start`",
 			 "请提高其限制（prlimit --as），或用 `limpet start` 启动该程序");
+	if (!next && !strcmp(verb, "start")) /* a static program, or the agent would be preloaded */
+		next = T("link it dynamically", "请动态链接该程序");
 	if (!next)
 		next = T("start the program with `limpet start`", "请用 `limpet start` 启动该程序");
 	if (!*why || (cli_chinese && e->reason == KEEPER_SYSTEM && e->error)) /* details name the error */
