@@ -29,6 +29,18 @@ int probe_process(s32 pid, bool leader, s32 *ret)
 	return !err && leader && *ret != pid ? -ESRCH : err;
 }
 
+int probe_file(const char *path, struct stat *ret)
+{
+	char full[PATH_MAX];
+	const char *there = user_path(path, full, sizeof(full));
+
+	if (!there)
+		return -ENAMETOOLONG;
+	if (stat(there, ret))
+		return -errno;
+	return S_ISREG(ret->st_mode) ? 0 : -EINVAL;
+}
+
 int probe_place(const struct stat *file, u64 offset, u64 ref_ctr)
 {
 	return (s64)offset > file->st_size || ref_ctr % sizeof(short) ? -EINVAL : 0;
@@ -58,10 +70,10 @@ static int fill_named(struct event_file *e, u64 id)
 
 static int fill(struct event_file *e, const struct perf_event_attr *a)
 {
-	char path[PATH_MAX], full[PATH_MAX];
-	const char *there;
+	char path[PATH_MAX];
 	struct stat st;
 	long n;
+	int err;
 
 	if (a->type == PERF_TYPE_TRACEPOINT)
 		return fill_named(e, a->config);
@@ -72,13 +84,9 @@ static int fill(struct event_file *e, const struct perf_event_attr *a)
 		return n < 0 ? (int)n : -E2BIG;
 	if (!n)
 		return -EINVAL;
-	there = user_path(path, full, sizeof(full));
-	if (!there)
-		return -ENAMETOOLONG;
-	if (stat(there, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
+	err = probe_file(path, &st);
+	if (err)
+		return err;
 	if ((size_t)n >= sizeof(e->path))
 		return -ENAMETOOLONG;
 	e->flags = a->config & 1 ? PROBE_F_RETURN : 0;

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "loader/loader.h"
+#include "loader/probe.h"
 #include "loader/say.h"
 
 #define FIRST_ID   30000u /* above those of system calls */
@@ -247,9 +248,8 @@ static bool number(const char *text, const char *end, u64 *ret)
 static int take_place(struct uprobe_event *e, char *text)
 {
 	char *colon = strrchr(text, ':'), *open = colon ? strchr(colon, '(') : NULL;
-	char buf[SESSION_PATH_MAX];
-	const char *there;
 	struct stat st;
+	int err;
 
 	if (!colon || !strchr(text, '/') || (size_t)(colon - text) >= sizeof(e->path))
 		return -EINVAL;
@@ -259,15 +259,10 @@ static int take_place(struct uprobe_event *e, char *text)
 	if (!number(colon + 1, open ? open : colon + strlen(colon), &e->offset))
 		return -EINVAL;
 	*colon = 0;
-	there = user_path(text, buf, sizeof(buf));
-	if (!there)
-		return -ENAMETOOLONG;
-	if (stat(there, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
-	strcpy(e->path, text);
-	return 0;
+	err = probe_file(text, &st);
+	if (!err)
+		strcpy(e->path, text);
+	return err;
 }
 
 static int add(struct store *s, struct uprobe_event *e, char *name, char *place, bool more)

@@ -15,21 +15,6 @@
 
 #define LOG 65536
 
-static const struct verifier_map maps[2] = {
-	{.name = "value",
-	 .type = BPF_MAP_TYPE_ARRAY,
-	 .key_size = 4,
-	 .value_size = EDGE_VALUE,
-	 .max_entries = 1,
-	 .lock_off = -1},
-	{.name = "hash",
-	 .type = BPF_MAP_TYPE_HASH,
-	 .key_size = 4,
-	 .value_size = EDGE_HASH_VALUE,
-	 .max_entries = 8,
-	 .lock_off = -1},
-};
-
 static u8 types[512];
 static u32 types_size, func_type;
 
@@ -76,7 +61,7 @@ static int verify(struct edge_gen *g)
 				     .insn_count = g->count,
 				     .type = BPF_PROG_TYPE_KPROBE,
 				     .gpl = true,
-				     .maps = maps,
+				     .maps = edge_maps,
 				     .map_count = 2,
 				     .btf = btf,
 				     .btf_size = types_size,

@@ -2,6 +2,11 @@
 /* See edge_gen.h. A snippet is a function that emits a few instructions. */
 #include "edge_gen.h"
 
+const struct verifier_map edge_maps[2] = {
+	{.name = "value", .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = EDGE_VALUE, .max_entries = 1, .lock_off = -1},
+	{.name = "hash", .type = BPF_MAP_TYPE_HASH, .key_size = 4, .value_size = EDGE_HASH_VALUE, .max_entries = 8, .lock_off = -1},
+};
+
 u32 edge_below(struct edge_gen *g, u32 n)
 {
 	g->seed = g->seed * 6364136223846793005ULL + 1442695040888963407ULL;

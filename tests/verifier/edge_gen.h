@@ -10,6 +10,7 @@
 #define LIMPET_TESTS_VERIFIER_EDGE_GEN_H
 
 #include "bpf/insn.h"
+#include "verifier/verifier.h"
 
 #define EDGE_INSNS      512
 #define EDGE_VALUE      48
@@ -22,6 +23,8 @@ struct edge_gen {
 	u32 sub_call[8], sub_calls; /* calls and callbacks to be filled in */
 	bool loops;                 /* may run long */
 };
+
+extern const struct verifier_map edge_maps[2]; /* those that the programs use */
 
 void edge_generate(struct edge_gen *g, u64 seed);
 u32 edge_below(struct edge_gen *g, u32 n);

@@ -26,21 +26,6 @@ static struct btf *btf;
 static int btf_fd = -1, func_type[2]; /* of the main function, and of the others */
 static struct bpf_func_info funcs[16];
 
-static const struct verifier_map maps[2] = {
-	{.name = "value",
-	 .type = BPF_MAP_TYPE_ARRAY,
-	 .key_size = 4,
-	 .value_size = EDGE_VALUE,
-	 .max_entries = 1,
-	 .lock_off = -1},
-	{.name = "hash",
-	 .type = BPF_MAP_TYPE_HASH,
-	 .key_size = 4,
-	 .value_size = EDGE_HASH_VALUE,
-	 .max_entries = 8,
-	 .lock_off = -1},
-};
-
 /* Callbacks need a type. */
 static bool make_types(void)
 {
@@ -98,7 +83,7 @@ static int by_limpet(const struct edge_gen *g, u32 log_level)
 				     .insn_count = g->count,
 				     .type = BPF_PROG_TYPE_KPROBE,
 				     .gpl = true,
-				     .maps = maps,
+				     .maps = edge_maps,
 				     .map_count = 2,
 				     .funcs = funcs,
 				     .func_count = take_funcs(g)};
