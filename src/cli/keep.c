@@ -60,7 +60,7 @@ static const struct {
 	[KEEPER_NO_AGENT] = {"缺少 liblimpet-agent.so 或它不可用", {"run tools/install.sh again or set LIMPET_AGENT",
 								 "请重新运行 tools/install.sh，或设置 LIMPET_AGENT"}},
 	[KEEPER_NOT_TARGET] = {"它不是本会话的目标", {"`limpet list` shows them", "`limpet list` 列出目标"}},
-	[KEEPER_BUSY] = {"有线程停留在探针之中", {"try again", "请重试"}},
+	[KEEPER_BUSY] = {"它正在启动，或有线程停留在探针之中", {"try again", "请重试"}},
 	[KEEPER_SYSTEM] = {"操作失败", {NULL}},
 };
 

@@ -66,6 +66,7 @@ int proc_check(pid_t pid, struct keeper_error *e);
 long proc_status(pid_t pid, pid_t tid, const char *field); /* a number; 0 when there is none */
 pid_t proc_live_tid(pid_t pid);
 char proc_state(pid_t pid, pid_t tid);
+u64 proc_aux(pid_t tid, u64 type); /* of the auxiliary vector (AT_*, getauxval(3)); 0: it is not there */
 
 /* While it is the same, a process is still what it was found to be. */
 struct proc_key {
@@ -152,8 +153,8 @@ size_t target_threads(const struct target *t, struct agent_thread *ret);
 /* filters.c: enum helper_call that seccomp forbids, to any thread or to the borrowed one */
 u64 target_denied(const struct target *t, bool all);
 
-/* starting.c: will the dynamic loader bring the agent any moment? */
-bool target_is_starting(const struct target *t, const char *agent_path);
+/* starting.c: is the dynamic loader still at the program's objects, or about to bring the agent? */
+bool target_is_starting(struct target *t, const char *agent_path);
 
 /* image.c */
 int image_inject(struct target *t, const char *path);

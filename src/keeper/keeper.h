@@ -29,7 +29,7 @@ enum keeper_reason {
 	KEEPER_NO_AGENT,      /* liblimpet-agent.so is missing or unusable */
 	KEEPER_NOT_TARGET,    /* no agent of this session in it */
 	KEEPER_DRAINING,      /* detached, but for the agent, which calls in flight return through */
-	KEEPER_BUSY,          /* some thread stayed inside limpet's code: try again */
+	KEEPER_BUSY,          /* it is just starting, or a thread stayed in limpet's code: try again */
 	KEEPER_SYSTEM,        /* something else failed: `error` */
 };
 

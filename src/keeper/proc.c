@@ -35,6 +35,19 @@ static FILE *open_proc(pid_t pid, const char *name)
 	return fopen(path, "re");
 }
 
+u64 proc_aux(pid_t tid, u64 type)
+{
+	FILE *f = open_proc(tid, "auxv");
+	u64 aux[2], value = 0;
+
+	while (f && !value && fread(aux, sizeof(aux), 1, f) == 1 && aux[0] != AT_NULL)
+		if (aux[0] == type)
+			value = aux[1];
+	if (f)
+		fclose(f);
+	return value;
+}
+
 int proc_read_maps(pid_t tid, struct regions *ret)
 {
 	FILE *f = open_proc(tid, "maps");

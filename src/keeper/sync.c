@@ -216,24 +216,6 @@ static u64 target_vdso(struct target *t)
 	return 0;
 }
 
-/* Where the program's headers are, by its auxiliary vector. */
-static void target_headers(const struct target *t, struct agent_request *r)
-{
-	char path[64];
-	u64 aux[2];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/auxv", t->live_tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	while (fd >= 0 && read(fd, aux, sizeof(aux)) == sizeof(aux) && aux[0] != AT_NULL)
-		if (aux[0] == AT_PHDR)
-			r->phdr = aux[1];
-		else if (aux[0] == AT_PHNUM)
-			r->phdr_count = (u32)aux[1];
-	if (fd >= 0)
-		close(fd);
-}
-
 /* True when every thread's thread pointer points to itself, as glibc and musl have it. */
 static bool tp_is_thread(struct target *t)
 {
@@ -255,10 +237,11 @@ static int init_agent(struct keeper *k, struct target *t)
 				  .pid = (u32)t->pid,
 				  .vdso = target_vdso(t),
 				  .tp_is_thread = tp_is_thread(t),
+				  .phdr = proc_aux(t->live_tid, AT_PHDR),
+				  .phdr_count = (u32)proc_aux(t->live_tid, AT_PHNUM),
 				  .denied = target_denied(t, true)};
 	int err;
 
-	target_headers(t, &r);
 	err = target_command(t, &r);
 	return err ? err : objects_send(k, t, session, 2);
 }

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../integration"))
 import common as c
@@ -89,6 +90,19 @@ def attach(env, p):
     subprocess.run([c.LIMPET, "attach", str(p.pid)], env=env, check=False, stdout=subprocess.DEVNULL, timeout=20)
 
 
+def attach_early(env, p, fifo):
+    """While the dynamic loader has not even found libc: it opens what LD_PRELOAD names first, here a pipe's end."""
+    def blocked():
+        with open(f"/proc/{p.pid}/syscall", encoding="ascii") as f:
+            return f.read().startswith("257 ")  # openat
+    c.wait_for(blocked)
+    attaching = subprocess.Popen([c.LIMPET, "attach", str(p.pid)], env=env, stdout=subprocess.DEVNULL)
+    c.processes.append(attaching)
+    time.sleep(0.1)  # it has looked by then; if not, this is a plain attach
+    os.close(os.open(fifo, os.O_WRONLY))
+    attaching.wait(20)
+
+
 def check(binary, label):
     env = c.environment(c.folder(place="/dev/shm"), lang="en")
     plain = program([binary], env)
@@ -97,7 +111,11 @@ def check(binary, label):
     if not c.ok(f"{label}_plain_run", plain[0] == 0 and functions and tool.ready[-1:] == ["attached"], f"{plain} {tool.ready}"):
         return
     last = compare(f"{label}_started", tool, {}, plain, program([c.LIMPET, "start", "--", binary], env))
-    compare(f"{label}_attached", tool, last, plain, program([binary], env, lambda p: attach(env, p)))
+    last = compare(f"{label}_attached", tool, last, plain, program([binary], env, lambda p: attach(env, p)))
+    fifo = os.path.join(env["LIMPET_DIR"], "fifo")
+    os.mkfifo(fifo)
+    status, out = program([binary], dict(env, LD_PRELOAD=fifo), lambda p: attach_early(env, p, fifo))
+    compare(f"{label}_attached_early", tool, last, plain, (status, re.sub(r"^ERROR: ld.so: .*\n", "", out, flags=re.M)))
     tool.close()
 
 
