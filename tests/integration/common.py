@@ -85,8 +85,9 @@ def spawn(argv, env, deny=False, user=None, cwd=None, **kw):
 
 
 def output(p):
-    p.out.seek(0)
-    return p.out.read().decode(errors="replace")
+    """All of it so far. The file position is shared with those who write, and must stay theirs."""
+    fd = p.out.fileno()
+    return os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace")
 
 
 def run(argv, env, seconds=30, **kw):

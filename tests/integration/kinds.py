@@ -46,8 +46,8 @@ class Counter:
         return [int(x) for x in self.p.stdout.readline().split()]
 
     def errors(self):
-        self.err.seek(0)
-        return self.err.read().decode()
+        fd = self.err.fileno()
+        return os.pread(fd, os.fstat(fd).st_size, 0).decode()
 
     def end(self):
         self.p.stdin.close()
