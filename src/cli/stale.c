@@ -4,39 +4,13 @@
  * must not end in an error about files in /dev/shm. A session is in use while some process maps its file:
  * tools, targets and keepers do.
  */
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "cli/cli.h"
-
-static bool maps_file(const char *pid, const struct stat *file)
-{
-	char path[64], *line = NULL;
-	bool seen = false;
-	size_t cap = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%.20s/maps", pid);
-	f = fopen(path, "re");
-	while (f && !seen && getline(&line, &cap, f) > 0) {
-		unsigned int major, minor;
-		unsigned long long ino;
-
-		seen = sscanf(line, "%*s %*s %*s %x:%x %llu", &major, &minor, &ino) == 3 && ino == file->st_ino &&
-		       makedev(major, minor) == file->st_dev;
-	}
-	free(line);
-	if (f)
-		fclose(f);
-	return seen;
-}
 
 static bool in_use(const char *session)
 {
@@ -49,7 +23,7 @@ static bool in_use(const char *session)
 	snprintf(path, sizeof(path), "%s/session", session);
 	used |= lstat(path, &st) != 0;
 	while (!used && (d = readdir(dir)))
-		used = isdigit((unsigned char)d->d_name[0]) && maps_file(d->d_name, &st);
+		used = process_maps(d->d_name, &st, NULL);
 	if (dir)
 		closedir(dir);
 	return used;

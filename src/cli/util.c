@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What all subcommands share: messages, options, the session, limpet's libraries, targets. */
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -9,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "cli/cli.h"
 
@@ -231,33 +229,15 @@ bool library_find(const char *folder, const char *file, const char *env, char *r
 /* A target has the session file mapped, a tool the shim too, and limpet itself neither agent nor shim. */
 static bool maps_target(const char *pid, const struct stat *session, const char *self)
 {
-	bool session_seen = false, shim = false;
-	char path[64], exe[PATH_MAX], *line = NULL;
-	size_t cap = 0;
+	char path[64], exe[PATH_MAX];
 	ssize_t n;
-	FILE *f;
 
+	if (!process_maps(pid, session, "/liblimpet-shim.so"))
+		return false;
 	snprintf(path, sizeof(path), "/proc/%.20s/exe", pid);
 	n = readlink(path, exe, sizeof(exe) - 1);
 	exe[n > 0 ? n : 0] = 0;
-	if (!strcmp(exe, self))
-		return false;
-	snprintf(path, sizeof(path), "/proc/%.20s/maps", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	while (getline(&line, &cap, f) > 0) {
-		unsigned int major, minor;
-		unsigned long long ino;
-
-		if (sscanf(line, "%*s %*s %*s %x:%x %llu", &major, &minor, &ino) != 3)
-			continue;
-		session_seen |= ino == session->st_ino && makedev(major, minor) == session->st_dev;
-		shim |= strstr(line, "/liblimpet-shim.so") != NULL;
-	}
-	free(line);
-	fclose(f);
-	return session_seen && !shim;
+	return strcmp(exe, self) != 0;
 }
 
 int targets_find(const struct store *s, u32 *ret, int max)
@@ -277,7 +257,7 @@ int targets_find(const struct store *s, u32 *ret, int max)
 		return 0;
 	}
 	while (n < max && (d = readdir(dir)))
-		if (isdigit((unsigned char)d->d_name[0]) && maps_target(d->d_name, &st, self))
+		if (maps_target(d->d_name, &st, self))
 			ret[n++] = (u32)atoi(d->d_name);
 	closedir(dir);
 	return n;
