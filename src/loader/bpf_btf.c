@@ -20,7 +20,6 @@
 
 #define BTF_MAX_SIZE (16u << 20)
 #define VMLINUX_PATH "/sys/kernel/btf/vmlinux"
-#define READ_PART    65536
 
 static long store_btf(struct store *s, const void *blob, u32 len)
 {
@@ -131,19 +130,13 @@ long loader_btf_vmlinux(struct store *s)
 
 long loader_btf_vmlinux_read(u64 to, u32 size)
 {
-	int fd = size ? open_vmlinux() : -1;
-	char *part = malloc(READ_PART);
-	long err = size && (fd < 0 || !part) ? -ENOMEM : 0;
+	const void *bytes;
+	size_t there;
+	int err = size ? btf_map_kernel(size, &bytes, &there) : 0;
 
-	while (!err && size) {
-		const ssize_t n = read(fd, part, size < READ_PART ? size : READ_PART);
-
-		err = n <= 0 ? -EIO : user_write(to, part, (u64)n);
-		to += (u64)n;
-		size -= (u32)n;
-	}
-	free(part);
-	if (fd >= 0)
-		close(fd);
+	if (err || !size)
+		return err;
+	err = there == size ? user_write(to, bytes, size) : -EIO; /* it was longer when it was opened */
+	munmap((void *)bytes, there);
 	return err;
 }

@@ -47,6 +47,8 @@ extern HIDDEN const struct btf_kind btf_kinds[BTF_KINDS];
 HIDDEN int btf_read(struct btf *ret, const void *blob, u32 size);
 HIDDEN int btf_check(const struct btf *b); /* every type of it: 0, -EINVAL, -524 */
 HIDDEN int btf_open(struct btf *ret, struct store *s, u32 id); /* a BTF object of the session */
+/* The first bytes of the kernel's, at most `most`, to be unmapped by the caller. 0 or -errno. */
+HIDDEN int btf_map_kernel(size_t most, const void **ret, size_t *ret_size);
 HIDDEN int btf_open_kernel(struct btf *ret); /* the kernel's, as tools see it */
 HIDDEN void btf_close(struct btf *b);
 

@@ -6,9 +6,10 @@
  * Before memory is touched the kernel is asked whether it may be, a page at a time, by futex calls
  * that change nothing: no signal handler, no descriptor, and no sandbox forbids them. One costs
  * about 0.2 microseconds, too much for operations on maps that take a few nanoseconds; there the
- * pages that were found good are remembered per thread (user_seen_ok). So a bad pointer is EFAULT
- * everywhere, with one exception: a buffer that was good, served a map operation and has been
- * unmapped since, or a page another thread unmaps meanwhile, faults in the tool.
+ * pages that were found good are remembered per thread (user_seen_ok). Many pages at once are written by
+ * the kernel (process_vm_writev). So a bad pointer is EFAULT everywhere, with one exception: a buffer that
+ * was good, served a map operation and has been unmapped since, or a page another thread unmaps meanwhile,
+ * faults in the tool.
  *
  * The caller may also be another process, which the supervisor serves (user_space.h): then all of this, the
  * caller's descriptors and its paths, goes there.

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* clang-format off: a row is a line where it can be */
 #define ROW(name_) static long name_(struct side *s, union bpf_attr *a, u8 *room)
@@ -360,6 +361,59 @@ ROW(btf_vmlinux)
 	return n ? load_blob(s, a, blob, (u32)n) : 0;
 }
 
+/* A descriptor of the BTF that is named vmlinux, wherever among the ids it is; less than 0: none. */
+static int open_vmlinux(struct side *s)
+{
+	char name[16];
+	u32 id = 0;
+
+	for (;;) {
+		struct bpf_btf_info info = {.name = (u64)name, .name_len = sizeof(name)};
+		union bpf_attr a = {.start_id = id};
+		int fd;
+
+		if (s->bpf(BPF_BTF_GET_NEXT_ID, &a, sizeof(a)))
+			return -1;
+		id = a.next_id;
+		a = (union bpf_attr){.btf_id = id};
+		fd = (int)s->bpf(BPF_BTF_GET_FD_BY_ID, &a, sizeof(a));
+		a = (union bpf_attr){.info = {.bpf_fd = (u32)fd, .info_len = sizeof(info), .info = (u64)&info}};
+		if (fd >= 0 && !s->bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a)) && info.kernel_btf && !strcmp(name, "vmlinux"))
+			return fd;
+		if (fd >= 0)
+			s->close(fd);
+	}
+}
+
+/* Its bytes, into memory that is there, ends too early, or is not to be written. */
+ROW(btf_vmlinux_bytes)
+{
+	const u32 size = 40 * 4096;
+	u8 *p = mmap(NULL, size + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const u64 to[] = {(u64)p, (u64)p + 1, (u64)p + size - 4096, BAD_NULL, BAD_HIGH, BAD_CANON, readonly_page};
+	const u32 most[] = {1, 4096, size - 1, size};
+	int fd = open_vmlinux(s);
+
+	mprotect(p + size, 4096, PROT_NONE);
+	for (u32 i = 0; fd >= 0 && i < ARRAY_SIZE(to); i++)
+		for (u32 k = 0; k < ARRAY_SIZE(most); k++) {
+			struct bpf_btf_info info = {.btf = to[i], .btf_size = most[k]};
+			const u32 last = most[k] < 16 ? most[k] : 16;
+			s16 ret;
+
+			memset(p, 0, size);
+			*a = (union bpf_attr){.info = {.bpf_fd = (u32)fd, .info_len = sizeof(info), .info = (u64)&info}};
+			ret = (s16)s->bpf(BPF_OBJ_GET_INFO_BY_FD, a, sizeof(*a));
+			oracle_out(s, &ret, sizeof(ret));
+			if (!ret)
+				oracle_out(s, (u8 *)to[i] + most[k] - last, last);
+		}
+	if (fd >= 0)
+		s->close(fd);
+	munmap(p, size + 4096);
+	return 0;
+}
+
 /* ---- commands that go nowhere here ---- */
 
 /* The tag of a program with a map in it, which is the same whatever descriptor the map has. */
@@ -414,7 +468,7 @@ const struct row oracle_prog_rows[] = {
 	R(func_late), R(func_far), R(func_two), R(func_closed), R(func_pipe), R(func_no_type), R(func_int_type),
 	R(line_good), R(line_size_8), R(line_bad), R(line_name), R(line_late),
 	R(btf_good), R(btf_null), R(btf_size_0), R(btf_bad), R(btf_huge), R(btf_short), R(btf_header),
-	R(btf_log_size), R(btf_bytes), R(btf_vmlinux),
+	R(btf_log_size), R(btf_bytes), R(btf_vmlinux), R(btf_vmlinux_bytes),
 	R(tag_map), R(test_run_kprobe), R(test_run_closed), R(test_run_map),
 	{NULL, NULL},
 };
