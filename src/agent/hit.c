@@ -58,10 +58,13 @@ HIDDEN void agent_hit_all(void *site, struct attach_regs *regs)
 			run_one(&s->progs[i], &run, &hit);
 }
 
-/* Names a session program's call together with its stack pointer: its link, and which function. */
-static u64 session_of(const struct site *s, const struct site_prog *sp)
+/*
+ * Names a session program's call together with its stack pointer: its link, which function, and where to it
+ * returns, which is a stub where the function was jumped to, and so is there once in a chain of them.
+ */
+static u64 session_of(const struct site *s, const struct site_prog *sp, u64 ra)
 {
-	return (u64)sp->link + s->plan.addr * 0x9e3779b97f4a7c15ULL;
+	return (u64)sp->link + s->plan.addr * 0x9e3779b97f4a7c15ULL + ra * 0xd6e8feb86659fd93ULL;
 }
 
 /* A session program at the function's entry: does it want to see the return? */
@@ -73,7 +76,7 @@ static bool enter_session(const struct site *s, const struct site_prog *sp, stru
 
 	if (unlikely(sp->filtered) && !this_process())
 		return false;
-	hit->session = sessions_begin(regs->rsp, session_of(s, sp), &took_over);
+	hit->session = sessions_begin(regs->rsp, session_of(s, sp, *(const u64 *)regs->rsp), &took_over);
 	if (unlikely(took_over))
 		run_count(&sp->stats->skipped);
 	ret = run_one(sp, run, hit);
@@ -136,7 +139,7 @@ HIDDEN u64 agent_enter_function(void *site, struct attach_regs *regs)
 static void leave_session(const struct site *s, const struct site_prog *sp, struct vm_run *run,
 			  struct helper_hit *hit, struct attach_regs *regs)
 {
-	u64 *cookie = sessions_find(regs->rsp - sizeof(u64), session_of(s, sp));
+	u64 *cookie = sessions_find(regs->rsp - sizeof(u64), session_of(s, sp, regs->rip));
 
 	if (!cookie)
 		return;

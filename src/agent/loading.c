@@ -10,8 +10,10 @@
  *
  *     trace_log.calls     a ticket a request, a futex; keepers sleep on it
  *     trace_log.answers   the last ticket that a keeper has worked off; the asking thread sleeps on it
+ *     header.view         0 from then on until the next SYNC: for keepers this process is not in line, whatever
+ *                         its mappings are (a file may come back where it was)
  *
- * The thread in the hook holds the linker's lock, so there is one at a time. A keeper may stop it at
+ * Hits may ask, too, and do not wait (keepers_ask). The thread in the hook holds the linker's lock, so there is one at a time. A keeper may stop it at
  * any instruction and run a SYNC meanwhile: what both use are the values in `files`, no pointers.
  */
 #include <linux/futex.h>
@@ -124,10 +126,15 @@ static bool answered(struct trace_log *log, u32 ticket, u32 *ret_now)
 	return (s32)(*ret_now - ticket) >= 0;
 }
 
-static void ask(struct trace_log *log, bool wait)
+void keepers_ask(bool wait)
 {
-	u32 ticket = atomic_fetch_add_explicit(&log->calls, 1, memory_order_acq_rel) + 1, now;
+	struct trace_log *log = agent.trace;
+	u32 ticket, now;
 
+	if (!log)
+		return;
+	atomic_store_explicit(&limpet_agent.header.view, 0, memory_order_release);
+	ticket = atomic_fetch_add_explicit(&log->calls, 1, memory_order_acq_rel) + 1;
 	if (!helper_may(&agent.env, HELPER_CALL_FUTEX))
 		return;
 	sys_call3(__NR_futex, (long)&log->calls, FUTEX_WAKE, 0x7fffffff);
@@ -142,17 +149,13 @@ static void ask(struct trace_log *log, bool wait)
 
 static u64 loading_hit(void *arg, struct attach_regs *regs)
 {
-	struct trace_log *log = agent.trace;
 	bool come, gone;
 
-	if (!log || !atomic_load_explicit(&loading.count, memory_order_relaxed))
+	if (!agent.trace || !atomic_load_explicit(&loading.count, memory_order_relaxed))
 		return 0;
 	look(&come, &gone);
-	if (!come && !gone)
-		return 0;
-	/* A file may come back where it was: the mappings alone do not tell. */
-	atomic_store_explicit(&limpet_agent.header.view, 0, memory_order_release);
-	ask(log, come);
+	if (come || gone)
+		keepers_ask(come);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a session program keeps from a function's entry to its return: that it wants to see the return, and
- * its cookie. It lies in a table, by the stack pointer at entry and whose it is (which link, which function):
+ * its cookie. It lies in a table, by the stack pointer at entry and whose it is (which link, which function, return address):
  * together they name a call that is under way, and only its thread looks for them. A call that never
  * returned leaves its place to the next one with the same stack pointer, or, when all places that its key
  * may have are taken, to any other; the latter is counted (skipped), for it may have been a call that

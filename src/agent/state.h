@@ -297,6 +297,7 @@ u64 stubs_address(const struct ret_fn *f);
 bool stubs_busy(const struct ret_fn *f, const u64 *busy, u64 count); /* a thread is in its code */
 bool stubs_cover(u64 ip); /* is it in the pool? */
 bool stubs_used(void);    /* has any call gone through one? */
+int stubs_grow(void);     /* SYNC: room for more pairs, if they get scarce; 0 or -errno */
 void stubs_commit(void);
 void stubs_list_area(void (*list)(u64 start, u64 end));
 void stubs_release(void);
@@ -435,6 +436,7 @@ void place_release(void);
 void loading_begin(u64 phdr, u32 count); /* INIT: the program's headers */
 void loading_files(const struct agent_file *files, u32 count);
 bool loading_want(void); /* SYNC, behind the links' wants */
+void keepers_ask(bool wait); /* for a SYNC; from any thread, in a hit too. wait: until they have answered, a while at most */
 
 /* semaphore.c */
 u64 semaphore_at(const struct agent_region *code, u64 file_off); /* 0: none */

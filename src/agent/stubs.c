@@ -9,7 +9,12 @@
  * are all that unwinders need. Its code half is mapped anew, read and execute, when it is first wanted,
  * and written like all code. Stubs come in tables, each as large as all before it; a table is used for
  * finding as soon as trampolines know of it, for new pairs from COMMIT on, when its code is certainly
- * there. When there is no room for a pair the call runs without its return probe and is counted.
+ * there. A SYNC makes the next table when the last are half full, and claims ask the keepers for one then.
+ * When there is no room for a pair the call runs without its return probe and is counted.
+ *
+ * A function that is jumped to, by another with return probes or by itself (a loop to its first
+ * instruction), finds a stub for its return address, and gets one of its own for that. Such chains
+ * are cut at CHAIN_MAX, for a loop must not take the whole pool.
  *
  * A ret_fn stays when its last site goes: a coroutine may return years later. Probed again, it is found
  * again, as long as the bytes are the same.
@@ -26,6 +31,9 @@
 #define FIRST_BITS 12
 #define TABLES     5  /* 4096, 4096, 8192, 16384, 32768 */
 #define PROBES     32 /* slots looked at for a pair */
+#define CHAIN_MAX  64 /* as MAX_URETPROBE_DEPTH of the kernel, which counts other calls, too */
+#define BUCKETS    1024
+#define ASK_EVERY  64 /* claims, while more than half is taken; a SYNC under way may have missed the last asking */
 #define MAP_FIXED_ 0x10
 
 /* Stubs, then their slots. */
@@ -94,7 +102,7 @@ _Static_assert(POOL_HALF == 0x200000 && ATTACH_STUB_DONE == 17 && ATTACH_STUB_SI
 	       "as above");
 
 struct ret_fn {
-	struct ret_fn *next;
+	struct ret_fn *next, *chained; /* of all, in its bucket */
 	const struct site *_Atomic site; /* whose programs run at returns */
 	const struct site *wanted;       /* COMMIT: will be `site` */
 	struct tramp_area *area;
@@ -104,7 +112,8 @@ struct ret_fn {
 };
 
 static struct {
-	struct ret_fn *fns;
+	struct ret_fn *fns, *buckets[BUCKETS]; /* by the address of the function */
+	u32 fn_count;
 	bool mapped;
 	u32 planned;       /* tables trampolines may know of */
 	_Atomic u32 ready; /* tables in use for new pairs */
@@ -153,13 +162,14 @@ static int add_table(void)
 	return err;
 }
 
-/* Room for stubs, at least twice what is taken. */
+/* Room for stubs, at least twice what is taken, and for two callers of each function. */
 static int want_room(void)
 {
 	if (!map_pool())
 		return -ENOMEM;
 	while (pool.planned < TABLES &&
-	       (!pool.planned || atomic_load(&pool.used) >= table_first(pool.planned) / 2)) {
+	       (!pool.planned || atomic_load(&pool.used) >= table_first(pool.planned) / 2 ||
+		pool.fn_count >= table_first(pool.planned) / 2)) {
 		int err = add_table();
 
 		if (err)
@@ -168,9 +178,19 @@ static int want_room(void)
 	return 0;
 }
 
+int stubs_grow(void)
+{
+	return pool.fns ? want_room() : 0;
+}
+
+static u32 hash_of(u64 addr)
+{
+	return (u32)(addr * 0x9e3779b97f4a7c15ULL >> 32);
+}
+
 static struct ret_fn *known_fn(const struct attach_text *text, u64 addr)
 {
-	for (struct ret_fn *f = pool.fns; f; f = f->next)
+	for (struct ret_fn *f = pool.buckets[hash_of(addr) % BUCKETS]; f; f = f->chained)
 		if (f->plan.addr == addr && f->plan.window <= text->len &&
 		    !memcmp(f->plan.orig, text->bytes, f->plan.window))
 			return f;
@@ -208,9 +228,12 @@ enum attach_error stubs_function(const struct attach_text *text, u64 addr, struc
 	code_room_taken(f->area, f->plan.code_len);
 	f->exit = at + offs.exit_off;
 	f->body = at + offs.body_off;
-	f->hash = (u32)(addr * 0x9e3779b97f4a7c15ULL >> 32);
+	f->hash = hash_of(addr);
 	f->next = pool.fns;
 	pool.fns = f;
+	pool.fn_count++;
+	f->chained = pool.buckets[f->hash % BUCKETS];
+	pool.buckets[f->hash % BUCKETS] = f;
 	*ret = f;
 	return ATTACH_OK;
 fail:
@@ -247,6 +270,15 @@ static bool claim(struct attach_slot *s, u64 fn, u64 ra)
 	return won;
 }
 
+static void claimed(void)
+{
+	u32 used = atomic_fetch_add_explicit(&pool.used, 1, memory_order_relaxed) + 1;
+	u32 tables = atomic_load_explicit(&pool.ready, memory_order_relaxed);
+
+	if (tables < TABLES && used >= table_first(tables) / 2 && used % ASK_EVERY == 0)
+		keepers_ask(false);
+}
+
 static bool is_pair(struct attach_slot *s, u64 fn, u64 ra)
 {
 	return atomic_load_explicit(&s->fn, memory_order_acquire) == fn &&
@@ -266,12 +298,33 @@ static struct attach_slot *find_in(u32 t, const struct ret_fn *f, u64 ra, bool m
 			if (!make)
 				return NULL;
 			if (claim(s, (u64)f, ra))
-				atomic_fetch_add_explicit(&pool.used, 1, memory_order_relaxed);
+				claimed();
 		}
 		if (is_pair(s, (u64)f, ra))
 			return s;
 	}
 	return NULL;
+}
+
+/* What a return address in a frame stands for. */
+static u64 stubs_caller(u64 ip)
+{
+	u64 off = ip - (u64)stub_pool;
+
+	if (off >= POOL_HALF || off % ATTACH_STUB_SIZE != ATTACH_STUB_BACK)
+		return ip;
+	return atomic_load_explicit(&slots()[off / ATTACH_STUB_SIZE].ra, memory_order_relaxed);
+}
+
+static bool ends_chain(u64 ra)
+{
+	u64 caller = stubs_caller(ra);
+
+	for (u32 n = 1; caller != ra && n < CHAIN_MAX; n++) {
+		ra = caller;
+		caller = stubs_caller(ra);
+	}
+	return caller == ra;
 }
 
 u64 stubs_for(const struct ret_fn *f, u64 ra)
@@ -281,6 +334,8 @@ u64 stubs_for(const struct ret_fn *f, u64 ra)
 
 	for (u32 t = n; t-- > 0 && !s;)
 		s = find_in(t, f, ra, false);
+	if (!s && !ends_chain(ra))
+		return 0;
 	for (u32 t = n; t-- > 0 && !s;)
 		s = find_in(t, f, ra, true);
 	if (unlikely(!s))
@@ -305,16 +360,6 @@ u64 stubs_address(const struct ret_fn *f)
 bool stubs_busy(const struct ret_fn *f, const u64 *busy, u64 count)
 {
 	return busy_in(busy, count, f->plan.tramp, f->plan.tramp + f->plan.code_len);
-}
-
-/* What a return address in a frame stands for. */
-static u64 stubs_caller(u64 ip)
-{
-	u64 off = ip - (u64)stub_pool;
-
-	if (off >= POOL_HALF || off % ATTACH_STUB_SIZE != ATTACH_STUB_BACK)
-		return ip;
-	return atomic_load_explicit(&slots()[off / ATTACH_STUB_SIZE].ra, memory_order_relaxed);
 }
 
 bool stubs_cover(u64 ip)

@@ -223,6 +223,7 @@ int sync_probes(enum sync_what what)
 	if (!err) {
 		take_groups(true); /* these first: the others depend on them */
 		take_groups(false);
+		err = stubs_grow();
 	}
 	if (!err)
 		err = semaphores_sync();

@@ -24,6 +24,18 @@ FUNCTION negative(long n)
 	return -n;
 }
 
+/* It jumps to its first instruction, which for all that sees calls is another call with the same caller. */
+long again(long n);
+__asm__(".text\n"
+	".globl again\n"
+	".type again, @function\n"
+	"again:\n"
+	"	sub $1, %rdi\n"
+	"	jg again\n"
+	"	lea 7(%rdi), %rax\n"
+	"	ret\n"
+	".size again, . - again\n");
+
 int main(void)
 {
 	long sum = 0;
@@ -32,6 +44,8 @@ int main(void)
 		return 1;
 	for (long i = 0; i < 500; i++)
 		sum += twice(i) + negative(i);
+	for (long n = 1; n < 100; n += 33)
+		sum += again(n);
 	printf("%ld %ld\n", factorial(12), sum);
 	return 0;
 }

@@ -16,7 +16,7 @@ import common as c
 from survive import HERE, Tool, program
 
 BINARY = os.path.join(HERE, "returns_calls")
-FUNCTIONS = ("factorial", "twice", "negative")
+FUNCTIONS = ("factorial", "twice", "negative", "again")
 
 
 def offsets():
@@ -59,7 +59,7 @@ def compare():
     env = c.environment(c.folder(place="/dev/shm"), lang="en")
     for way in ("events", "multi", "session"):
         limpet, got = one_run(env, way, False)
-        if not c.ok(f"{way}_on_limpet", limpet and got == (0, "479001600 124750\n"), f"{limpet} {got}"):
+        if not c.ok(f"{way}_on_limpet", limpet and got == (0, f"479001600 {124750 + 21}\n"), f"{limpet} {got}"):
             continue
         want = {"entries": 12, "returns": 6} if way == "session" else {"entries": 12, "returns": 12}
         first = next(iter(limpet.values()))
@@ -78,13 +78,13 @@ def override():
     tool = Tool(env, BINARY, ["twice"], program="override.bpf.o")
     got = program([c.LIMPET, "start", "--", BINARY], env)
     seen = tool.seen().get("twice", {})
-    c.ok("override_return_returns_at_once", got == (0, f"479001600 {500 * 100 - 124750}\n"), f"{got} {tool.ready}")
+    c.ok("override_return_returns_at_once", got == (0, f"479001600 {500 * 100 - 124750 + 21}\n"), f"{got} {tool.ready}")
     c.ok("override_return_is_seen_at_the_return",
          [seen.get(k) for k in ("entries", "returns", "sum", "bad")] == [500, 500, 50000, 0], seen)
     tool.close()
     tool = Tool(env, BINARY, ["-twice"], program="override.bpf.o")
     got = program([c.LIMPET, "start", "--", BINARY], env)
-    c.ok("without_override_the_function_runs", got == (0, "479001600 124750\n"), got)
+    c.ok("without_override_the_function_runs", got == (0, f"479001600 {124750 + 21}\n"), got)
     tool.close()
 
 

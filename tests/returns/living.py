@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Return probes on programs that live on: python3 with greenlets (copied stacks), a debugger's backtrace, a detach
-while calls are in flight, a program of 32 threads that is attached to and detached from again and again while it is
+while calls are in flight, a function with thousands of callers, a program of 32 threads that is attached to and detached from again and again while it is
 stopped, continued and sent signals.
 
 usage: living.py BUILD_DIR
@@ -93,10 +93,10 @@ def greenlets():
 
 
 class Waits:
-    """returns_waits: in its function until a byte comes."""
+    """returns_waits: in its function until a byte comes; or another that answers a byte with a line."""
 
-    def __init__(self, env, start=()):
-        self.p = subprocess.Popen([*start, os.path.join(HERE, "returns_waits")], env=env, stdin=subprocess.PIPE,
+    def __init__(self, env, start=(), name="returns_waits"):
+        self.p = subprocess.Popen([*start, os.path.join(HERE, name)], env=env, stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True, bufsize=1)
         c.processes.append(self.p)
         self.p.stdout.readline()
@@ -144,6 +144,25 @@ def drain():
     c.ok("returns_after_the_detach_are_not_seen", tool.seen()["waits"]["returns"] == 1, tool.seen())
     tool.close()
     c.ok("the_drained_target_ends_well", target.close() == 0)
+
+
+def callers():
+    """There is room for more and more pairs of function and caller: what a pass lacks the next ones have."""
+    env = session()
+    tool = Tool(env, os.path.join(HERE, "returns_callers"), ["called"])
+    target = Waits(env, [c.LIMPET, "start", "--"], "returns_callers")
+    seen = []
+
+    def exact_pass():
+        said = target.go()
+        now = tool.seen()["called"]
+        seen.append((said, now["entries"], now["returns"]))
+        had = seen[-2] if len(seen) > 1 else ("0", 0, 0)
+        return now["entries"] - had[1] == now["returns"] - had[2] == 9000
+    c.ok("room_for_callers_grows", c.wait_for(exact_pass, 5), seen[-5:])
+    c.ok("all_entries_of_callers_are_seen", all(str(entries) == said for said, entries, _ in seen), seen[-5:])
+    c.ok("the_program_with_many_callers_ends_well", target.close() == 0)
+    tool.close()
 
 
 def debugger():
@@ -213,4 +232,4 @@ def storm():
 
 
 if __name__ == "__main__":
-    sys.exit(c.main(greenlets, drain, debugger, storm))
+    sys.exit(c.main(greenlets, drain, callers, debugger, storm))
