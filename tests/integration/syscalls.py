@@ -225,9 +225,9 @@ def main():
     same("sort", ["sort", "-n", f.name], ["write"])
     same("python3", [sys.executable, "-S", "-c", "import os, json; print(json.dumps([1]), os.getppid() > 0)"], ["getppid"])
     same("gcc", ["gcc", "-x", "c", "-E", "/dev/null"], ["vfork"])
-    same("git", ["git", "--version"], [])
-    if shutil.which("node"):
-        same("node", ["node", "-e", "console.log(1 + 1)"], [])
+    for name, command in (("git", ["git", "--version"]), ("node", ["node", "-e", "console.log(1 + 1)"])):
+        if shutil.which(name):
+            same(name, command, [])
     exits()
     every_number()
     signals()

@@ -220,7 +220,7 @@ def storm():
     seen = tool.seen()
     print(f"# storm: {i + 1} rounds, {len(failed)} failed; {seen}", flush=True)
     c.ok("storm_no_round_fails", not failed, "\n".join(failed[:5]))
-    clean = c.wait_for(lambda: "limpet" not in maps(target.pid) and "session" not in maps(target.pid), 15)
+    clean = c.wait_for(lambda: not re.search("liblimpet|/default/", maps(target.pid)), 15)
     c.ok("storm_leaves_nothing", clean, f"{before}\n{maps(target.pid)}")
     out, _ = target.communicate("\n", timeout=60)
     said = out.split()
