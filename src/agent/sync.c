@@ -63,6 +63,16 @@ static int restore(struct site *s)
 	return code_patch(s->plan.addr, s->plan.patch, s->plan.orig, s->plan.patch_len);
 }
 
+/* For who comes when this process has ended (struct link_stats). Its first refusal is the one that stays. */
+static void leave_word(const struct agent_link *l, u32 reason, u64 off)
+{
+	if (l->place != LINK_AT_FILE ||
+	    atomic_load_explicit(&l->stats->refused, memory_order_relaxed) >> 32 == agent.pid)
+		return;
+	atomic_store_explicit(&l->stats->refused_off, off, memory_order_relaxed);
+	atomic_store_explicit(&l->stats->refused, (u64)agent.pid << 32 | reason, memory_order_release);
+}
+
 static void report_group(const struct want *w, u32 n, const struct site *s,
 			 const struct attach_refusal *why)
 {
@@ -70,6 +80,8 @@ static void report_group(const struct want *w, u32 n, const struct site *s,
 		struct agent_probe *p = s && w[i].note ? NULL : sync_report(w[i].link->id, s ? PROBE_ATTACHED : PROBE_REFUSED,
 					       s ? 0 : why->error, w->addr, w[i].file_off);
 
+		if (!s)
+			leave_word(w[i].link, why->error, w[i].file_off);
 		if (p && s) {
 			p->window = s->plan.window;
 		} else if (p) {

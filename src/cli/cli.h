@@ -88,6 +88,7 @@ struct watch {
 	long attached;          /* when a probe was first seen attached */
 	u32 said[WATCHED_LINKS]; /* links that were reported as refused */
 	int count;
+	u32 older; /* the newest link there was when it began: of those others have told */
 };
 
 void watch_begin(struct watch *w, struct store *s); /* then set what to look for */

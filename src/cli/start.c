@@ -50,6 +50,7 @@ static int start_program(struct store *s, char **argv, const char *agent, bool i
 	watch.only = r.pid;
 	r.watch = &watch;
 	status = run_wait(&r);
+	watch_look(&watch); /* it may have lived for less than a look */
 	watch_end(&watch);
 	keep_follow_stop();
 	keep_thread_stop();

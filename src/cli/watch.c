@@ -37,6 +37,12 @@ static const char *const chinese_reasons[] = { /* attach_reason() has the Englis
 	[ATTACH_E_NOT_INSN] = "不是指令的开头",
 	[ATTACH_E_NO_MEMORY] = "内存不足",
 	[ATTACH_E_STACKS] = "Go 代码在此处可能没有剩余的栈空间（函数开头不检查栈）",
+	[ATTACH_E_NOT_ENTRY] = "返回探针只能放在函数的第一条指令上",
+	[ATTACH_E_NOT_CALLED] = "该函数不是被调用进入的，没有可返回的地方",
+	[ATTACH_E_CALLER] = "该函数会查看自己的返回地址，而返回探针会替换它",
+	[ATTACH_E_UNWIND] = "静态程序中，异常无法穿过返回探针",
+	[ATTACH_E_OWN] = "limpet 自己的返回探针需要该函数",
+	[ATTACH_E_SHADOW] = "此处由处理器检查返回地址（影子栈）",
 	[ATTACH_E_GO] = "Go 运行时会查看返回地址，不能放返回探针：请探测函数入口",
 	[ATTACH_E_EXTENT] = "没有展开信息说明其所在函数从何处开始",
 	[ATTACH_E_GO_FAULT] = "Go 运行时可能需要知道这条指令在何处出错",
@@ -90,6 +96,7 @@ struct link_view {
 	bool good;
 	struct link_file link; /* a copy of its head */
 	u64 hits;
+	u64 refused, refused_off; /* as in struct link_stats */
 };
 
 static void look_at_link(struct store *s, u32 id, struct link_view *ret)
@@ -101,7 +108,11 @@ static void look_at_link(struct store *s, u32 id, struct link_view *ret)
 	ret->id = id;
 	ret->good = l && size >= sizeof(*l) + PAGE_SIZE;
 	if (ret->good) {
-		ret->hits = link_hits((struct link_stats *)((u8 *)l + size - PAGE_SIZE));
+		const struct link_stats *stats = (const struct link_stats *)((u8 *)l + size - PAGE_SIZE);
+
+		ret->hits = link_hits(stats);
+		ret->refused = atomic_load(&stats->refused);
+		ret->refused_off = atomic_load(&stats->refused_off);
 		memcpy(&ret->link, l, sizeof(*l));
 	}
 	if (l)
@@ -140,10 +151,17 @@ static void add_name(struct found *f, u64 offset)
 	snprintf(f->names + n, sizeof(f->names) - n, "%s%s", n ? ", " : "", function);
 }
 
-static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p, struct found *f)
+static void say_refused(struct watch *w, const struct link_file *link, u64 offset, u32 pid, const char *why)
 {
 	char function[300];
 
+	place_text(link, offset, function, sizeof(function));
+	note(T("%s in process %u is not observed: %s; `limpet list` shows all probes",
+	       "无法观测进程 %2$u 中的 %1$s：%3$s；`limpet list` 列出所有探针"), function, pid, why);
+}
+
+static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p, struct found *f)
+{
 	if (p->link_id != f->link.id)
 		look_at_link(w->store, p->link_id, &f->link);
 	if (!f->link.good || !counts(f, p))
@@ -153,11 +171,37 @@ static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p,
 		f->hits += f->link.hits;
 		f->attached = true;
 	} else if (p->state != PROBE_WAITING && first_time(w, p->link_id)) {
-		place_text(&f->link.link, p->file_off, function, sizeof(function));
-		note(T("%s in process %u is not observed: %s; `limpet list` shows all probes",
-		       "无法观测进程 %2$u 中的 %1$s：%3$s；`limpet list` 列出所有探针"),
-		     function, pid, probe_reason(p));
+		say_refused(w, &f->link.link, p->file_off, pid, probe_reason(p));
 	}
+}
+
+/* All there are, ascending; free it. */
+static u32 *links_of(struct store *s, long *ret_count)
+{
+	long room = link_count(s), n;
+	u32 *ids = room > 0 ? calloc((size_t)room, sizeof(*ids)) : NULL;
+
+	n = ids ? store_list(s, OBJ_LINK, ids, (u32)room) : 0;
+	*ret_count = n > room ? room : n > 0 ? n : 0;
+	return ids;
+}
+
+/* Processes that ended before they were looked at: their agents left word with the links. */
+static void look_at_words(struct watch *w)
+{
+	long n;
+	u32 *ids = links_of(w->store, &n);
+
+	for (long i = 0; i < n; i++) {
+		struct link_view link;
+		u32 pid;
+
+		look_at_link(w->store, ids[i], &link);
+		pid = link.good ? (u32)(link.refused >> 32) : 0;
+		if (pid && (w->only ? pid == (u32)w->only : ids[i] > w->older) && first_time(w, ids[i]))
+			say_refused(w, &link.link, link.refused_off, pid, refusal((enum attach_error)(u32)link.refused));
+	}
+	free(ids);
 }
 
 /* Links, but no probe: is there one that should be here and cannot be made, as under a seccomp filter? */
@@ -244,6 +288,7 @@ static bool look(struct watch *w)
 	}
 	for (int i = 0; i < n; i++)
 		pending |= look_at_target(w, pids[i]);
+	look_at_words(w);
 	return pending || !n;
 }
 
@@ -265,6 +310,15 @@ void watch_tick(struct watch *w)
 		w->step = w->step * 2 > STEP_MAX_MS ? STEP_MAX_MS : w->step * 2;
 }
 
+static u32 newest_link(struct store *s)
+{
+	long n;
+	u32 *ids = links_of(s, &n), newest = n ? ids[n - 1] : 0;
+
+	free(ids);
+	return newest;
+}
+
 void watch_begin(struct watch *w, struct store *s)
 {
 	memset(w, 0, sizeof(*w));
@@ -273,6 +327,7 @@ void watch_begin(struct watch *w, struct store *s)
 	w->step = STEP_MS;
 	w->began = now_ms();
 	w->next = w->began + STEP_MS;
+	w->older = newest_link(s);
 	w->dead = keeper_open(&w->keeper, s->path, NULL) != 0;
 }
 

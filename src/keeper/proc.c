@@ -12,6 +12,7 @@
 #include <linux/capability.h>
 #include "keeper/internal.h"
 
+#define PF_KTHREAD 0x00200000 /* in stat's flags */
 #define LIVE_TRIES                                                                                 \
 	100 /* further looks for a living thread, where those that are met are just ending */
 
@@ -235,6 +236,15 @@ static int check_arch(pid_t tid, struct keeper_error *e)
 	return 0;
 }
 
+/* What has no memory is a kernel's thread, or a process on its way out. */
+static bool is_kernel_thread(pid_t pid)
+{
+	char path[64], buf[1024];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	return stat_tail(path, buf, sizeof(buf)) && stat_field(buf, 9) & PF_KTHREAD;
+}
+
 /* Refuses, with a reason, what cannot be a target. */
 int proc_check(pid_t pid, struct keeper_error *e)
 {
@@ -255,11 +265,11 @@ int proc_check(pid_t pid, struct keeper_error *e)
 	}
 	fclose(f);
 	live = proc_live_tid(pid);
-	if (!live)
-		return keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "process %d has ended", pid);
-	if (!vm && live == pid)
+	if (is_kernel_thread(pid))
 		return keeper_fail(e, KEEPER_KERNEL_THREAD, -EPERM, "process %d is a kernel thread",
 				   pid);
+	if (!live || (!vm && live == pid))
+		return keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "process %d has ended", pid);
 	if (geteuid() && (uid_t)uid != geteuid() && !have_ptrace())
 		return keeper_fail(e, KEEPER_OTHER_USER, -EPERM, "process %d belongs to user %ld",
 				   pid, uid);

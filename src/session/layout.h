@@ -187,7 +187,10 @@ struct link_stats {
 	_Atomic u64 skipped;     /* not run: no memory, program not compiled, ... */
 	_Atomic u64 last_fault_insn;
 	_Atomic u64 last_fault_addr;
-	u64 pad[3];
+	/* The last process in which a probe was refused, so that those which have ended can be told of, too. */
+	_Atomic u64 refused;     /* pid << 32 | enum attach_error; 0: none */
+	_Atomic u64 refused_off; /* the probe's offset in the file; written first */
+	u64 pad;
 	struct {
 		_Atomic u64 count; /* runs of the program */
 		u64 pad[7];

@@ -23,7 +23,7 @@ __asm__(".text\\n.globl target_function\\n.type target_function,@function\\ntarg
         ".globl secondary_function\\n.type secondary_function,@function\\n.byte 0x90\\nsecondary_function: SECOND\\n"
         ".size secondary_function,.-secondary_function\\n");
 void target_function(int, const char *); void secondary_function(void);
-int main(int argc, char **argv) { for (;;) { if (argc > 1) target_function(1, ""); usleep(20000); } }
+int main(int argc, char **argv) { for (;;) { if (argc > 1) target_function(1, ""); if (argc > 2) return 0; usleep(20000); } }
 """
 # A system call cannot be moved from its place.
 REFUSED = TARGET.replace("SECOND", "syscall\\n ret")
@@ -66,6 +66,27 @@ def probes():
         ok(f"attach: a refused probe, in {lang}", got == 0 and text.count(word % plain.pid) == 1, text)
         for p in (plain, target, tool):
             stop(p)
+
+
+def short_lived():
+    """A target that is gone before anybody looks at it leaves word of a refused probe; one without any says nothing."""
+    path = compile_c(REFUSED, os.path.join(WORK, "short"))
+    for lang, word in (("en", r"secondary_function in process (\d+) is not observed: .*cannot be moved"),
+                       ("zh", r"无法观测进程 (\d+) 中的 secondary_function：.*无法搬移")):
+        where = env("short-" + lang, lang)
+        tool = spawn([LIMPET, "load", os.path.join(DEMO, "uprobe_queue"), "--binary", path], where)
+        wait_for(lambda: "Ctrl" in output(tool))
+        before = time.time()
+        got, text = run([LIMPET, "start", path, "call", "once"], where)
+        told = re.findall(word, text)
+        ok(f"start: a refused probe in a short-lived target, in {lang}", got == 0 and len(told) == 1, text)
+        if time.time() - before > 1:
+            print("# it was not short-lived: the machine is busy")
+        seen = wait_for(lambda: re.findall(word, output(tool)) == told, 20)
+        ok(f"load: the same, once, in {lang}", seen and not wait_for(lambda: re.findall(word, output(tool)) != told, 1.5), output(tool))
+        quiet = [run([LIMPET, "start", "true"], where) for _ in range(10)]
+        ok(f"start: nothing is said of short programs, in {lang}", quiet == [(0, "")] * 10, quiet)
+        stop(tool)
 
 
 def idle():
@@ -240,4 +261,4 @@ def attach_words():
 
 
 if __name__ == "__main__":
-    sys.exit(main(probes, idle, yama, architecture, no_room, filtered, hidden, attach_words))
+    sys.exit(main(probes, short_lived, idle, yama, architecture, no_room, filtered, hidden, attach_words))
