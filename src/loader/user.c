@@ -15,12 +15,15 @@
 _Thread_local struct user_seen user_seen;
 _Thread_local struct user_space *user_space;
 
-/* Compares the word with 0 and at most looks at the clock: EAGAIN or ETIMEDOUT, or EFAULT. */
+/*
+ * Compares the word with 0 and moves none of its waiters: EAGAIN, 0, or EFAULT. (FUTEX_WAIT with a timeout of
+ * nothing would sleep for the timer's slack, 50 microseconds, where the word is 0.)
+ */
 static bool can_read(u64 word)
 {
-	static const long at_once[2];
+	static u32 nobody;
 
-	return sys_call4(__NR_futex, (long)word, FUTEX_WAIT_PRIVATE, 0, (long)at_once) != -EFAULT;
+	return sys_call6(__NR_futex, (long)word, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, (long)&nobody, 0) != -EFAULT;
 }
 
 /* Atomically ORs 0 into the word and wakes nobody. */
