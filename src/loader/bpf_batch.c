@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CHUNK   65536
 #define CURSORS 64 /* walks that may be under way at once; an older one begins again */
 
 enum { LOOKUP = 1, UPDATE = 2, DELETE = 4, SHORT_CURSOR = 8 };
@@ -77,27 +78,33 @@ static int load_cursor(const struct map *m, u32 number, u8 *key)
 	return err;
 }
 
+/* Keys and values pass through copies, as many at a time as CHUNK bytes hold. */
 struct batch {
 	struct store *store;
 	struct map *m;
 	const union bpf_attr *a;
 	u32 ops;
-	u32 value_size;
-	u8 *prev, *key, *value; /* of one allocation, at prev */
+	u32 key_size, value_size;
+	u32 room; /* elements that are copied at a time */
+	u8 *prev, *keys,
+		*values; /* of one allocation, at prev: the last key, room keys, room values */
+	bool has_prev;
+	bool walks;
+	struct map_each each; /* a walk's */
 };
 
-static int start_of(struct batch *b, bool *ret_has_prev)
+static int start_of(struct batch *b)
 {
 	u32 number;
 
-	*ret_has_prev = b->a->batch.in_batch;
+	b->has_prev = b->a->batch.in_batch;
 	if (!b->a->batch.in_batch)
 		return 0;
 	if (!(b->ops & SHORT_CURSOR))
-		return user_read(b->prev, b->a->batch.in_batch, b->m->def.key_size);
+		return user_read(b->prev, b->a->batch.in_batch, b->key_size);
 	if (user_read(&number, b->a->batch.in_batch, sizeof(number)))
 		return -EFAULT;
-	*ret_has_prev = number != 0; /* to the kernel the first bucket: syscount begins so */
+	b->has_prev = number != 0; /* to the kernel the first bucket: syscount begins so */
 	return number ? load_cursor(b->m, number, b->prev) : 0;
 }
 
@@ -107,54 +114,92 @@ static int end_at(struct batch *b)
 	int err;
 
 	if (!(b->ops & SHORT_CURSOR))
-		return user_write(b->a->batch.out_batch, b->prev, b->m->def.key_size);
+		return user_write(b->a->batch.out_batch, b->prev, b->key_size);
 	err = save_cursor(b->m, b->prev, &number);
 	return err ? err : user_write(b->a->batch.out_batch, &number, sizeof(number));
 }
 
-static long update_one(struct batch *b)
+static long update_one(struct batch *b, const u8 *key, const u8 *value)
 {
 	if (b->m->holds)
-		return loader_ref_update(b->store, b->m, b->key, b->value, b->a->batch.elem_flags);
-	return map_user_update(b->m, b->key, b->value, b->a->batch.elem_flags);
+		return loader_ref_update(b->store, b->m, key, value, b->a->batch.elem_flags);
+	return map_user_update(b->m, key, value, b->a->batch.elem_flags);
 }
 
-static long delete_one(struct batch *b)
+static long delete_one(struct batch *b, const u8 *key)
 {
-	return b->m->holds ? loader_ref_delete(b->store, b->m, b->key) : map_user_delete(b->m, b->key);
+	return b->m->holds ? loader_ref_delete(b->store, b->m, key) : map_user_delete(b->m, key);
 }
 
-/* The element after prev (or the first), copied out as number n; prev moves on to it. */
-static long lookup_one(struct batch *b, bool has_prev, u32 n, bool and_delete)
+/* By keys: the element after prev (or the first); prev moves on to it. */
+static long next_by_key(struct batch *b, u8 *ret_key, u8 *ret_value)
 {
-	const u32 key_size = b->m->def.key_size;
-	long err = map_user_next_key(b->m, has_prev ? b->prev : NULL, b->key);
+	long err = map_user_next_key(b->m, b->has_prev ? b->prev : NULL, ret_key);
 
 	if (err)
 		return err;
-	err = map_user_lookup(b->m, b->key, b->value, b->a->batch.elem_flags);
-	if (!err &&
-	    (user_write(b->a->batch.keys + (u64)n * key_size, b->key, key_size) ||
-	     user_write(b->a->batch.values + (u64)n * b->value_size, b->value, b->value_size)))
-		err = -EFAULT;
-	memcpy(b->prev, b->key, key_size);
-	if (!err && and_delete)
-		delete_one(b);
+	err = map_user_lookup(b->m, ret_key, ret_value, b->a->batch.elem_flags);
+	if (err == -ENOENT) /* deleted between the two steps */
+		err = -EAGAIN;
+	if (!err || err == -EAGAIN) {
+		memcpy(b->prev, ret_key, b->key_size);
+		b->has_prev = true;
+	}
 	return err;
+}
+
+/* The next element; -EAGAIN: it has gone, but there may be more. */
+static ALWAYS_INLINE long next_one(struct batch *b, u8 *ret_key, u8 *ret_value)
+{
+	long err = -EOPNOTSUPP;
+
+	if (likely(b->walks))
+		err = b->m->ops->user_walk(b->m, &b->each, b->has_prev ? b->prev : NULL, ret_key,
+					   ret_value, b->a->batch.elem_flags);
+	if (likely(err != -EOPNOTSUPP))
+		return err;
+	b->walks = false;
+	return next_by_key(b, ret_key, ret_value);
+}
+
+/* What is taken out is what is deleted, where a walk shows keys; -EAGAIN: somebody else has deleted it. */
+static long take_one(struct batch *b, u8 *ret_key, u8 *ret_value)
+{
+	long err = next_one(b, ret_key, ret_value);
+
+	if (err)
+		return err;
+	if (!b->walks) {
+		delete_one(b, ret_key);
+		return 0;
+	}
+	err = map_user_lookup_and_delete(b->m, ret_key, ret_value, b->a->batch.elem_flags);
+	return err == -ENOENT ? -EAGAIN : err;
 }
 
 static long lookup(struct batch *b, u32 *done, bool and_delete)
 {
-	bool has_prev;
-	long err = start_of(b, &has_prev);
+	long err = start_of(b);
 
 	while (!err && *done < b->a->batch.count) {
-		err = lookup_one(b, has_prev, *done, and_delete);
-		has_prev = true;
-		if (!err)
-			++*done;
-		else if (err == -ENOENT && map_user_next_key(b->m, b->prev, b->key) != -ENOENT)
-			err = 0; /* deleted between the two steps */
+		const u64 at = *done;
+		u64 n = 0;
+
+		while (!err && n < b->room && at + n < b->a->batch.count) {
+			u8 *key = b->keys + n * b->key_size, *value = b->values + n * b->value_size;
+
+			err = and_delete ? take_one(b, key, value) : next_one(b, key, value);
+			n += !err;
+			if (err == -EAGAIN)
+				err = 0;
+		}
+		if (n)
+			memcpy(b->prev, b->keys + (n - 1) * b->key_size, b->key_size);
+		if (user_write(b->a->batch.keys + at * b->key_size, b->keys, n * b->key_size) ||
+		    user_write(b->a->batch.values + at * b->value_size, b->values,
+			       n * b->value_size))
+			err = -EFAULT;
+		*done += (u32)n;
 	}
 	if (err == -EFAULT)
 		*done = 0; /* what was copied out before does not count */
@@ -165,18 +210,27 @@ static long lookup(struct batch *b, u32 *done, bool and_delete)
 
 static long change(struct batch *b, u32 *done, bool update)
 {
-	const u32 key_size = b->m->def.key_size;
 	long err = 0;
 
 	while (!err && *done < b->a->batch.count) {
-		const u64 n = *done;
+		const u64 at = *done, left = b->a->batch.count - at,
+			  n = left < b->room ? left : b->room;
 
-		if (user_read(b->key, b->a->batch.keys + n * key_size, key_size) ||
-		    (update &&
-		     user_read(b->value, b->a->batch.values + n * b->value_size, b->value_size)))
-			return -EFAULT;
-		err = update ? update_one(b) : delete_one(b);
-		*done += !err;
+		if (user_read(b->keys, b->a->batch.keys + at * b->key_size, n * b->key_size) ||
+		    (update && user_read(b->values, b->a->batch.values + at * b->value_size,
+					 n * b->value_size))) {
+			if (n == 1)
+				return -EFAULT;
+			b->room = 1; /* those before the bad one count */
+			continue;
+		}
+		for (u64 i = 0; i < n && !err; i++) {
+			const u8 *key = b->keys + i * b->key_size;
+
+			err = update ? update_one(b, key, b->values + i * b->value_size)
+				     : delete_one(b, key);
+			*done += !err;
+		}
 	}
 	return err;
 }
@@ -203,7 +257,10 @@ static long check(const struct batch *b, unsigned int cmd, int mode)
 		return -EPERM;
 	if ((b->ops & need) != need)
 		return -LOADER_ENOTSUPP;
-	return b->a->batch.elem_flags & ~(u64)BPF_F_LOCK || (b->a->batch.elem_flags && !b->m->def.lock) ? -EINVAL : 0;
+	return b->a->batch.elem_flags & ~(u64)BPF_F_LOCK ||
+			       (b->a->batch.elem_flags && !b->m->def.lock)
+		       ? -EINVAL
+		       : 0;
 }
 
 long loader_map_batch(const struct loader_call *c, union bpf_attr *a)
@@ -223,13 +280,18 @@ long loader_map_batch(const struct loader_call *c, union bpf_attr *a)
 		return err;
 	if (c->cmd != BPF_MAP_UPDATE_BATCH && user_write(count_at, &done, sizeof(done)))
 		return -EFAULT;
+	b.key_size = b.m->def.key_size;
 	b.value_size = (u32)map_user_value_size(b.m);
-	key_room = ALIGN_UP(b.m->def.key_size, 8u);
-	b.prev = malloc(2 * (size_t)key_room + b.value_size);
+	b.walks = b.m->ops->user_walk;
+	b.room = CHUNK / (b.key_size + b.value_size);
+	b.room = b.room > a->batch.count ? a->batch.count : b.room ? b.room : 1;
+	key_room = ALIGN_UP(b.key_size, 8u);
+	b.prev = malloc(key_room + ALIGN_UP((u64)b.room * b.key_size, 8u) +
+			(u64)b.room * b.value_size);
 	if (!b.prev)
 		return -ENOMEM;
-	b.key = b.prev + key_room;
-	b.value = b.key + key_room;
+	b.keys = b.prev + key_room;
+	b.values = b.keys + ALIGN_UP((u64)b.room * b.key_size, 8u);
 	err = run(&b, c->cmd, &done);
 	free(b.prev);
 	if (user_write(count_at, &done, sizeof(done)))

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* HASH and LRU_HASH (maps/lru.c): the operations on the table of maps/hash.h. */
 #include "maps/hash.h"
-#include "maps/lock.h"
 
 static int hash_layout(struct map *m)
 {
@@ -68,19 +67,6 @@ static ALWAYS_INLINE bool store_small(const struct map *m, struct hash_pos *pos,
 #else
 	return false;
 #endif
-}
-
-/* A small value is read at once, since it may change where it is. */
-static ALWAYS_INLINE void copy_value(const struct map *m, void *to, struct pool_elem *e, u64 flags)
-{
-	u64 small;
-
-	if (!hash_is_small(m)) {
-		map_copy_out(m, to, hash_value(m, e), flags);
-		return;
-	}
-	small = atomic_load_explicit(&hash_entry(e)->small, memory_order_relaxed);
-	memcpy(to, &small, m->def.value_size);
 }
 
 /* What the kernel answers when no element is to be had. */
@@ -246,7 +232,7 @@ static int hash_user_lookup(struct map *m, const void *key, void *ret_value, u64
 		err = hash_find(m, &pool, hash, key, &pos, &steps, false);
 		if (err)
 			return err;
-		copy_value(m, ret_value, pos.elem, flags);
+		hash_copy_value(m, ret_value, pos.elem, flags);
 		atomic_thread_fence(memory_order_acquire);
 	} while (pool_tag(pos.elem) != pos.tag);
 	return 0;
@@ -279,27 +265,10 @@ static int hash_user_lookup_and_delete(struct map *m, const void *key, void *ret
 		err = hash_seek(m, &pool, hash, key, &pos, &steps, true);
 		if (err)
 			return err;
-		copy_value(m, ret_value, pos.elem, flags);
+		hash_copy_value(m, ret_value, pos.elem, flags);
 	} while (!hash_withdraw(m, &pos, &chain));
 	hash_unlink(m, &pool, hash, key, &pos, chain);
 	return 0;
-}
-
-bool hash_each(struct map *m, struct map_each *e)
-{
-	struct hash_walk *w = (struct hash_walk *)e->walk;
-	struct pool pool = map_pool(m);
-
-	_Static_assert(sizeof(*w) <= sizeof(e->walk), "room for the walk");
-	if (!e->at++)
-		hash_walk_start(m, w);
-	while (hash_walk_next(m, &pool, w)) {
-		e->key = m->def.key_size <= sizeof(w->key) ? w->key : hash_entry(w->pos.elem)->key;
-		e->value = m->cpus ? m->ops->lookup_cpu(m, e->key, e->slot) : hash_value(m, w->pos.elem);
-		if (likely(e->value))
-			return true;
-	}
-	return false;
 }
 
 const struct map_ops hash_ops = {
@@ -316,6 +285,7 @@ const struct map_ops hash_ops = {
 	.user_delete = hash_user_delete,
 	.user_lookup_and_delete = hash_user_lookup_and_delete,
 	.user_next_key = hash_next_key,
+	.user_walk = hash_user_walk,
 	.collect = hash_collect,
 };
 
@@ -333,5 +303,6 @@ const struct map_ops lru_hash_ops = {
 	.user_delete = hash_user_delete,
 	.user_lookup_and_delete = hash_user_lookup_and_delete,
 	.user_next_key = hash_next_key,
+	.user_walk = hash_user_walk,
 	.collect = hash_collect,
 };

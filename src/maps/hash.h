@@ -36,7 +36,7 @@
 #ifndef LIMPET_MAPS_HASH_H
 #define LIMPET_MAPS_HASH_H
 
-#include "maps/types.h"
+#include "maps/lock.h"
 
 #define HASH_FLAGS                                                                                 \
 	(BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_ZERO_SEED |     \
@@ -112,6 +112,22 @@ static ALWAYS_INLINE struct hash_elem *hash_entry(struct pool_elem *e)
 static ALWAYS_INLINE u8 *hash_value(const struct map *m, struct pool_elem *e)
 {
 	return (u8 *)e + m->extra[2];
+}
+
+/* A value that is not one per CPU. A small one is read at once, since it may change where it is. */
+static ALWAYS_INLINE void hash_copy_value(const struct map *m, void *to, struct pool_elem *e, u64 flags)
+{
+	u64 small;
+
+	if (!hash_is_small(m)) {
+		map_copy_out(m, to, hash_value(m, e), flags);
+		return;
+	}
+	small = atomic_load_explicit(&hash_entry(e)->small, memory_order_relaxed);
+	if (likely(m->def.value_size == 8))
+		memcpy(to, &small, 8);
+	else
+		memcpy(to, &small, m->def.value_size);
 }
 
 static inline _Atomic u64 *hash_bucket(const struct map *m, u32 n)
@@ -360,8 +376,6 @@ bool lru_evict(struct map *m);
 /* The kernel's rules for the definition of an LRU type. */
 int lru_layout_check(struct map *m);
 
-int hash_next_key(struct map *m, const void *key, void *ret_key);
-
 /* HASH's update, with bytes that lie behind the value. */
 long hash_store(struct map *m, const void *key, const void *value, const void *more, u32 more_size, u64 flags);
 
@@ -380,6 +394,10 @@ struct hash_walk {
 void hash_walk_start(struct map *m, struct hash_walk *w);
 /* True: w->pos is the next one. */
 bool hash_walk_next(struct map *m, const struct pool *pool, struct hash_walk *w);
+
+/* hash_iterate.c: of every hash type. */
+int hash_next_key(struct map *m, const void *key, void *ret_key);
+int hash_user_walk(struct map *m, struct map_each *e, const void *after, void *ret_key, void *ret_value, u64 flags);
 
 /* Withdraws the key's entry; -ENOENT. */
 int hash_delete(struct map *m, const void *key);

@@ -203,15 +203,21 @@ static bool search(struct map *m, const struct lpm_key *after, struct lpm_best *
 	struct lpm_key k;
 
 	for (hash_walk_start(m, &walk); hash_walk_next(m, &pool, &walk);) {
-		memcpy(&k, hash_entry(walk.pos.elem)->key, m->def.key_size);
+		memcpy(&k, walk.key, m->def.key_size);
 		if (k.length > data_size(m) * 8 || (after && order(&k, after) <= 0) ||
 		    (best->found && order(&k, &best->key) >= 0))
 			continue;
 		/* the bits as they were given */
 		memcpy(k.data, data_of(m, walk.pos.elem), data_size(m));
 		atomic_thread_fence(memory_order_acquire);
-		if (pool_tag(walk.pos.elem) != walk.pos.tag)
+		if (pool_tag(walk.pos.elem) != walk.pos.tag) { /* deleted, or just replaced: from the start */
+			const u64 steps = walk.steps;
+
+			hash_walk_start(m, &walk);
+			walk.steps = steps;
+			best->found = false;
 			continue;
+		}
 		best->key = k;
 		best->found = true;
 	}

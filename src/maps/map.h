@@ -170,6 +170,13 @@ struct map_ops {
 	int (*user_lookup_and_delete)(struct map *m, const void *key, void *ret_value, u64 flags);
 	int (*user_next_key)(struct map *m, const void *key, void *ret_key);
 
+	/*
+	 * The next key and its value, for batches: behind `after` (NULL: from the start), which is looked at when
+	 * *e is fresh, zeroed. Entries that are there throughout come exactly once. -ENOENT: at the end; -EBUSY;
+	 * -EOPNOTSUPP: not with keys like these. NULL: by user_next_key and user_lookup.
+	 */
+	int (*user_walk)(struct map *m, struct map_each *e, const void *after, void *ret_key, void *ret_value, u64 flags);
+
 	/* Before this process stops using the map, outside of its operations. May be NULL. */
 	void (*leave)(struct map *m);
 

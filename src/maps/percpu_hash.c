@@ -213,6 +213,7 @@ const struct map_ops percpu_hash_ops = {
 	.user_delete = user_delete,
 	.user_lookup_and_delete = user_lookup_and_delete,
 	.user_next_key = hash_next_key,
+	.user_walk = hash_user_walk,
 	.collect = hash_collect,
 };
 
@@ -231,5 +232,6 @@ const struct map_ops lru_percpu_hash_ops = {
 	.user_delete = user_delete,
 	.user_lookup_and_delete = user_lookup_and_delete,
 	.user_next_key = hash_next_key,
+	.user_walk = hash_user_walk,
 	.collect = hash_collect,
 };

@@ -62,7 +62,15 @@ static ALWAYS_INLINE void map_copy(void *dst, const void *src, u32 size)
 		d += 8;
 		s += 8;
 	}
-	for (size &= 7; size; size--)
+	if (size & 4) {
+		u32 half;
+
+		__builtin_memcpy(&half, s, 4);
+		__builtin_memcpy(d, &half, 4);
+		d += 4;
+		s += 4;
+	}
+	for (size &= 3; size; size--)
 		*d++ = *s++;
 }
 

@@ -126,6 +126,28 @@ static void iterate(struct map *m, bool deletes)
 	}
 }
 
+/* A walk begins at a key and goes on from there; where others delete it, too. */
+static void walk(struct map *m)
+{
+	for (int round = 0; round < (getenv("LIMPET_LONG") ? 5000 : 200) && !check_failed; round++) {
+		u32 seen[100] = {0}, key, steps = 0, stop = (u32)round % 150;
+		struct map_each e = {0};
+		struct item it;
+
+		for (const void *after = NULL; !m->ops->user_walk(m, &e, after, &key, &it, 0) && steps < 100000; steps++) {
+			if (key < 100)
+				seen[key]++;
+			CHECK(item_whole(&it, key));
+			if (steps == stop) { /* another call's */
+				e = (struct map_each){0};
+				after = &key;
+			}
+		}
+		for (u32 i = 0; i < 100; i++)
+			CHECK_EQ(seen[i], 1);
+	}
+}
+
 /* Where the key in hand is deleted, iteration starts again, as the kernel's does: entries repeat. */
 TEST(iteration_skips_and_repeats_nothing)
 {
@@ -140,6 +162,7 @@ TEST(iteration_skips_and_repeats_nothing)
 			if (!(pids[i] = fork()))
 				churn(&m, i + 1, deletes);
 		iterate(&m, deletes);
+		walk(&m);
 		for (u32 i = 0; i < 3; i++) {
 			kill(pids[i], SIGKILL);
 			waitpid(pids[i], NULL, 0);
@@ -409,6 +432,7 @@ static void any_operation(struct map *m, u64 *seed)
 {
 	u32 key = test_random(seed) % 40, next;
 	struct item it = item_make(key, 1), *p;
+	struct map_each e = {0};
 
 	m->ops->update(m, &key, &it, test_random(seed) % 3);
 	p = m->ops->lookup(m, &key);
@@ -419,6 +443,8 @@ static void any_operation(struct map *m, u64 *seed)
 		m->ops->remove(m, &key);
 	map_user_next_key(m, &key, &next);
 	map_user_next_key(m, NULL, &next);
+	for (u32 i = 0; i < 60 && !m->ops->user_walk(m, &e, test_random(seed) % 2 ? &key : NULL, &next, &it, 0); i++)
+		;
 	if (test_random(seed) % 8 == 0)
 		m->ops->collect(m, NULL);
 }
