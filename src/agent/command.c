@@ -302,6 +302,7 @@ static int release(bool keep_session)
 	identity_release();
 	mappings_release();
 	stubs_release();
+	frames_release();
 	sessions_release();
 	leases_release();
 	syscalls_release();

@@ -97,22 +97,46 @@ static u64 seen_before(u64 dynamic)
 	return 0;
 }
 
+/* Fills ret with the objects of all namespaces. How many. */
+static u32 list_loaded(const struct loaded *ret[OBJECTS_MAX])
+{
+	const struct debug *d = loading.debug;
+	u32 n = 0;
+
+	for (u32 space = 0; d && space < NAMESPACES_MAX; space++, d = d->version >= 2 ? d->next : NULL)
+		for (const struct loaded *o = d->objects; o && n < OBJECTS_MAX; o = o->next)
+			ret[n++] = o;
+	return n;
+}
+
+static void tell_frames(const struct loaded *const all[], u32 n)
+{
+	u32 begun, count;
+
+	do {
+		begun = frames_begin();
+		count = 0;
+		for (u32 i = 0; i < n; i++)
+			frames_add(all[i]->addr, all[i]->dynamic, &count);
+	} while (!frames_end(begun, count));
+}
+
 /* Looks at what is loaded now. Has a link's file come; has one gone? */
 static void look(bool *ret_come, bool *ret_gone)
 {
+	static const struct loaded *all[OBJECTS_MAX];
 	static u64 now[OBJECTS_MAX];
-	const struct debug *d = loading.debug;
-	u32 n = 0, links_files = 0, had = 0;
+	u32 n = list_loaded(all), links_files = 0, had = 0;
 
 	*ret_come = false;
-	for (u32 space = 0; d && space < NAMESPACES_MAX; space++, d = d->version >= 2 ? d->next : NULL)
-		for (const struct loaded *o = d->objects; o && n < OBJECTS_MAX; o = o->next) {
-			u64 known = seen_before(o->dynamic & ~1ULL);
+	for (u32 i = 0; i < n; i++) {
+		u64 known = seen_before(all[i]->dynamic & ~1ULL);
 
-			now[n] = known ? known : (o->dynamic & ~1ULL) | wanted_file(o->name);
-			*ret_come |= !known && now[n] & 1;
-			links_files += (u32)(now[n++] & 1 && known);
-		}
+		now[i] = known ? known : (all[i]->dynamic & ~1ULL) | wanted_file(all[i]->name);
+		*ret_come |= !known && now[i] & 1;
+		links_files += (u32)(now[i] & 1 && known);
+	}
+	tell_frames(all, n);
 	for (u32 i = 0; i < loading.seen_count; i++)
 		had += loading.seen[i] & 1;
 	*ret_gone = links_files < had;
@@ -202,6 +226,15 @@ static const struct debug *find_debug(void)
 	return NULL;
 }
 
+/* For frames.c, unless the linker is at its list: then a hit of the hook follows. */
+static void loaded_at_sync(void)
+{
+	static const struct loaded *all[OBJECTS_MAX];
+
+	if (!loading.debug->state)
+		tell_frames(all, list_loaded(all));
+}
+
 /*
  * Lists the hook among the wants while there are links for this process. Where somebody probes that very
  * function, the probe goes first. False: no memory.
@@ -217,6 +250,7 @@ bool loading_want(void)
 		loading.debug = find_debug();
 	if (!loading.debug)
 		return true;
+	loaded_at_sync();
 	for (u32 i = 0; i < agent.wants.count; i++)
 		if (all[i].addr == loading.debug->brk)
 			return true;

@@ -438,6 +438,16 @@ void loading_files(const struct agent_file *files, u32 count);
 bool loading_want(void); /* SYNC, behind the links' wants */
 void keepers_ask(bool wait); /* for a SYNC; from any thread, in a hit too. wait: until they have answered, a while at most */
 
+/*
+ * frames.c: whose frames can be unwound. The writers list all loaded objects (bias, address of the dynamic section)
+ * between begin and end, whose answer false means: once more.
+ */
+u32 frames_begin(void);
+void frames_add(u64 bias, u64 dynamic, u32 *count);
+bool frames_end(u32 begun, u32 count);
+bool frames_unwindable(u64 ra); /* may a stub take the place of this return address? In a hit. */
+void frames_release(void);
+
 /* semaphore.c */
 u64 semaphore_at(const struct agent_region *code, u64 file_off); /* 0: none */
 void semaphore_lost(u64 addr); /* a site that counted there went with its mapping */

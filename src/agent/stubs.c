@@ -10,7 +10,8 @@
  * and written like all code. Stubs come in tables, each as large as all before it; a table is used for
  * finding as soon as trampolines know of it, for new pairs from COMMIT on, when its code is certainly
  * there. A SYNC makes the next table when the last are half full, and claims ask the keepers for one then.
- * When there is no room for a pair the call runs without its return probe and is counted.
+ * When there is no room for a pair, or the caller's frames are not for all to unwind (frames.c), the call runs
+ * without its return probe and is counted.
  *
  * A function that is jumped to, by another with return probes or by itself (a loop to its first
  * instruction), finds a stub for its return address, and gets one of its own for that. Such chains
@@ -334,7 +335,7 @@ u64 stubs_for(const struct ret_fn *f, u64 ra)
 
 	for (u32 t = n; t-- > 0 && !s;)
 		s = find_in(t, f, ra, false);
-	if (!s && !ends_chain(ra))
+	if (!s && (stubs_cover(ra) ? !ends_chain(ra) : !frames_unwindable(ra)))
 		return 0;
 	for (u32 t = n; t-- > 0 && !s;)
 		s = find_in(t, f, ra, true);

@@ -12,13 +12,16 @@ __asm__(".text\n"
 	".globl all_call\n"
 	".type all_call, @function\n"
 	"all_call:\n"
+	".cfi_startproc\n" /* else it were no place to return to through a stub */
 	"	sub $8, %rsp\n"
+	".cfi_def_cfa_offset 16\n"
 	"	.rept 9000\n"
 	"	call called\n"
 	"	.endr\n"
 	"	add $8, %rsp\n"
 	"	mov %rdi, %rax\n"
 	"	ret\n"
+	".cfi_endproc\n"
 	".size all_call, . - all_call\n");
 
 int main(void)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Return probes on programs that live on: python3 with greenlets (copied stacks), a debugger's backtrace, a detach
-while calls are in flight, a function with thousands of callers, a program of 32 threads that is attached to and detached from again and again while it is
+while calls are in flight, a function with thousands of callers, engines that walk their own stacks, a program of 32 threads that is attached to and detached from again and again while it is
 stopped, continued and sent signals.
 
 usage: living.py BUILD_DIR
@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,6 +166,56 @@ def callers():
     tool.close()
 
 
+def skipped(env):
+    return sum(l["skipped"] for l in json.loads(limpet(env, "list", "--json").stdout)["links"])
+
+
+def own_frames():
+    """Who walks its own stack finds it as it left it: its code has no unwind tables, and keeps its return addresses."""
+    env = session()
+    tool = Tool(env, os.path.join(HERE, "returns_engine"), ["seen"])
+    for name, start in (("started", [c.LIMPET, "start", "--"]), ("attached", [])):
+        last = tool.seen()["seen"], skipped(env)
+        target = Waits(env, start, "returns_engine")
+        if not start:
+            limpet(env, "attach", str(target.p.pid))
+        c.ok(f"own_frames_{name}_are_found", target.go() == "2000")
+        now = tool.seen()["seen"], skipped(env)
+        got = [now[0][k] - last[0][k] for k in ("entries", "returns")] + [now[1] - last[1]]
+        c.ok(f"own_frames_{name}_others_are_seen_these_counted", got == [3000, 1000, 2000], got)
+        c.ok(f"own_frames_{name}_ends_well", target.close() == 0)
+    tool.close()
+
+
+SCRIPT = """
+function deep(n) { if (!n) throw new Error('deep'); return deep(n - 1); }
+let seen = 0, kept = [];
+for (let i = 0; i < 300; i++) { try { deep(40); } catch (e) { seen += e.stack.split('\\n').length; } }
+for (let i = 0; i < 60; i++) kept = new Array(5000).fill(i).map((x, j) => ({x, j}));
+console.log(seen, kept.length, JSON.stringify(kept[7]));
+"""
+
+
+def javascript():
+    """V8 is such an engine: return probes on what its code calls."""
+    node = shutil.which("node")
+    table = subprocess.run(["nm", "--defined-only", node], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                           text=True).stdout if node else ""
+    names = re.findall(r" [tT] (_ZN2v88internal\d+Runtime_(?:Throw|Compile|StackGuard|Allocate|BytecodeBudget)\w+Em?|"
+                       r"Builtins_(?:CEntry|InterpreterEntry|CallFunction)\w+)$", table, re.M)[:60]
+    if not names:
+        print("skip javascript: no node with its symbols")
+        return
+    env = session()
+    plain = c.run([node, "-e", SCRIPT], env)
+    tool = Tool(env, os.path.realpath(node), names)
+    c.ok("javascript_tool", tool.ready[-1:] == ["attached"], tool.ready[-3:])
+    probed = c.run([c.LIMPET, "start", "--", node, "-e", SCRIPT], env)
+    c.ok("javascript_same_output", plain[0] == 0 and probed == plain, f"{plain}\n{probed}")
+    c.ok("javascript_calls_are_seen", sum(r["entries"] for r in tool.seen().values()) > 300, tool.seen())
+    tool.close()
+
+
 def debugger():
     if subprocess.run(["gdb", "--version"], check=False, stdout=subprocess.DEVNULL).returncode:
         print("skip debugger: no gdb")
@@ -232,4 +283,4 @@ def storm():
 
 
 if __name__ == "__main__":
-    sys.exit(c.main(greenlets, drain, callers, debugger, storm))
+    sys.exit(c.main(greenlets, drain, callers, own_frames, javascript, debugger, storm))
