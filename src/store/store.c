@@ -131,10 +131,26 @@ static int link_session_file(int dir_fd)
 	return err;
 }
 
+/* Its first words are the same in all versions; other versions' files may be shorter. */
+static int check_session_file(int fd)
+{
+	struct {
+		u64 magic;
+		u32 layout_version;
+	} head;
+	struct stat st;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
+	    head.magic != SESSION_MAGIC)
+		return -EINVAL;
+	if (head.layout_version != SESSION_LAYOUT_VERSION)
+		return -EPROTO;
+	return (size_t)st.st_size < sizeof(struct session_file) ? -EINVAL : 0;
+}
+
 static int map_session_file(struct store *s, u32 flags)
 {
 	const int how = O_RDWR | O_NOFOLLOW | O_CLOEXEC;
-	struct stat st;
 	int fd, err = 0;
 
 	fd = openat(s->dir_fd, "session", how);
@@ -146,21 +162,12 @@ static int map_session_file(struct store *s, u32 flags)
 	}
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) ||
-	    (size_t)st.st_size < sizeof(struct session_file)) {
-		close(fd);
-		return -EINVAL;
+	err = check_session_file(fd);
+	if (!err) {
+		s->file = mmap(NULL, sizeof(*s->file), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		err = s->file == MAP_FAILED ? -errno : 0;
 	}
-	s->file = mmap(NULL, sizeof(*s->file), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (s->file == MAP_FAILED)
-		err = -errno;
 	close(fd);
-	if (!err && s->file->magic != SESSION_MAGIC)
-		err = -EINVAL;
-	else if (!err && s->file->layout_version != SESSION_LAYOUT_VERSION)
-		err = -EPROTO;
-	if (err && s->file != MAP_FAILED)
-		munmap(s->file, sizeof(*s->file));
 	return err;
 }
 

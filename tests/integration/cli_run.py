@@ -231,6 +231,7 @@ def versions():
     user.send_signal(signal.SIGTERM)
     user.wait(5)
     session("old", b"\xfe\xff\0\0")
+    os.truncate(os.path.join(ENV["LIMPET_DIR"], "old", "session"), 64)  # theirs may be shorter
     got, out, err = limpet("list", "-s", "old")
     ok("list does not replace it", got == 1 and "another version" in err, (got, err))
     replaced = wait_for(lambda: limpet("start", "-s", "old", "true")[0] == 0)
