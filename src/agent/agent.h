@@ -204,6 +204,12 @@ static inline u64 agent_view_mapping(u32 link_id, u64 start, u64 file_off)
 	return agent_view_mix(start, file_off, link_id);
 }
 
+/* And over whether runs are timed. */
+static inline u64 agent_view_session(const struct session_file *s)
+{
+	return atomic_load_explicit(&s->run_stats, memory_order_acquire) ? agent_view_mix(1, 0, 0) : 0;
+}
+
 struct agent_header {
 	u64 magic;
 	u32 version;

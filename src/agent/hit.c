@@ -21,6 +21,19 @@ HIDDEN NOINLINE void run_count_failure(struct link_stats *stats, const struct vm
 	}
 }
 
+HIDDEN NOINLINE u64 run_rarely(const struct site_prog *sp, struct vm_run *run, u64 ctx)
+{
+	vm_entry *entry = sp->link->prog->entry;
+	const u64 begun = sp->timed ? helper_now(run->env) : 0;
+	const u64 ret = entry ? entry(run, ctx, 0) : vm_interpret(run, ctx, 0);
+
+	if (sp->timed) {
+		run_count(&sp->stats->timed_runs);
+		atomic_fetch_add_explicit(&sp->stats->timed_ns, helper_now(run->env) - begun, memory_order_relaxed);
+	}
+	return ret;
+}
+
 /* The only program of a site; its trampoline has looked at the link's live word. */
 HIDDEN void agent_hit(void *site, struct attach_regs *regs)
 {

@@ -11,6 +11,7 @@ static inline void run_count(_Atomic u64 *n)
 }
 
 void run_count_failure(struct link_stats *stats, const struct vm_run *run);
+u64 run_rarely(const struct site_prog *sp, struct vm_run *run, u64 ctx); /* interpreted, or timed */
 
 /* A forked child is another process: its copy of the wiped page is empty. */
 static inline bool this_process(void)
@@ -46,10 +47,10 @@ static ALWAYS_INLINE u64 run_one(const struct site_prog *sp, struct vm_run *run,
 	run->record_count = 0;
 	run->dynptr = 0;
 	run->engine = NULL;
-	if (sp->entry)
+	if (likely(sp->entry))
 		ret = sp->entry(run, ctx, 0);
 	else
-		ret = vm_interpret(run, ctx, 0);
+		ret = run_rarely(sp, run, ctx);
 	helper_run_end(run);
 	count_hit(sp->stats, (const void *)ctx);
 	if (unlikely(run->status != VM_OK))

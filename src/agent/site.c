@@ -169,7 +169,8 @@ static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *w
 
 void site_prog_of(const struct agent_link *l, u64 cookie, struct site_prog *ret)
 {
-	*ret = (struct site_prog){.entry = l->prog->entry,
+	*ret = (struct site_prog){.entry = agent.timed ? NULL : l->prog->entry,
+				  .timed = agent.timed,
 				  .vm = &l->prog->vm,
 				  .stats = l->stats,
 				  .live = l->live,
@@ -203,6 +204,7 @@ static void fill_progs(struct site *s, const struct want *w, u32 n)
 			s->semaphore = w[i].semaphore;
 	}
 	s->count = n;
+	s->timed = agent.timed;
 	s->file_off = w->file_off;
 }
 

@@ -89,7 +89,7 @@ struct agent_link {
 
 /* What a hit needs, in one cache line. */
 struct site_prog {
-	vm_entry *entry; /* NULL: interpret */
+	vm_entry *entry; /* NULL: run_rarely() */
 	const struct vm_program *vm;
 	struct link_stats *stats;
 	const _Atomic u32 *live; /* of the link */
@@ -99,6 +99,7 @@ struct site_prog {
 	u8 when;       /* WHEN_* */
 	bool session;  /* its entry decides whether it sees the return */
 	u8 ctx;        /* enum syscall_ctx */
+	bool timed;    /* what runs take is counted */
 	s32 nr;        /* the only system call it is for, or SYSCALL_ALL */
 };
 
@@ -133,6 +134,7 @@ struct site {
 	u8 kind;        /* enum site_kind */
 	u8 behind;      /* SITE_ENTER: how many bytes are displaced */
 	bool lends;     /* who comes there may be on a small stack */
+	bool timed;     /* its programs' runs are */
 	bool notes;     /* of a system call: its number is noted from before it to behind it (syscall_hit.c) */
 	s32 nr;         /* of a system call; -1: not known from the code */
 	u32 hit_flags; /* HELPER_HIT_* */
@@ -166,6 +168,7 @@ struct agent_state {
 	u32 pid;
 	bool env_ready;
 	bool unwinders_know; /* of the pool of stubs */
+	bool timed; /* runs are, since the last SYNC: session_file.run_stats */
 	bool injected; /* a keeper mapped the image: ld.so does not know of it */
 	void *wiped;
 	size_t wiped_size;

@@ -47,7 +47,7 @@ static bool same_site(const struct site *s, const struct want *w, u32 n)
 {
 	if (s->own || w->own)
 		return s->own == w->own;
-	if (s->kind != w->kind || s->count > n ||
+	if (s->timed != agent.timed || s->kind != w->kind || s->count > n ||
 	    (s->count < n && !(s->no_returns.error && is_return(&w[s->count]))))
 		return false;
 	for (u32 i = 0; i < s->count; i++)
@@ -219,6 +219,7 @@ int sync_probes(enum sync_what what)
 {
 	int err, wants;
 
+	agent.timed = agent.session && atomic_load_explicit(&agent.session->run_stats, memory_order_acquire);
 	sites_drop_gone();
 	place_forget();
 	err = sites_index();

@@ -30,7 +30,7 @@ bool link_mapped(const struct agent_link *l)
 
 u64 wants_view(void)
 {
-	u64 sum = 0;
+	u64 sum = agent.session ? agent_view_session(agent.session) : 0;
 
 	for (const struct agent_link *l = agent.links; l; l = l->next) {
 		if (!link_for_us(l))

@@ -72,6 +72,11 @@ u64 help_clock(const struct helper_env *env, int clock)
 	return (u64)ts.sec * 1000000000ULL + (u64)ts.nsec;
 }
 
+u64 helper_now(const struct helper_env *env)
+{
+	return help_clock(env, CLOCK_MONOTONIC);
+}
+
 u64 help_ktime(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	return help_clock(run->env, CLOCK_MONOTONIC);

@@ -201,6 +201,9 @@ struct helper_hit {
 extern HIDDEN vm_helper_fn *const helper_table[];
 u32 helper_table_size(void);
 
+/* CLOCK_MONOTONIC, ns; by the vDSO where that has it. */
+u64 helper_now(const struct helper_env *env);
+
 /*
  * Fills env from the process's auxiliary vector (AT_SYSINFO_EHDR; 0: no vDSO). `wiped` is zeroed
  * memory of helper_wiped_size() bytes that the caller has put under MADV_WIPEONFORK, or NULL.

@@ -193,6 +193,7 @@ int needs_find(struct keeper *k, const struct regions *maps, pid_t pid, const u3
 
 	if (!dir)
 		return -errno;
+	n->view = agent_view_session(k->store.file);
 	while (!err && (d = readdir(dir))) {
 		struct link_file head;
 		struct stat st;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* BPF_OBJ_GET_INFO_BY_FD: what there is to know about an object, in the kernel's structures. */
-#include "loader/loader.h"
+#include "loader/info.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -59,19 +59,12 @@ struct link_info {
 #define EVENT_TYPE_URETPROBE     2
 #define EVENT_TYPE_TRACEPOINT    5
 
-/* The file's object, mapped; what it says lies in it is looked at with in_file(). */
-struct view {
-	const u8 *p;
-	u64 size;
-};
-
-static const void *in_file(const struct view *v, u64 off, u64 count, u64 each)
+const void *info_in_file(const struct info_view *v, u64 off, u64 count, u64 each)
 {
 	return off <= v->size && count <= (v->size - off) / each ? v->p + off : NULL;
 }
 
-/* Copies an array out as far as the caller has room; the count becomes what there is. */
-static int give_array(u64 dst, u32 *count, const void *src, u32 have, u32 each)
+int info_give(u64 dst, u32 *count, const void *src, u32 have, u32 each)
 {
 	u32 n = *count < have ? *count : have;
 
@@ -104,136 +97,10 @@ static long map_info(const struct loader_obj *o, void *info)
 	return 0;
 }
 
-/* The program as loaded, its maps by their ids. */
-static int give_insns(const struct view *v, const struct prog_file *p, u64 dst, u32 *len,
-		      const u32 *maps)
-{
-	const struct bpf_insn *src = in_file(v, p->insns_off, p->insn_count, sizeof(*src));
-	const u32 size = p->insn_count * (u32)sizeof(*src), room = *len < size ? *len : size;
-	struct bpf_insn *copy;
-	int err;
-
-	*len = size;
-	if (!room)
-		return 0;
-	copy = src ? malloc(size) : NULL;
-	if (!copy)
-		return -ENOMEM;
-	memcpy(copy, src, size);
-	for (u32 i = 0; i + 1 < p->insn_count; i++) {
-		if (copy[i].code != (BPF_LD | BPF_IMM | BPF_DW))
-			continue;
-		if ((copy[i].src_reg == BPF_PSEUDO_MAP_FD ||
-		     copy[i].src_reg == BPF_PSEUDO_MAP_VALUE) &&
-		    maps && (u32)copy[i].imm < p->map_count)
-			copy[i].imm = (s32)maps[copy[i].imm];
-		i++;
-	}
-	err = user_write(dst, copy, room);
-	free(copy);
-	return err;
-}
-
-/*
- * Runs of the program by all its links: limpet counts them always, BPF_ENABLE_STATS or not. Finding
- * the links means looking at all of them, so a session with very many shows 0: listing its programs
- * would take minutes.
- */
-#define RUNS_MAX_LINKS 512
-
-static u64 prog_runs(struct store *s, u32 prog)
-{
-	u32 ids[RUNS_MAX_LINKS];
-	int n = store_list(s, OBJ_LINK, ids, RUNS_MAX_LINKS), err;
-	u64 runs = 0, size;
-
-	for (int i = 0; i < n && n <= RUNS_MAX_LINKS; i++) {
-		struct link_file *l = store_map_object(s, OBJ_LINK, ids[i], &size, &err);
-
-		if (!l)
-			continue;
-		if (l->prog_id == prog && size >= 2 * PAGE_SIZE)
-			runs += link_hits((struct link_stats *)((u8 *)l + size - PAGE_SIZE));
-		munmap(l, size);
-	}
-	return runs;
-}
-
-static long set_record_sizes(struct bpf_prog_info *i)
-{
-	if ((i->nr_func_info || i->func_info_rec_size) &&
-	    i->func_info_rec_size != sizeof(struct bpf_func_info))
-		return -EINVAL;
-	if ((i->nr_line_info || i->line_info_rec_size) &&
-	    i->line_info_rec_size != sizeof(struct bpf_line_info))
-		return -EINVAL;
-	if ((i->nr_jited_line_info || i->jited_line_info_rec_size) &&
-	    i->jited_line_info_rec_size != sizeof(u64))
-		return -EINVAL;
-	i->func_info_rec_size = sizeof(struct bpf_func_info);
-	i->line_info_rec_size = sizeof(struct bpf_line_info);
-	i->jited_line_info_rec_size = sizeof(u64);
-	return 0;
-}
-
-/* Facts that need no room of the caller's. */
-static void prog_facts(const struct prog_file *p, struct bpf_prog_info *i)
-{
-	i->type = p->type;
-	i->id = p->head.id;
-	i->load_time = p->head.created_boot_ns;
-	i->created_by_uid = p->head.uid;
-	i->gpl_compatible = p->gpl_compatible & 1;
-	i->verified_insns = p->insn_count;
-	i->btf_id = p->btf_id;
-	memcpy(i->tag, p->tag, sizeof(i->tag));
-	memcpy(i->name, p->name, sizeof(i->name));
-	i->jited_prog_len = 0; /* compiled in the processes that run it */
-	i->nr_jited_line_info = 0;
-	i->run_time_ns = i->recursion_misses = 0;
-	i->ifindex = 0;
-	i->netns_dev = i->netns_ino = 0;
-	i->attach_btf_obj_id = i->attach_btf_id = 0;
-}
-
-static long prog_info(struct store *s, const struct view *v, void *info)
-{
-	const struct prog_file *p = (const void *)v->p;
-	const u32 *maps = in_file(v, p->map_ids_off, p->map_count, sizeof(u32));
-	struct bpf_prog_info *i = info;
-	u32 one = 1;
-	u64 none = 0;
-	long err = give_array(i->map_ids, &i->nr_map_ids, maps, p->map_count, sizeof(u32));
-
-	if (!err)
-		err = set_record_sizes(i);
-	if (err)
-		return err;
-	prog_facts(p, i);
-	i->run_cnt = prog_runs(s, i->id);
-	err = give_insns(v, p, i->xlated_prog_insns, &i->xlated_prog_len, maps);
-	if (!err)
-		err = give_array(i->jited_ksyms, &i->nr_jited_ksyms, &none, one, sizeof(u64));
-	if (!err)
-		err = give_array(i->jited_func_lens, &i->nr_jited_func_lens, &none, one,
-				 sizeof(u32));
-	if (!err)
-		err = give_array(i->func_info, &i->nr_func_info,
-				 in_file(v, p->func_info_off, p->func_info_cnt,
-					 sizeof(struct bpf_func_info)),
-				 p->func_info_cnt, sizeof(struct bpf_func_info));
-	if (!err)
-		err = give_array(i->line_info, &i->nr_line_info,
-				 in_file(v, p->line_info_off, p->line_info_cnt,
-					 sizeof(struct bpf_line_info)),
-				 p->line_info_cnt, sizeof(struct bpf_line_info));
-	return err ? err : give_array(i->prog_tags, &i->nr_prog_tags, p->tag, one, sizeof(p->tag));
-}
-
-static long btf_info(const struct view *v, void *info)
+static long btf_info(const struct info_view *v, void *info)
 {
 	const struct btf_file *b = (const void *)v->p;
-	const void *blob = in_file(v, b->data_off, b->data_size, 1);
+	const void *blob = info_in_file(v, b->data_off, b->data_size, 1);
 	const u32 name_len = (u32)strnlen(b->name, sizeof(b->name) - 1);
 	struct bpf_btf_info *i = info;
 	u32 room = i->name_len;
@@ -247,7 +114,7 @@ static long btf_info(const struct view *v, void *info)
 		err = loader_btf_vmlinux_read(i->btf, i->btf_size < b->data_size ? i->btf_size : b->data_size);
 		i->btf_size = b->data_size;
 	} else {
-		err = give_array(i->btf, &i->btf_size, blob, b->data_size, 1);
+		err = info_give(i->btf, &i->btf_size, blob, b->data_size, 1);
 	}
 	i->name_len = name_len;
 	if (err || !i->name)
@@ -358,10 +225,10 @@ static long multi_link_info(const struct link_file *l, const struct link_probe *
 	return err || !columns || n == l->probe_count ? err : -ENOSPC;
 }
 
-static long link_info(const struct view *v, void *info)
+static long link_info(const struct info_view *v, void *info)
 {
 	const struct link_file *l = (const void *)v->p;
-	const struct link_probe *p = in_file(v, l->probes_off, l->probe_count, sizeof(*p));
+	const struct link_probe *p = info_in_file(v, l->probes_off, l->probe_count, sizeof(*p));
 	struct link_info *i = info;
 
 	if (!p || !l->probe_count)
@@ -391,7 +258,7 @@ static u32 info_size(enum object_kind kind)
 
 static long object_info(struct store *s, const struct loader_obj *o, void *info)
 {
-	struct view v;
+	struct info_view v;
 	int err = 0;
 	void *p;
 	long ret;
@@ -402,7 +269,7 @@ static long object_info(struct store *s, const struct loader_obj *o, void *info)
 	if (!p)
 		return err;
 	v.p = p;
-	ret = o->kind == OBJ_PROG  ? prog_info(s, &v, info)
+	ret = o->kind == OBJ_PROG  ? info_prog(s, &v, info)
 	      : o->kind == OBJ_BTF ? btf_info(&v, info)
 				   : link_info(&v, info);
 	munmap(p, v.size);

@@ -164,7 +164,7 @@ int loader_attach(struct store *s, enum link_type type, u32 event, u32 prog, u64
 	if (!e)
 		return err;
 	kind = event_kind(e->perf_type);
-	err = kind && kind->check_prog ? kind->check_prog(s, e, prog) : -EINVAL;
+	err = !kind ? -EBADF : kind->check_prog ? kind->check_prog(s, e, prog) : -EINVAL;
 	fd = err ? err : loader_claim_event(s, event, true);
 	if (!fd) {
 		fd = tracepoint_has(s, e, prog) ? -EEXIST

@@ -198,15 +198,33 @@ long loader_task_fd_query(const struct loader_call *c, union bpf_attr *a)
 				  : -LOADER_ENOTSUPP;
 }
 
-/* Runs are counted always (bpf_info.c): there is nothing to turn on, but a descriptor to hold. */
+/* Runs are timed as long as somebody holds what it returns: an object, so that a death ends it, too. */
 long loader_enable_stats(const struct loader_call *c, union bpf_attr *a)
 {
-	int fd;
+	struct event_file *e;
+	int fd, err = 0;
+	u64 size;
+	u32 id;
 
 	if (a->enable_stats.type != STATS_RUN_TIME)
 		return -EINVAL;
-	fd = (int)syscall(SYS_memfd_create, "bpf-stats", MFD_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	fd = store_new(c->store, OBJ_EVENT, PAGE_SIZE, &id);
+	if (fd < 0)
+		return fd;
+	e = store_map_fd(fd, true, &size, &err);
+	if (!e) {
+		close(fd);
+		return err;
+	}
+	e->perf_type = EVENT_RUN_STATS;
+	store_head(&e->head, OBJ_EVENT, id, size);
+	munmap(e, size);
+	fd = store_publish(c->store, OBJ_EVENT, id, fd);
+	if (fd < 0)
+		return fd;
+	atomic_store(&c->store->file->run_stats, 1);
+	store_changed(c->store);
+	return loader_fd_add(fd, OBJ_EVENT, id);
 }
 
 long loader_refuse(const struct loader_call *c, union bpf_attr *a)

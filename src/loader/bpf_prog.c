@@ -62,6 +62,7 @@ static void fill_prog(struct prog_file *f, const struct prog_load *l, const unio
 	f->verified = l->verified;
 	f->flags = a->prog_flags;
 	f->ctx_end = l->ctx_end;
+	f->processed = l->processed;
 	f->insns_off = put(f, &off, l->insns, (u64)l->count * sizeof(struct bpf_insn));
 	f->map_ids_off =
 		put(f, &off, l->map_id, sizeof(l->map_id)); /* with room for maps bound later */

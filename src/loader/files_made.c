@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-#include "loader/loader.h"
+#include "loader/info.h"
 #include "maps/refs.h"
 #include "loader/tracefs.h"
 #include "session/object.h"
@@ -37,7 +37,7 @@ static void map_facts(FILE *f, const struct loader_obj *o)
 		(unsigned long long)m->def.map_extra, (unsigned long long)m->file_size, m->id,
 		atomic_load(&m->meta->frozen));
 	if (m->holds == MAP_HOLDS_PROGS && atomic_load(&map_ref_area(m)->owner))
-		fprintf(f, "owner_prog_type:\t%u\nowner_jited:\t0\n",
+		fprintf(f, "owner_prog_type:\t%u\nowner_jited:\t1\n",
 			(u32)atomic_load(&map_ref_area(m)->owner));
 }
 
@@ -51,18 +51,19 @@ static void print_tag(FILE *f, const u8 tag[8])
 
 static void prog_facts(FILE *f, struct store *s, const struct loader_obj *o)
 {
-	u64 size;
+	u64 size, runs, ns;
 	int err;
 	struct prog_file *p = store_map_object(s, OBJ_PROG, o->id, &size, &err);
 
 	if (!p)
 		return;
-	fprintf(f, "prog_type:\t%u\nprog_jited:\t0\n", p->type);
+	info_runs(s, p, &runs, &ns);
+	fprintf(f, "prog_type:\t%u\nprog_jited:\t1\n", p->type);
 	print_tag(f, p->tag);
 	fprintf(f,
-		"memlock:\t%llu\nprog_id:\t%u\nrun_time_ns:\t0\nrun_cnt:\t0\nrecursion_misses:\t0\n"
+		"memlock:\t%llu\nprog_id:\t%u\nrun_time_ns:\t%llu\nrun_cnt:\t%llu\nrecursion_misses:\t0\n"
 		"verified_insns:\t%u\n",
-		(unsigned long long)size, o->id, p->insn_count);
+		(unsigned long long)size, o->id, (unsigned long long)ns, (unsigned long long)runs, p->processed);
 	munmap(p, size);
 }
 

@@ -22,7 +22,7 @@ struct prog_load {
 	struct bpf_func_info *funcs; /* NULL: none */
 	struct bpf_line_info *lines;
 	u32 verified; /* PROG_IS_* */
-	u32 ctx_end;  /* as prog_file has it */
+	u32 ctx_end, processed; /* as prog_file has them */
 	struct loader_log log;
 };
 

@@ -145,6 +145,7 @@ static int verify(struct prog_load *l, const struct loader_call *c, const union 
 		apply(l, f->facts);
 		l->verified = PROG_IS_SAFE | (result.loops || result.assumes ? 0 : PROG_IS_SHORT);
 		l->ctx_end = result.ctx_end;
+		l->processed = result.insns;
 	}
 	if (f) {
 		btf_close(&f->btf);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <asm/ptrace.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -215,6 +216,7 @@ int run_open(struct loader_run *r, struct store *s, u32 prog)
 	err = open_prog(s, prog, &r->known, &r->progs);
 	if (err)
 		return err;
+	r->session = s->file;
 	r->type = r->progs->file->type;
 	last = r->progs;
 	for (struct run_prog *p = r->progs; p; p = p->next)
@@ -232,10 +234,45 @@ int run_once(const struct loader_run *r, void *ctx, u32 *ret_value)
 {
 	struct helper_hit hit = {0};
 	struct vm_run run = {.prog = &r->progs->vm, .ctx = ctx, .env = &env, .hit = &hit};
+	const bool timed = atomic_load(&r->session->run_stats);
+	const u64 begun = timed ? helper_now(&env) : 0;
 
 	*ret_value = (u32)vm_interpret(&run, (u64)ctx, 0);
+	if (timed) {
+		atomic_fetch_add(&r->progs->file->runs, 1);
+		atomic_fetch_add(&r->progs->file->run_ns, helper_now(&env) - begun);
+	}
 	helper_run_end(&run);
 	return run.status == VM_OK ? 0 : -EINVAL;
+}
+
+#define NEAR_OFFSET (16 << 20) /* from this code: within reach of its calls */
+
+long run_compile(const struct loader_run *r, u8 **ret)
+{
+	const struct prog_file *f = r->progs->file;
+	struct vm_program p = r->progs->vm;
+	u64 at = ((u64)run_compile & -(u64)PAGE_SIZE) + NEAR_OFFSET;
+	void *scratch;
+	u8 *code;
+	long len;
+
+	p.bounded = f->verified & PROG_IS_SHORT;
+	p.ctx_size = f->type == BPF_PROG_TYPE_TRACEPOINT       ? SYSCALL_RECORD_SIZE
+		     : f->type == BPF_PROG_TYPE_RAW_TRACEPOINT ? SYSCALL_RAW_SIZE
+							       : sizeof(struct pt_regs);
+	len = vm_jit(&p, NULL, 0, 0, NULL);
+	if (len <= 0)
+		return len;
+	code = malloc((size_t)len);
+	scratch = malloc(vm_jit_scratch(&p));
+	len = code && scratch ? vm_jit(&p, code, (size_t)len, at, scratch) : -ENOMEM;
+	free(scratch);
+	if (len <= 0)
+		free(code);
+	else
+		*ret = code;
+	return len;
 }
 
 void run_close(struct loader_run *r)

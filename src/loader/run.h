@@ -28,6 +28,7 @@ struct loader_run {
 	} *inners;
 	struct run_prog *progs; /* the program, then those that tail calls may lead to */
 	struct vm_known known;
+	const struct session_file *session;
 };
 
 HIDDEN int run_open(struct loader_run *ret, struct store *s, u32 prog);
@@ -35,6 +36,11 @@ HIDDEN int run_open(struct loader_run *ret, struct store *s, u32 prog);
 HIDDEN void run_set_ctx(struct loader_run *r, u32 size);
 /* One run. 0, or -EINVAL when it was ended. */
 HIDDEN int run_once(const struct loader_run *r, void *ctx, u32 *ret_value);
+/*
+ * The program's machine code, in memory that the caller frees: its bytes, or -errno. For being run near this
+ * library, as targets have it near the agent.
+ */
+HIDDEN long run_compile(const struct loader_run *r, u8 **ret);
 HIDDEN void run_close(struct loader_run *r);
 
 #endif

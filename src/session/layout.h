@@ -49,7 +49,7 @@
 #include "bpf/insn.h"
 #include "bpf/task.h"
 
-#define SESSION_LAYOUT_VERSION 3
+#define SESSION_LAYOUT_VERSION 4
 #define SESSION_MAGIC          0x736574657073656cULL
 #define SESSION_TOOLS          256
 #define SESSION_PATH_MAX       4096
@@ -78,6 +78,7 @@ struct session_file {
 	_Atomic u32 generation;     /* futex: grows with every change of links or tools */
 	_Atomic u32 next_id[OBJ_KINDS]; /* last id handed out; ids start at 1 and are not reused */
 	_Atomic u32 no_verify;
+	_Atomic u32 run_stats; /* 1 while there is an EVENT_RUN_STATS: targets time their runs */
 	_Atomic u32 has_refs; /* 1 once a map that holds programs or maps was made: keepers look closer */
 	struct session_tool tools[SESSION_TOOLS];
 	struct task_layout task;
@@ -120,6 +121,10 @@ struct prog_file {
 	u32 ctx_end;         /* of the context's bytes that it touches; 0: none, or not verified */
 	u8 tag[8];
 	char name[16];
+	u32 processed;       /* instructions that the verifier followed, over all paths; 0: not verified */
+	u32 pad;
+	_Atomic u64 runs;    /* timed ones (session_file.run_stats): by tools, and by links that are gone */
+	_Atomic u64 run_ns;
 };
 
 enum link_type { LINK_PERF_EVENT, LINK_UPROBE_MULTI, LINK_EVENT_BPF /* PERF_EVENT_IOC_SET_BPF */, LINK_RAW_TRACEPOINT };
@@ -190,7 +195,9 @@ struct link_stats {
 	/* The last process in which a probe was refused, so that those which have ended can be told of, too. */
 	_Atomic u64 refused;     /* pid << 32 | enum attach_error; 0: none */
 	_Atomic u64 refused_off; /* the probe's offset in the file; written first */
-	u64 pad;
+	_Atomic u64 timed_runs;  /* while session_file.run_stats was set, */
+	_Atomic u64 timed_ns;    /* and how long they took */
+	u64 pad[7];
 	struct {
 		_Atomic u64 count; /* runs of the program */
 		u64 pad[7];
@@ -231,7 +238,8 @@ struct event_file {
 	char path[SESSION_PATH_MAX / 4];
 };
 
-enum event_type { EVENT_UPROBE, EVENT_TRACEPOINT, EVENT_BPF_OUTPUT, EVENT_SW_CLOCK };
+/* EVENT_RUN_STATS: BPF_ENABLE_STATS, no event of perf's; runs are timed as long as one is held. */
+enum event_type { EVENT_UPROBE, EVENT_TRACEPOINT, EVENT_BPF_OUTPUT, EVENT_SW_CLOCK, EVENT_RUN_STATS };
 
 struct btf_file {
 	struct object_header head;

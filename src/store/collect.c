@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -53,16 +54,19 @@ static int lock_unheld(struct store *s, enum object_kind kind, u32 id, u32 *ret_
 }
 
 /* A process may wait for what becomes of the event (loader/event_clock.c). */
-static void stop_event(int fd)
+static void stop_event(int fd, bool *ret_stats)
 {
 	struct event_file *e;
 	u64 size;
 	int err;
 
+	*ret_stats = false;
+
 	e = store_map_fd(fd, true, &size, &err);
 	if (!e)
 		return;
 	if (size >= sizeof(*e)) {
+		*ret_stats = e->perf_type == EVENT_RUN_STATS;
 		atomic_store(&e->gone, 1);
 		atomic_fetch_add(&e->turn, 1);
 		sys_call6(__NR_futex, (long)&e->turn, FUTEX_WAKE, INT32_MAX, 0, 0, 0);
@@ -84,6 +88,22 @@ static void free_event(struct store *s, u32 id)
 	munmap(e, size);
 }
 
+/* What its timed runs took stays with the program. */
+static void leave_stats(struct store *s, u32 prog, struct link_stats *stats)
+{
+	const u64 runs = atomic_exchange(&stats->timed_runs, 0), ns = atomic_exchange(&stats->timed_ns, 0);
+	struct prog_file *p;
+	u64 size;
+	int err;
+
+	p = runs ? store_map_object(s, OBJ_PROG, prog, &size, &err) : NULL;
+	if (!p)
+		return;
+	atomic_fetch_add(&p->runs, runs);
+	atomic_fetch_add(&p->run_ns, ns);
+	munmap(p, size);
+}
+
 static void stop_link(struct store *s, int fd)
 {
 	struct link_file *l;
@@ -97,8 +117,51 @@ static void stop_link(struct store *s, int fd)
 		atomic_store(&l->live, 0);
 		if (l->type == LINK_PERF_EVENT && l->event_id)
 			free_event(s, l->event_id);
+		if (size >= sizeof(*l) + PAGE_SIZE)
+			leave_stats(s, l->prog_id, (struct link_stats *)((u8 *)l + size - PAGE_SIZE));
 	}
 	munmap(l, size);
+}
+
+static bool holds_stats(struct store *s, u32 id)
+{
+	struct event_file *e;
+	bool holds;
+	u64 size;
+	int err;
+
+	e = store_map_object(s, OBJ_EVENT, id, &size, &err);
+	if (!e)
+		return false;
+	holds = size >= sizeof(*e) && e->perf_type == EVENT_RUN_STATS;
+	munmap(e, size);
+	return holds;
+}
+
+static bool any_stats(struct store *s)
+{
+	const int n = store_list(s, OBJ_EVENT, NULL, 0);
+	u32 *ids = n > 0 ? calloc((size_t)n, sizeof(*ids)) : NULL;
+	bool any = false;
+
+	if (ids && store_list(s, OBJ_EVENT, ids, (u32)n) <= n)
+		for (int i = 0; i < n && !any; i++)
+			any = holds_stats(s, ids[i]);
+	free(ids);
+	return any;
+}
+
+/*
+ * Who holds another one set the word after having made it. So that is found by the second look, or its store
+ * comes after ours.
+ */
+static void stats_gone(struct store *s)
+{
+	if (any_stats(s))
+		return;
+	atomic_store(&s->file->run_stats, 0);
+	if (any_stats(s))
+		atomic_store(&s->file->run_stats, 1);
 }
 
 static int release(struct store *s, enum object_kind kind, u32 id, int depth);
@@ -208,6 +271,7 @@ static int release(struct store *s, enum object_kind kind, u32 id, int depth)
 	u32 names = 0;
 	int fd = depth < REF_DEPTH ? lock_unheld(s, kind, id, &names) : -EBUSY, gone = 0;
 	char name[OBJECT_NAME_MAX];
+	bool stats = false;
 
 	if (fd < 0)
 		return 0;
@@ -221,9 +285,11 @@ static int release(struct store *s, enum object_kind kind, u32 id, int depth)
 	if (kind == OBJ_LINK)
 		stop_link(s, fd);
 	else if (kind == OBJ_EVENT)
-		stop_event(fd);
+		stop_event(fd, &stats);
 	gone += !unlinkat(s->dir_fd, name, 0);
 	close(fd);
+	if (stats)
+		stats_gone(s);
 	return gone + drop_refs(s, name, OBJ_KINDS, depth);
 }
 
