@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "cli/maps.h"
+#include "session/trace.h"
 
 #define MANY 4096
 
@@ -41,10 +42,43 @@ const char *map_type_text(u32 type, char buf[16])
 	return buf;
 }
 
+static const char *const map_counters[] = {"full",      "overwritten", "no_element", "busy",      "collected",
+					   "corrupt",   "evicted",     "absent",     "dropped",   "abandoned",
+					   "no_memory", "no_slot",     "unread",     "collision"};
+_Static_assert(ARRAY_SIZE(map_counters) == MAP_STATS, "a name for each counter");
+
+/* How often a process went on with zeros in place of this map's file. */
+static u32 cuts_of(struct store *s, u32 id)
+{
+	struct trace_log *log;
+	u32 n;
+
+	if (store_trace(s, false, &log))
+		return 0;
+	n = trace_cuts(log, id);
+	munmap(log, sizeof(*log));
+	return n;
+}
+
+/* Its file was cut short, and its own counters with it; NULL: nobody has noticed, or it is gone. */
+static struct json_object *cut_map_facts(struct store *s, u32 id)
+{
+	struct json_object *o, *counts;
+	u32 cuts = cuts_of(s, id);
+
+	if (!cuts)
+		return NULL;
+	o = json_object_new_object();
+	counts = json_object_new_object();
+	add_int(o, "id", id);
+	add_text(o, "error", "its file was cut short", 64);
+	add_int(counts, "cut_short", cuts);
+	json_object_object_add(o, "counters", counts);
+	return o;
+}
+
 struct json_object *map_facts(struct store *s, u32 id)
 {
-	static const char *const stats[] = {"full", "overwritten", "no_element", "busy", "collected", "corrupt", "evicted",
-					   "absent", "dropped", "abandoned", "no_memory"};
 	struct json_object *o, *counts;
 	const struct map_meta *meta;
 	int err, fd = store_peek(s, OBJ_MAP, id);
@@ -57,11 +91,11 @@ struct json_object *map_facts(struct store *s, u32 id)
 	base = store_map_fd(fd, false, &size, &err);
 	close(fd);
 	if (!base)
-		return NULL;
+		return cut_map_facts(s, id);
 	meta = (void *)((u8 *)base + size - MAP_META_SIZE);
 	if (size < MAP_META_SIZE || size % PAGE_SIZE || meta->magic != MAP_MAGIC) {
 		munmap(base, size);
-		return NULL;
+		return cut_map_facts(s, id);
 	}
 	o = json_object_new_object();
 	counts = json_object_new_object();
@@ -75,8 +109,9 @@ struct json_object *map_facts(struct store *s, u32 id)
 	add_int(o, "bytes", size);
 	add_int(o, "btf_id", meta->def.btf_id);
 	json_object_object_add(o, "frozen", json_object_new_boolean(atomic_load(&meta->frozen) != 0));
-	for (u32 i = 0; i < sizeof(stats) / sizeof(stats[0]); i++)
-		add_int(counts, stats[i], map_stat(meta, (enum map_stat)i));
+	for (u32 i = 0; i < MAP_STATS; i++)
+		add_int(counts, map_counters[i], map_stat(meta, (enum map_stat)i));
+	add_int(counts, "cut_short", cuts_of(s, id));
 	json_object_object_add(o, "counters", counts);
 	munmap(base, size);
 	return o;

@@ -19,7 +19,7 @@ static int slot_of(struct vm_run *run, struct map *m)
 	if (likely(run->held_count < VM_HELD))
 		slot = m->ops->lease(m, (u32)help_cpu(0, 0, 0, 0, 0, run), &h->word);
 	if (unlikely(slot < 0)) {
-		map_count(m, MAP_STAT_BUSY);
+		map_count(m, MAP_STAT_NO_SLOT);
 		return -1;
 	}
 	h->map = m;

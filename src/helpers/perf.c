@@ -32,6 +32,13 @@ static NOINLINE long stage_noted(struct vm_run *run, struct map *m, struct perf_
 	return perf_array_stage(m, entry, head, &note, data, size);
 }
 
+/* Nobody reads what is put there now: counted. */
+static NOINLINE u64 unread(struct map *m, long err)
+{
+	map_count(m, MAP_STAT_UNREAD);
+	return (u64)err;
+}
+
 u64 help_perf_event_output(u64 ctx, u64 map, u64 flags, u64 data, u64 size, struct vm_run *run)
 {
 	struct map *m = (struct map *)map;
@@ -45,16 +52,16 @@ u64 help_perf_event_output(u64 ctx, u64 map, u64 flags, u64 data, u64 size, stru
 		return (u64)-EINVAL;
 	entry = perf_array_entry(m, flags == BPF_F_CURRENT_CPU ? cpu : (u32)flags);
 	if (unlikely(!entry))
-		return (u64)-E2BIG;
+		return unread(m, -E2BIG);
 	word = atomic_load_explicit(&entry->word, memory_order_acquire);
 	if (unlikely(!(word & PERF_ENTRY_SET)))
-		return (u64)-ENOENT;
+		return unread(m, -ENOENT);
 	if (unlikely(!(word & PERF_ENTRY_OUTPUT)))
-		return (u64)-EINVAL;
+		return unread(m, -EINVAL);
 	if (unlikely(!is_here(run, entry, word, cpu)))
-		return (u64)-EOPNOTSUPP;
+		return unread(m, -EOPNOTSUPP);
 	if (unlikely(!(word & PERF_ENTRY_RING)))
-		return (u64)-ENOSPC;
+		return unread(m, -ENOSPC);
 	head = (struct perf_staged){.event = perf_entry_event(word),
 				    .cpu = (u16)cpu,
 				    .flags = help_hit(run) ? 0 : PERF_STAGED_KERNEL};

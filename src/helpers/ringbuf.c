@@ -180,9 +180,13 @@ u64 help_user_ringbuf_drain(u64 map, u64 fn, u64 ctx, u64 flags, u64 r5, struct 
 
 	if (flags & ~(u64)WAKEUP_FLAGS || m->def.type != BPF_MAP_TYPE_USER_RINGBUF)
 		return (u64)-EINVAL;
-	if (user_ringbuf_begin(m))
+	if (user_ringbuf_begin(m)) {
+		map_count(m, MAP_STAT_BUSY);
 		return (u64)-EBUSY;
+	}
 	ret = drain(m, fn, ctx, run, &any);
+	if (ret < 0)
+		map_count(m, MAP_STAT_CORRUPT);
 	run->dynptr = outer;
 	user_ringbuf_end(m, flags & BPF_RB_FORCE_WAKEUP || (any && !(flags & BPF_RB_NO_WAKEUP)));
 	return (u64)ret;

@@ -22,8 +22,8 @@ static void count(struct map *m, enum map_stat stat, u64 n)
 		atomic_fetch_add_explicit(&m->meta->stat[stat], n, memory_order_relaxed);
 }
 
-/* Writes one staged record; false: it makes no sense, or no ring of this process takes it. */
-static bool write_record(const struct staging_record *r, bool *ret_notify)
+/* Writes one staged record: 0; -ENOSPC: its ring is full; -ENOENT: it makes no sense, or no ring of this process takes it. */
+static int write_record(const struct staging_record *r, bool *ret_notify)
 {
 	struct perf_sample s = {0};
 	struct perf_staged head;
@@ -31,11 +31,11 @@ static bool write_record(const struct staging_record *r, bool *ret_notify)
 	u32 at = sizeof(head);
 
 	if (r->len < sizeof(head))
-		return false;
+		return -ENOENT;
 	__builtin_memcpy(&head, r->payload, sizeof(head));
 	if (head.flags & PERF_STAGED_NOTED) {
 		if (r->len < at + sizeof(note))
-			return false;
+			return -ENOENT;
 		__builtin_memcpy(&note, r->payload + at, sizeof(note));
 		at += sizeof(note);
 		s.ip = note.ip;
@@ -47,7 +47,7 @@ static bool write_record(const struct staging_record *r, bool *ret_notify)
 	s.raw_size = r->len - at;
 	s.cpu = head.cpu;
 	s.misc = head.flags & PERF_STAGED_KERNEL ? PERF_RECORD_MISC_KERNEL : PERF_RECORD_MISC_USER;
-	return s.raw_size <= PERF_DATA_MAX && output_sample(head.event, &s, ret_notify) != -ENOENT;
+	return s.raw_size <= PERF_DATA_MAX ? output_sample(head.event, &s, ret_notify) : -ENOENT;
 }
 
 /* Moves a batch; what staging_next() said last. */
@@ -56,18 +56,23 @@ static int move_batch(struct perf_pump *p, u64 now, u64 *ret_bytes, bool *ret_no
 	const struct staging *s = &p->map->staging;
 	u64 start = atomic_load_explicit(&s->ctl->taken, memory_order_relaxed), pos = start;
 	struct staging_record r;
-	u64 dropped = 0;
+	u64 dropped = 0, full = 0;
 	int ret = 0;
 
 	output_begin();
 	while (pos - start < BATCH && (ret = staging_next(&p->staging, &pos, now, &r)) > 0)
-		if (!(r.flags & STAGING_DISCARD))
-			dropped += !write_record(&r, ret_notify);
+		if (!(r.flags & STAGING_DISCARD)) {
+			int err = write_record(&r, ret_notify);
+
+			full += err == -ENOSPC;
+			dropped += err && err != -ENOSPC;
+		}
 	output_end();
 	*ret_bytes = pos - start;
 	if (pos != start)
 		staging_take(&p->staging, pos);
 	count(p->map, MAP_STAT_DROPPED, dropped);
+	count(p->map, MAP_STAT_FULL, full);
 	return ret;
 }
 

@@ -69,6 +69,10 @@ enum map_stat {
 	MAP_STAT_DROPPED,     /* records whose writer was stopped too long in the middle */
 	MAP_STAT_ABANDONED,   /* records whose program ended, or died, without finishing them */
 	MAP_STAT_NO_MEM,      /* no memory for another piece of a large map */
+	MAP_STAT_NO_SLOT,     /* per-CPU types: all execution slots were taken */
+	MAP_STAT_UNREAD,      /* perf output to an entry without an event, or whose event is off, elsewhere, or not mapped */
+	MAP_STAT_COLLISION,   /* a stack's bucket had another stack */
+	MAP_STATS,
 	MAP_STAT_MAX = 16
 };
 

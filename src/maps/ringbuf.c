@@ -53,12 +53,11 @@ static void bind(struct map *m)
 u8 *ringbuf_reserve(struct map *m, u64 len)
 {
 	u64 free = atomic_load_explicit(ring_consumer(m), memory_order_acquire);
-	enum staging_why why;
-	u8 *payload;
+	enum staging_why why = STAGING_FULL;
+	u8 *payload = NULL;
 
-	if (unlikely(len > STAGING_LEN))
-		return NULL;
-	payload = staging_claim(&m->staging, (u32)len, free, &why);
+	if (likely(len <= STAGING_LEN))
+		payload = staging_claim(&m->staging, (u32)len, free, &why);
 	if (unlikely(!payload))
 		map_count(m, why == STAGING_FULL ? MAP_STAT_FULL : MAP_STAT_BUSY);
 	return payload;

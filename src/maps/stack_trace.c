@@ -273,8 +273,10 @@ static long store_once(struct map *m, const struct pool *pool, struct storing *i
 		return TRACE_AGAIN;
 	if (found)
 		return id;
-	if (e && !(flags & BPF_F_REUSE_STACKID))
+	if (e && !(flags & BPF_F_REUSE_STACKID)) {
+		map_count(m, MAP_STAT_COLLISION);
 		return -EEXIST;
+	}
 	if (!fill(m, pool, in))
 		return -ENOMEM;
 	if (unlikely(!pool_holds(pool, in->h))) {

@@ -111,3 +111,31 @@ int trace_read(struct trace_log *log, u64 *cursor, struct trace_message *ret, u6
 		++*cursor;
 	}
 }
+
+/* The word of map `id`, which it takes where there is none yet (`take`); word 0 when all are others'. */
+static _Atomic u64 *cut_word(struct trace_log *log, u32 id, bool take)
+{
+	for (u32 i = 1; id && i < TRACE_CUTS; i++) {
+		u64 seen = atomic_load_explicit(&log->cut[i], memory_order_relaxed);
+
+		if (!seen && take)
+			atomic_compare_exchange_strong_explicit(&log->cut[i], &seen, (u64)id << 32, memory_order_relaxed,
+								memory_order_relaxed);
+		seen = atomic_load_explicit(&log->cut[i], memory_order_relaxed);
+		if (seen >> 32 == id)
+			return &log->cut[i];
+	}
+	return &log->cut[0];
+}
+
+void trace_note_cut(struct trace_log *log, u32 id)
+{
+	atomic_fetch_add_explicit(cut_word(log, id, true), 1, memory_order_relaxed);
+}
+
+u32 trace_cuts(struct trace_log *log, u32 id)
+{
+	_Atomic u64 *word = cut_word(log, id, false);
+
+	return id && word == &log->cut[0] ? 0 : (u32)atomic_load_explicit(word, memory_order_relaxed);
+}

@@ -18,6 +18,7 @@
 #define TRACE_SLOTS   4096 /* a power of two */
 #define TRACE_TEXT    200  /* of a message, in a slot */
 #define TRACE_PARTS   6
+#define TRACE_CUTS    64 /* maps whose files were cut short, and are told apart */
 #define TRACE_MESSAGE 1024 /* bytes of a message, as many as the kernel's buffer has */
 
 struct trace_slot {
@@ -38,6 +39,12 @@ struct trace_log {
 	u32 slot_count;
 	/* Not the log's: how targets ask keepers to look at them (agent/loading.c). */
 	_Atomic u32 calls, answers;
+	/*
+	 * Nor is this: how often a process went on with zeros because a map's file was cut short, whose own counters
+	 * are gone with it. A word: map id 32 | how often 32; 0: free. Word 0 is for all that has none, other files of the
+	 * session too. Whoever counts takes the map's word or the first free one by a CAS.
+	 */
+	_Alignas(64) _Atomic u64 cut[TRACE_CUTS];
 	_Alignas(64) _Atomic u64 next; /* next ticket */
 	_Alignas(64) struct trace_slot slot[TRACE_SLOTS];
 };
@@ -62,5 +69,9 @@ void trace_write(struct trace_log *log, const struct trace_slot *head, const cha
  * advances, 0 when there is none yet; *ret_lost grows by what could not be read any more.
  */
 int trace_read(struct trace_log *log, u64 *cursor, struct trace_message *ret, u64 *ret_lost);
+
+/* Counts that a process has found zeros in place of map `id` (0: another file). Any process, any signal handler. */
+void trace_note_cut(struct trace_log *log, u32 id);
+u32 trace_cuts(struct trace_log *log, u32 id);
 
 #endif
