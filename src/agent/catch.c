@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Catches the faults of helpers' loads (helpers.h, "Plain loads"): a handler for SIGSEGV and SIGBUS
- * that is there while a loaded program reads memory, and only where nobody can take it away unseen.
+ * Catches the faults of helpers' loads (helpers.h, "Plain loads"), and of files that are cut short while
+ * they are mapped: a handler for SIGBUS that is there while a program is loaded, and for SIGSEGV while
+ * one is that reads memory; both only where nobody can take them away unseen.
  *
  *     fault --> catch_enter: of help_load?     go on at help_load_failed
- *                            of a map whose file was cut short? zeros there, and go on (object_mend)
+ *                            of a file that was cut short? zeros there, and go on (object_mend)
  *                            else, the target  has a handler: jump to it, with everything as the kernel
  *                                              made it
  *                                              has none: the default action, and the same signal again
@@ -54,7 +55,7 @@ struct action {
 
 static struct action own[2]; /* SIGBUS, SIGSEGV */
 static _Atomic u32 lock;
-static bool in_place; /* the kernel has catch_enter */
+static bool in_place[2]; /* the kernel has catch_enter for it */
 
 extern const u8 catch_enter[] HIDDEN, catch_return[] HIDDEN;
 
@@ -98,6 +99,8 @@ __asm__(".text\n"
 	"	mov $15, %eax\n"
 	"	syscall\n"
 	".size catch_enter, . - catch_enter\n");
+
+static const u32 signals[2] = {SIGBUS_, SIGSEGV_};
 
 static struct action *own_of(u32 sig)
 {
@@ -176,7 +179,7 @@ void catch_new_code(void)
 
 static bool may_load(void)
 {
-	return in_place && atomic_load(&agent.code_seen) && frame_is_safe(&own[0]) &&
+	return in_place[0] && in_place[1] && atomic_load(&agent.code_seen) && frame_is_safe(&own[0]) &&
 	       frame_is_safe(&own[1]) && !(atomic_load(&agent.env.denied) & NEEDED);
 }
 
@@ -205,14 +208,26 @@ static void by_default(u32 sig, const s32 *info, struct agent_frame *context)
 	sys_call4(__NR_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, (long)info);
 }
 
+/*
+ * Counting may fault again, so SIGBUS is let through (the end of the handler puts the mask back): where that may not
+ * be, nothing is counted.
+ */
+static bool mend(u64 address)
+{
+	const u64 bus = BIT(SIGBUS_ - 1);
+	const bool count = helper_may(&agent.env, HELPER_CALL_SIGMASK) &&
+			   !sys_call4(__NR_rt_sigprocmask, 1 /* SIG_UNBLOCK */, (long)&bus, 0, sizeof(bus));
+
+	return helper_may(&agent.env, HELPER_CALL_MAP) && object_mend(address, count);
+}
+
 /* A signal that is none of ours: the target's handler to go on with, or 0. */
 __attribute__((used)) HIDDEN u64 catch_other(u32 sig, const s32 *info, struct agent_frame *context)
 {
 	struct action *a = own_of(sig);
 	u64 h = a ? handler_of(a) : SIG_DFL_;
 
-	if (sig == SIGBUS_ && info[2] == BUS_ADRERR_ && helper_may(&agent.env, HELPER_CALL_MAP) &&
-	    object_mend(*(const u64 *)(info + 4))) /* si_addr */
+	if (sig == SIGBUS_ && info[2] == BUS_ADRERR_ && mend(*(const u64 *)(info + 4))) /* si_addr */
 		return 0;
 	if (h == SIG_IGN_ && info[2] <= 0)
 		return 0;
@@ -325,7 +340,7 @@ static bool answer_sigaction(struct call_regs *r, bool any)
 	struct kernel_action set, old;
 	long err;
 
-	if (!in_place || !a || r->r10 != sizeof(u64))
+	if (!a || !in_place[a - own] || r->r10 != sizeof(u64))
 		return false;
 	if (r->rsi && !copy(__NR_process_vm_readv, &set, r->rsi, sizeof(set), any)) {
 		r->rax = (u64)-EFAULT;
@@ -365,7 +380,12 @@ bool catch_is_call(u32 nr)
 
 bool catch_in_place(void)
 {
-	return in_place;
+	return in_place[0] || in_place[1];
+}
+
+bool catch_in_place_for_loads(void)
+{
+	return in_place[1];
 }
 
 /* catch_enter leaves without a return, which a shadow stack would have to know of. */
@@ -377,53 +397,60 @@ static bool has_shadow_stack(void)
 	return top;
 }
 
-/* All threads are stopped, none is in a stub or a run, and every call is seen from here on. */
-void catch_begin(void)
+/* Puts the handler in for own[i], where it may be. A frame on another stack is the target's wish, and not for loads. */
+static void put_in(u32 i)
 {
-	struct kernel_action k[2];
+	struct kernel_action k;
 
+	if (in_place[i] || get_kernel(signals[i], &k) || k.handler == SIG_IGN_ || k.handler == (u64)catch_enter)
+		return;
+	set_own(&own[i], &k);
+	in_place[i] = !set_caught(signals[i], &own[i]);
+}
+
+/* The target's own again. */
+static void take_out(u32 i)
+{
+	struct kernel_action now, k;
+
+	if (!in_place[i])
+		return;
+	get_own(&own[i], &k);
+	if (!get_kernel(signals[i], &now) && now.handler == (u64)catch_enter)
+		set_kernel(signals[i], &k);
+	in_place[i] = false;
+}
+
+/* All threads are stopped, none is in a stub or a run, and every call is seen from here on. */
+void catch_begin(bool loads)
+{
 	if (!agent.env.process)
 		return;
 	atomic_store(&agent.env.process->self, (u32)sys_getpid());
-	if (!in_place) {
-		if (atomic_load(&agent.env.denied) & NEEDED || has_shadow_stack())
-			return;
-		for (u32 i = 0; i < 2; i++) {
-			if (get_kernel(i ? SIGSEGV_ : SIGBUS_, &k[i]) || k[i].handler == SIG_IGN_ ||
-			    k[i].handler == (u64)catch_enter)
-				return;
-			set_own(&own[i], &k[i]);
-			if (!frame_is_safe(&own[i]))
-				return;
-		}
-		if (set_caught(SIGBUS_, &own[0]))
-			return;
-		if (set_caught(SIGSEGV_, &own[1])) {
-			set_kernel(SIGBUS_, &k[0]);
-			return;
-		}
-		in_place = true;
-	}
+	if (atomic_load(&agent.env.denied) & NEEDED || has_shadow_stack())
+		return;
+	put_in(0);
+	if (!loads || !in_place[0] || !frame_is_safe(&own[0]))
+		return;
+	put_in(1);
 	agent.env.catcher = (u64)catch_enter;
 	atomic_store(&agent.env.process->caught, CAUGHT_UNKNOWN); /* whoever loads first asks */
 	judge();
 }
 
+/* All threads are stopped, and none is in a run. */
+void catch_end_loads(void)
+{
+	loads_off();
+	take_out(1);
+	agent.env.catcher = 0;
+}
+
 /* The target's own again. All threads are stopped, and none is in a run. */
 void catch_end(void)
 {
-	struct kernel_action now, k;
-
-	loads_off();
-	for (u32 i = 0; in_place && i < 2; i++) {
-		u32 sig = i ? SIGSEGV_ : SIGBUS_;
-
-		get_own(&own[i], &k);
-		if (!get_kernel(sig, &now) && now.handler == (u64)catch_enter)
-			set_kernel(sig, &k);
-	}
-	in_place = false;
-	agent.env.catcher = 0;
+	catch_end_loads();
+	take_out(0);
 }
 
 /* Loads stop; the handler stays. */

@@ -2,8 +2,8 @@
 /*
  * Makes thread identity cheap while it is exact (helpers.h, "Identity without a system call"):
  * finds where libc keeps thread ids, checks that against every thread there is, and patches the
- * system calls in libc that make threads and processes. Only where a loaded program asks who runs.
- * Such a call is replaced by a jump to a stub (call_stub.c), which asks identity_call() first.
+ * system calls in libc that make threads and processes, or say what catch.c must know. Only while a
+ * program is loaded. Such a call is replaced by a jump to a stub (call_stub.c), which asks identity_call() first.
  *
  * A thread found behind the replaced instruction is moved to the stub's start (agent.moves), so
  * from the patch on every such call is seen. A child that was made before, and whose parent waits
@@ -12,7 +12,7 @@
  * until they have left it.
  *
  * A probe on the patched instructions has precedence: identity goes back to asking the kernel, until
- * no program asks any more. So it does for good (IDENT_NEVER) once somebody makes a thread that borrows
+ * no program is loaded any more. So it does for good (IDENT_NEVER) once somebody makes a thread that borrows
  * its thread pointer and is not waited for, or that keeps its id elsewhere. Objects that appear later
  * are looked through at the next SYNC.
  *
@@ -32,44 +32,9 @@
 static struct helper_stack *stacks; /* lent to agent.env while every new thread's is noted */
 static bool exact;            /* identity may be read: all the calls that matter are patched */
 static bool catches;          /* faults may be caught: so are those that catch.c wants to see */
-static bool looked_for_catch; /* these were among what was looked for last */
 static bool lingers;          /* catch.c's handler is unwanted, and a thread may need it */
 static u64 tid_off;           /* that the patches go with */
 static u64 text_seen;         /* fingerprint of the objects looked through */
-
-bool identity_used(const struct bpf_insn *insns, u32 count)
-{
-	for (u32 i = 0; i < count; i++) {
-		if (insns[i].code != (BPF_JMP | BPF_CALL) || insns[i].src_reg)
-			continue;
-		switch (insns[i].imm) {
-		case BPF_FUNC_get_current_uid_gid: /* these make system calls, which filters forbid */
-		case BPF_FUNC_get_prandom_u32:
-		case BPF_FUNC_probe_write_user:
-		case BPF_FUNC_send_signal:
-		case BPF_FUNC_send_signal_thread:
-		case BPF_FUNC_jiffies64:
-		case BPF_FUNC_probe_read_kernel:
-		case BPF_FUNC_probe_read_kernel_str:
-		case BPF_FUNC_snprintf:
-		case BPF_FUNC_get_current_task:
-		case BPF_FUNC_spin_lock:
-		case BPF_FUNC_probe_read: /* these ask how far the stack goes */
-		case BPF_FUNC_probe_read_str:
-		case BPF_FUNC_probe_read_user:
-		case BPF_FUNC_probe_read_user_str:
-		case BPF_FUNC_get_stack:
-		case BPF_FUNC_get_stackid:
-		case BPF_FUNC_trace_printk: /* these, who runs */
-		case BPF_FUNC_get_current_pid_tgid:
-		case BPF_FUNC_get_current_comm:
-		case BPF_FUNC_get_ns_current_pid_tgid:
-		case BPF_FUNC_trace_vprintk:
-			return true;
-		}
-	}
-	return false;
-}
 
 bool memory_used(const struct bpf_insn *insns, u32 count)
 {
@@ -275,7 +240,6 @@ static void withdraw(void)
 {
 	bool all = give_up_catching();
 
-	looked_for_catch = false;
 	lingers = !all;
 	give_up();
 	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
@@ -283,17 +247,18 @@ static void withdraw(void)
 			patch_restore(&call_patches[i]);
 }
 
+/* A program is loaded: files are mapped that may be cut short (catch.c), and it may ask who runs. */
 static bool wanted(bool none)
 {
 	if (none || !agent.env.process || !agent.env.tp_is_thread)
 		return false;
 	for (struct agent_prog *p = agent.progs; p; p = p->next)
-		if (p->reached && p->uses_identity)
+		if (p->reached)
 			return true;
 	return false;
 }
 
-static bool catching_wanted(void)
+static bool loads_wanted(void)
 {
 	for (struct agent_prog *p = agent.progs; p; p = p->next)
 		if (p->reached && p->uses_memory)
@@ -312,14 +277,6 @@ static bool probe_near(u64 at)
 	return false;
 }
 
-static void drop_catch_calls(bool all)
-{
-	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
-		if (patch_active(&call_patches[i]) && catch_is_call(call_patches[i].nr) &&
-		    (all || !shields(&call_patches[i])))
-			patch_restore(&call_patches[i]);
-}
-
 void identity_begin(bool none)
 {
 	if (!wanted(none)) {
@@ -328,11 +285,6 @@ void identity_begin(bool none)
 		return;
 	}
 	lingers = false;
-	if (!catching_wanted() && (looked_for_catch || catch_in_place())) {
-		looked_for_catch = false;
-		lingers = !give_up_catching();
-		drop_catch_calls(!lingers);
-	}
 	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
 		if (patch_active(&call_patches[i]) && probe_near(call_patches[i].at)) {
 			if (!give_up_catching() && shields(&call_patches[i]))
@@ -471,14 +423,13 @@ static void plan_catching(void)
 void identity_end(bool none)
 {
 	struct libc_calls calls;
-	bool fresh = !patches_any(), catching;
+	bool fresh = !patches_any();
 
 	if (!wanted(none))
 		return;
-	catching = catching_wanted();
-	if (fresh || text_seen != fingerprint() || (catching && !looked_for_catch)) {
+	if (fresh || text_seen != fingerprint()) {
 		text_seen = fingerprint();
-		libc_find(&calls, catching);
+		libc_find(&calls);
 		if (fresh) {
 			tid_off = calls.tid_off;
 			exact = calls.exact && !sites_hide_calls(false) && calls_complete(&calls) &&
@@ -488,13 +439,10 @@ void identity_end(bool none)
 		} else if (!calls.exact) {
 			give_up();
 		}
-		looked_for_catch = catching;
-		catches = catching && exact && calls.catches && catch_complete(&calls) &&
-			  !sites_hide_calls(true);
+		catches = exact && calls.catches && catch_complete(&calls) && !sites_hide_calls(true);
 		patch_all(&calls);
 	}
-	if (catching)
-		plan_catching();
+	plan_catching();
 }
 
 void identity_commit(bool idle)
@@ -517,7 +465,7 @@ void identity_commit(bool idle)
 			;
 	}
 	if (catches && agent.code_seen && (idle || catch_in_place()))
-		catch_begin();
+		catch_begin(loads_wanted() && (idle || catch_in_place_for_loads()));
 }
 
 bool identity_retire(const u64 *busy, u64 count, bool all_idle)
@@ -526,7 +474,12 @@ bool identity_retire(const u64 *busy, u64 count, bool all_idle)
 		catch_end(); /* nobody is in a run any more; its calls' patches go at the next SYNC */
 		lingers = false;
 	}
-	return patches_retire(busy, count, all_idle) || lingers;
+	if (catch_in_place_for_loads() && !loads_wanted()) {
+		catch_pause();
+		if (!count)
+			catch_end_loads();
+	}
+	return patches_retire(busy, count, all_idle) || lingers || (catch_in_place_for_loads() && !loads_wanted());
 }
 
 void identity_release(void)
@@ -535,5 +488,5 @@ void identity_release(void)
 		sys_munmap(stacks, STACKS_SIZE);
 	stacks = NULL;
 	text_seen = 0;
-	catches = looked_for_catch = false;
+	catches = false;
 }

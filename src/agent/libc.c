@@ -240,7 +240,6 @@ static ALWAYS_INLINE u64 bytes_like(u64 w, u64 byte)
 /* What is looked for in an object, and where to list it. */
 struct object_scan {
 	struct libc_calls *calls;
-	bool catching;
 	bool glibc; /* the object is libc.so or ld.so */
 };
 
@@ -266,11 +265,11 @@ static int scan_text(const u8 *text, u64 len, u64 at, struct object_scan *s)
 		if (likely(!fives) || likely(!(fives & (bytes_like(w, 0x0f) << 8 | 0x80))))
 			continue;
 		for (u64 k = i; k < i + 8; k++) {
-			s32 nr = k >= CALL_LEN - 1 ? call_at(text + k - (CALL_LEN - 1), s->catching)
+			s32 nr = k >= CALL_LEN - 1 ? call_at(text + k - (CALL_LEN - 1), true)
 						   : -1;
 
 			if (nr < 0) {
-				if (s->catching && !s->glibc && ret->catches && k &&
+				if (!s->glibc && ret->catches && k &&
 				    text[k] == 0x05 && text[k - 1] == 0x0f)
 					ret->catches = harmless(place_syscall(at + k - 1));
 				continue;
@@ -303,16 +302,16 @@ static bool is_linker(u64 base)
 }
 
 /* One executable mapping; *total counts its bytes. */
-static void look_through(u32 i, u64 *total, bool catching, struct libc_calls *ret)
+static void look_through(u32 i, u64 *total, struct libc_calls *ret)
 {
 	const struct agent_region *r = &agent.regions[i];
 	u64 base = object_base(i), off = 0;
-	struct object_scan s = {ret, catching, false};
+	struct object_scan s = {ret, false};
 	u32 first = ret->count;
 
 	if (base && !ret->tid_off)
 		off = ret->tid_off = find_tid_offset(base);
-	s.glibc = off || (base && catching && is_linker(base));
+	s.glibc = off || (base && is_linker(base));
 	*total += r->end - r->start;
 	if ((base && has_go_note(base)) || *total > SCAN_MAX)
 		ret->exact = false;
@@ -327,7 +326,7 @@ static void look_through(u32 i, u64 *total, bool catching, struct libc_calls *re
 		ret->exact &= !makes_threads(ret->call[k].nr);
 }
 
-void libc_find(struct libc_calls *ret, bool catching)
+void libc_find(struct libc_calls *ret)
 {
 	u64 total = 0;
 
@@ -338,7 +337,7 @@ void libc_find(struct libc_calls *ret, bool catching)
 		if (r->exec && r->ino &&
 		    (r->start >= limpet_agent.header.image_end ||
 		     r->end <= limpet_agent.header.text_start))
-			look_through(i, &total, catching, ret);
+			look_through(i, &total, ret);
 	}
 	ret->exact &= ret->tid_off != 0;
 	ret->catches &= ret->exact;

@@ -365,23 +365,60 @@ static void list_object(u32 kind, u32 id, bool ready)
 		*o = (u64)kind << 32 | id;
 }
 
-/*
- * An access to a map was behind the end of its file: somebody has truncated it. Memory of the process's own
- * takes the place of the rest of the mapping, so that the run goes on, with zeros. (The list changes only
- * while no thread is in a run.)
- */
-bool object_mend(u64 address)
-{
-	for (const struct agent_map *m = agent.maps; m; m = m->next) {
-		const u64 start = (u64)m->map.base, end = start + m->map.file_size;
-		const u64 page = address & ~(u64)(PAGE_SIZE - 1);
+/* A mapping of a session's file: where an access was to. `map`: id of the map, 0 for others. */
+struct mapped {
+	u64 end;
+	u32 map;
+	bool writable;
+};
 
-		if (address < start || address >= end)
-			continue;
-		return !sys_is_err(sys_mmap((void *)page, end - page, m->map.writable ? PROT_READ | PROT_WRITE : PROT_READ,
-					    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0));
-	}
-	return false;
+static bool is_in(u64 address, const void *start, u64 size)
+{
+	return start && address >= (u64)start && address - (u64)start < size;
+}
+
+/* (The lists change only while no thread is in a run.) */
+static bool mapped_at(u64 address, struct mapped *ret)
+{
+	const u64 session = ALIGN_UP(sizeof(struct session_file), PAGE_SIZE);
+
+	for (const struct agent_map *m = agent.maps; m; m = m->next)
+		if (is_in(address, m->map.base, m->map.file_size)) {
+			*ret = (struct mapped){(u64)m->map.base + m->map.file_size, m->id, m->map.writable};
+			return true;
+		}
+	for (const struct agent_link *l = agent.links; l; l = l->next)
+		if (is_in(address, l->map, l->map_size)) {
+			const u64 stats = (u64)l->map + l->map_size - PAGE_SIZE; /* as map_link() has it */
+			const bool writable = address >= stats;
+
+			*ret = (struct mapped){writable ? stats + PAGE_SIZE : stats, 0, writable};
+			return true;
+		}
+	*ret = (struct mapped){(u64)agent.trace + ALIGN_UP(agent.trace_size, PAGE_SIZE), 0, true};
+	if (is_in(address, agent.trace, agent.trace_size))
+		return true;
+	*ret = (struct mapped){(u64)agent.session + session, 0, false};
+	return is_in(address, agent.session, session);
+}
+
+/*
+ * An access to a file of the session was behind its end: somebody has truncated it. Memory of the process's own takes the
+ * place of the rest of the mapping, so that the run goes on, with zeros (a link's: it is not live any more). `count`: in
+ * the trace log, which may be cut short as well: that fault must reach us.
+ */
+bool object_mend(u64 address, bool count)
+{
+	const u64 page = address & ~(u64)(PAGE_SIZE - 1);
+	struct mapped in;
+
+	if (!mapped_at(address, &in) ||
+	    sys_is_err(sys_mmap((void *)page, in.end - page, in.writable ? PROT_READ | PROT_WRITE : PROT_READ,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0)))
+		return false;
+	if (count && agent.trace && !is_in(address, agent.trace, agent.trace_size))
+		trace_note_cut(agent.trace, in.map);
+	return true;
 }
 
 static void map_free(struct agent_map *m)

@@ -139,7 +139,6 @@ int prog_prepare(struct agent_prog *p)
 	if (p->ready || p->error)
 		return p->error;
 	p->vm.insns = p->insns;
-	p->uses_identity = identity_used(p->insns, p->vm.insn_count);
 	p->overrides = calls(p->insns, p->vm.insn_count, BPF_FUNC_override_return);
 	p->tails = calls(p->insns, p->vm.insn_count, BPF_FUNC_tail_call);
 	p->nests = p->tails && has_subprograms(p->insns, p->vm.insn_count);

@@ -50,7 +50,6 @@ struct agent_prog {
 	bool live;      /* reached, and its code is written: others may go to it */
 	bool scanned;   /* object_reach() has looked at its maps */
 	bool uses_memory;   /* reads memory that may not be there (catch.c) */
-	bool uses_identity; /* calls a helper that identity.c makes cheap, or safe under filters */
 	bool uses_stacks;   /* unwinds: mappings.c */
 	vm_entry *entry; /* NULL: interpret */
 	struct tramp_area *area; /* that the compiled program lies in */
@@ -213,7 +212,7 @@ int object_take(u32 kind, u32 id, int fd);
 struct agent_link *object_link(u32 id);
 struct agent_prog *object_prog(u32 id);
 struct agent_map *object_map(u32 id);
-bool object_mend(u64 address); /* a fault at SIGBUS: true when the access may be tried again */
+bool object_mend(u64 address, bool count); /* a fault at SIGBUS: true when the access may be tried again */
 void object_reach(void);   /* SYNC: prepares what programs in use lead to by way of maps */
 void object_publish(void); /* COMMIT, and after it object_drop_unused() */
 bool object_drop_unused(bool keep_progs); /* true: something is left only for that */
@@ -335,7 +334,7 @@ struct libc_calls {
 };
 /* The addresses of a function that objects here export, at most max; how many. */
 u32 libc_find_symbol(const char *name, u64 *ret, u32 max);
-void libc_find(struct libc_calls *ret, bool catching); /* catching: also what catch.c is to see */
+void libc_find(struct libc_calls *ret);
 /* Is a mapping of code there that no file has, and that is not limpet's? */
 bool libc_code_without_file(void);
 bool libc_calls_in(const u8 *text, u64 len, bool catching);
@@ -359,8 +358,10 @@ struct kernel_action { /* the kernel's struct sigaction */
 };
 bool catch_is_call(u32 nr);
 bool catch_call(struct call_regs *r, u32 nr, bool any); /* true: answered, in r->rax */
-bool catch_in_place(void);
-void catch_begin(void);
+bool catch_in_place(void);     /* of either signal */
+bool catch_in_place_for_loads(void);
+void catch_begin(bool loads);   /* faults of files cut short, and of loads: SIGSEGV's handler, too */
+void catch_end_loads(void);     /* no program loads any more */
 void catch_pause(void);
 void catch_end(void);
 void catch_new_code(void);
@@ -401,7 +402,6 @@ void identity_end(bool none);     /* SYNC, when the sites are */
 void identity_commit(bool idle);  /* what was listed has been written; idle: no thread is in limpet's code */
 bool identity_retire(const u64 *busy, u64 count, bool all_idle); /* true: a thread is in a stub */
 void identity_release(void);
-bool identity_used(const struct bpf_insn *insns, u32 count);
 bool memory_used(const struct bpf_insn *insns, u32 count);
 
 /* mappings.c */

@@ -5,7 +5,7 @@
  *
  *     fault --> in a mapping of a file of a session?  memory of this process's own over the rest of that
  *                                                     mapping, and the access again
- *               else                                  the default action
+ *               else                                  the process's own handler, or the default action
  *
  * So the process goes on with zeros where the file is gone, as if somebody had written them there: what is
  * in shared memory is checked wherever it is used. The mapping is told by /proc/self/maps, so nothing
@@ -23,8 +23,10 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include "base/sys.h"
-#include "store/store.h"
+#include "session/trace.h"
+#include "store/internal.h"
 
 #define DIRS  16
 #define GIVEN 64
@@ -113,7 +115,8 @@ static bool mapping_of(u64 address, struct line *ret)
 	return found;
 }
 
-static bool in_session(const char *path)
+/* The directory of the session that a file belongs to, or NULL. */
+static const char *session_of(const char *path)
 {
 	u32 count = atomic_load_explicit(&dir_count, memory_order_acquire);
 
@@ -121,9 +124,48 @@ static bool in_session(const char *path)
 		size_t n = strlen(dirs[i]);
 
 		if (!strncmp(path, dirs[i], n) && path[n] == '/')
-			return true;
+			return dirs[i];
 	}
-	return false;
+	return NULL;
+}
+
+/* A fault while its signal is blocked ends the process. */
+static void let_through(void)
+{
+	const u64 bus = BIT(SIGBUS - 1);
+
+	sys_call4(__NR_rt_sigprocmask, SIG_UNBLOCK, (long)&bus, 0, sizeof(bus));
+}
+
+/*
+ * Counts it where `limpet list` finds it. The log may be cut short as well: that is a fault in here, which must come to
+ * us (the end of the handler puts the mask back), or nothing to count in.
+ */
+static void count_cut(const char *dir, const char *file)
+{
+	int dir_fd = (int)sys_openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), fd;
+	const char *name = strrchr(file, '/') + 1;
+	enum object_kind kind;
+	struct trace_log *log;
+	struct stat st;
+	u32 id;
+
+	fd = dir_fd < 0 ? -1 : (int)sys_openat(dir_fd, "trace", O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
+	let_through();
+	if (store_parse_name(name, &kind, &id) || kind != OBJ_MAP)
+		id = 0;
+	if (fd >= 0 && !fstat(fd, &st) && (size_t)st.st_size >= sizeof(*log)) {
+		log = (void *)sys_mmap(NULL, sizeof(*log), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (!sys_is_err((long)log)) {
+			if (log->magic == TRACE_MAGIC)
+				trace_note_cut(log, id);
+			sys_munmap(log, sizeof(*log));
+		}
+	}
+	if (fd >= 0)
+		sys_close(fd);
+	if (dir_fd >= 0)
+		sys_close(dir_fd);
 }
 
 static bool was_given(u64 address)
@@ -138,40 +180,136 @@ static bool was_given(u64 address)
 static bool mend(u64 address)
 {
 	const u64 page = address & ~(u64)(PAGE_SIZE - 1);
+	const char *dir;
 	struct line l;
 	u32 i;
+	long p;
 
 	if (!mapping_of(address, &l))
 		return false;
 	if (!l.file)
 		return was_given(address);
-	if (!in_session(l.path))
+	dir = session_of(l.path);
+	if (!dir)
 		return false;
 	i = atomic_fetch_add(&given_count, 1) % GIVEN;
 	atomic_store(&given[i].end, 0);
 	atomic_store(&given[i].start, page);
 	atomic_store(&given[i].end, l.end);
-	return !sys_is_err(sys_mmap((void *)page, l.end - page, l.prot,
-				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
-				    0));
+	p = sys_mmap((void *)page, l.end - page, l.prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+	if (sys_is_err(p))
+		return false;
+	count_cut(dir, l.path);
+	return true;
+}
+
+/* The process's own: what it has set for SIGBUS, while ours is in the kernel. Written under dirs_lock, read by any fault. */
+static struct {
+	_Atomic(void (*)(int, siginfo_t *, void *)) handler; /* or SIG_DFL, SIG_IGN, or one without SA_SIGINFO */
+	_Atomic int flags;
+	sigset_t mask;
+} own;
+static _Atomic bool in_place;
+
+static bool is(void (*handler)(int, siginfo_t *, void *), sighandler_t known)
+{
+	return (sighandler_t)(void *)handler == known;
+}
+
+/* The kernel's default action, when the access or the signal comes again. */
+static void by_default(const siginfo_t *info)
+{
+	static const u64 none[4];
+
+	sys_call4(__NR_rt_sigaction, SIGBUS, (long)none, 0, sizeof(u64));
+	if (info->si_code <= 0)
+		raise(SIGBUS);
 }
 
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
-	int err = errno;
+	int err = errno, flags = atomic_load(&own.flags);
+	void (*handler)(int, siginfo_t *, void *) = atomic_load(&own.handler);
+	bool mended = info->si_code == BUS_ADRERR && mend((u64)info->si_addr);
 
-	if (info->si_code != BUS_ADRERR || !mend((u64)info->si_addr)) {
-		signal(sig, SIG_DFL); /* the access comes again, and so does the signal */
-		if (info->si_code <= 0)
-			raise(sig);
-	}
 	errno = err;
+	if (mended || (is(handler, SIG_IGN) && info->si_code <= 0))
+		return;
+	if (is(handler, SIG_DFL) || is(handler, SIG_IGN)) {
+		by_default(info);
+		return;
+	}
+	if ((unsigned int)flags & SA_RESETHAND)
+		atomic_store(&own.handler, (void (*)(int, siginfo_t *, void *))(void *)SIG_DFL);
+	if (flags & SA_SIGINFO)
+		handler(sig, info, context);
+	else
+		((sighandler_t)(void *)handler)(sig);
+}
+
+/* Puts ours into the kernel, on the stack and with the mask that the process wants for its own. */
+static int put_in(void)
+{
+	struct sigaction k = {.sa_flags = SA_ONSTACK | SA_RESTART};
+	void (*handler)(int, siginfo_t *, void *) = atomic_load(&own.handler);
+
+	if (is(handler, SIG_DFL) || is(handler, SIG_IGN)) {
+		sigfillset(&k.sa_mask);
+	} else {
+		k.sa_mask = own.mask;
+		k.sa_flags = (int)((unsigned int)atomic_load(&own.flags) & ~SA_RESETHAND);
+	}
+	k.sa_flags |= SA_SIGINFO;
+	k.sa_sigaction = on_fault;
+	return sigaction(SIGBUS, &k, NULL) ? -errno : 0;
+}
+
+static void set_own(const struct sigaction *a)
+{
+	own.mask = a->sa_mask;
+	atomic_store(&own.flags, a->sa_flags);
+	atomic_store(&own.handler, a->sa_sigaction);
+}
+
+bool store_is_fault_handler(const struct sigaction *a)
+{
+	return a && a->sa_sigaction == on_fault;
+}
+
+bool store_catches_faults(void)
+{
+	return atomic_load_explicit(&in_place, memory_order_acquire);
+}
+
+int store_sigbus(const struct sigaction *set, struct sigaction *ret_old)
+{
+	const u64 all = ~0ULL;
+	struct sigaction old = {.sa_flags = 0};
+	u64 mask;
+	int err = 0;
+
+	if (!store_catches_faults())
+		return -ENOENT;
+	/* a handler may call this, too */
+	sys_call4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof(mask));
+	pthread_mutex_lock(&dirs_lock);
+	old.sa_mask = own.mask;
+	old.sa_flags = atomic_load(&own.flags);
+	old.sa_sigaction = atomic_load(&own.handler);
+	if (set) {
+		set_own(set);
+		err = put_in();
+	}
+	pthread_mutex_unlock(&dirs_lock);
+	sys_call4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof(mask));
+	if (ret_old)
+		*ret_old = old;
+	return err;
 }
 
 void store_catch_faults(const char *dir)
 {
-	struct sigaction now,
-		ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+	struct sigaction now;
 	u32 n, i;
 
 	pthread_mutex_lock(&dirs_lock);
@@ -182,10 +320,11 @@ void store_catch_faults(const char *dir)
 		strcpy(dirs[n], dir);
 		atomic_store_explicit(&dir_count, n + 1, memory_order_release);
 	}
-	if (!sigaction(SIGBUS, NULL, &now) && now.sa_handler == SIG_DFL &&
-	    !(now.sa_flags & SA_SIGINFO)) {
-		sigfillset(&ours.sa_mask);
-		sigaction(SIGBUS, &ours, NULL);
+	if (!store_catches_faults() && !sigaction(SIGBUS, NULL, &now)) {
+		set_own(&now);
+		if (!put_in())
+			atomic_store_explicit(&in_place, true, memory_order_release);
 	}
 	pthread_mutex_unlock(&dirs_lock);
+	let_through();
 }

@@ -41,10 +41,16 @@ void store_close(struct store *s);
 
 /*
  * From here on the process outlives that files of the session in `dir` (resolved) are truncated while it
- * has them mapped: it finds zeros. A handler for SIGBUS, where the process has none of its own; for threads that
- * block SIGBUS it does nothing. store_open() calls it.
+ * has them mapped: it finds zeros. A handler for SIGBUS, which calls the process's own for all else. It does nothing for
+ * threads that block SIGBUS; the calling one does not from here on. store_open() calls it.
+ *
+ * store_sigbus() is sigaction(SIGBUS) as the process means it while that handler is there: 0 or -errno, -ENOENT: it is not.
  */
+struct sigaction;
 void store_catch_faults(const char *dir);
+bool store_catches_faults(void);
+int store_sigbus(const struct sigaction *set, struct sigaction *ret_old);
+bool store_is_fault_handler(const struct sigaction *a);
 
 const char *store_kind_prefix(enum object_kind kind); /* "bpf-map", ... */
 
