@@ -42,7 +42,7 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 struct options {
 	const char *session;
 	const char *via;
-	bool background, json, all, now, follow, jited, as_root, no_verify;
+	bool background, json, all, now, follow, jited, as_root, no_verify, with_kernel;
 	const char *type;
 	const char *probes[OPTION_PROBES];
 	int probe_count;

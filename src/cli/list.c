@@ -108,6 +108,8 @@ struct json_object *map_facts(struct store *s, u32 id)
 	add_int(o, "flags", meta->def.flags);
 	add_int(o, "bytes", size);
 	add_int(o, "btf_id", meta->def.btf_id);
+	if (atomic_load(&meta->kernel_id))
+		add_int(o, "kernel_id", atomic_load(&meta->kernel_id));
 	json_object_object_add(o, "frozen", json_object_new_boolean(atomic_load(&meta->frozen) != 0));
 	for (u32 i = 0; i < MAP_STATS; i++)
 		add_int(counts, map_counters[i], map_stat(meta, (enum map_stat)i));
@@ -133,6 +135,8 @@ static struct json_object *prog_facts(struct store *s, u32 id)
 		add_text(o, "name", p->name, sizeof(p->name));
 		add_int(o, "instructions", p->insn_count);
 		add_int(o, "maps", p->map_count);
+		if (atomic_load(&p->kernel_id))
+			add_int(o, "kernel_id", atomic_load(&p->kernel_id));
 		json_object_object_add(o, "verified", json_object_new_boolean(p->verified != 0));
 	}
 	munmap(p, size);
@@ -412,8 +416,8 @@ static void print_table(struct json_object *all, const char *key, const char *ti
 
 static void print_session(struct json_object *all)
 {
-	static const char *const map[] = {"id", "type", "name", "key_size", "value_size", "max_entries", "bytes", NULL};
-	static const char *const prog[] = {"id", "name", "type", "instructions", "verified", NULL};
+	static const char *const map[] = {"id", "type", "name", "key_size", "value_size", "max_entries", "bytes", "kernel_id", NULL};
+	static const char *const prog[] = {"id", "name", "type", "instructions", "verified", "kernel_id", NULL};
 	static const char *const link[] = {"id", "tracepoint", "function", "path", "offset", "prog_id", "pid", "live", "hits", "faults",
 					   "budget", "skipped", NULL};
 	static const char *const process[] = {"pid", "comm", NULL};

@@ -179,7 +179,7 @@ static int run_load(const struct command *c, int argc, char **argv)
 	struct options o;
 	struct tool_way way;
 	struct store s;
-	int status, i = options_parse(c, argc, argv, "sbrVv", &o, &status);
+	int status, i = options_parse(c, argc, argv, "sbrkVv", &o, &status);
 
 	if (i < 0)
 		return status;
@@ -189,6 +189,9 @@ static int run_load(const struct command *c, int argc, char **argv)
 	if (!status && way.supervised && o.as_root)
 		return fail(EXIT_CANNOT_RUN, T("load: --as-root needs a dynamically linked tool; %s is served from outside",
 					       "load：--as-root 需要动态链接的工具；%s 由外部进程提供服务"), argv[i]);
+	if (!status && way.supervised && o.with_kernel)
+		return fail(EXIT_CANNOT_RUN, T("load: --with-kernel needs a dynamically linked tool; %s is served from outside",
+					       "load：--with-kernel 需要动态链接的工具；%s 由外部进程提供服务"), argv[i]);
 	if (!status)
 		status = session_open(&s, &o, STORE_CREATE);
 	if (status)
@@ -196,6 +199,10 @@ static int run_load(const struct command *c, int argc, char **argv)
 	atomic_store(&s.file->no_verify, o.no_verify);
 	if (o.as_root)
 		setenv("LIMPET_AS_ROOT", "1", 1);
+	if (o.with_kernel)
+		setenv("LIMPET_WITH_KERNEL", "1", 1);
+	else
+		unsetenv("LIMPET_WITH_KERNEL");
 	keep_take_over(&s); /* says itself what fails; the tool can do without */
 	status = o.background || cli_as_bpftime ? load_background(&s, argv + i, o.via) :
 						  load_foreground(&s, argv + i, o.via);
@@ -205,7 +212,8 @@ static int run_load(const struct command *c, int argc, char **argv)
 
 const struct command cmd_load = {
 	"load", run_load, {"run an eBPF tool; limpet serves its bpf(2)", "运行 eBPF 工具，由 limpet 提供 bpf(2)"},
-	{"usage: limpet load [-s NAME] [-b] [--via WAY] [--as-root] [--no-verify] [--] TOOL [ARGS...]\n\n"
+	{"usage: limpet load [-s NAME] [-b] [--via WAY] [--as-root] [--with-kernel] [--no-verify]\n"
+	 "                   [--] TOOL [ARGS...]\n\n"
 	 "Runs a tool with bpf(2) and perf_event_open(2) served by limpet instead of the kernel.\n"
 	 "What the tool starts is a target.\n"
 	 "  -s, --session NAME  the session to use (default: default)\n"
@@ -215,11 +223,14 @@ const struct command cmd_load = {
 	 "                      preload, and seccomp for statically linked tools and those written in Go\n"
 	 "      --as-root       tell a tool that insists on root that it is; files, signals and processes\n"
 	 "                      are still what your user may touch\n"
+	 "      --with-kernel   programs that limpet does not run (kprobes, tracepoints of the kernel, XDP, ...) go to the\n"
+	 "                      kernel's own eBPF, while uprobes and system calls stay in user space; takes root\n"
 	 "  -V, --no-verify     the session's programs are loaded without being verified, until the next\n"
 	 "                      load; their accesses are tested as they run\n\n"
 	 "Exit status: the tool's own; 126 cannot be run, 127 not found, 128+N ended by signal N;\n"
 	 "with -b 0 when it runs; 1 failed, 2 wrong usage.\n",
-	 "用法：limpet load [-s 名称] [-b] [--via 方式] [--as-root] [--no-verify] [--] 工具 [参数...]\n\n"
+	 "用法：limpet load [-s 名称] [-b] [--via 方式] [--as-root] [--with-kernel] [--no-verify]\n"
+	 "                    [--] 工具 [参数...]\n\n"
 	 "运行工具，其 bpf(2) 和 perf_event_open(2) 由 limpet 而非内核提供。工具启动的程序即为目标。\n"
 	 "  -s, --session 名称  使用的会话（缺省：default）\n"
 	 "  -b, --background    工具挂好探针后即返回；其输出写入会话目录中的 工具.log。\n"
@@ -227,6 +238,8 @@ const struct command cmd_load = {
 	 "      --via 方式      preload：由工具内的库提供服务；seccomp：由旁边的进程提供。缺省为 preload，\n"
 	 "                      静态链接的工具和 Go 工具为 seccomp\n"
 	 "      --as-root       让坚持要 root 的工具以为自己是 root；文件、信号和进程仍按您的用户权限\n"
+	 "      --with-kernel   limpet 不运行的程序（kprobe、内核 tracepoint、XDP 等）交给内核自己的 eBPF，\n"
+	 "                      uprobe 和系统调用仍在用户态运行；需要 root\n"
 	 "  -V, --no-verify     在下一次 load 之前，会话中的程序不经验证即加载；运行时仍检查其访问\n\n"
 	 "退出状态：工具自己的状态；126 无法运行，127 找不到，128+N 被信号 N 终止；\n"
 	 "使用 -b 时 0 表示正在运行；1 失败，2 用法错误。\n"},

@@ -51,7 +51,7 @@ static int map_id_find(struct store *s, const char *text, u32 *ret)
 
 static int map_open_text(struct open_map *m, const char *text)
 {
-	u32 id;
+	u32 id, kernel;
 	int err, status = map_id_find(m->store, text, &id);
 
 	if (status)
@@ -70,6 +70,10 @@ static int map_open_text(struct open_map *m, const char *text)
 		return fail(EXIT_FAILED, T("map %s cannot be used: %s; it is damaged or of an unknown type, `limpet map show %s` tells",
 					   "无法使用 map %s：%s；已损坏或类型未知，见 `limpet map show %s`"), text, error_text(-err), text);
 	}
+	kernel = atomic_load(&m->map.meta->kernel_id);
+	if (kernel)
+		note(T("map %s has a part in the kernel (limpet load --with-kernel), which this does not reach: there it is map %u (bpftool map dump id %u)",
+		       "map %s 有一部分在内核中（limpet load --with-kernel），本命令不涉及：在内核中是 map %u（bpftool map dump id %u）"), text, kernel, kernel);
 	m->typed = typed_open(m->store, &m->map.def);
 	return 0;
 }

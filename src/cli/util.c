@@ -57,7 +57,7 @@ static const struct option_row {
 } option_rows[] = {
 	{'s', "--session", true},   {'t', "--type", true},      {'p', "--probe", true},   {'v', "--via", true},
 	{'b', "--background", false}, {'j', "--json", false},     {'a', "--all", false},   {'n', "--now", false},
-	{'x', "--jited", false},      {'r', "--as-root", false}, {'V', "--no-verify", false},
+	{'x', "--jited", false},      {'r', "--as-root", false}, {'k', "--with-kernel", false}, {'V', "--no-verify", false},
 	{'f', "--follow", false},
 };
 
@@ -71,7 +71,7 @@ static const struct option_row *option_find(const char *arg, const char *accept,
 
 		if (!strchr(accept, row->letter))
 			continue;
-		if (!strcmp(arg, row->name) || (arg[1] == row->letter && !arg[2] && row->letter != 'r' && row->letter != 'v'))
+		if (!strcmp(arg, row->name) || (arg[1] == row->letter && !arg[2] && row->letter != 'r' && row->letter != 'v' && row->letter != 'k'))
 			return row;
 		if (!row->has_value)
 			continue;
@@ -99,6 +99,7 @@ static bool option_set(struct options *o, char letter, const char *value)
 	o->jited |= letter == 'x';
 	o->as_root |= letter == 'r';
 	o->no_verify |= letter == 'V';
+	o->with_kernel |= letter == 'k';
 	if (letter == 'p' && o->probe_count == OPTION_PROBES)
 		return false;
 	if (letter == 'p')

@@ -282,7 +282,8 @@ static bool look(struct watch *w)
 		n = targets_find(w->store, pids, 4096);
 	if (n)
 		w->no_target = false; /* "yet" would be wrong from here on */
-	if (!n && w->no_target && now_ms() - w->began >= TARGET_MS) {
+	/* what runs in the kernel needs no target */
+	if (!n && w->no_target && (link_count(w->store) || !getenv("LIMPET_WITH_KERNEL")) && now_ms() - w->began >= TARGET_MS) {
 		hint_target();
 		w->no_target = false;
 	}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include "loader/attr.h"
+#include "loader/kernel.h"
 
 /* `last`: bytes of attr the command knows; anything set behind them is EINVAL. */
 static const struct {
@@ -152,8 +153,9 @@ long loader_bpf(int cmd, union bpf_attr *uattr, unsigned int size)
 	if (!call.store)
 		return err;
 	loader_inside++;
-	ret = is_elem_op(n) ? loader_map_elem(&call, &attr.attr)
-			    : commands[n].run(&call, &attr.attr);
+	ret = kernel_on() ? kernel_command(&call, &attr.attr) : -LOADER_PASS;
+	if (ret == -LOADER_PASS)
+		ret = is_elem_op(n) ? loader_map_elem(&call, &attr.attr) : commands[n].run(&call, &attr.attr);
 	loader_inside--;
 	return ret;
 }

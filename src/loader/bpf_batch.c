@@ -6,6 +6,7 @@
  */
 #include "loader/loader.h"
 #include "loader/refs.h"
+#include "loader/tool_map.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -123,22 +124,22 @@ static long update_one(struct batch *b, const u8 *key, const u8 *value)
 {
 	if (b->m->holds)
 		return loader_ref_update(b->store, b->m, key, value, b->a->batch.elem_flags);
-	return map_user_update(b->m, key, value, b->a->batch.elem_flags);
+	return tool_map_update(b->m, key, value, b->a->batch.elem_flags);
 }
 
 static long delete_one(struct batch *b, const u8 *key)
 {
-	return b->m->holds ? loader_ref_delete(b->store, b->m, key) : map_user_delete(b->m, key);
+	return b->m->holds ? loader_ref_delete(b->store, b->m, key) : tool_map_delete(b->m, key);
 }
 
 /* By keys: the element after prev (or the first); prev moves on to it. */
 static long next_by_key(struct batch *b, u8 *ret_key, u8 *ret_value)
 {
-	long err = map_user_next_key(b->m, b->has_prev ? b->prev : NULL, ret_key);
+	long err = tool_map_next_key(b->m, b->has_prev ? b->prev : NULL, ret_key);
 
 	if (err)
 		return err;
-	err = map_user_lookup(b->m, ret_key, ret_value, b->a->batch.elem_flags);
+	err = tool_map_lookup(b->m, ret_key, ret_value, b->a->batch.elem_flags);
 	if (err == -ENOENT) /* deleted between the two steps */
 		err = -EAGAIN;
 	if (!err || err == -EAGAIN) {
@@ -173,7 +174,7 @@ static long take_one(struct batch *b, u8 *ret_key, u8 *ret_value)
 		delete_one(b, ret_key);
 		return 0;
 	}
-	err = map_user_lookup_and_delete(b->m, ret_key, ret_value, b->a->batch.elem_flags);
+	err = tool_map_lookup_and_delete(b->m, ret_key, ret_value, b->a->batch.elem_flags);
 	return err == -ENOENT ? -EAGAIN : err;
 }
 
@@ -268,7 +269,7 @@ long loader_map_batch(const struct loader_call *c, union bpf_attr *a)
 	const u64 count_at = (u64)c->u + offsetof(union bpf_attr, batch.count);
 	struct batch b = {.store = c->store, .a = a};
 	u32 key_room, done = 0;
-	int mode, e = 0;
+	int mode, twin, e = 0;
 	long err;
 
 	b.m = loader_map_by_fd((int)a->batch.map_fd, &mode, &e);
@@ -281,8 +282,8 @@ long loader_map_batch(const struct loader_call *c, union bpf_attr *a)
 	if (c->cmd != BPF_MAP_UPDATE_BATCH && user_write(count_at, &done, sizeof(done)))
 		return -EFAULT;
 	b.key_size = b.m->def.key_size;
-	b.value_size = (u32)map_user_value_size(b.m);
-	b.walks = b.m->ops->user_walk;
+	b.value_size = (u32)tool_map_value_size(b.m);
+	b.walks = b.m->ops->user_walk && kernel_map_at(b.m, &twin) == AT_SESSION;
 	b.room = CHUNK / (b.key_size + b.value_size);
 	b.room = b.room > a->batch.count ? a->batch.count : b.room ? b.room : 1;
 	key_room = ALIGN_UP(b.key_size, 8u);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "loader/attr.h"
 #include "loader/event.h"
+#include "loader/kernel.h"
 #include "loader/kernel_only.h"
 #include "loader/link.h"
 #include "loader/probe.h"
@@ -54,8 +55,12 @@ void link_give_up(struct new_link *n)
 int link_publish(struct store *s, struct new_link *n)
 {
 	const u32 type = n->l->type, prog = n->l->prog_id, event = n->l->event_id;
-	int fd, err;
+	int fd, err = kernel_prog_in_user_space(prog);
 
+	if (err) {
+		link_give_up(n);
+		return err;
+	}
 	atomic_store(&n->l->live, 1);
 	munmap(n->l, n->size);
 	fd = store_publish_as(s, OBJ_LINK, n->id, n->fd, O_RDONLY);

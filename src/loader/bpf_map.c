@@ -15,6 +15,7 @@
 #include "loader/perf_array.h"
 #include "loader/refs.h"
 #include "loader/say.h"
+#include "loader/tool_map.h"
 
 static bool node_exists(u32 node)
 {
@@ -171,7 +172,7 @@ static int take_key(const struct map *m, unsigned int cmd, u64 key, u8 *copy)
 
 static long run_elem(struct store *s, struct map *m, unsigned int cmd, const union bpf_attr *a, u8 *key, u8 *value)
 {
-	const u64 size = cmd == BPF_MAP_GET_NEXT_KEY ? m->def.key_size : map_user_value_size(m);
+	const u64 size = cmd == BPF_MAP_GET_NEXT_KEY ? m->def.key_size : tool_map_value_size(m);
 	const void *k = a->key ? key : NULL;
 	long ret;
 
@@ -179,21 +180,21 @@ static long run_elem(struct store *s, struct map *m, unsigned int cmd, const uni
 	case BPF_MAP_UPDATE_ELEM:
 		if (user_read(value, a->value, size))
 			return -EFAULT;
-		return m->holds ? loader_ref_update(s, m, k, value, a->flags) : map_user_update(m, k, value, a->flags);
+		return m->holds ? loader_ref_update(s, m, k, value, a->flags) : tool_map_update(m, k, value, a->flags);
 	case BPF_MAP_DELETE_ELEM:
 		if (m->holds)
 			return loader_ref_delete(s, m, k);
-		return map_user_delete(m, k);
+		return tool_map_delete(m, k);
 	case BPF_MAP_GET_NEXT_KEY:
-		ret = map_user_next_key(m, k, value);
+		ret = tool_map_next_key(m, k, value);
 		break;
 	case BPF_MAP_LOOKUP_ELEM:
 		if (m->def.type == BPF_MAP_TYPE_BLOOM_FILTER && user_read(value, a->value, size))
 			return -EFAULT; /* the value is what is looked for */
-		ret = map_user_lookup(m, k, value, a->flags);
+		ret = tool_map_lookup(m, k, value, a->flags);
 		break;
 	default:
-		ret = map_user_lookup_and_delete(m, k, value, a->flags);
+		ret = tool_map_lookup_and_delete(m, k, value, a->flags);
 	}
 	return ret ? ret : user_write(a->value, value, size);
 }
@@ -219,7 +220,7 @@ long loader_map_elem(const struct loader_call *c, union bpf_attr *a)
 		return err;
 	if (m->def.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY)
 		return perf_array_elem(c, m, a);
-	buf = malloc(2 * ALIGN_UP((size_t)m->def.key_size, 16) + map_user_value_size(m) + 16);
+	buf = malloc(2 * ALIGN_UP((size_t)m->def.key_size, 16) + tool_map_value_size(m) + 16);
 	if (!buf)
 		return -ENOMEM;
 	ret = take_key(m, c->cmd, a->key, buf);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "loader/btf.h"
+#include "loader/kernel.h"
 #include "loader/kernel_only.h"
 #include "loader/refs.h"
 #include "loader/task.h"
@@ -20,7 +21,7 @@
 #define MIN_LINE_REC 16
 #define MAX_REC      252
 
-static bool type_supported(u32 type)
+bool prog_type_supported(u32 type)
 {
 	return type == BPF_PROG_TYPE_SOCKET_FILTER || type == BPF_PROG_TYPE_KPROBE ||
 	       type == BPF_PROG_TYPE_TRACEPOINT || type == BPF_PROG_TYPE_PERF_EVENT ||
@@ -83,7 +84,7 @@ static int add_refs(struct store *s, u32 id, const struct prog_load *l)
 	return err;
 }
 
-static long store_prog(struct store *s, const struct prog_load *l, const union bpf_attr *a)
+long prog_store(struct store *s, const struct prog_load *l, const union bpf_attr *a)
 {
 	u64 size = sizeof(struct prog_file) + (u64)l->count * sizeof(struct bpf_insn) +
 		   sizeof(l->map_id) + (l->funcs ? (u64)a->func_info_cnt * sizeof(*l->funcs) : 0) +
@@ -123,7 +124,7 @@ static int check_attr(const union attr_more *a)
 		return -EINVAL;
 	if (!k->insn_cnt || k->insn_cnt > BPF_MAX_INSNS)
 		return -E2BIG;
-	if (!type_supported(k->prog_type))
+	if (!prog_type_supported(k->prog_type) && !kernel_on())
 		kernel_only_prog(k);
 	if (k->attach_prog_fd || k->attach_btf_id || a->prog_load.signature)
 		return -EINVAL;
@@ -347,7 +348,7 @@ static long check_and_store(const struct loader_call *c, struct prog_load *l,
 	char name[16];
 	long ret;
 
-	if (k->prog_ifindex || !type_supported(k->prog_type) ||
+	if (k->prog_ifindex || !prog_type_supported(k->prog_type) ||
 	    loader_copy_name(name, k->prog_name))
 		return -EINVAL;
 	ret = log_init(&l->log, k->log_level, k->log_buf, k->log_size);
@@ -379,10 +380,10 @@ static long check_and_store(const struct loader_call *c, struct prog_load *l,
 		ret = store_trace(c->store, true, NULL);
 	if (!ret && l->asks_task)
 		ret = task_layout_make(c->store);
-	return ret ? ret : store_prog(c->store, l, k);
+	return ret ? ret : prog_store(c->store, l, k);
 }
 
-long loader_prog_load(const struct loader_call *c, union bpf_attr *attr)
+long prog_load_here(const struct loader_call *c, union bpf_attr *attr)
 {
 	const union attr_more *a = (const union attr_more *)attr;
 	struct prog_load *l;
@@ -402,4 +403,9 @@ long loader_prog_load(const struct loader_call *c, union bpf_attr *attr)
 	free(l->insns);
 	free(l);
 	return ret;
+}
+
+long loader_prog_load(const struct loader_call *c, union bpf_attr *attr)
+{
+	return kernel_on() ? kernel_prog_load(c, attr) : prog_load_here(c, attr);
 }

@@ -4,6 +4,8 @@
  * the reference that keeps its object change together, by the protocol in session/layout.h.
  */
 #include "loader/refs.h"
+#include "loader/kernel.h"
+#include "loader/tool_map.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -131,8 +133,12 @@ static void forget(struct store *s, struct map *m, u32 old)
 static int put_cgroup(struct map *m, const void *key, int fd)
 {
 	u64 id;
-	int err = store_cgroup_of_fd(user_fd(fd), &id);
+	int twin, err = store_cgroup_of_fd(user_fd(fd), &id);
 
+	if (!err && kernel_on()) { /* the kernel's programs know it by the descriptor, which is here only now */
+		twin = kernel_map_make(m);
+		err = twin < 0 ? twin : kernel_elem(BPF_MAP_UPDATE_ELEM, twin, key, &fd, BPF_ANY);
+	}
 	return err ? err : map_user_update(m, key, &id, BPF_ANY);
 }
 
@@ -173,7 +179,7 @@ int loader_ref_delete(struct store *s, struct map *m, const void *key)
 	if (!key)
 		return -EFAULT;
 	if (!map_holds_objects(m))
-		return map_user_delete(m, key);
+		return tool_map_delete(m, key);
 	lock = lock_slots(s, m->id);
 	if (lock < 0)
 		return lock;

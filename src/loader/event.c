@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "bpf/syscall_desc.h"
 #include "loader/event_shared.h"
+#include "loader/kernel.h"
 #include "loader/kernel_only.h"
 #include "loader/probe.h"
 #include "loader/say.h"
@@ -225,7 +226,7 @@ static int kind_of(const struct perf_event_attr *uattr)
 	if (a.type == PERF_TYPE_TRACEPOINT && is_named_uprobe(a.config))
 		return EVENT_UPROBE;
 	if (a.type == PERF_TYPE_TRACEPOINT &&
-	    (loader_active() || syscall_event_by_id(a.config, &(struct syscall_event){0})))
+	    ((loader_active() && !kernel_on()) || syscall_event_by_id(a.config, &(struct syscall_event){0})))
 		return EVENT_TRACEPOINT;
 	if (a.type == PERF_TYPE_SOFTWARE && a.config == PERF_COUNT_SW_BPF_OUTPUT)
 		return EVENT_BPF_OUTPUT;
@@ -254,6 +255,8 @@ long loader_event_open(const struct perf_event_attr *uattr, s32 pid, s32 cpu, in
 	int kind = kind_of(uattr);
 	long ret;
 
+	if (kind < 0 && loader_active() && kernel_on())
+		return kernel_event_open(uattr, pid, cpu, group, flags);
 	if (kind < 0)
 		return refuse_kprobe(uattr);
 	loader_inside++;
@@ -400,6 +403,8 @@ long loader_event_ioctl(int fd, unsigned long request, unsigned long arg)
 	loader_inside++;
 	if (!loader_fd_object(fd, OBJ_EVENT, &id))
 		ret = control_event(id, request, arg);
+	else if (request == PERF_EVENT_IOC_SET_BPF && kernel_on())
+		ret = kernel_event_set_bpf(fd, (int)arg);
 	else if (request == PERF_EVENT_IOC_SET_BPF)
 		say_not_served(fd, arg);
 	loader_inside--;

@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/sys.h"
+#include "loader/kernel.h"
 #include "loader/run.h"
 #include "loader/say.h"
 
@@ -298,6 +299,8 @@ static long set_bpf(struct store *s, u32 event, u32 prog)
 		return err;
 	err = check_served(e);
 	munmap(e, size);
+	if (!err)
+		err = kernel_prog_in_user_space(prog);
 	if (!err)
 		err = loader_event_prog(s, event, prog);
 	if (!err)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "loader/event_shared.h"
 #include "loader/say.h"
+#include "loader/tool_map.h"
 
 #define KNOWN BIT(63)
 
@@ -356,7 +357,7 @@ struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 {
 	struct map *m = NULL;
 	struct loader_obj o;
-	int err;
+	int err, twin;
 
 	if (ret_mode)
 		*ret_mode = O_RDWR;
@@ -380,7 +381,17 @@ struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 	if (user_space)
 		return m;
 	remember(fd, &o);
-	if (o.mode == O_RDWR && fd < LOADER_FDS && !m->holds && !m->ops->fd_values)
+	if (o.mode == O_RDWR && fd < LOADER_FDS && !m->holds && !m->ops->fd_values &&
+	    kernel_map_at(m, &twin) == AT_SESSION)
 		atomic_store(&loader_fd_map[fd], m);
 	return m;
+}
+
+void loader_fd_slow(struct map *m)
+{
+	for (u32 fd = 0; fd < LOADER_FDS; fd++) {
+		struct map *was = m;
+
+		atomic_compare_exchange_strong(&loader_fd_map[fd], &was, NULL);
+	}
 }

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
+#include "loader/kernel.h"
 #include "loader/loader.h"
 #include "loader/tracefs.h"
 
@@ -194,7 +195,9 @@ const char *files_path(const char *path, char buf[FILES_PATHMAX])
 	i = find(path);
 	rest = tracefs_rest(path);
 	loader_inside++;
-	if (rest)
+	if (rest && kernel_has_file(rest))
+		ret = kernel_file(path, rest, buf);
+	else if (rest)
 		ret = in_tracefs(path, rest, buf);
 	else if (i >= 0 && (files[i].which == OURS || access(path, F_OK)))
 		ret = in_session(path, i, buf);

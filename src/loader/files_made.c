@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "loader/info.h"
+#include "loader/kernel.h"
 #include "maps/refs.h"
 #include "loader/tracefs.h"
 #include "session/object.h"
@@ -217,6 +218,19 @@ static int open_tracefs(const char *rest, int flags)
 	return s ? tracefs_open(s, rest, flags) : err;
 }
 
+static int open_possible(int flags)
+{
+	const int fd = (int)syscall(SYS_memfd_create, "possible", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	dprintf(fd, "0-%u\n", kernel_tool_cpus() - 1);
+	lseek(fd, 0, SEEK_SET);
+	if (!(flags & O_CLOEXEC))
+		fcntl(fd, F_SETFD, 0);
+	return fd;
+}
+
 int files_open(const char *path, int flags)
 {
 	const int saved = errno;
@@ -229,7 +243,9 @@ int files_open(const char *path, int flags)
 	if (!strncmp(path, "/proc/self/fdinfo/", 18)) {
 		if (sscanf(path + 18, "%d%n", &fd, &end) == 1 && !path[18 + end])
 			ret = open_fdinfo(fd, flags);
-	} else if (!strncmp(path, "/sys/", 5) && (rest = tracefs_rest(path))) {
+	} else if (!strcmp(path, "/sys/devices/system/cpu/possible")) {
+		ret = kernel_on() ? open_possible(flags) : -1;
+	} else if (!strncmp(path, "/sys/", 5) && (rest = tracefs_rest(path)) && !kernel_has_file(rest)) {
 		ret = !strcmp(rest, "/trace_pipe") ? open_trace_pipe(flags) : open_tracefs(rest, flags);
 	}
 	loader_inside--;

@@ -50,6 +50,7 @@ HIDDEN int loader_fd_object(int fd, enum object_kind kind, u32 *ret_id);
 /* `ret_mode` may be NULL. The map is valid for the life of the process. */
 HIDDEN struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err);
 HIDDEN struct map *loader_map_by_id(u32 id, int *ret_err);
+HIDDEN void loader_fd_slow(struct map *m); /* no fast way to it from now on */
 HIDDEN struct map *loader_known_map(u32 id); /* NULL: this process has not used it */
 HIDDEN void loader_maps_each(void (*fn)(struct map *m, void *arg), void *arg);
 

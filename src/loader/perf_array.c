@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "loader/event.h"
 #include "loader/event_output.h"
+#include "loader/kernel.h"
 #include "loader/source_perf.h"
 #include "maps/perf_event_array.h"
 
@@ -134,8 +135,10 @@ static long update(const struct loader_call *c, struct map *m, const union bpf_a
 	pthread_mutex_lock(&lock);
 	ret = set_entry(c->store, m, (int)a->map_fd, index, fd);
 	pthread_mutex_unlock(&lock);
-	if (!ret)
+	if (!ret) {
 		perf_source_start(m);
+		kernel_perf_entry(m, index);
+	}
 	return ret;
 }
 
@@ -153,6 +156,8 @@ static long delete (const struct loader_call *c, struct map *m, const union bpf_
 	if (!ret)
 		entry_unlock(user_fd((int)a->map_fd), index);
 	pthread_mutex_unlock(&lock);
+	if (!ret)
+		kernel_perf_entry(m, index);
 	return ret;
 }
 

@@ -26,6 +26,11 @@ struct prog_load {
 	struct loader_log log;
 };
 
+HIDDEN bool prog_type_supported(u32 type);
+/* BPF_PROG_LOAD as a program that limpet runs. */
+HIDDEN long prog_load_here(const struct loader_call *c, union bpf_attr *attr);
+/* The session's object: a descriptor that is held, or -errno. */
+HIDDEN long prog_store(struct store *s, const struct prog_load *l, const union bpf_attr *a);
 /* What fd_array holds, when it says how many. */
 HIDDEN int prog_take_fd_array(struct prog_load *l, const union attr_more *a);
 /* Descriptors in the program and in fd_array become indexes of its map table. */

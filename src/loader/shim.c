@@ -12,8 +12,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "loader/kernel.h"
 #include "loader/loader.h"
 
 bool shim_finding;
@@ -114,6 +116,17 @@ EXPORT int munmap(void *addr, size_t len)
 EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off)
 {
 	return mmap(addr, len, prot, flags, fd, off);
+}
+
+/* As many as tools read in sysfs (files.h), or they would have too little room for the values of all. */
+EXPORT int get_nprocs_conf(void)
+{
+	return loader_inside || !kernel_on() ? NEXT(get_nprocs_conf)() : (int)kernel_tool_cpus();
+}
+
+EXPORT long sysconf(int name)
+{
+	return name == _SC_NPROCESSORS_CONF ? get_nprocs_conf() : NEXT(sysconf)(name);
 }
 
 /* Maps are charged as shared memory, not as locked memory: wishes for more are granted unheard. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "loader/kernel.h"
 #include "loader/loader.h"
 #include "loader/ready.h"
 #include "loader/perf_array.h"
@@ -24,6 +25,7 @@ static void released(const struct loader_obj *o)
 	if (o->kind == OBJ_MAP)
 		perf_array_closed(o->id);
 	store_release(loader_session(&err), o->kind, o->id);
+	kernel_released(o->kind, o->id);
 	loader_inside--;
 	errno = saved;
 }

@@ -52,7 +52,7 @@ bool perf_source(struct source *s)
 	return true;
 }
 
-static void notify_readers(void)
+void perf_source_notify(void)
 {
 	u32 ids[WOKEN_MAX];
 	u32 n;
@@ -78,7 +78,7 @@ static long run(struct pump *p, u64 now)
 		return 0; /* another process's to read */
 	ret = perf_pump(&r->perf, now, &notify);
 	if (notify)
-		notify_readers();
+		perf_source_notify();
 	return ret;
 }
 

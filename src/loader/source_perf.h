@@ -9,4 +9,7 @@ HIDDEN bool perf_source(struct source *s);
 /* Sees to it that the map is pumped here, if an event of this process takes its samples. */
 HIDDEN void perf_source_start(struct map *m);
 
+/* Wakes whoever waits for events that have got samples. */
+HIDDEN void perf_source_notify(void);
+
 #endif

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "bpf/syscall_desc.h"
+#include "loader/kernel.h"
 #include "loader/say.h"
 #include "loader/uprobe_events.h"
 
@@ -315,6 +316,23 @@ static void print_uprobe_format(FILE *f, const struct uprobe_event *e)
 	}
 }
 
+static bool is_group(const struct uprobe_event *e, void *arg)
+{
+	return !strcmp(e->group, arg);
+}
+
+bool tracefs_is_ours(const char *system)
+{
+	int err = 0;
+	struct store *s;
+
+	for (size_t i = 0; i < ARRAY_SIZE(systems); i++)
+		if (!strcmp(system, systems[i]))
+			return true;
+	s = loader_session(&err);
+	return s && uprobe_events_each(s, is_group, (void *)system);
+}
+
 static bool print_uprobe_name(const struct uprobe_event *e, void *arg)
 {
 	FILE *f = arg;
@@ -334,6 +352,8 @@ static void print_events(struct store *s, FILE *f)
 		fprintf(f, "%s:%s\n", systems[system], name);
 	}
 	uprobe_events_each(s, print_uprobe_name, f);
+	if (kernel_on())
+		kernel_print_events(f);
 }
 
 static bool print_uprobe(struct store *s, FILE *f, const char *rest)

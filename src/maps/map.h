@@ -33,7 +33,7 @@
 #include "shm/staging.h"
 
 #define MAP_MAGIC          0x70616d7465706d6cULL /* "lmpetmap" */
-#define MAP_LAYOUT_VERSION 4
+#define MAP_LAYOUT_VERSION 5
 #define MAP_META_SIZE      PAGE_SIZE
 #define MAP_NAME_LEN       16
 #define MAP_WHOLE_MAX      (64ULL << 20) /* larger files may get their memory piece by piece */
@@ -92,6 +92,7 @@ struct map_meta {
 	_Alignas(64) u8 type_area[2048]; /* struct of the map type, cache-line aligned */
 	_Atomic u64 extents[EXTENT_WORDS]; /* hints of shm/extents.h */
 	_Atomic u64 overwritten[HAND_TICKETS]; /* MAP_STAT_OVERWRITTEN by ticket holders (shm/hand.h) */
+	_Atomic u32 kernel_id; /* of the map beside it in the kernel, 0: there is none (loader/kernel.h) */
 };
 _Static_assert(sizeof(struct map_meta) <= MAP_META_SIZE, "map_meta must fit its page");
 

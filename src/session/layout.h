@@ -122,7 +122,7 @@ struct prog_file {
 	u8 tag[8];
 	char name[16];
 	u32 processed;       /* instructions that the verifier followed, over all paths; 0: not verified */
-	u32 pad;
+	_Atomic u32 kernel_id; /* its number in the kernel, 0: it is not there (loader/kernel.h) */
 	_Atomic u64 runs;    /* timed ones (session_file.run_stats): by tools, and by links that are gone */
 	_Atomic u64 run_ns;
 };
