@@ -6,7 +6,8 @@
  *
  * The tool writes a record that crosses the end on into the second half (libbpf does). One program at a
  * time drains: `busy` holds its pid; one that died is replaced, one that is stopped makes the others
- * answer -EBUSY, as they do while another drains. The tool may write anything at any time: a header is
+ * answer -EBUSY, as they do while another drains. A child forked in the middle of a drain finds that it is not
+ * its own: it sees no more records, and where it comes late its CAS of the position fails. The tool may write anything at any time: a header is
  * read once, and what it says is held against the positions and the size.
  */
 #include "maps/ringbuf_internal.h"
@@ -55,6 +56,19 @@ int user_ringbuf_begin(struct map *m)
 	return 0;
 }
 
+/* Does this process drain? A forked child does not. */
+static bool is_mine(const struct map *m)
+{
+	return atomic_load_explicit(&area(m)->busy, memory_order_relaxed) == pool_pid();
+}
+
+static void advance(struct map *m, u64 consumer, u64 total)
+{
+	if (is_mine(m))
+		atomic_compare_exchange_strong_explicit(ring_consumer(m), &consumer, consumer + total, memory_order_release,
+							memory_order_relaxed);
+}
+
 int user_ringbuf_peek(struct map *m, const u8 **ret_sample, u32 *ret_len)
 {
 	u64 producer = atomic_load_explicit(ring_producer(m), memory_order_acquire);
@@ -63,6 +77,8 @@ int user_ringbuf_peek(struct map *m, const u8 **ret_sample, u32 *ret_len)
 	u32 word, len;
 	u64 total;
 
+	if (!is_mine(m))
+		return -ENODATA;
 	if (producer % 8)
 		return -EINVAL;
 	if (consumer >= producer)
@@ -75,7 +91,7 @@ int user_ringbuf_peek(struct map *m, const u8 **ret_sample, u32 *ret_len)
 	if (total > (u64)m->mask + 1 || len > DYNPTR_MAX)
 		return -E2BIG;
 	if (word & BPF_RINGBUF_DISCARD_BIT) {
-		atomic_store_explicit(ring_consumer(m), consumer + total, memory_order_release);
+		advance(m, consumer, total);
 		return -EAGAIN;
 	}
 	if (word & BPF_RINGBUF_BUSY_BIT)
@@ -87,15 +103,12 @@ int user_ringbuf_peek(struct map *m, const u8 **ret_sample, u32 *ret_len)
 
 void user_ringbuf_release(struct map *m, u32 len)
 {
-	u64 consumer = atomic_load_explicit(ring_consumer(m), memory_order_relaxed);
-
-	atomic_store_explicit(ring_consumer(m), consumer + staging_total(len),
-			      memory_order_release);
+	advance(m, atomic_load_explicit(ring_consumer(m), memory_order_relaxed), staging_total(len));
 }
 
 void user_ringbuf_end(struct map *m, bool notify)
 {
-	if (atomic_load_explicit(&area(m)->busy, memory_order_relaxed) == pool_pid())
+	if (is_mine(m))
 		atomic_store_explicit(&area(m)->busy, 0, memory_order_release);
 	if (notify) {
 		atomic_fetch_add_explicit(&area(m)->wakeups, 1, memory_order_relaxed);

@@ -138,14 +138,13 @@ static void make_full(struct map *m)
 /* All elements are on the lists again. */
 static void nothing_is_lost(struct map *m)
 {
-	u32 free = 0, key;
+	u32 capacity, spare, key;
 
 	while (!map_user_next_key(m, NULL, &key))
 		map_user_delete(m, &key);
 	m->ops->collect(m, NULL);
-	for (u32 i = 0; i < 16; i++)
-		free += steps_free(m, (_Atomic u64 *)(m->meta->type_area + 64 * (i / 2)) + i % 2);
-	CHECK_EQ(free, m->elem_count);
+	capacity = steps_hash_free(m, &spare);
+	CHECK_EQ(capacity + spare, m->elem_count);
 }
 
 static bool at_instruction(int n, enum steps_end end)

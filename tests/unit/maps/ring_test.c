@@ -431,6 +431,7 @@ static void drain_interrupted(enum steps_end end)
 	u32 drained = 0, last = 0;
 	struct map m;
 	pid_t pid = 0;
+	u64 at = 0;
 
 	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096, 0));
 	for (int n = 0; !check_failed; n += stride) {
@@ -443,9 +444,20 @@ static void drain_interrupted(enum steps_end end)
 		steps_interrupt(pid, end);
 		got = drain(&m, 1);
 		last = (u32)((*producer_of(&m) - *consumer_of(&m)) / 16);
+		if (end == STEPS_FORK_LATE) { /* there is more by the time the late one goes on */
+			for (u32 i = 0; i < 3; i++)
+				offer(&m, 1);
+			CHECK_EQ(drain(&m, 1), 3);
+			for (u32 i = 0; i < 3; i++)
+				offer(&m, 1);
+			at = *consumer_of(&m);
+			last = 0;
+		}
 		CHECK(got >= 0 || (got == -EBUSY && end == STEPS_STOP));
 		CHECK(last == 0 || got == -EBUSY);
 		steps_finish(pid, end);
+		/* forked before it began, it drains them itself */
+		CHECK(end != STEPS_FORK_LATE || *consumer_of(&m) == at || *consumer_of(&m) == *producer_of(&m));
 		CHECK(drain(&m, 1) >= 0);
 		CHECK_EQ(*producer_of(&m), *consumer_of(&m));
 		drained++;
@@ -461,9 +473,8 @@ static void drain_interrupted(enum steps_end end)
 
 TEST(a_drain_interrupted_at_any_instruction)
 {
-	drain_interrupted(STEPS_KILL);
-	if (!check_skipped)
-		drain_interrupted(STEPS_STOP);
+	for (int end = 0; end <= STEPS_FORK_LATE && !check_failed && !check_skipped; end++)
+		drain_interrupted(end);
 }
 
 static void stage_ones(struct map *m)

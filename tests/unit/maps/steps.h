@@ -13,9 +13,12 @@
 #include <sys/wait.h>
 #include "common.h"
 
-enum steps_end { STEPS_KILL, STEPS_STOP, STEPS_FORK, STEPS_FORK_PARENT_DIES, STEPS_FORK_CHILD_DIES, STEPS_ENDS };
+enum steps_end { STEPS_KILL, STEPS_STOP, STEPS_FORK, STEPS_FORK_PARENT_DIES, STEPS_FORK_CHILD_DIES, STEPS_ENDS,
+		 /* the child goes on long after the parent: it may spoil an entry's value (shm/pool.h), nothing else */
+		 STEPS_FORK_LATE = STEPS_ENDS };
 
-static const char *const __attribute__((unused)) steps_end_names[] = {"kill", "stop", "fork", "fork, parent dies", "fork, child dies"};
+static const char *const __attribute__((unused)) steps_end_names[] = {"kill", "stop", "fork", "fork, parent dies", "fork, child dies",
+								      "fork, child late"};
 static enum steps_end steps_end;
 
 static void steps_fork(int sig)
@@ -24,6 +27,8 @@ static void steps_fork(int sig)
 
 	if (steps_end == STEPS_FORK_PARENT_DIES ? pid > 0 : steps_end == STEPS_FORK_CHILD_DIES && !pid)
 		_exit(0);
+	if (steps_end == STEPS_FORK_LATE && !pid)
+		raise(SIGSTOP);
 }
 
 /*
@@ -59,13 +64,26 @@ static bool steps_start(struct map *m, void (*act)(struct map *m), int n, enum s
 	return false;
 }
 
-/* What happens to it there. A stopped one is still stopped afterwards; of the others nothing is left. */
+static pid_t steps_late; /* the child that is to go on late */
+
+/*
+ * What happens to it there. A stopped one is still stopped afterwards, and so is a late child; of the others
+ * nothing is left.
+ */
 static inline void steps_interrupt(pid_t pid, enum steps_end end)
 {
 	int status;
 
 	if (end == STEPS_STOP)
 		return;
+	if (end == STEPS_FORK_LATE) {
+		ptrace(PTRACE_DETACH, pid, NULL, SIGUSR1);
+		waitpid(pid, &status, 0);
+		CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
+		steps_late = waitpid(-1, &status, WUNTRACED);
+		CHECK(steps_late > 0 && WIFSTOPPED(status));
+		return;
+	}
 	if (end == STEPS_KILL)
 		kill(pid, SIGKILL);
 	else
@@ -79,9 +97,12 @@ static inline void steps_finish(pid_t pid, enum steps_end end)
 {
 	int status;
 
-	if (end != STEPS_STOP)
+	if (end != STEPS_STOP && end != STEPS_FORK_LATE)
 		return;
-	ptrace(PTRACE_DETACH, pid, NULL, NULL);
+	if (end == STEPS_FORK_LATE)
+		kill(pid = steps_late, SIGCONT);
+	else
+		ptrace(PTRACE_DETACH, pid, NULL, NULL);
 	waitpid(pid, &status, 0);
 	CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
 }
@@ -137,6 +158,22 @@ static inline u32 steps_free(const struct map *m, _Atomic u64 *list)
 	for (; link && link <= m->elem_count && n <= m->elem_count; n++)
 		link = (u32)(*(_Atomic u64 *)(m->base + m->elems_off + (u64)(link - 1) * m->elem_size + 8) & 0xfffffff);
 	return n;
+}
+
+/* Elements of a hash type's lists, those never used included: *ret_spare are the ones that updates may take. */
+static inline u32 steps_hash_free(const struct map *m, u32 *ret_spare)
+{
+	u64 fresh = *(_Atomic u64 *)(m->meta->type_area + 512);
+	u32 capacity = fresh > m->elem_count ? 0 : m->elem_count - (u32)fresh; /* two at once counted one too far */
+
+	*ret_spare = 0;
+	for (u32 i = 0; i < 8; i++) {
+		_Atomic u64 *stripe = (_Atomic u64 *)(m->meta->type_area + 64 * i);
+
+		capacity += steps_free(m, stripe);
+		*ret_spare += steps_free(m, stripe + 1);
+	}
+	return capacity;
 }
 
 #endif
