@@ -125,8 +125,6 @@ static ALWAYS_INLINE long update_entry(struct map *m, const void *key, const str
 			h = fill(m, &pool, hash, key, c, update);
 		if (unlikely(h.index == POOL_NONE))
 			return refused(m, update);
-		if (lru)
-			atomic_store_explicit(&hash_entry(pool_elem(&pool, h.index))->used, update, memory_order_relaxed);
 		own = hash_chain(&pool, h);
 		if (unlikely(!pool_holds(&pool, h))) {
 			h.index = POOL_NONE;

@@ -5,7 +5,8 @@
  * that is there throughout.
  *
  *     file:     | buckets: a link word each | elements | marks | metadata page |
- *     element:  | owner, next (shm/pool.h) | chain | small | hash 32, used 32 | key, 8-padded | value, 8-padded |
+ *     element:  | owner, next (shm/pool.h) | chain | small | place | key, 8-padded | value, 8-padded |
+ *     place:    | used 1 | stamp 31 | hash 32 |    used: LRU types, looked up or updated since the clock hand passed
  *     link:     | version 34 | SPARE | MARK | index + 1 28 |       a bucket, or an element's chain
  *
  * Every change of a link adds 1 to its version, so a CAS never mistakes a recycled element. An element
@@ -32,6 +33,12 @@
  * so a death can only leave it low: when nothing is free and it says less than full, the dead are
  * looked for. A death or stop leaves: before the publishing CAS, an element in hand; after a
  * withdrawing one, a marked element that the next to pass unlinks; after that, one to collect.
+ *
+ * Forks. Of a fork in the middle of filling an element one half may come so late that the element is
+ * another entry's by then (shm/pool.h). Where an entry is depends on `place`, which each filling changes by
+ * a cx from a value that no other filling finds: the late half stores nothing there, and takes another
+ * element. Bytes of a key it may still store: such an entry is astray (its key has another hash). It is not
+ * found and not shown, it is in nobody's way, and the next collection or the LRU's hand takes it back.
  */
 #ifndef LIMPET_MAPS_HASH_H
 #define LIMPET_MAPS_HASH_H
@@ -61,10 +68,11 @@
 struct hash_elem {
 	_Alignas(16) _Atomic u64 chain;
 	_Atomic u64 small;
-	u32 hash;
-	_Atomic u32 used; /* LRU types: looked up or updated since the clock hand passed */
+	_Atomic u64 place;
 	u8 key[];
 };
+
+#define PLACE_USED BIT(63)
 
 struct hash_stripe {
 	_Alignas(64) _Atomic u64 free;
@@ -176,13 +184,25 @@ static ALWAYS_INLINE u32 hash_of(const struct map *m, const void *key)
 	return hash_long(m, key);
 }
 
+static ALWAYS_INLINE u64 hash_place(const struct hash_elem *he)
+{
+	return atomic_load_explicit(&he->place, memory_order_relaxed);
+}
+
+/* Not where its key would be looked for (above). Believed only if the entry is the same afterwards. */
+static SPECULATIVE bool hash_is_astray(const struct map *m, const struct hash_elem *he)
+{
+	return hash_of(m, he->key) != (u32)hash_place(he);
+}
+
 /* < 0, 0, > 0: the element comes before the key, has it, comes behind it. */
 static SPECULATIVE int hash_compare(const struct map *m, const struct hash_elem *he, u32 hash, const void *key)
 {
+	u32 own = (u32)hash_place(he);
 	u64 a, b;
 
-	if (he->hash != hash)
-		return he->hash < hash ? -1 : 1;
+	if (own != hash)
+		return own < hash ? -1 : 1;
 	if (m->def.key_size != 8 && m->def.key_size != 4)
 		return memcmp(he->key, key, m->def.key_size);
 	a = b = 0;
@@ -204,6 +224,11 @@ static ALWAYS_INLINE bool hash_step_good(const struct hash_pos *pos)
 {
 	atomic_thread_fence(memory_order_acquire);
 	return likely(atomic_load_explicit(pos->prev, memory_order_relaxed) == pos->seen);
+}
+
+static ALWAYS_INLINE bool hash_pos_astray(const struct map *m, const struct hash_pos *pos)
+{
+	return hash_is_astray(m, hash_entry(pos->elem)) && hash_step_good(pos);
 }
 
 enum step { STEP_LIVE, STEP_PASSED, STEP_END, STEP_RESTART };
@@ -325,7 +350,7 @@ u32 hash_collect(struct map *m, bool (*alive)(u32));
 bool hash_is_full(const struct map *m);
 bool hash_starved(const struct map *m); /* there are elements that no memory is to be had for */
 
-/* An element with the key in it; one that may carry a new entry, or any for an update. */
+/* An element with the key in it, used when it is for an update; one that may carry a new entry, or any for an update. */
 struct pool_hand hash_fill(struct map *m, const struct pool *pool, u32 hash, const void *key, bool update);
 void hash_put_back(struct map *m, const struct pool *pool, struct pool_hand h);
 
@@ -366,8 +391,11 @@ int hash_seek(struct map *m, const struct pool *pool, u32 hash, const void *key,
 
 static ALWAYS_INLINE void hash_touch(struct pool_elem *e)
 {
-	if (!atomic_load_explicit(&hash_entry(e)->used, memory_order_relaxed))
-		atomic_store_explicit(&hash_entry(e)->used, 1, memory_order_relaxed);
+	u64 seen = hash_place(hash_entry(e));
+
+	if (unlikely(!(seen & PLACE_USED))) /* a CAS: it may be filled again by now */
+		atomic_compare_exchange_strong_explicit(&hash_entry(e)->place, &seen, seen | PLACE_USED,
+							memory_order_relaxed, memory_order_relaxed);
 }
 
 /* lru.c: deletes an entry that has not been used for long; false: found none in bounded time. */

@@ -2,6 +2,13 @@
 /* The table of maps/hash.h: iteration, a key at a time and as a walk. */
 #include "maps/hash.h"
 
+static bool step_past(struct hash_pos *pos)
+{
+	pos->prev = &hash_entry(pos->elem)->chain;
+	pos->seen = pos->chain;
+	return true;
+}
+
 /* The first living element from pos->prev on. -EBUSY: the place is gone. */
 static int next_live(struct map *m, const struct pool *pool, struct hash_pos *pos, u32 *steps)
 {
@@ -14,8 +21,12 @@ static int next_live(struct map *m, const struct pool *pool, struct hash_pos *po
 			return -ENOENT;
 		if (!hash_step_good(pos))
 			return -EBUSY;
-		if (s == STEP_LIVE)
+		if (s == STEP_LIVE && likely(!hash_pos_astray(m, pos)))
 			return 0;
+		if (s == STEP_LIVE) {
+			step_past(pos);
+			at = pos->seen;
+		}
 	}
 	*steps = 0;
 	return -EBUSY;
@@ -44,8 +55,7 @@ static int find_next(struct map *m, const struct pool *pool, u32 hash, const voi
 	u64 b = err ? 0 : (hash & m->mask) + 1ULL, at;
 
 	if (!err) {
-		pos->prev = &hash_entry(pos->elem)->chain;
-		pos->seen = pos->chain;
+		step_past(pos);
 		err = next_live(m, pool, pos, steps);
 	}
 	for (b = skip_empty(m, b); err == -ENOENT && b <= m->mask; b = skip_empty(m, b)) {
@@ -104,13 +114,6 @@ static void hash_walk_behind(struct map *m, struct hash_walk *w, const void *key
 	w->pos.elem = NULL;
 }
 
-static bool step_past(struct hash_pos *pos)
-{
-	pos->prev = &hash_entry(pos->elem)->chain;
-	pos->seen = pos->chain;
-	return true;
-}
-
 /* From the bucket's start to what comes behind the key and hash of the entry last seen. */
 static NOINLINE int seek_again(struct map *m, const struct pool *pool, struct hash_walk *w,
 			       u32 *steps)
@@ -123,14 +126,14 @@ static NOINLINE int seek_again(struct map *m, const struct pool *pool, struct ha
 		hash_start(m, &w->pos, (u32)w->bucket, &(u64){0});
 		do
 			err = next_live(m, pool, &w->pos, steps);
-		while (!err && hash_entry(w->pos.elem)->hash <= hash && step_past(&w->pos));
+		while (!err && (u32)hash_place(hash_entry(w->pos.elem)) <= hash && step_past(&w->pos));
 		return err;
 	}
 	memcpy(key, w->key, m->def.key_size);
 	err = hash_seek(m, pool, hash, key, &w->pos, steps, false);
-	if (err == -ENOENT) /* pos is the place behind it */
+	if (err == -ENOENT && (!w->pos.elem || !hash_pos_astray(m, &w->pos))) /* pos is the place behind it */
 		return w->pos.elem ? 0 : -ENOENT;
-	if (err)
+	if (err && err != -ENOENT)
 		return err;
 	step_past(&w->pos);
 	return next_live(m, pool, &w->pos, steps);
@@ -168,7 +171,7 @@ bool hash_walk_next(struct map *m, const struct pool *pool, struct hash_walk *w)
 		w->steps -= had - steps;
 		if (!err) {
 			const struct hash_elem *he = hash_entry(w->pos.elem);
-			const u32 hash = he->hash;
+			const u32 hash = (u32)hash_place(he);
 
 			if (m->def.key_size <= sizeof(key))
 				map_copy(key, he->key, m->def.key_size);

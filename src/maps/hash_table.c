@@ -125,6 +125,10 @@ static bool hash_reach(void *map, const struct pool_sweep *sweep)
 				break;
 			if (!steps--)
 				return false;
+			if (s == STEP_LIVE && unlikely(hash_pos_astray(m, &pos))) {
+				hash_withdraw(m, &pos, &at);
+				s = STEP_RESTART;
+			}
 			if (s == STEP_LIVE)
 				pool_reached(sweep, pos.index);
 			if (s == STEP_RESTART || !hash_step_good(&pos)) {
@@ -221,10 +225,9 @@ void hash_put_back(struct map *m, const struct pool *pool, struct pool_hand h)
 		pool_put(pool, hash_chain(pool, h) & LINK_SPARE ? &s->spare : &s->free, h);
 }
 
-struct pool_hand hash_fill(struct map *m, const struct pool *pool, u32 hash, const void *key, bool update)
+static struct pool_hand take_any(struct map *m, const struct pool *pool, bool update)
 {
 	struct pool_hand h = {POOL_NONE, 0};
-	struct pool_elem *e;
 
 	if (update)
 		h = take(m, pool, true);
@@ -234,10 +237,38 @@ struct pool_hand hash_fill(struct map *m, const struct pool *pool, u32 hash, con
 		hash_collect(m, NULL);
 		h = take(m, pool, true);
 	}
+	return h;
+}
+
+/* Gives the element in hand its place; false: a fork's other half had it, and has gone on. */
+static bool set_place(const struct pool *pool, struct pool_hand h, u32 hash, bool used)
+{
+	_Atomic u64 *place = &hash_entry(pool_elem(pool, h.index))->place;
+	u64 seen = atomic_load_explicit(place, memory_order_relaxed), now = seen;
+
+	while ((now | PLACE_USED) == (seen | PLACE_USED)) { /* else only a late hash_touch() was faster */
+		u64 new = (((seen >> 32) + 1) << 32 & ~PLACE_USED) | (used ? PLACE_USED : 0) | hash;
+
+		if (!pool_holds(pool, h))
+			return false;
+		if (likely(pool_cx(place, now, new)))
+			return true;
+		now = atomic_load_explicit(place, memory_order_relaxed);
+	}
+	return false;
+}
+
+struct pool_hand hash_fill(struct map *m, const struct pool *pool, u32 hash, const void *key, bool update)
+{
+	struct pool_hand h;
+	struct pool_elem *e;
+
+	do
+		h = take_any(m, pool, update);
+	while (h.index != POOL_NONE && unlikely(!set_place(pool, h, hash, update)));
 	if (unlikely(h.index == POOL_NONE))
 		return h;
 	e = pool_elem(pool, h.index);
-	hash_entry(e)->hash = hash;
 	if (m->def.key_size == 4)
 		memcpy(hash_entry(e)->key, key, 4);
 	else if (m->def.key_size == 8)

@@ -27,7 +27,7 @@ static bool is_entry(struct pool_elem *e)
  */
 static bool give_up(struct map *m, const struct pool *pool, struct pool_elem *e)
 {
-	u32 hash = hash_entry(e)->hash, steps = HASH_STEPS;
+	u32 hash = (u32)hash_place(hash_entry(e)), steps = HASH_STEPS;
 	struct hash_pos pos;
 	u64 chain;
 
@@ -72,11 +72,14 @@ bool lru_evict(struct map *m)
 	for (u32 i = 0; i < LRU_TRIES; i++) {
 		u64 at = atomic_fetch_add_explicit(&a->hand, 1, memory_order_relaxed) % used;
 		struct pool_elem *e = pool_elem(&pool, (u32)at);
+		u64 place;
 
 		if (!is_entry(e))
 			continue;
-		if (spared < LRU_SCAN && atomic_load_explicit(&hash_entry(e)->used, memory_order_relaxed)) {
-			atomic_store_explicit(&hash_entry(e)->used, 0, memory_order_relaxed);
+		place = hash_place(hash_entry(e));
+		if (spared < LRU_SCAN && place & PLACE_USED) {
+			atomic_compare_exchange_strong_explicit(&hash_entry(e)->place, &place, place & ~PLACE_USED,
+								memory_order_relaxed, memory_order_relaxed);
 			spared++;
 		} else if (give_up(m, &pool, e)) {
 			return true;

@@ -114,7 +114,6 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 				return m->lru || starved ? -ENOMEM : -E2BIG;
 			}
 			store(m, pool_elem(&pool, h.index), value, cpu, true);
-			atomic_store_explicit(&hash_entry(pool_elem(&pool, h.index))->used, 0, memory_order_relaxed);
 		}
 		own = hash_chain(&pool, h);
 		if (unlikely(!pool_holds(&pool, h))) {

@@ -46,7 +46,7 @@
  * it is not claimed yet: pool_renew() changes the tag, and so outruns that claim. What cannot be told
  * is left (pool_abandon). A fork inside pool_renew() loses the element until the parent ends. `next`
  * is stored by pool_link(): the half that comes late finds another stamp and stores nothing. Bytes of a
- * payload it may store late: wrong data in one element.
+ * payload it may store late: wrong data in one element (of hash types: its value; maps/hash.h).
  */
 #ifndef LIMPET_SHM_POOL_H
 #define LIMPET_SHM_POOL_H
