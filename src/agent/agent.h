@@ -155,7 +155,8 @@ struct agent_request {
 	                              memory found in program counters and on stacks */
 	u64 threads, thread_count; /* SYNC: struct agent_thread[], all there are */
 	u64 cgroup[HELPER_CGROUPS]; /* INIT, SYNC: the target's control groups, the root first */
-	u32 cgroup_count, pad;      /* 0: they could not be told */
+	u32 cgroup_count;           /* 0: they could not be told */
+	u32 follows;                /* INIT: as in struct agent_header */
 	u32 in_use;      /* out, COMMIT: 1 while some thread may be in limpet's code: try again */
 	u32 pid;         /* the target's process id as the session's tools know it */
 	u32 phdr_count;  /* INIT: AT_PHNUM */
@@ -241,7 +242,7 @@ struct agent_header {
 	u64 stubs_start, stubs_end; /* return stubs (attach/stub.h); empty: no call ever took one */
 	_Atomic u32 draining; /* 1: detached, and here only for calls in flight; a keeper sets it,
 	                         SYNC clears it */
-	u32 pad;
+	u32 follows; /* 1: what it executes is to be a target, whatever its environment (agent/executing.c) */
 };
 
 #endif

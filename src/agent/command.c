@@ -341,6 +341,7 @@ HIDDEN void agent_command(struct agent_request *r)
 		r->result = agent_init(r->pid, r->vdso, r->tp_is_thread);
 		loading_begin(r->phdr, r->phdr_count);
 		agent.injected = true;
+		limpet_agent.header.follows = r->follows;
 		atomic_fetch_or(&agent.env.denied, r->denied);
 		atomic_store(&limpet_agent.header.ready, 1);
 		break;

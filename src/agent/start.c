@@ -442,6 +442,7 @@ static void start(struct reader *r, char *path)
 		bool written = false;
 
 		agent_init((u32)sys_getpid(), aux.vdso, tp_is_thread());
+		limpet_agent.header.follows = 1;
 		loading_begin(aux.phdr, aux.phdr_count);
 		if (trace >= 0) {
 			object_take_trace(trace);

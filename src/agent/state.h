@@ -439,6 +439,9 @@ void place_release(void);
 void loading_begin(u64 phdr, u32 count); /* INIT: the program's headers */
 void loading_files(const struct agent_file *files, u32 count);
 bool loading_want(void); /* SYNC, behind the links' wants */
+
+/* executing.c; false: no memory */
+bool executing_want(void); /* SYNC, behind all other wants */
 void keepers_ask(bool wait); /* for a SYNC; from any thread, in a hit too. wait: until they have answered, a while at most */
 
 /*

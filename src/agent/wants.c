@@ -168,7 +168,7 @@ int wants_collect(enum sync_what what)
 	if (!err && agent.injected && (wants_returns() || (what != SYNC_NOTHING && stubs_used())) &&
 	    !unwinders_want())
 		err = -ENOMEM;
-	if (!err && what == SYNC_LINKS && !loading_want())
+	if (!err && what == SYNC_LINKS && (!loading_want() || !executing_want()))
 		err = -ENOMEM;
 	sort_wants(agent.wants.data, agent.wants.count);
 	return err;

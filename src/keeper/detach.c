@@ -73,7 +73,7 @@ static int detach_once(struct keeper *k, pid_t pid, struct keeper_error *e, stru
 	return err;
 }
 
-int sync_detach(struct keeper *k, pid_t pid, struct keeper_error *e, bool unused)
+int sync_detach(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer unused)
 {
 	struct timespec ms = {.tv_nsec = 1000000};
 
@@ -93,7 +93,7 @@ int sync_detach(struct keeper *k, pid_t pid, struct keeper_error *e, bool unused
 	return keeper_fail(e, KEEPER_BUSY, -EBUSY, "a thread of %d stays in a probe", pid);
 }
 
-int sync_drain(struct keeper *k, pid_t pid, struct keeper_error *e, bool unused)
+int sync_drain(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer unused)
 {
 	struct left left = {.in_use = true};
 	int err = detach_once(k, pid, e, &left);

@@ -65,6 +65,7 @@ int proc_read_maps(pid_t tid, struct regions *ret);
 int proc_check(pid_t pid, struct keeper_error *e);
 long proc_status(pid_t pid, pid_t tid, const char *field); /* a number; 0 when there is none */
 pid_t proc_live_tid(pid_t pid);
+long proc_euid(pid_t pid); /* -1: gone */
 char proc_state(pid_t pid, pid_t tid);
 u64 proc_aux(pid_t tid, u64 type); /* of the auxiliary vector (AT_*, getauxval(3)); 0: it is not there */
 
@@ -110,6 +111,9 @@ bool target_agent_runs(struct target *t);
 /* flight.c: does a frame return to one of the agent's stubs? */
 bool target_in_flight(struct target *t);
 
+/* sync.c: as keeper_inject(), once; and what the process executes is to be a target, too */
+int keeper_inject_executed(struct keeper *k, pid_t pid, struct keeper_error *e);
+
 /* sync.c: steps that detach.c takes, too */
 int sync_fail(struct target *t, int err, const char *what);
 int sync_begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_error *e);
@@ -118,9 +122,12 @@ struct needs;
 int sync_stopped(struct target *t, const struct needs *n, u32 generation, bool all, bool *ret_in_use);
 int sync_unmap_image(struct target *t);
 
+/* What is done with a process that is no target; FOLLOWED: and with what it executes. */
+enum newcomer { STAYS_OUT, COMES_IN, COMES_IN_FOLLOWED };
+
 /* detach.c; 0 with the reason KEEPER_DRAINING: all but the agent is gone. sync_drain() tries once. */
-int sync_detach(struct keeper *k, pid_t pid, struct keeper_error *e, bool unused);
-int sync_drain(struct keeper *k, pid_t pid, struct keeper_error *e, bool unused);
+int sync_detach(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer unused);
+int sync_drain(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer unused);
 
 /* The objects a target needs: links that concern it, with their programs and maps. */
 struct needs {

@@ -20,8 +20,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-#include "keeper/internal.h"
-#include "session/trace.h"
+#include "keeper/executed.h"
 
 #define RETRY_MIN_MS 20    /* after a target could not be brought in line; doubles up to */
 #define RETRY_MAX_MS 10000 /* while nothing changes, */
@@ -53,12 +52,17 @@ struct tool {
 struct loop {
 	struct keeper *k;
 	struct knowns seen;
-	struct pollfd *set; /* the stop descriptor, the watcher's pipe, tools, targets */
+	struct pollfd *set; /* the stop descriptor, the watchers' pipes, tools, targets */
 	struct tool tools[SESSION_TOOLS];
 	size_t set_cap, targets;
 	u32 failures, draining, echoes;
 	int retry_ms;
+	int changed[2], execs[2]; /* pipes: the session or a target's libraries; a target executes */
+	struct trace_log *log;    /* NULL: there is none */
+	struct executings executing;
 };
+
+#define FIXED 3 /* the first places in the set */
 
 static struct known *find_known(const struct knowns *n, pid_t pid)
 {
@@ -202,9 +206,9 @@ static void look_at_tools(struct loop *l)
 	}
 }
 
-static int make_poll_set(struct loop *l, int stop_fd, int pipe_fd)
+static int make_poll_set(struct loop *l, int stop_fd)
 {
-	size_t want = 2 + SESSION_TOOLS + l->targets, n = 2;
+	size_t want = FIXED + SESSION_TOOLS + l->targets, n = FIXED;
 
 	if (want > l->set_cap) {
 		struct pollfd *set = realloc(l->set, want * sizeof(*set));
@@ -215,7 +219,8 @@ static int make_poll_set(struct loop *l, int stop_fd, int pipe_fd)
 		l->set_cap = want;
 	}
 	l->set[0] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
-	l->set[1] = (struct pollfd){.fd = pipe_fd, .events = POLLIN};
+	l->set[1] = (struct pollfd){.fd = l->changed[0], .events = POLLIN};
+	l->set[2] = (struct pollfd){.fd = l->execs[0], .events = POLLIN};
 	for (int i = 0; i < SESSION_TOOLS; i++)
 		if (l->tools[i].pidfd >= 0)
 			l->set[n++] = (struct pollfd){.fd = l->tools[i].pidfd, .events = POLLIN};
@@ -225,15 +230,53 @@ static int make_poll_set(struct loop *l, int stop_fd, int pipe_fd)
 	return (int)n;
 }
 
+static void empty(int fd)
+{
+	char buf[256];
+
+	while (read(fd, buf, sizeof(buf)) > 0)
+		;
+}
+
+static bool any_but_execs(const struct loop *l, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (i != 2 && l->set[i].revents)
+			return true;
+	return false;
+}
+
+/* poll(), and meanwhile looks at targets that execute, which is no reason for a round until there is a new target. */
+static void poll_all(struct loop *l, int n, int timeout)
+{
+	u64 now = executed_now_ms(), end = timeout < 0 ? ~0ULL : now + (u64)timeout;
+
+	do {
+		u64 left = end - now;
+
+		if (l->executing.count && left > EXECUTED_LOOK_MS)
+			left = EXECUTED_LOOK_MS;
+		if (poll(l->set, (nfds_t)n, left > INT32_MAX ? -1 : (int)left) < 0 && errno != EINTR)
+			return;
+		if (l->set[2].revents) {
+			empty(l->execs[0]);
+			executed_note(l->k, l->log, &l->executing);
+		}
+		if (executed_look(l->k, &l->executing) || any_but_execs(l, n))
+			return;
+		now = executed_now_ms();
+	} while (now < end);
+}
+
 /* Sleeps. Returns false when it is time to stop. */
-static bool sleep_until_change(struct loop *l, int stop_fd, int pipe_fd)
+static bool sleep_until_change(struct loop *l, int stop_fd)
 {
 	static const int echo_ms[ECHOES + 1] = {0, 500, 100, 20};
 	struct pollfd *set;
 	int timeout = -1, n, max;
 
 	look_at_tools(l);
-	n = make_poll_set(l, stop_fd, pipe_fd);
+	n = make_poll_set(l, stop_fd);
 	if (n < 0)
 		return false;
 	if (l->failures) {
@@ -243,9 +286,8 @@ static bool sleep_until_change(struct loop *l, int stop_fd, int pipe_fd)
 	}
 	if (l->echoes)
 		timeout = echo_ms[l->echoes--];
-	while (poll(l->set, (nfds_t)n, timeout) < 0 && errno == EINTR)
-		;
-	set = l->set + 2;
+	poll_all(l, n, timeout);
+	set = l->set + FIXED;
 	for (int i = 0; i < SESSION_TOOLS; i++) {
 		if (l->tools[i].pidfd < 0 || !set++->revents)
 			continue;
@@ -316,53 +358,64 @@ static void answer(struct trace_log *log, u32 calls)
 	syscall(SYS_futex, &log->answers, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
-static void rounds(struct loop *l, struct trace_log *log, int stop_fd, int pipe_fd,
-		   bool until_alone)
+static void rounds(struct loop *l, int stop_fd, bool until_alone)
 {
-	char buf[256];
 	u32 calls;
 
 	do {
-		while (read(pipe_fd, buf, sizeof(buf)) > 0)
-			;
-		calls = log ? atomic_load(&log->calls) : 0;
+		empty(l->changed[0]);
+		calls = l->log ? atomic_load(&l->log->calls) : 0;
 		store_tools(&l->k->store, NULL, 0); /* forgets the dead */
 		store_collect(&l->k->store);
 		l->failures = l->draining = 0;
 		sync_all(l, stop_fd);
 		if (!l->failures)
-			answer(log, calls);
-	} while ((l->targets || !until_alone) && sleep_until_change(l, stop_fd, pipe_fd));
+			answer(l->log, calls);
+	} while ((l->targets || l->executing.count || !until_alone) && sleep_until_change(l, stop_fd));
+}
+
+/* Works until it is time to stop. */
+static int run(struct loop *l, int stop_fd, bool until_alone)
+{
+	struct watcher w[3];
+	int err = watch_start(&w[0], &l->k->store.file->generation, l->changed[1]), presence, n = 1;
+
+	if (err)
+		return err;
+	if (!store_trace(&l->k->store, true, &l->log)) {
+		n += !watch_start(&w[n], &l->log->calls, l->changed[1]);
+		n += !watch_start(&w[n], &l->log->execs, l->execs[1]);
+	}
+	presence = lock_presence(l->k);
+	executed_note(l->k, l->log, &l->executing); /* put there before there was a watcher */
+	rounds(l, stop_fd, until_alone);
+	while (n)
+		watch_stop(&w[--n]);
+	if (presence >= 0)
+		close(presence);
+	return 0;
 }
 
 int keeper_run(struct keeper *k, int stop_fd, bool until_alone)
 {
 	struct loop l = {.k = k, .retry_ms = RETRY_MIN_MS};
-	struct watcher changes, called;
-	struct trace_log *log = NULL;
-	int pipe[2], err, presence;
-	bool calls = false;
+	int err;
 
 	for (int i = 0; i < SESSION_TOOLS; i++) {
 		l.tools[i].claims = atomic_load(&k->store.file->tools[i].claims);
 		l.tools[i].pidfd = -1;
 	}
-	if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK))
+	if (pipe2(l.changed, O_CLOEXEC | O_NONBLOCK))
 		return -errno;
-	err = watch_start(&changes, &k->store.file->generation, pipe[1]);
-	if (!err && !store_trace(&k->store, true, &log))
-		calls = !watch_start(&called, &log->calls, pipe[1]);
-	if (!err) {
-		presence = lock_presence(k);
-		rounds(&l, log, stop_fd, pipe[0], until_alone);
-		watch_stop(&changes);
-		if (presence >= 0)
-			close(presence);
+	if (pipe2(l.execs, O_CLOEXEC | O_NONBLOCK)) {
+		err = -errno;
+	} else {
+		err = run(&l, stop_fd, until_alone);
+		close(l.execs[0]);
+		close(l.execs[1]);
 	}
-	if (calls)
-		watch_stop(&called);
-	close(pipe[0]);
-	close(pipe[1]);
+	close(l.changed[0]);
+	close(l.changed[1]);
 	for (int i = 0; i < SESSION_TOOLS; i++)
 		if (l.tools[i].pidfd >= 0)
 			close(l.tools[i].pidfd);

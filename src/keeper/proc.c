@@ -245,6 +245,19 @@ static bool is_kernel_thread(pid_t pid)
 	return stat_tail(path, buf, sizeof(buf)) && stat_field(buf, 9) & PF_KTHREAD;
 }
 
+long proc_euid(pid_t pid)
+{
+	FILE *f = open_proc(pid, "status");
+	char line[256];
+	long uid = -1;
+
+	while (f && uid < 0 && fgets(line, sizeof(line), f))
+		sscanf(line, "Uid: %*d %ld", &uid);
+	if (f)
+		fclose(f);
+	return uid;
+}
+
 /* Refuses, with a reason, what cannot be a target. */
 int proc_check(pid_t pid, struct keeper_error *e)
 {

@@ -229,7 +229,7 @@ static bool tp_is_thread(struct target *t)
 	return true;
 }
 
-static int init_agent(struct keeper *k, struct target *t)
+static int init_agent(struct keeper *k, struct target *t, bool follows)
 {
 	static const struct agent_fd session[] = {{.kind = AGENT_FD_SESSION},
 						  {.kind = AGENT_FD_TRACE, .writable = 1}};
@@ -239,7 +239,8 @@ static int init_agent(struct keeper *k, struct target *t)
 				  .tp_is_thread = tp_is_thread(t),
 				  .phdr = proc_aux(t->live_tid, AT_PHDR),
 				  .phdr_count = (u32)proc_aux(t->live_tid, AT_PHNUM),
-				  .denied = target_denied(t, true)};
+				  .denied = target_denied(t, true),
+				  .follows = follows};
 	int err;
 
 	err = target_command(t, &r);
@@ -313,13 +314,13 @@ static void retire_later(struct keeper *k, pid_t pid)
 }
 
 /* Maps the agent and starts it; its text is there before anything depends on it. */
-static int inject(struct keeper *k, struct target *t)
+static int inject(struct keeper *k, struct target *t, bool follows)
 {
 	int err = image_inject(t, k->agent_path ? k->agent_path : "liblimpet-agent.so");
 
 	if (err)
 		return err;
-	err = init_agent(k, t);
+	err = init_agent(k, t, follows);
 	if (!err)
 		err = target_read(t, t->header_at, &t->header, sizeof(t->header));
 	return err;
@@ -360,7 +361,7 @@ static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 	return err;
 }
 
-static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, bool may_inject)
+static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer newcomer)
 {
 	bool in_use = false, fresh;
 	struct target t;
@@ -369,14 +370,14 @@ static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, bool may
 	if (err)
 		return err;
 	fresh = !t.header_at;
-	if (fresh && !may_inject)
+	if (fresh && newcomer == STAYS_OUT)
 		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "process %d is no target", pid);
 	if (!err && fresh && target_is_starting(&t, k->agent_path))
 		err = keeper_fail(e, KEEPER_BUSY, -EAGAIN, "process %d is just starting", pid);
 	if (!err)
 		err = target_borrow(&t, fresh);
 	if (!err)
-		err = fresh ? inject(k, &t) : sync_finish_pending(&t);
+		err = fresh ? inject(k, &t, newcomer == COMES_IN_FOLLOWED) : sync_finish_pending(&t);
 	if (!err)
 		err = supply(k, &t, &in_use);
 	if (err && fresh && t.header_at && t.borrowed && t.lead->stopped)
@@ -428,11 +429,11 @@ static bool in_line(struct keeper *k, pid_t pid)
 }
 
 struct work {
-	int (*fn)(struct keeper *k, pid_t pid, struct keeper_error *e, bool inject);
+	int (*fn)(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer newcomer);
 	struct keeper *k;
 	pid_t pid;
 	struct keeper_error *e;
-	bool inject;
+	enum newcomer newcomer;
 	int result;
 };
 
@@ -440,7 +441,7 @@ static void *run_work(void *arg)
 {
 	struct work *w = arg;
 
-	w->result = w->fn(w->k, w->pid, w->e, w->inject);
+	w->result = w->fn(w->k, w->pid, w->e, w->newcomer);
 	return NULL;
 }
 
@@ -484,8 +485,13 @@ static int attempt(struct work *w, int tries)
 
 int keeper_inject(struct keeper *k, pid_t pid, struct keeper_error *e)
 {
-	return attempt(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e, .inject = true},
+	return attempt(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e, .newcomer = COMES_IN},
 		       PATIENCE);
+}
+
+int keeper_inject_executed(struct keeper *k, pid_t pid, struct keeper_error *e)
+{
+	return attempt(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e, .newcomer = COMES_IN_FOLLOWED}, 1);
 }
 
 int keeper_sync(struct keeper *k, pid_t pid, struct keeper_error *e)

@@ -20,6 +20,7 @@
 #define TRACE_PARTS   6
 #define TRACE_CUTS    64 /* maps whose files were cut short, and are told apart */
 #define TRACE_MESSAGE 1024 /* bytes of a message, as many as the kernel's buffer has */
+#define TRACE_EXECUTING 8 /* processes that are about to execute a program, at one time */
 
 struct trace_slot {
 	_Atomic u64 seq;
@@ -37,8 +38,9 @@ struct trace_log {
 	u64 magic;
 	u32 layout_version;
 	u32 slot_count;
-	/* Not the log's: how targets ask keepers to look at them (agent/loading.c). */
+	/* Not the log's: how targets ask keepers to look at them (agent/loading.c, agent/executing.c). */
 	_Atomic u32 calls, answers;
+	_Atomic u32 execs, executing[TRACE_EXECUTING], unheard;
 	/*
 	 * Nor is this: how often a process went on with zeros because a map's file was cut short, whose own counters
 	 * are gone with it. A word: map id 32 | how often 32; 0: free. Word 0 is for all that has none, other files of the

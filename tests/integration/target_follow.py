@@ -88,6 +88,19 @@ def follow():
         lambda: followed("started_static_child", "fork", first, then_static, start=True))
 
 
+def without_environment():
+    """A started program executes another with an environment that does not name the agent: followed all the same."""
+    place = common.folder()
+    first = compiled(place, "first", RUN_AFTER)
+    then = compiled(place, "then", kinds.TARGET)
+    then_static = compiled(place, "then-static", kinds.TARGET, "-static")
+    for how in ("bare", "none", "own", "fexecve", "execveat", "spawn", "vfork"):
+        followed(f"started_{how}", how, first, then, start=True, options=())
+    followed("started_bare_static", "bare", first, then_static, start=True, options=())
+    followed("attached_bare", "bare", first, then, options=(), want=False)
+    followed("attached_bare_followed", "bare", first, then)
+
+
 HOLD = "import os, signal, gdb; os.kill(gdb.selected_inferior().pid, signal.SIGSTOP)"
 
 
@@ -139,4 +152,4 @@ def just_started():
 
 
 if __name__ == "__main__":
-    sys.exit(common.main(follow, just_started))
+    sys.exit(common.main(follow, without_environment, just_started))
