@@ -130,6 +130,18 @@ static bool have_targets(struct store *s)
 	return targets_find(s, &pid, 1) > 0;
 }
 
+/* Of all that have the session mapped, is there one that this keeper can keep? Else it would look for it for ever. */
+static bool can_keep_one(struct keeper *k, struct store *s)
+{
+	static u32 pids[4096];
+	int n = targets_find(s, pids, 4096);
+
+	for (int i = 0; i < n; i++)
+		if (keeper_is_target(k, (pid_t)pids[i], NULL))
+			return true;
+	return false;
+}
+
 /* In the process that stays. */
 static void keep_until_alone(struct store *s, int lock)
 {
@@ -140,7 +152,7 @@ static void keep_until_alone(struct store *s, int lock)
 	do {
 		keeper_run(k, -1, true);
 		flock(lock, LOCK_UN);
-	} while (have_targets(s) && !flock(lock, LOCK_EX | LOCK_NB));
+	} while (can_keep_one(k, s) && !flock(lock, LOCK_EX | LOCK_NB));
 }
 
 /* Whoever looks for the tool or the target by name must not find the keeper. */

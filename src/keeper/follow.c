@@ -17,10 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "keeper/internal.h"
 
 #define FOLLOW_MS    10
+#define FOLLOW_MAX   250 /* and with many to look at, not more often than takes */
+#define FOLLOW_SHARE 20  /* one part in so many of a processor's time */
 #define FOLLOW_TRIES 50 /* looks until a program that cannot be brought in is left alone */
 #define MEMBERS_MAX  4096
 
@@ -151,6 +154,18 @@ static bool look_at(struct family *f, struct member *m)
 	return true;
 }
 
+/* Are its children to be followed? Its mappings are read only where the size of its memory has changed. */
+static bool leads(const struct family *f, const struct member *m)
+{
+	struct proc_key key;
+
+	if (m->tries)
+		return true;
+	if (proc_read_key(m->pid, &key) && key.size == m->size && key.stack == m->stack)
+		return m->target && !m->detached;
+	return keeper_is_target(f->k, m->pid, NULL);
+}
+
 static void look_at_all(struct family *f)
 {
 	u64 last = last_pid();
@@ -158,7 +173,7 @@ static void look_at_all(struct family *f)
 
 	if (!last || last != f->last_pid) /* before anybody is dropped: children outlive parents */
 		for (u32 i = 0; i < f->count; i++)
-			if (f->all[i].tries || keeper_is_target(f->k, f->all[i].pid, NULL))
+			if (leads(f, &f->all[i]))
 				add_children(f, f->all[i].pid);
 	f->last_pid = last;
 	for (u32 i = 0; i < f->count; i++)
@@ -167,18 +182,37 @@ static void look_at_all(struct family *f)
 	f->count = kept;
 }
 
+static u64 own_time_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (u64)ts.tv_sec * 1000000 + (u64)ts.tv_nsec / 1000;
+}
+
+static int pace(u64 look_us)
+{
+	u64 ms = look_us * (FOLLOW_SHARE - 1) / 1000;
+
+	return ms < FOLLOW_MS ? FOLLOW_MS : ms > FOLLOW_MAX ? FOLLOW_MAX : (int)ms;
+}
+
 int keeper_follow(struct keeper *k, pid_t pid, int stop_fd, void (*came)(void *arg), void *arg)
 {
 	struct family *f = calloc(1, sizeof(*f));
 	struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
+	int wait_ms = FOLLOW_MS;
 
 	if (!f)
 		return -ENOMEM;
 	f->k = k;
 	add(f, pid);
-	while (f->count && poll(&stop, 1, FOLLOW_MS) <= 0) {
+	while (f->count && poll(&stop, 1, wait_ms) <= 0) {
+		u64 began = own_time_us();
+
 		f->changed = false;
 		look_at_all(f);
+		wait_ms = pace(own_time_us() - began);
 		if (f->changed && came)
 			came(arg);
 	}

@@ -46,7 +46,9 @@ struct knowns {
  */
 struct tool {
 	u32 claims;
-	int pidfd; /* -1: none */
+	int pidfd;   /* -1: none */
+	bool ended;  /* it told the end: once is enough, should the entry stay */
+	bool unseen; /* none was to be had, which is a reason for more rounds once */
 };
 
 struct loop {
@@ -196,13 +198,14 @@ static void look_at_tools(struct loop *l)
 				close(t->pidfd);
 			*t = (struct tool){.claims = claims, .pidfd = -1};
 		}
-		if (!pid || t->pidfd >= 0)
+		if (!pid || t->pidfd >= 0 || t->ended)
 			continue;
 		t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-		if (t->pidfd < 0)
-			tool_ended(l);
-		else
+		if (t->pidfd >= 0)
 			fcntl(t->pidfd, F_SETFD, FD_CLOEXEC);
+		else if (!t->unseen)
+			tool_ended(l);
+		t->unseen = t->pidfd < 0;
 	}
 }
 
@@ -294,6 +297,7 @@ static bool sleep_until_change(struct loop *l, int stop_fd)
 		tool_ended(l);
 		close(l->tools[i].pidfd);
 		l->tools[i].pidfd = -1;
+		l->tools[i].ended = true;
 	}
 	if (l->set[1].revents)
 		l->retry_ms = RETRY_MIN_MS;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Programs that targets execute: followed where nothing inside them can see to that, and only where asked for."""
+import mmap
 import os
 import signal
 import subprocess
@@ -101,6 +102,23 @@ def without_environment():
     followed("attached_bare_followed", "bare", first, then)
 
 
+def left_alone():
+    """A keeper ends with its last target, also where somebody who is none has the session mapped."""
+    place = common.folder(place="/dev/shm")
+    env = common.environment(place, lang="en")
+    path = compiled(place, "alone", kinds.TARGET)
+    tool = kinds.Counter(env, kinds.symbol(path, "probed"))
+    target = kinds.Target(env, place, path)
+    with open(f"{place}/default/session", "r+b") as f, mmap.mmap(f.fileno(), 4096):
+        done = common.run([LIMPET, "attach", str(target.pid())], env)
+        ok("alone_attaches", not done[0] and target.calls(10) and tool.counts() == [10], done)
+        ok("alone_has_a_keeper", common.wait_for(lambda: common.alive("limpet: keeper of", place)))
+        target.end()
+        ok("alone_the_keeper_ends", common.wait_for(lambda: not common.alive("limpet: keeper of", place)),
+           common.alive("limpet: keeper of", place))
+    tool.end()
+
+
 HOLD = "import os, signal, gdb; os.kill(gdb.selected_inferior().pid, signal.SIGSTOP)"
 
 
@@ -152,4 +170,4 @@ def just_started():
 
 
 if __name__ == "__main__":
-    sys.exit(common.main(follow, without_environment, just_started))
+    sys.exit(common.main(follow, without_environment, left_alone, just_started))
