@@ -16,7 +16,7 @@
  * these two signals by rt_sigaction(2) is answered by catch_call(), from the stub that libc's
  * instruction is replaced by (identity.c): it sees its own handler, never ours.
  *
- * `own` is what the target has set. Written under `lock` with all signals blocked; the handler's
+ * `own` is what the target has set. Written under the lock of action.h with all signals blocked; the handler's
  * address and flags are read by catch_other() at any time, an old or the new one.
  *
  * Loads are not used (env.loads 0) while one of the two has SA_ONSTACK, because a frame of ours would
@@ -26,46 +26,30 @@
  */
 #include <asm/errno.h>
 #include <linux/mman.h>
-#include "agent/state.h"
+#include "agent/action.h"
 #include "base/mem.h"
 #include "base/sys.h"
 
 #define SIGBUS_       7
 #define SIGSEGV_      11
 #define BUS_ADRERR_   2
-#define SA_SIGINFO_   0x00000004UL
-#define SA_RESTORER_  0x04000000UL
-#define SA_ONSTACK_   0x08000000UL
-#define SA_RESTART_   0x10000000UL
-#define SA_RESETHAND_ 0x80000000UL
-#define SA_KNOWN      0xdc000807UL /* UAPI_SA_FLAGS: others read back as zero */
-#define SIG_DFL_      0UL
-#define SIG_IGN_      1UL
-#define NOT_BLOCKED   (BIT(9 - 1) | BIT(19 - 1)) /* SIGKILL, SIGSTOP */
-#define LOCK_TRIES    10000
 #define NEEDED                                                                                     \
 	(BIT(HELPER_CALL_READ) | BIT(HELPER_CALL_GETPID) | BIT(HELPER_CALL_GETTID) |               \
 	 BIT(HELPER_CALL_SIGMASK) | BIT(HELPER_CALL_SIGACTION) | BIT(HELPER_CALL_SIGRETURN) |      \
 	 BIT(HELPER_CALL_TGSIGQUEUE))
 
-struct action {
-	_Atomic u64 handler, flags;
-	u64 restorer, mask;
-};
-
 static struct action own[2]; /* SIGBUS, SIGSEGV */
-static _Atomic u32 lock;
 static bool in_place[2]; /* the kernel has catch_enter for it */
 
-extern const u8 catch_enter[] HIDDEN, catch_return[] HIDDEN;
+extern const u8 catch_enter[] HIDDEN;
 
 /*
  * rdi: signal, rsi: siginfo, rdx: ucontext, as the kernel calls a handler. The interrupted rip is
  * at 168 of the ucontext, si_code at 8 of siginfo: a signal that somebody sent is no fault.
  */
 __asm__(".text\n"
-	".globl catch_enter, catch_return\n"
-	".hidden catch_enter, catch_return\n"
+	".globl catch_enter\n"
+	".hidden catch_enter\n"
 	".type catch_enter, @function\n"
 	"catch_enter:\n"
 	"	mov 168(%rdx), %rax\n"
@@ -95,7 +79,6 @@ __asm__(".text\n"
 	"	xor %eax, %eax\n"
 	"	jmp *%r11\n"
 	"2:	add $8, %rsp\n"
-	"catch_return:\n"
 	"	mov $15, %eax\n"
 	"	syscall\n"
 	".size catch_enter, . - catch_enter\n");
@@ -107,63 +90,30 @@ static struct action *own_of(u32 sig)
 	return sig == SIGBUS_ ? &own[0] : sig == SIGSEGV_ ? &own[1] : NULL;
 }
 
-static u64 handler_of(struct action *a)
-{
-	return atomic_load_explicit(&a->handler, memory_order_acquire);
-}
-
-static u64 flags_of(struct action *a)
-{
-	return atomic_load_explicit(&a->flags, memory_order_acquire);
-}
-
-static void set_own(struct action *a, const struct kernel_action *k)
-{
-	a->restorer = k->restorer;
-	a->mask = k->mask;
-	atomic_store_explicit(&a->flags, k->flags, memory_order_release);
-	atomic_store_explicit(&a->handler, k->handler, memory_order_release);
-}
-
-static void get_own(struct action *a, struct kernel_action *ret)
-{
-	*ret = (struct kernel_action){handler_of(a), flags_of(a), a->restorer, a->mask};
-}
-
-static long set_kernel(u32 sig, const struct kernel_action *k)
-{
-	return sys_call4(__NR_rt_sigaction, sig, (long)k, 0, sizeof(u64));
-}
-
-static long get_kernel(u32 sig, struct kernel_action *ret)
-{
-	return sys_call4(__NR_rt_sigaction, sig, 0, (long)ret, sizeof(u64));
-}
-
 /* What the kernel gets for what the target has. */
 static long set_caught(u32 sig, struct action *a)
 {
 	struct kernel_action k;
 
-	get_own(a, &k);
+	action_get(a, &k);
 	if (k.handler == SIG_DFL_ || k.handler == SIG_IGN_)
 		k = (struct kernel_action){.flags = SA_SIGINFO_ | SA_RESTORER_ | SA_RESTART_,
-					   .restorer = (u64)catch_return,
+					   .restorer = (u64)action_return,
 					   .mask = ~0ULL};
 	k.handler = (u64)catch_enter;
 	k.flags = (k.flags & ~SA_RESETHAND_) | SA_SIGINFO_;
 	if (!(k.flags & SA_RESTORER_)) {
 		k.flags |= SA_RESTORER_;
-		k.restorer = (u64)catch_return;
+		k.restorer = (u64)action_return;
 	}
-	return set_kernel(sig, &k);
+	return action_to_kernel(sig, &k);
 }
 
 static bool frame_is_safe(struct action *a)
 {
-	u64 h = handler_of(a);
+	u64 h = action_handler(a);
 
-	return h == SIG_DFL_ || (h != SIG_IGN_ && !(flags_of(a) & SA_ONSTACK_));
+	return h == SIG_DFL_ || (h != SIG_IGN_ && !(action_flags(a) & SA_ONSTACK_));
 }
 
 static void loads_off(void)
@@ -191,24 +141,6 @@ static void judge(void)
 }
 
 /*
- * The kernel's default action, on the same signal, as soon as this handler returns. Where a filter
- * has forbidden that since: what faults while its signal is blocked dies by it.
- */
-static void by_default(u32 sig, const s32 *info, struct agent_frame *context)
-{
-	struct kernel_action k = {.flags = SA_RESTORER_, .restorer = (u64)catch_return};
-
-	if (atomic_load(&agent.env.denied) & NEEDED) {
-		context->mask |= BIT(sig - 1);
-		if (info[2] <= 0) /* si_code: sent by somebody */
-			context->rip = 0;
-		return;
-	}
-	set_kernel(sig, &k);
-	sys_call4(__NR_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, (long)info);
-}
-
-/*
  * Counting may fault again, so SIGBUS is let through (the end of the handler puts the mask back): where that may not
  * be, nothing is counted.
  */
@@ -225,51 +157,20 @@ static bool mend(u64 address)
 __attribute__((used)) HIDDEN u64 catch_other(u32 sig, const s32 *info, struct agent_frame *context)
 {
 	struct action *a = own_of(sig);
-	u64 h = a ? handler_of(a) : SIG_DFL_;
+	u64 h = a ? action_handler(a) : SIG_DFL_;
 
 	if (sig == SIGBUS_ && info[2] == BUS_ADRERR_ && mend(*(const u64 *)(info + 4))) /* si_addr */
 		return 0;
 	if (h == SIG_IGN_ && info[2] <= 0)
 		return 0;
 	/* Without a restorer the kernel cannot make a handler's frame, and ends the process. */
-	if (h == SIG_DFL_ || h == SIG_IGN_ || !(flags_of(a) & SA_RESTORER_)) {
-		by_default(sig, info, context);
+	if (h == SIG_DFL_ || h == SIG_IGN_ || !(action_flags(a) & SA_RESTORER_)) {
+		action_default(sig, info, context, NEEDED);
 		return 0;
 	}
-	if (flags_of(a) & SA_RESETHAND_)
+	if (action_flags(a) & SA_RESETHAND_)
 		atomic_store_explicit(&a->handler, SIG_DFL_, memory_order_release);
 	return h;
-}
-
-struct io_vec {
-	u64 base, len;
-};
-
-/* Memory that the target names: libc's own, or (`any`) from syscall(), which may be anything. */
-static bool copy(long nr, void *here, u64 there, u64 size, bool any)
-{
-	struct io_vec local = {(u64)here, size}, remote = {there, size};
-	bool in = nr == __NR_process_vm_readv;
-
-	if (any && helper_may(&agent.env, HELPER_CALL_GETPID) &&
-	    helper_may(&agent.env, in ? HELPER_CALL_READ : HELPER_CALL_WRITE))
-		return sys_call6(nr, sys_getpid(), (long)&local, 1, (long)&remote, 1, 0) ==
-		       (long)size;
-	if (in)
-		memcpy(here, (const void *)there, size);
-	else
-		memcpy((void *)there, here, size);
-	return true;
-}
-
-static u64 set_mask(u64 mask)
-{
-	u64 old = 0;
-
-	if (!helper_may(&agent.env, HELPER_CALL_SIGMASK))
-		return 0;
-	sys_call4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&mask, (long)&old, sizeof(mask));
-	return old;
 }
 
 /* What was there goes to *ret_old; `set` may be NULL. */
@@ -277,29 +178,21 @@ static long exchange(u32 sig, struct action *a, const struct kernel_action *set,
 		     struct kernel_action *ret_old)
 {
 	struct kernel_action k;
-	u64 mask = set_mask(~0ULL);
+	u64 mask = actions_lock();
 	long err = 0;
-	u32 tries = 0, zero = 0;
 
-	/* Whoever has it is about to give it back; one that a fork left behind never will. */
-	while (!atomic_compare_exchange_weak(&lock, &zero, 1) && ++tries < LOCK_TRIES) {
-		zero = 0;
-		if (helper_may(&agent.env, HELPER_CALL_YIELD))
-			sys_call0(__NR_sched_yield);
-	}
-	get_own(a, ret_old);
+	action_get(a, ret_old);
 	if (set) {
 		k = *set;
 		k.flags &= SA_KNOWN;
 		k.mask &= ~NOT_BLOCKED;
-		set_own(a, &k);
+		action_set(a, &k);
 		if (k.handler == SIG_IGN_ || k.flags & SA_ONSTACK_)
 			loads_off();
 		err = set_caught(sig, a);
 		judge();
 	}
-	atomic_store(&lock, 0);
-	set_mask(mask);
+	actions_unlock(mask);
 	return err;
 }
 
@@ -307,29 +200,17 @@ static long exchange(u32 sig, struct action *a, const struct kernel_action *set,
 static long exchange_in_child(u32 sig, struct action *a, const struct kernel_action *set,
 			      struct kernel_action *ret_old)
 {
-	long err = get_kernel(sig, ret_old);
+	long err = action_of_kernel(sig, ret_old);
 
 	if (!err && ret_old->handler == (u64)catch_enter)
-		get_own(a, ret_old);
-	return err || !set ? err : set_kernel(sig, set);
-}
-
-/* Is this memory, and so `own`, the calling process's, or its parent's (vfork)? */
-static bool is_owner(void)
-{
-	struct helper_process *p = agent.env.process;
-	u32 self, none = 0;
-
-	if (!helper_may(&agent.env, HELPER_CALL_GETPID))
-		return !(atomic_load(&p->ident) >> 32);
-	self = (u32)sys_getpid();
-	return atomic_compare_exchange_strong(&p->self, &none, self) || none == self;
+		action_get(a, ret_old);
+	return err || !set ? err : action_to_kernel(sig, set);
 }
 
 /* A vfork child is about to be made: whoever comes first in this memory is not it. */
 void catch_note_owner(void)
 {
-	is_owner();
+	actions_ours();
 }
 
 /* rt_sigaction(sig, act, oldact, size): true when it was answered here. */
@@ -342,15 +223,15 @@ static bool answer_sigaction(struct call_regs *r, bool any)
 
 	if (!a || !in_place[a - own] || r->r10 != sizeof(u64))
 		return false;
-	if (r->rsi && !copy(__NR_process_vm_readv, &set, r->rsi, sizeof(set), any)) {
+	if (r->rsi && !action_copy(__NR_process_vm_readv, &set, r->rsi, sizeof(set), any)) {
 		r->rax = (u64)-EFAULT;
 		return true;
 	}
-	if (is_owner())
+	if (actions_ours())
 		err = exchange(sig, a, r->rsi ? &set : NULL, &old);
 	else
 		err = exchange_in_child(sig, a, r->rsi ? &set : NULL, &old);
-	if (!err && r->rdx && !copy(__NR_process_vm_writev, &old, r->rdx, sizeof(old), any))
+	if (!err && r->rdx && !action_copy(__NR_process_vm_writev, &old, r->rdx, sizeof(old), any))
 		err = -EFAULT;
 	r->rax = (u64)err;
 	return true;
@@ -388,23 +269,14 @@ bool catch_in_place_for_loads(void)
 	return in_place[1];
 }
 
-/* catch_enter leaves without a return, which a shadow stack would have to know of. */
-static bool has_shadow_stack(void)
-{
-	u64 top = 0;
-
-	__asm__ volatile(".byte 0xf3, 0x48, 0x0f, 0x1e, 0xc8" : "+a"(top)); /* rdsspq %rax */
-	return top;
-}
-
 /* Puts the handler in for own[i], where it may be. A frame on another stack is the target's wish, and not for loads. */
 static void put_in(u32 i)
 {
 	struct kernel_action k;
 
-	if (in_place[i] || get_kernel(signals[i], &k) || k.handler == SIG_IGN_ || k.handler == (u64)catch_enter)
+	if (in_place[i] || action_of_kernel(signals[i], &k) || k.handler == SIG_IGN_ || k.handler == (u64)catch_enter)
 		return;
-	set_own(&own[i], &k);
+	action_set(&own[i], &k);
 	in_place[i] = !set_caught(signals[i], &own[i]);
 }
 
@@ -415,9 +287,9 @@ static void take_out(u32 i)
 
 	if (!in_place[i])
 		return;
-	get_own(&own[i], &k);
-	if (!get_kernel(signals[i], &now) && now.handler == (u64)catch_enter)
-		set_kernel(signals[i], &k);
+	action_get(&own[i], &k);
+	if (!action_of_kernel(signals[i], &now) && now.handler == (u64)catch_enter)
+		action_to_kernel(signals[i], &k);
 	in_place[i] = false;
 }
 
@@ -427,7 +299,7 @@ void catch_begin(bool loads)
 	if (!agent.env.process)
 		return;
 	atomic_store(&agent.env.process->self, (u32)sys_getpid());
-	if (atomic_load(&agent.env.denied) & NEEDED || has_shadow_stack())
+	if (atomic_load(&agent.env.denied) & NEEDED || actions_shadow_stack())
 		return;
 	put_in(0);
 	if (!loads || !in_place[0] || !frame_is_safe(&own[0]))

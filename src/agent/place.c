@@ -4,7 +4,7 @@
  * the mappings of the current SYNC, and the original bytes of all patches laid over what is there.
  * Wants come sorted by address, so what was found out about a function serves all of its probes.
  */
-#include "agent/state.h"
+#include "agent/action.h"
 #include "attach/decode.h"
 #include "base/mem.h"
 
@@ -106,15 +106,6 @@ static u64 image_header(u32 i)
 	return 0;
 }
 
-/* Does this thread have one? The C library turns it on for all or none. rdsspq is a nop if not. */
-static bool has_shadow_stack(void)
-{
-	u64 top = 0;
-
-	__asm__ volatile(".byte 0xf3, 0x48, 0x0f, 0x1e, 0xc8" : "+a"(top)); /* rdsspq %rax */
-	return top;
-}
-
 /* In the image that the code in region i is of. */
 static void find_go_table(u32 i)
 {
@@ -138,7 +129,7 @@ static bool enter_region(u64 addr)
 		return true;
 	place_forget();
 	place.region = r;
-	place.shadow_stack = has_shadow_stack();
+	place.shadow_stack = actions_shadow_stack();
 	place.view = (struct attach_view){
 		.text = text, .readable = readable, .text_start = r->start, .text_end = r->end};
 	place.view.eh_frame_hdr = attach_find_unwind(&place.view, image_header(i));
