@@ -43,7 +43,7 @@
 #include "session/layout.h"
 
 #define AGENT_MAGIC      0x746e6567616d706cULL
-#define AGENT_VERSION    4
+#define AGENT_VERSION    5
 #define AGENT_SYMBOL     "limpet_agent" /* struct agent_header, the agent's only exported symbol */
 #define AGENT_DONE_NR    39             /* getpid: harmless should nobody watch */
 #define AGENT_DONE_MAGIC 0x6c696d7065740000ULL
@@ -101,6 +101,7 @@ struct agent_region {
 /* A thread of the target, as it was stopped. */
 struct agent_thread {
 	u64 tp, pc, sp; /* thread pointer (fs base), program counter, stack pointer */
+	u64 blocked; /* signals, but for what its system call blocks while it waits */
 	u32 tid;    /* as the target itself sees it */
 	u32 stuck;  /* 1: waits in the kernel for a vfork child and could not be stopped; tp and sp are
 	               unknown */
@@ -123,6 +124,7 @@ struct agent_probe {
 	u32 reason; /* enum attach_error, or errno of a failed mapping */
 	u32 window;
 	u64 file_off;
+	u32 trap, pad; /* attached: 1 where the patch is a breakpoint; refused: attach_refusal.trap */
 	u64 where;    /* refused: address of what is in the way (attach_refusal) */
 	u8 insn_len;  /* and its bytes, 0: none to show */
 	u8 insn[ATTACH_INSN_MAX];
@@ -211,6 +213,12 @@ static inline u64 agent_view_session(const struct session_file *s)
 	return atomic_load_explicit(&s->run_stats, memory_order_acquire) ? agent_view_mix(1, 0, 0) : 0;
 }
 
+enum agent_again {
+	AGAIN_NOT,
+	AGAIN_NOW,   /* in the same stop */
+	AGAIN_LATER, /* in another: a thread was somewhere it may have left by then */
+};
+
 struct agent_header {
 	u64 magic;
 	u32 version;
@@ -243,6 +251,8 @@ struct agent_header {
 	_Atomic u32 draining; /* 1: detached, and here only for calls in flight; a keeper sets it,
 	                         SYNC clears it */
 	u32 follows; /* 1: what it executes is to be a target, whatever its environment (agent/executing.c) */
+	_Atomic u32 again; /* enum agent_again: another SYNC may make more probes (traps.c) */
+	u32 pad;
 };
 
 #endif

@@ -296,7 +296,7 @@ static int do_sync(struct agent_request *r, enum sync_what what)
 
 static int release(bool keep_session)
 {
-	if (agent.sites || catch_in_place())
+	if (agent.sites || catch_in_place() || trap_in_place())
 		return -EBUSY;
 	object_release(keep_session);
 	identity_release();
@@ -357,8 +357,11 @@ HIDDEN void agent_command(struct agent_request *r)
 	case AGENT_CMD_COMMIT:
 		code_written();
 		object_publish();
-			identity_commit(!r->busy_count);
+		identity_commit(!r->busy_count);
+		agent.threads = (const void *)r->threads;
+		agent.thread_count = (u32)r->thread_count;
 		r->in_use = sync_retire((const u64 *)r->busy, r->busy_count, false);
+		agent.threads = NULL;
 		r->result = 0;
 		break;
 	case AGENT_CMD_DETACH:

@@ -301,6 +301,19 @@ static bool is_linker(u64 base)
 	return find_tables(base, &t) && find_symbol(&t, "_rtld_global");
 }
 
+bool libc_has(u64 addr)
+{
+	for (u32 i = 0; i < agent.region_count; i++) {
+		u64 base;
+
+		if (addr < agent.regions[i].start || addr >= agent.regions[i].end)
+			continue;
+		base = object_base(i);
+		return base && (find_tid_offset(base) || is_linker(base));
+	}
+	return false;
+}
+
 /* One executable mapping; *total counts its bytes. */
 static void look_through(u32 i, u64 *total, struct libc_calls *ret)
 {

@@ -5,7 +5,7 @@
  * The dynamic linker calls an empty function for debuggers (r_debug.r_brk) when it has mapped new
  * objects, before it relocates them and runs their constructors, and when it has unmapped some. The
  * agent puts a hook there while there are links for this process. A hit walks the list of loaded
- * objects; when a file that a link is on has come, it asks the keepers to bring this process in line
+ * objects; when a file that a link is on has come (or any, while there are breakpoints: trap.c), it asks the keepers to bring this process in line
  * and waits for their answer, LOADING_WAIT_MS at most; when one has gone, it asks and does not wait.
  *
  *     trace_log.calls     a ticket a request, a futex; keepers sleep on it
@@ -77,6 +77,8 @@ static bool wanted_file(const char *name)
 	u32 n = atomic_load_explicit(&loading.count, memory_order_relaxed);
 	u64 st[18]; /* struct stat: st_dev, st_ino, ... */
 
+	if (trap_in_place()) /* what may be in its code matters */
+		return true;
 	if (!n || !name || !*name || !helper_may(&agent.env, HELPER_CALL_STAT) || sys_call2(__NR_stat, name, st))
 		return false;
 	if (n > AGENT_FILES_MAX)
@@ -233,6 +235,11 @@ static void loaded_at_sync(void)
 
 	if (!loading.debug->state)
 		tell_frames(all, list_loaded(all));
+}
+
+bool loading_watched(void)
+{
+	return loading.count && agent.trace && loading.debug;
 }
 
 /*

@@ -22,7 +22,7 @@ bool busy_in(const u64 *busy, u64 count, u64 start, u64 end)
 static bool site_busy(const struct site *s, const u64 *busy, u64 count)
 {
 	return busy_in(busy, count, s->plan.tramp, s->plan.tramp + s->plan.code_len) ||
-	       (s->fn && stubs_busy(s->fn, busy, count));
+	       (s->fn && stubs_busy(s->fn, busy, count)) || (s->trap && trap_busy(s->plan.addr, busy, count));
 }
 
 /*
@@ -54,6 +54,7 @@ bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 		code_room_free(s->area);
 		heap_free(s, sizeof(*s) + s->count * sizeof(s->progs[0]));
 	}
+	left |= traps_commit(all_idle || !count);
 	left |= identity_retire(busy, count, all_idle);
 	left |= mappings_retire(all_idle || !count);
 	left |= object_drop_unused(keep_progs);

@@ -53,7 +53,10 @@ static void site_call(const struct site *s, struct attach_call *ret, struct call
 	*ret = run;
 	if (!s->own && !s->fn && !s->steers)
 		return;
-	*ret = (struct attach_call){.arg = (void *)s, .steer = s->own ? s->own : agent_enter_function, .lease = run.lease};
+	*ret = (struct attach_call){.arg = (void *)s,
+				    .steer = s->own ? s->own : agent_enter_function,
+				    .lease = run.lease,
+				    .behind = s->behind};
 	if (s->steers || !s->fn)
 		return;
 	stubs_of(s->fn, &parts->stubs);
@@ -110,8 +113,23 @@ static enum attach_error plan_code(struct site *s, const struct attach_text *tex
 		return refuse(why, ATTACH_E_SHORT, addr);
 	if (s->kind == SITE_LEAVE && syscalls_lead_through(addr, s->plan.reach))
 		return refuse(why, ATTACH_E_OVERLAP, addr);
+	if (trap_near(addr, s->plan.reach))
+		return refuse(why, ATTACH_E_OVERLAP, addr);
 	other = sites_overlapping(addr, s->plan.reach);
 	return other ? refuse(why, ATTACH_E_OVERLAP, other->plan.addr) : ATTACH_OK;
+}
+
+/* Could less than a jump do? */
+static bool lacks_room(const struct attach_refusal *jump)
+{
+	return jump->error == ATTACH_E_SHORT || jump->error == ATTACH_E_BRANCH_IN || jump->error == ATTACH_E_RELOCATE ||
+	       jump->error == ATTACH_E_DECODE || jump->error == ATTACH_E_RSEQ;
+}
+
+static void drop_room(struct site *s)
+{
+	code_room_unused(s->area);
+	s->area = NULL;
 }
 
 /* Where there is no room for a jump, one that takes the first instruction's bytes only may do. */
@@ -120,17 +138,39 @@ static bool plan_pun(struct site *s, struct attach_text *text, u64 addr, u8 *cod
 	struct attach_refusal why;
 	u64 first, last, tramp = 0;
 
-	if (jump->error != ATTACH_E_SHORT && jump->error != ATTACH_E_BRANCH_IN && jump->error != ATTACH_E_RELOCATE &&
-	    jump->error != ATTACH_E_DECODE && jump->error != ATTACH_E_RSEQ)
+	if (!lacks_room(jump))
 		return false;
-	code_room_unused(s->area);
-	s->area = NULL;
+	drop_room(s);
 	text->first_only = true;
 	if (plan_function(s, text, addr, &why))
 		return false;
 	for (u32 n = 0; !tramp && attach_pun_room(text, addr, n, &first, &last); n++)
 		tramp = code_room_in(first, last, &s->area);
 	return tramp && !plan_code(s, text, addr, tramp, code, &why);
+}
+
+/* Where not even that has a place, a breakpoint, if that is safe in this process (trap.c). */
+static bool plan_trap(struct site *s, struct attach_text *text, u64 addr, u8 *code, struct attach_refusal *jump)
+{
+	struct attach_refusal why;
+	u64 tramp;
+
+	if (!lacks_room(jump) || s->own || s->kind)
+		return false;
+	jump->trap = traps_refuse(addr);
+	if (jump->trap)
+		return false;
+	drop_room(s);
+	text->first_only = text->trap = true;
+	tramp = code_room(addr, &s->area);
+	if (plan_function(s, text, addr, &why) || plan_code(s, text, addr, tramp, code, &why))
+		return false;
+	if (!trap_add(addr, tramp)) {
+		jump->trap = ATTACH_E_TRAP_MANY;
+		return false;
+	}
+	s->trap = true;
+	return true;
 }
 
 static bool goes_deep(const struct site *s)
@@ -155,7 +195,7 @@ static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *w
 		return refuse(why, ATTACH_E_NO_MEMORY, addr);
 	if ((plan_function(s, &text, addr, why) ||
 	     plan_code(s, &text, addr, code_room(addr, &s->area), code, why)) &&
-	    !plan_pun(s, &text, addr, code, why))
+	    !plan_pun(s, &text, addr, code, why) && !plan_trap(s, &text, addr, code, why))
 		return why->error;
 	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = addr};
 	memcpy(now, s->plan.orig, sizeof(now));

@@ -424,6 +424,24 @@ static void find_cgroups(struct reader *r, char *buf)
 	}
 }
 
+#define ROUNDS 4 /* of SYNC and COMMIT */
+
+static bool bring_in_line(void)
+{
+	bool written = true;
+
+	for (u32 i = 0; i < ROUNDS && written; i++) {
+		written = !sync_probes(SYNC_LINKS) && !write_all();
+		code_written();
+		object_publish();
+		identity_commit(true);
+		sync_retire(NULL, 0, true);
+		if (!atomic_load(&limpet_agent.header.again))
+			break;
+	}
+	return written;
+}
+
 static void start(struct reader *r, char *path)
 {
 	int dir, fd;
@@ -456,18 +474,14 @@ static void start(struct reader *r, char *path)
 			if (agent.links)
 				atomic_store(&agent.env.denied, inherited_denials(r, path));
 			take_files();
-			if (!sync_probes(SYNC_LINKS) && !write_all()) {
+			if (bring_in_line()) {
 				atomic_store(&limpet_agent.header.generation, generation);
 				atomic_store(&limpet_agent.header.view, wants_view());
 				written = true;
 			}
 		}
-		code_written();
-		object_publish();
-		identity_commit(true);
 		if (written)
 			syscalls_executed();
-		sync_retire(NULL, 0, true);
 		agent.regions = NULL;
 		agent.region_count = 0;
 		/* With the session mapped keepers find this agent: from here on it takes their commands. */

@@ -134,6 +134,7 @@ struct site {
 	u8 behind;      /* SITE_ENTER: how many bytes are displaced */
 	bool lends;     /* who comes there may be on a small stack */
 	bool timed;     /* its programs' runs are */
+	bool trap;      /* the patch is a breakpoint */
 	bool notes;     /* of a system call: its number is noted from before it to behind it (syscall_hit.c) */
 	s32 nr;         /* of a system call; -1: not known from the code */
 	u32 hit_flags; /* HELPER_HIT_* */
@@ -247,6 +248,8 @@ bool link_mapped(const struct agent_link *l); /* is its file, with its code? */
 /* syscall_sites.c */
 int syscalls_want(struct agent_link *l); /* lists what a living link on system calls asks for; 0 or -errno */
 bool syscalls_lead_through(u64 addr, u32 reach); /* does the way to a call that a jump goes over overlap? */
+struct syscall_site;
+int syscalls_found(const struct syscall_site **ret, u32 *ret_count); /* all there are, by address */
 void syscalls_release(void);
 
 /* syscall_hit.c: what trampolines call before and behind a system call */
@@ -335,6 +338,7 @@ struct libc_calls {
 /* The addresses of a function that objects here export, at most max; how many. */
 u32 libc_find_symbol(const char *name, u64 *ret, u32 max);
 void libc_find(struct libc_calls *ret);
+bool libc_has(u64 addr); /* is it in glibc's code, ld.so's included? */
 /* Is a mapping of code there that no file has, and that is not limpet's? */
 bool libc_code_without_file(void);
 bool libc_calls_in(const u8 *text, u64 len, bool catching);
@@ -367,6 +371,28 @@ void catch_end(void);
 void catch_new_code(void);
 void catch_note_owner(void);
 void catch_denied(void); /* agent.env.denied has changed */
+
+/* trap.c, trap_calls.c; begin, end, add and aim: all threads stopped */
+enum attach_error trap_begin(void);
+void trap_end(void);
+bool trap_in_place(void);
+bool trap_is_default(void); /* SIGTRAP's action, by the kernel */
+bool trap_denied(void);
+bool trap_add(u64 addr, u64 to); /* SYNC; false: there are too many */
+bool trap_aim(bool idle); /* what has been written; idle: forgets those that are gone. True: some are left */
+bool trap_near(u64 addr, u32 reach); /* one, or what is left of it, behind addr */
+bool trap_busy(u64 addr, const u64 *busy, u64 count); /* is a thread on its way to the site's trampoline? */
+bool trap_pending(void); /* may a thread have met a breakpoint, and the handler not have run? */
+long trap_exchange(u32 sig, const struct kernel_action *set, struct kernel_action *ret_old);
+bool trap_is_call(s32 nr);
+u64 trap_call(void *site, struct attach_regs *regs);
+
+/* traps.c */
+int traps_want(bool none); /* SYNC, behind the links' wants */
+enum attach_error traps_refuse(u64 addr); /* a probe needs a breakpoint there; ATTACH_OK: it can have it */
+bool traps_hold(void);     /* those that are there may stay */
+void traps_synced(bool none);
+bool traps_commit(bool idle); /* true: not all that is unwanted is gone */
 
 /* patches.c */
 enum patch_state { PATCH_NONE, PATCH_LISTED, PATCH_LIVE, PATCH_RETIRED };
@@ -453,6 +479,7 @@ void frames_add(u64 bias, u64 dynamic, u32 *count);
 bool frames_end(u32 begun, u32 count);
 bool frames_unwindable(u64 ra); /* may a stub take the place of this return address? In a hit. */
 void frames_release(void);
+bool loading_watched(void); /* is it known where the dynamic linker tells of new objects? */
 
 /* semaphore.c */
 u64 semaphore_at(const struct agent_region *code, u64 file_off); /* 0: none */

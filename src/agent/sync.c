@@ -25,17 +25,26 @@ struct agent_probe *sync_report(u32 link, u32 state, u32 reason, u64 addr, u64 o
 	return p;
 }
 
-static void note_moves(const struct attach_plan *plan)
+static bool note_move(u64 from, u64 to)
 {
+	struct agent_move *m = vec_push(&agent.moves, sizeof(*m));
+
+	if (m)
+		*m = (struct agent_move){.from = from, .to = to};
+	return m;
+}
+
+static void note_moves(const struct site *s)
+{
+	const struct attach_plan *plan = &s->plan;
+
 	for (u32 i = 1; i < plan->insn_count; i++) {
 		u64 pc = plan->addr + plan->insn_off[i];
-		struct agent_move *m = vec_push(&agent.moves, sizeof(*m));
 
-		if (m) {
-			m->from = pc;
-			m->to = attach_moved_pc(plan, pc);
-		}
+		note_move(pc, attach_moved_pc(plan, pc));
 	}
+	if (s->own && s->behind) /* no call may pass unseen */
+		note_move(plan->addr + s->behind, plan->tramp + plan->behind_off);
 }
 
 static bool is_return(const struct want *w)
@@ -47,6 +56,8 @@ static bool same_site(const struct site *s, const struct want *w, u32 n)
 {
 	if (s->own || w->own)
 		return s->own == w->own;
+	if (s->trap && !traps_hold())
+		return false;
 	if (s->timed != agent.timed || s->kind != w->kind || s->count > n ||
 	    (s->count < n && !(s->no_returns.error && is_return(&w[s->count]))))
 		return false;
@@ -80,11 +91,13 @@ static void report_group(const struct want *w, u32 n, const struct site *s,
 		struct agent_probe *p = s && w[i].note ? NULL : sync_report(w[i].link->id, s ? PROBE_ATTACHED : PROBE_REFUSED,
 					       s ? 0 : why->error, w->addr, w[i].file_off);
 
-		if (!s)
+		if (!s && why->trap != ATTACH_E_TRAP_SOON)
 			leave_word(w[i].link, why->error, w[i].file_off);
 		if (p && s) {
 			p->window = s->plan.window;
+			p->trap = s->trap;
 		} else if (p) {
+			p->trap = why->trap;
 			p->where = why->where;
 			p->insn_len = why->len;
 			memcpy(p->insn, why->insn, sizeof(p->insn));
@@ -120,7 +133,7 @@ static void take_group(const struct want *w, u32 n)
 			if (old)
 				old->retired = true;
 			else
-				note_moves(&s->plan);
+				note_moves(s);
 			s->next = agent.sites;
 			agent.sites = s;
 		} else if (old) {
@@ -139,8 +152,8 @@ static void take_group(const struct want *w, u32 n)
 	}
 }
 
-/* Restores sites whose address nobody asks for any more. */
-static int restore_unwanted(void)
+/* Restores sites whose address nobody asks for any more; breakpoints first (traps.c). */
+static int restore_unwanted(bool traps)
 {
 	const struct want *w = agent.wants.data;
 	u32 n = agent.wants.count;
@@ -148,7 +161,7 @@ static int restore_unwanted(void)
 	for (struct site *s = agent.sites; s; s = s->next) {
 		u32 lo = 0, hi = n;
 
-		if (s->retired)
+		if (s->retired || s->trap != traps)
 			continue;
 		while (lo < hi) {
 			u32 mid = (lo + hi) / 2;
@@ -220,6 +233,7 @@ int sync_probes(enum sync_what what)
 	int err, wants;
 
 	agent.timed = agent.session && atomic_load_explicit(&agent.session->run_stats, memory_order_acquire);
+	atomic_store(&limpet_agent.header.again, 0);
 	sites_drop_gone();
 	place_forget();
 	err = sites_index();
@@ -229,7 +243,9 @@ int sync_probes(enum sync_what what)
 	identity_begin(what != SYNC_LINKS);
 	mappings_sync(what != SYNC_LINKS);
 	if (!err)
-		err = restore_unwanted();
+		err = restore_unwanted(true);
+	if (!err)
+		err = restore_unwanted(false);
 	place_forget();
 	callers_forget();
 	agent.unwinders_know = !agent.injected;
@@ -242,6 +258,7 @@ int sync_probes(enum sync_what what)
 		err = semaphores_sync();
 	if (!err)
 		identity_end(what != SYNC_LINKS);
+	traps_synced(what != SYNC_LINKS);
 	sync_publish();
 	return err;
 }

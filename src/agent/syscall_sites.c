@@ -240,6 +240,15 @@ static int want_site(struct agent_link *l, const struct syscall_site *s, u64 fil
 	return err ? err : want(l, s, file_off, SITE_LEAVE, false);
 }
 
+int syscalls_found(const struct syscall_site **ret, u32 *ret_count)
+{
+	int err = find_all();
+
+	*ret = found.data;
+	*ret_count = err ? 0 : found.count;
+	return err;
+}
+
 int syscalls_want(struct agent_link *l)
 {
 	const struct syscall_site *s;

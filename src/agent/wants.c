@@ -170,6 +170,8 @@ int wants_collect(enum sync_what what)
 		err = -ENOMEM;
 	if (!err && what == SYNC_LINKS && (!loading_want() || !executing_want()))
 		err = -ENOMEM;
+	if (!err)
+		err = traps_want(what != SYNC_LINKS);
 	sort_wants(agent.wants.data, agent.wants.count);
 	return err;
 }

@@ -21,6 +21,9 @@
  * distance ends in the bytes that follow, which stay as they are and go on being what they were (a
  * "punned" jump). They say where the trampoline has to lie: attach_pun_room().
  *
+ * Or it is a breakpoint over the first byte (attach_text.trap): whoever handles its signal sends the thread on
+ * at the trampoline, with the same registers. Everything else is the same.
+ *
  * When is a window safe? Nothing may ever go on inside it: no branch from anywhere may lead there
  * (function.h finds the branches), no call may return there, no restartable sequence may cover it,
  * and it must not reach into another function. What cannot be shown is refused, with the
@@ -54,7 +57,7 @@ struct attach_call {
 	const void *live; /* u32: the call is left out while it is 0; NULL: always made */
 	/*
 	 * In the handler's place, at a function's first instruction only: what lies below the stack
-	 * pointer is free there.
+	 * pointer is free there. With `behind` anywhere, and r11 is lost.
 	 */
 	attach_steer *steer;
 	/* With steer: a call without it that is made first, and always; NULL: none. */
@@ -63,7 +66,7 @@ struct attach_call {
 	const struct attach_stubs *stubs;
 	const struct attach_lease *lease; /* not NULL: it is made on a leased stack */
 	/*
-	 * Not 0, without steer: the call is made when the instructions in the first so many bytes have run,
+	 * Not 0: the call is made when the instructions in the first so many bytes have run,
 	 * and no others are displaced. A branch among them that is taken goes where it leads, without a call.
 	 */
 	u8 behind;
@@ -100,11 +103,23 @@ enum attach_error {
 	ATTACH_E_GO,        /* a return probe in Go */
 	ATTACH_E_GO_FAULT,  /* Go: an instruction that may fault */
 	ATTACH_E_EXTENT,    /* a system call in code without unwind information */
+	/* Why there cannot be a breakpoint (agent/traps.c), where there is no room for a jump */
+	ATTACH_E_TRAP_SOON,    /* not looked into yet */
+	ATTACH_E_TRAP_HANDLER, /* the program has a handler for SIGTRAP, or ignores it */
+	ATTACH_E_TRAP_BLOCKED, /* a thread blocks SIGTRAP */
+	ATTACH_E_TRAP_CALLS,   /* a system call that changes signals cannot be watched */
+	ATTACH_E_TRAP_TRACED,  /* there are programs on system calls */
+	ATTACH_E_TRAP_CODE,    /* code that no file has */
+	ATTACH_E_TRAP_FILTER,  /* a seccomp filter forbids what it takes */
+	ATTACH_E_TRAP_LIBC,    /* in libc itself, which runs where signals are not as they seem */
+	ATTACH_E_TRAP_LINKER,  /* no dynamic linker that tells of new code */
+	ATTACH_E_TRAP_MANY,    /* there are as many as can be */
 };
 
 /* What is in the way, for people. */
 struct attach_refusal {
 	u32 error;                /* enum attach_error */
+	u32 trap;                 /* likewise: why there is no breakpoint instead; 0: it was not considered */
 	u8 len;                   /* bytes of insn */
 	u8 insn[ATTACH_INSN_MAX]; /* the instruction in the way, len 0: none to show */
 	u64 where;                /* its address; BRANCH_IN: where the branch leads */
@@ -118,6 +133,7 @@ struct attach_text {
 	size_t own; /* up to the end of the function; ATTACH_OWN_UNKNOWN where that is not known */
 	size_t seen; /* readable, what belongs to another function included */
 	bool first_only; /* the patch may change the first instruction only */
+	bool trap; /* with first_only: it is a breakpoint */
 	bool shadow_stack; /* the process has one: calls are moved only where the patch is a call */
 };
 #define ATTACH_OWN_UNKNOWN (~(size_t)0)
@@ -132,6 +148,7 @@ struct attach_plan {
 	u8 insn_off[ATTACH_WINDOW_MAX];   /* offset of each displaced instruction in the window */
 	u16 moved_off[ATTACH_WINDOW_MAX]; /* offset of its relocated form in the trampoline */
 	u16 code_len;                     /* bytes of trampoline */
+	u16 behind_off; /* with attach_call.behind: where in it the call is made, the instructions run */
 	u8 orig[ATTACH_WINDOW_MAX];       /* the bytes that were there */
 	u8 patch_len;
 	u8 patch[ATTACH_PATCH_MAX]; /* what goes to addr .. addr + patch_len - 1 */

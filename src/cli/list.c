@@ -243,7 +243,9 @@ static struct json_object *probes_of(struct keeper *k, u32 pid)
 		add_int(o, "address", p[i].addr);
 		add_int(o, "offset", p[i].file_off);
 		add_text(o, "state", p[i].state < ARRAY_SIZE(states) ? states[p[i].state] : "unknown", 16);
-		add_text(o, "reason", probe_reason(&p[i]), 256);
+		add_text(o, "reason", probe_reason(&p[i]), 512);
+		if (p[i].state == PROBE_ATTACHED || p[i].state == PROBE_WAITING)
+			add_text(o, "by", p[i].trap ? "breakpoint" : "jump", 16);
 		if (p[i].state == PROBE_REFUSED)
 			add_obstacle(o, &p[i]);
 		json_object_array_add(all, o);
@@ -347,16 +349,22 @@ static void print_places(struct json_object *probes, struct json_object *first)
 	       (unsigned long long)json_object_get_uint64(json_object_object_get(first, "address")), text_of(first, "reason"));
 }
 
-/* Below a target: the probes that are not there, and why. */
-static void print_refused(struct json_object *all, struct json_object *probes)
+/* Below a target: the probes that are not there, and why; and those that cost a signal a hit. */
+static void print_probes(struct json_object *all, struct json_object *probes)
 {
 	size_t n = probes ? json_object_array_length(probes) : 0;
 
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *p = json_object_array_get_idx(probes, i);
 
-		if (!strcmp(text_of(p, "state"), "attached"))
+		if (!strcmp(text_of(p, "state"), "attached")) {
+			if (!strcmp(text_of(p, "by"), "breakpoint"))
+				printf(T("    link %s: by a breakpoint at %#llx: no room for a jump\n",
+					 "    链接 %s：位于 %#llx 的断点：没有跳转的空间\n"),
+				       text_of(p, "link_id"),
+				       (unsigned long long)json_object_get_uint64(json_object_object_get(p, "address")));
 			continue;
+		}
 		if (is_on_calls(all, text_of(p, "link_id"))) {
 			print_places(probes, p);
 			continue;
@@ -407,7 +415,7 @@ static void print_table(struct json_object *all, const char *key, const char *ti
 				 " draining：已分离；仍有进行中的调用要经代理返回"));
 		puts("");
 		if (!strcmp(key, "targets"))
-			print_refused(all, json_object_object_get(row, "probes"));
+			print_probes(all, json_object_object_get(row, "probes"));
 	}
 	if (!strcmp(key, "targets") && !json_object_get_boolean(json_object_object_get(all, "keeper")))
 		puts(T("  no keeper: their probes stay as they are until `limpet load`, or `limpet attach PID`, leaves one",
@@ -465,14 +473,16 @@ const struct command cmd_list = {
 	{"usage: limpet list [-s NAME] [--json]\n\n"
 	 "Shows what the session has; nothing, with status 0, when there is none.\n"
 	 "hits: runs of a link's program; faults, budget: runs ended by a bad access or an endless loop;\n"
-	 "skipped: hits without a run. Below a target: the probes that could not be made, and why.\n"
+	 "skipped: hits without a run. Below a target: the probes that could not be made, and why, and\n"
+	 "those that are breakpoints (some microseconds a hit) because there is no room for a jump.\n"
 	 "  -s, --session NAME  the session to show (default: default)\n"
 	 "  -j, --json          as JSON\n\n"
 	 "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
 	 "用法：limpet list [-s 名称] [--json]\n\n"
 	 "显示会话的内容；没有会话时不显示任何内容，状态为 0。\n"
 	 "hits：链接的程序运行次数；faults、budget：因非法访问或死循环而中止的次数；\n"
-	 "skipped：命中但未运行的次数。目标之下列出未能建立的探针及原因。\n"
+	 "skipped：命中但未运行的次数。目标之下列出未能建立的探针及原因，以及因放不下跳转而用断点\n"
+	 "实现的探针（每次命中需数微秒）。\n"
 	 "  -s, --session 名称  要显示的会话（缺省：default）\n"
 	 "  -j, --json          以 JSON 显示\n\n"
 	 "退出状态：0 成功，1 失败，2 用法错误。\n"},

@@ -41,10 +41,20 @@ static const char *const chinese_reasons[] = { /* attach_reason() has the Englis
 	[ATTACH_E_NOT_CALLED] = "该函数不是被调用进入的，没有可返回的地方",
 	[ATTACH_E_CALLER] = "该函数会查看自己的返回地址，而返回探针会替换它",
 	[ATTACH_E_UNWIND] = "静态程序中，异常无法穿过返回探针",
-	[ATTACH_E_OWN] = "limpet 自己的返回探针需要该函数",
+	[ATTACH_E_OWN] = "limpet 自己需要此处",
 	[ATTACH_E_SHADOW] = "此处由处理器检查返回地址（影子栈）",
 	[ATTACH_E_GO] = "Go 运行时会查看返回地址，不能放返回探针：请探测函数入口",
 	[ATTACH_E_EXTENT] = "没有展开信息说明其所在函数从何处开始",
+	[ATTACH_E_TRAP_SOON] = "稍后再看",
+	[ATTACH_E_TRAP_HANDLER] = "程序自己处理或忽略 SIGTRAP",
+	[ATTACH_E_TRAP_BLOCKED] = "有线程阻塞了 SIGTRAP",
+	[ATTACH_E_TRAP_CALLS] = "有可能阻塞 SIGTRAP 的系统调用无法监视",
+	[ATTACH_E_TRAP_TRACED] = "有系统调用探针，而断点需要同样的位置",
+	[ATTACH_E_TRAP_CODE] = "进程中有不属于任何文件的代码",
+	[ATTACH_E_TRAP_FILTER] = "seccomp 过滤器禁止所需的调用",
+	[ATTACH_E_TRAP_LIBC] = "libc 会在信号状态特殊时运行它",
+	[ATTACH_E_TRAP_LINKER] = "没有会告知新代码的动态链接器",
+	[ATTACH_E_TRAP_MANY] = "断点已达上限",
 	[ATTACH_E_GO_FAULT] = "Go 运行时可能需要知道这条指令在何处出错",
 };
 
@@ -53,6 +63,18 @@ static const char *refusal(enum attach_error e)
 	if (cli_chinese && (size_t)e < sizeof(chinese_reasons) / sizeof(chinese_reasons[0]) && chinese_reasons[e])
 		return chinese_reasons[e];
 	return attach_reason(e);
+}
+
+/* What is in the way of a jump, and then of a breakpoint. */
+static const char *refusals(const struct agent_probe *p)
+{
+	static char both[512];
+
+	if (!p->trap)
+		return refusal((enum attach_error)p->reason);
+	snprintf(both, sizeof(both), T("%s; nor can it be a breakpoint: %s", "%s；也不能用断点：%s"),
+		 refusal((enum attach_error)p->reason), refusal((enum attach_error)p->trap));
+	return both;
 }
 
 const char *probe_reason(const struct agent_probe *p)
@@ -65,7 +87,7 @@ const char *probe_reason(const struct agent_probe *p)
 	case PROBE_NO_PROG:
 		return T("its program was not accepted in the target", "目标未接受其程序");
 	case PROBE_REFUSED:
-		return refusal((enum attach_error)p->reason);
+		return refusals(p);
 	default:
 		return error_text((int)p->reason);
 	}

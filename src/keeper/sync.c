@@ -16,6 +16,8 @@
 
 #define RETIRE_TRIES 3
 #define PATIENCE     150 /* attempts that a command makes, about 3 s */
+#define LATER_TRIES  4   /* 1 ms and more apart */
+#define ROUNDS       4   /* of SYNC and COMMIT in one stop (agent_header.again) */
 
 int sync_fail(struct target *t, int err, const char *what)
 {
@@ -353,7 +355,7 @@ static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 		err = objects_send(k, t, &trace, 1); /* it may have been made after the agent came */
 	if (!err)
 		err = objects_send(k, t, n.all, n.count);
-	if (!err)
+	for (int i = 0; !err && (!i || (t->header.again == AGAIN_NOW && i < ROUNDS)); i++)
 		err = sync_stopped(t, &n, generation, false, ret_in_use);
 	needs_free(&n);
 	free(had);
@@ -361,7 +363,8 @@ static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 	return err;
 }
 
-static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer newcomer)
+/* ret_later: another one may do more. */
+static int sync_once(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer newcomer, bool *ret_later)
 {
 	bool in_use = false, fresh;
 	struct target t;
@@ -384,9 +387,26 @@ static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, enum new
 		take_back(&t);
 	if (err)
 		sync_fail(&t, err, "bringing the probes in line");
+	*ret_later = !err && t.header.again == AGAIN_LATER;
 	target_resume(&t);
 	if (!err && in_use)
 		retire_later(k, pid);
+	return err;
+}
+
+static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer newcomer)
+{
+	struct keeper_error ignored = {0};
+	bool later;
+	int err = sync_once(k, pid, e, newcomer, &later);
+
+	for (int i = 0; !err && later && i < LATER_TRIES; i++) {
+		struct timespec ms = {.tv_nsec = 1000000L << (2 * i)};
+
+		nanosleep(&ms, NULL);
+		if (sync_once(k, pid, &ignored, STAYS_OUT, &later))
+			break;
+	}
 	return err;
 }
 

@@ -2,6 +2,7 @@
 /* The stopped threads as the agent wants to see them (agent.h, struct agent_thread). */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <unistd.h>
 #include "keeper/internal.h"
 
@@ -34,6 +35,18 @@ static u32 own_tid(pid_t pid, pid_t tid)
 	return ret;
 }
 
+#define PTRACE_GETSIGMASK_ 0x420a
+
+/* What it will have when its system call, if it is in one, has ended. All where that cannot be told. */
+static u64 blocked_by(const struct target *t, const struct thread *th)
+{
+	u64 mask;
+
+	if (th == t->lead && t->borrowed)
+		return t->saved_mask;
+	return th->stopped && !ptrace(PTRACE_GETSIGMASK_, th->tid, sizeof(mask), &mask) ? mask : ~0ULL;
+}
+
 size_t target_threads(const struct target *t, struct agent_thread *ret)
 {
 	bool same = same_pid_namespace(t->pid);
@@ -48,6 +61,7 @@ size_t target_threads(const struct target *t, struct agent_thread *ret)
 			(struct agent_thread){.tp = th->regs.fs_base,
 					      .pc = th->regs.rip,
 					      .sp = th->regs.rsp,
+					      .blocked = blocked_by(t, th),
 					      .tid = same ? (u32)th->tid : own_tid(t->pid, th->tid),
 					      .stuck = !th->stopped};
 	}

@@ -43,7 +43,11 @@ static int probe(const u8 *code, size_t len, size_t at, size_t end)
 	memset(page, 0x90, 4096);
 	memcpy(page, code, len);
 	page[len] = 0xc3;
-	err = attach_plan(&(struct attach_text){page + at, 32, end - at, 32, false, shadow_stack},
+	err = attach_plan(&(struct attach_text){.bytes = page + at,
+						.len = 32,
+						.own = end - at,
+						.seen = 32,
+						.shadow_stack = shadow_stack},
 			  (u64)page + at, (u64)page + 4096, &call, page + 4096, ATTACH_TRAMP_MAX,
 			  &plan, &why);
 	if (err)

@@ -20,6 +20,7 @@
 #define RED_ZONE  128
 #define REGS(f)   ((u8)offsetof(struct attach_regs, f))
 #define PREFIX    0x2e /* cs: means nothing to a jump or call */
+#define INT3      0xcc
 #define ODD_FLAGS 0x00, 0x04, 0x04, 0x00 /* DF, AC: not as C code expects them */
 
 /*
@@ -90,16 +91,20 @@ static void emit_call(struct emit *e, const struct attach_call *c)
 }
 
 /*
- * Keeps the answer of a steering handler just below the function's stack. Returns where the distance
- * to the function is.
+ * Keeps the answer of a steering handler just below the function's stack; not at its first instruction
+ * (`behind`): in r11. Returns where the distance to the function is.
  */
-static size_t emit_keep_answer(struct emit *e, bool leased)
+static size_t emit_keep_answer(struct emit *e, bool leased, bool behind)
 {
 	size_t off;
 
 	EMIT(e, 0x48, 0x85, 0xc0, 0x75, 0x07,      /* test %rax, %rax; jne over */
 	     0x48, 0x8d, 0x05, 0, 0, 0, 0);        /* lea function(%rip), %rax */
 	off = e->len - 4;
+	if (behind) {
+		EMIT(e, 0x48, 0x89, 0x43, REGS(r11)); /* over: mov %rax, r11(%rbx) */
+		return off;
+	}
 	if (leased) {
 		EMIT(e, 0x48, 0x8b, 0x8b, REGS(rsp), 0, 0, 0, /* over: mov rsp(%rbx), %rcx */
 		     0x48, 0x89, 0x41, 0xf8);                 /* mov %rax, -8(%rcx) */
@@ -216,7 +221,7 @@ static enum attach_error move_one(struct emit *e, const struct attach_text *t,
 		return refuse(why, ATTACH_E_DECODE, t, plan->addr, off, ATTACH_INSN_MAX);
 	plan->insn_off[plan->insn_count] = (u8)off;
 	plan->moved_off[plan->insn_count++] = (u16)e->len;
-	err = !in->map && in->opcode == 0xcc
+	err = !in->map && in->opcode == INT3
 		      ? ATTACH_E_BREAKPOINT
 		      : emit_moved(e, t->bytes + off, in, plan->addr + off, returns);
 	if (err)
@@ -312,6 +317,14 @@ static bool make_pun(struct attach_plan *plan, const struct attach_text *t)
 	return false;
 }
 
+/* A breakpoint: nothing but the first byte changes. */
+static bool make_trap(struct attach_plan *plan)
+{
+	plan->patch[0] = INT3;
+	plan->patch_len = plan->reach = 1;
+	return true;
+}
+
 /* jmp, or for a call of the right length a call, with prefixes that mean nothing in front. */
 static bool make_patch(struct attach_plan *plan, const struct attach_text *t, bool jump)
 {
@@ -352,9 +365,11 @@ static size_t emit_hit(struct emit *e, u64 addr, u32 pushed, const struct attach
 	EMIT(e, 0x48, 0x83, 0xe4, 0xf0); /* and $-16, %rsp */
 	emit_call(e, call);
 	if (call->steer)
-		to_function = emit_keep_answer(e, call->lease);
+		to_function = emit_keep_answer(e, call->lease, call->behind);
 	ret->odd_out = emit_restore(e, call->lease, &ret->back_out);
-	if (call->steer)
+	if (call->steer && call->behind)
+		EMIT(e, 0x41, 0xff, 0xe3); /* jmp *%r11 */
+	else if (call->steer)
 		EMIT(e, 0xff, 0x64, 0x24, 0xf8); /* jmp *-8(%rsp) */
 	if (call->lease)
 		emit_lands_here(e, none);
@@ -376,7 +391,9 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 	size_t to_function;
 	enum attach_error err = ATTACH_OK;
 
-	if (!(text->first_only ? make_pun(&plan, text) : make_patch(&plan, text, call->steer || call->behind)))
+	if (!(text->trap         ? make_trap(&plan)
+	      : text->first_only ? make_pun(&plan, text)
+				 : make_patch(&plan, text, call->steer || call->behind)))
 		return refuse(ret_why, ATTACH_E_RANGE, text, addr, 0, 0);
 	if (call->before)
 		emit_hit(&e, addr, 0, call->before, &odd_before);
@@ -386,6 +403,7 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 		err = emit_straight(&e, text, &plan, call->behind, ret_why);
 		if (err)
 			return err;
+		plan.behind_off = (u16)e.len;
 	}
 	to_function = emit_hit(&e, addr + call->behind, is_call(&plan) ? 8 : 0, call, &odd);
 	if (call->steer)
@@ -468,10 +486,20 @@ const char *attach_reason(enum attach_error e)
 		[ATTACH_E_NOT_CALLED] = "the function is not entered by a call: there is nowhere to return to",
 		[ATTACH_E_CALLER] = "the function looks at its return address, which a return probe replaces",
 		[ATTACH_E_UNWIND] = "exceptions could not pass a return probe in a static program",
-		[ATTACH_E_OWN] = "limpet itself needs the function for its return probes",
+		[ATTACH_E_OWN] = "limpet needs the place for itself",
 		[ATTACH_E_SHADOW] = "the processor checks returns here (shadow stack)",
 		[ATTACH_E_GO] = "Go code, whose runtime looks at return addresses: probe the function's entry",
 		[ATTACH_E_EXTENT] = "no unwind information says where its function begins",
+		[ATTACH_E_TRAP_SOON] = "that is looked into later",
+		[ATTACH_E_TRAP_HANDLER] = "the program handles or ignores SIGTRAP itself",
+		[ATTACH_E_TRAP_BLOCKED] = "a thread blocks SIGTRAP",
+		[ATTACH_E_TRAP_CALLS] = "a system call that may block SIGTRAP cannot be watched",
+		[ATTACH_E_TRAP_TRACED] = "system calls are probed, which breakpoints need for themselves",
+		[ATTACH_E_TRAP_CODE] = "it has code that no file has",
+		[ATTACH_E_TRAP_FILTER] = "a seccomp filter forbids what that takes",
+		[ATTACH_E_TRAP_LIBC] = "libc runs it where signals are not as usual",
+		[ATTACH_E_TRAP_LINKER] = "no dynamic linker tells of code to come",
+		[ATTACH_E_TRAP_MANY] = "it has as many as there can be",
 		[ATTACH_E_GO_FAULT] = "Go code whose runtime may have to find where this instruction faults",
 	};
 

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Breakpoints, where no jump fits: a program that does with signals what can be done (target.c) does the same as
+unprobed, and every call and return is counted; `limpet list` names them; where they are not safe they are
+refused with the reason; they come and go under running threads, and leave nothing behind.
+
+usage: traps.py BUILD_DIR
+"""
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "../integration"), os.path.join(HERE, "../returns")]
+import common as c
+from survive import Tool, compare, own_counts, program
+
+TARGET = os.path.join(c.BUILD, "tests/traps/traps_target")
+FUNCTIONS = ["looping", "bare"]
+LONG = os.environ.get("LIMPET_LONG") == "1"
+
+
+def limpet(env, *words):
+    p = subprocess.run([c.LIMPET, *words], env=env, capture_output=True, text=True, timeout=60, check=False)
+    return p.returncode, p.stdout + p.stderr
+
+
+def running(*words):
+    p = subprocess.Popen([TARGET, "run", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    c.processes.append(p)
+    while p.stdout.readline() not in ("runs\n", ""):
+        pass
+    return p
+
+
+def probes(env, pid):
+    return [p for t in c.listed(env)["targets"] if t["pid"] == pid for p in t["probes"]]
+
+
+def facts(pid):
+    """What a detach must bring back: text, signals, memory without limpet."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as f:
+        maps = f.read()
+    text = [l.split() for l in maps.splitlines() if " r-xp " in l and "/" in l]
+    sums = []
+    with open(f"/proc/{pid}/mem", "rb") as m:
+        for words in text:
+            start, end = (int(x, 16) for x in words[0].split("-"))
+            m.seek(start)
+            sums.append((words[5], hash(m.read(end - start))))
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        signals = re.findall(r"^(?:Sig(?:Ign|Cgt)|Threads):.*$", f.read(), re.M)
+    return sums, signals, "limpet" in maps
+
+
+def all_signals(env):
+    plain = program([TARGET], env)
+    c.ok("plain_run", plain[0] == 0 and len(own_counts(plain[1])) == 2, plain)
+    tool = Tool(env, TARGET, FUNCTIONS)
+    last = compare("started", tool, {}, plain, program([c.LIMPET, "start", "--", TARGET], env))
+    seen = []
+
+    def attach(p):
+        limpet(env, "attach", str(p.pid))
+        seen.extend(probes(env, p.pid))
+        seen.append(limpet(env, "list")[1])
+
+    compare("attached", tool, last, plain, program([TARGET], env, attach))
+    c.ok("list_shows_breakpoints", len(seen) == 5 and all(p["by"] == "breakpoint" for p in seen[:4]) and
+         seen[4].count("by a breakpoint at 0x") == 4, seen)
+    tool.close()
+
+
+def refusals(env):
+    tool = Tool(env, TARGET, FUNCTIONS)
+    for how, reason in (("handler", "handles or ignores SIGTRAP"), ("blocked", "a thread blocks SIGTRAP"),
+                        ("code", "code that no file has")):
+        p = running(how)
+        before = facts(p.pid)
+        limpet(env, "attach", str(p.pid))
+        found = probes(env, p.pid)
+        c.ok(f"refused_{how}", len(found) == 4 and all(reason in f["reason"] for f in found), found)
+        limpet(env, "detach", str(p.pid))
+        c.ok(f"refused_{how}_leaves_nothing", facts(p.pid) == before, (before, facts(p.pid)))
+        c.stop(p, signal.SIGKILL)
+    tool.close()
+
+
+def leaves_nothing(env):
+    tool = Tool(env, TARGET, FUNCTIONS)
+    p = running()
+    before = facts(p.pid)
+    bad = []
+    for i in range(300 if LONG else 12):
+        at = [limpet(env, "attach", str(p.pid))]
+        if len([f for f in probes(env, p.pid) if f["state"] == "attached"]) != 4:
+            bad.append((i, at, probes(env, p.pid)))
+        at.append(limpet(env, "detach", str(p.pid)))
+        c.wait_for(lambda: facts(p.pid) == before, 5)
+        if facts(p.pid) != before or any(s for s, _ in at):
+            bad.append((i, at, facts(p.pid)))
+    c.ok("comes_and_goes", p.poll() is None and not bad, bad[:3])
+    hits = tool.seen()
+    c.ok("counted_meanwhile", all(hits[f]["entries"] > 0 and hits[f]["returns"] > 0 for f in FUNCTIONS), hits)
+    p.stdin.write("\n")
+    p.stdin.flush()
+    c.ok("still_well", p.stdout.read() == "stopped\n" and p.wait(10) == 0, p.returncode)
+    tool.close()
+
+
+def links_go_first(env):
+    """The tool's links go while the target runs: no breakpoint, no handler stays in a target that stays."""
+    tool = Tool(env, TARGET, FUNCTIONS)
+    p = running()
+    cgt = facts(p.pid)[1]
+    limpet(env, "attach", str(p.pid))
+    with_them = facts(p.pid)[1]
+    tool.seen("detach")
+    c.ok("links_gone", with_them != cgt and c.wait_for(lambda: not probes(env, p.pid) and facts(p.pid)[1] == cgt) and
+         p.poll() is None, (cgt, with_them, facts(p.pid)[1]))
+    c.stop(p, signal.SIGKILL)
+    tool.close()
+
+
+def killed_keepers(env):
+    """SIGKILL at any step of attaching and detaching: the target goes on, and the next one finishes it."""
+    tool = Tool(env, TARGET, FUNCTIONS)
+    p = running()
+    before = facts(p.pid)
+    rng = random.Random(5)
+    for i in range(400 if LONG else 25):
+        k = subprocess.Popen([c.LIMPET, "detach" if i % 2 else "attach", str(p.pid)], env=env,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.001, 0.04))
+        k.kill()
+        k.wait()
+        if p.poll() is not None:
+            break
+    c.ok("survives_killed_keepers", p.poll() is None, p.returncode)
+    c.wait_for(lambda: limpet(env, "detach", str(p.pid))[0] == 0 and facts(p.pid) == before, 20)
+    c.ok("killed_keepers_leave_nothing", facts(p.pid) == before, (before, facts(p.pid)))
+    c.stop(p, signal.SIGKILL)
+    tool.close()
+
+
+def in_session(part):
+    def run():
+        env = c.environment(c.folder(place="/dev/shm"), lang="en")
+        part(env)
+        limpet(env, "detach", "--all")
+
+    run.__name__ = part.__name__
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(c.main(*map(in_session, (all_signals, refusals, leaves_nothing, links_go_first, killed_keepers))))
