@@ -80,6 +80,7 @@ struct agent_fd {
 };
 #define AGENT_FD_SESSION 100u
 #define AGENT_FD_TRACE   101u
+#define AGENT_FD_PAGES   102u /* the kernel's array for map `id`, which comes next (struct map_meta) */
 
 /* A file that a link is on. */
 struct agent_file {

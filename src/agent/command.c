@@ -183,7 +183,8 @@ static int receive_one(s32 channel)
 	if (n == sizeof(what))
 		err = object_take(what.kind, what.id, c.fd);
 	sys_close(c.fd);
-	return err ? err : 1;
+	/* what waits for the kernel's pages is told by its probes */
+	return err && err != -EAGAIN ? err : 1;
 }
 
 static void close_channel(void)
@@ -209,6 +210,7 @@ static int receive(void)
 		if (got == -EBADF || got == -ENOTSOCK || got == -ECONNRESET)
 			break;
 	}
+	object_forget_pages();
 	close_channel();
 	return first;
 }

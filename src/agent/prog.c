@@ -22,6 +22,19 @@ static bool calls(const struct bpf_insn *insns, u32 count, s32 helper)
 	return false;
 }
 
+static void unbind_maps(struct agent_prog *p)
+{
+	for (u32 i = 0; p->map_refs && i < p->map_count; i++)
+		if (p->map_refs[i])
+			p->map_refs[i]->refs--;
+	heap_free(p->map_refs, p->map_count * sizeof(*p->map_refs) + 8);
+	heap_free(p->vm_maps, p->map_count * sizeof(*p->vm_maps) + 8);
+	heap_free(p->regions, (p->map_count + 1) * sizeof(*p->regions));
+	p->map_refs = NULL;
+	p->vm_maps = NULL;
+	p->regions = NULL;
+}
+
 static int bind_maps(struct agent_prog *p)
 {
 	u32 n = p->map_count;
@@ -35,7 +48,7 @@ static int bind_maps(struct agent_prog *p)
 		struct agent_map *m = object_map(p->map_ids[i]);
 
 		if (!m)
-			return -ENOENT;
+			return object_waits(p->map_ids[i]) ? -EAGAIN : -ENOENT;
 		m->refs++;
 		p->map_refs[i] = m;
 		p->refs_maps |= map_holds_objects(&m->map);
@@ -136,7 +149,7 @@ bool prog_goes_deep(const struct agent_prog *p)
 /* Makes the program runnable, once; later calls give the same answer. */
 int prog_prepare(struct agent_prog *p)
 {
-	if (p->ready || p->error)
+	if (p->ready || (p->error && p->error != -EAGAIN))
 		return p->error;
 	p->vm.insns = p->insns;
 	p->overrides = calls(p->insns, p->vm.insn_count, BPF_FUNC_override_return);
@@ -155,6 +168,7 @@ int prog_prepare(struct agent_prog *p)
 		agent.identity = (struct vm_identity){&agent.env.process->ident, &agent.env.tid_off};
 		p->vm.identity = &agent.identity;
 	}
+	unbind_maps(p); /* of a time when one was still waited for */
 	p->error = bind_maps(p);
 	if (!p->error)
 		p->error = check(p);
@@ -167,14 +181,9 @@ int prog_prepare(struct agent_prog *p)
 
 void prog_free(struct agent_prog *p)
 {
-	for (u32 i = 0; p->map_refs && i < p->map_count; i++)
-		if (p->map_refs[i])
-			p->map_refs[i]->refs--;
+	unbind_maps(p);
 	if (p->area)
 		code_room_free(p->area);
-	heap_free(p->map_refs, p->map_count * sizeof(*p->map_refs) + 8);
-	heap_free(p->vm_maps, p->map_count * sizeof(*p->vm_maps) + 8);
-	heap_free(p->regions, (p->map_count + 1) * sizeof(*p->regions));
 	heap_free(p->map_ids, p->map_count * sizeof(u32) + 8);
 	heap_free(p->insns, p->insns_size);
 	heap_free(p, sizeof(*p));

@@ -468,11 +468,13 @@ static void start(struct reader *r, char *path)
 		}
 		if (read_regions(r)) {
 			take_links(dir, path, 4096);
-			take_held(dir);
-			if (agent.links)
-				find_cgroups(r, path);
 			if (agent.links)
 				atomic_store(&agent.env.denied, inherited_denials(r, path));
+			object_may_ask(true); /* what is forbidden is known now */
+			take_held(dir);
+			object_may_ask(false);
+			if (agent.links)
+				find_cgroups(r, path);
 			take_files();
 			if (bring_in_line()) {
 				atomic_store(&limpet_agent.header.generation, generation);
@@ -486,6 +488,8 @@ static void start(struct reader *r, char *path)
 		agent.region_count = 0;
 		/* With the session mapped keepers find this agent: from here on it takes their commands. */
 		atomic_store(&limpet_agent.header.ready, 1);
+		if (object_waits(0))
+			keepers_ask(true);
 	}
 	if (fd >= 0)
 		sys_close(fd);

@@ -63,6 +63,8 @@ static int map_open_text(struct open_map *m, const char *text)
 	m->base = store_map_fd(m->fd, true, &m->size, &err);
 	if (m->base)
 		err = map_open(&m->map, m->base, m->size, true);
+	if (m->base && !err)
+		err = store_take_pages(&m->map, m->fd);
 	if (!m->base || err) {
 		if (m->base)
 			munmap(m->base, m->size);
@@ -71,7 +73,7 @@ static int map_open_text(struct open_map *m, const char *text)
 					   "无法使用 map %s：%s；已损坏或类型未知，见 `limpet map show %s`"), text, error_text(-err), text);
 	}
 	kernel = atomic_load(&m->map.meta->kernel_id);
-	if (kernel)
+	if (kernel && !atomic_load(&m->map.meta->kernel_pages))
 		note(T("map %s has a part in the kernel (limpet load --with-kernel), which this does not reach: there it is map %u (bpftool map dump id %u)",
 		       "map %s 有一部分在内核中（limpet load --with-kernel），本命令不涉及：在内核中是 map %u（bpftool map dump id %u）"), text, kernel, kernel);
 	m->typed = typed_open(m->store, &m->map.def);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include "keeper/internal.h"
 
-#define SEND_BATCH 64 /* descriptors in flight at a time */
+#define SEND_BATCH 32 /* descriptors in flight at a time */
 
 static int send_fd(int sock, const struct agent_fd *what, int fd)
 {
@@ -56,6 +56,19 @@ static int open_channel(struct target *t, struct agent_request *r)
 	return sock < 0 ? err : sock;
 }
 
+/* In front of an array with the kernel's pages: those. That they are not to be had the agent tells of its probes. */
+static int send_pages(int sock, u32 id, int file)
+{
+	const struct agent_fd what = {.kind = AGENT_FD_PAGES, .id = id};
+	int fd = store_pages(file), err = 0;
+
+	if (fd >= 0) {
+		err = send_fd(sock, &what, fd);
+		close(fd);
+	}
+	return err;
+}
+
 static int send_some(struct keeper *k, struct target *t, const struct agent_fd *all, size_t count)
 {
 	struct agent_request r;
@@ -68,7 +81,9 @@ static int send_some(struct keeper *k, struct target *t, const struct agent_fd *
 
 		if (fd < 0)
 			continue;
-		err = send_fd(sock, &all[i], fd);
+		err = all[i].kind == OBJ_MAP ? send_pages(sock, all[i].id, fd) : 0;
+		if (!err)
+			err = send_fd(sock, &all[i], fd);
 		close(fd);
 	}
 	r.command = AGENT_CMD_RECV; /* closes the target's ends in any case */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "loader/attr.h"
 #include "loader/btf.h"
+#include "loader/kernel.h"
 #include "loader/perf_array.h"
 #include "loader/refs.h"
 #include "loader/say.h"
@@ -137,6 +138,8 @@ long loader_map_create(const struct loader_call *c, union bpf_attr *a)
 		store_release(c->store, OBJ_MAP, id);
 		return err;
 	}
+	if (kernel_on())
+		kernel_map_created(id);
 	return loader_fd_add(fd, OBJ_MAP, id);
 }
 

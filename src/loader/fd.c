@@ -302,6 +302,8 @@ static struct map *open_map(struct store *s, u32 id, int *ret_err)
 		err = -EINVAL;
 	if (!err)
 		err = map_alias(&k->map, fd);
+	if (!err)
+		err = store_take_pages(&k->map, fd);
 	close(fd);
 	if (!p)
 		return NULL;

@@ -62,6 +62,8 @@ enum kernel_side { SIDE_USER = 1, SIDE_KERNEL = 2 };
 
 /* A program uses the map there from now on: 0, or -errno, where that would make it two maps, and a message. */
 HIDDEN int kernel_map_use(u32 map, enum kernel_side side, const char *prog);
+/* The tool has just made it. */
+HIDDEN void kernel_map_created(u32 map);
 /* Its twin, -1: it has none. */
 HIDDEN int kernel_map_fd(u32 map);
 HIDDEN bool kernel_map_is_there(u32 map);    /* its contents are in the kernel alone */

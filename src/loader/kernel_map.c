@@ -4,6 +4,8 @@
  * side; what cannot be is refused when the second side comes:
  *
  *     ONE_SIDE   programs of one side only; the kernel's: its elements are in the twin, AT_KERNEL
+ *     PAGES      an array: its elements are the pages of the kernel's array, for everybody, from the time
+ *                that the map is made (struct map_meta)
  *     RECORDS    ring buffers, perf event arrays: kernel programs write to the twin, and a thread passes
  *                their records on to the session's buffer, which is what the tool reads
  *     HALVES     per-CPU kinds: each side has its own processors (tool_map.h)
@@ -19,7 +21,7 @@
 #include "loader/say.h"
 #include "loader/tool_map.h"
 
-enum rule { ONE_SIDE, RECORDS, HALVES, CONSTANT, NEVER };
+enum rule { ONE_SIDE, PAGES, RECORDS, HALVES, CONSTANT, NEVER };
 
 struct kernel_map {
 	struct kernel_map *next;
@@ -45,7 +47,9 @@ static enum rule rule_of(const struct map *m)
 	case BPF_MAP_TYPE_HASH:
 	case BPF_MAP_TYPE_LRU_HASH:
 	case BPF_MAP_TYPE_LPM_TRIE:
-		return m->def.flags & BPF_F_RDONLY_PROG ? CONSTANT : ONE_SIDE;
+		return atomic_load(&m->meta->kernel_pages)    ? PAGES
+		       : m->def.flags & BPF_F_RDONLY_PROG ? CONSTANT
+							  : ONE_SIDE;
 	case BPF_MAP_TYPE_QUEUE:
 	case BPF_MAP_TYPE_STACK:
 	case BPF_MAP_TYPE_STACK_TRACE:
@@ -125,13 +129,13 @@ bool kernel_map_is_there(u32 map)
 
 /* ---- the twin ---- */
 
-static int create(struct store *s, const struct map *m)
+static int create(struct store *s, const struct map *m, u32 flags)
 {
 	union attr_more a = {.attr = {.map_type = m->def.type,
 				      .key_size = m->def.key_size,
 				      .value_size = m->def.value_size,
 				      .max_entries = m->def.max_entries,
-				      .map_flags = m->def.flags,
+				      .map_flags = m->def.flags | flags,
 				      .map_extra = m->def.map_extra}};
 	int btf, fd;
 
@@ -221,7 +225,7 @@ static int make(struct map *m, struct kernel_map *k)
 
 	if (!s)
 		return err;
-	twin = create(s, m);
+	twin = create(s, m, 0);
 	if (twin < 0) {
 		if (twin != -EPERM)
 			loader_say("limpet: map %.15s could not be made in the kernel: %s\n", m->def.name, strerror(-twin));
@@ -253,6 +257,40 @@ int kernel_map_make(struct map *m)
 	return err;
 }
 
+/* Nobody but the tool's process knows of it yet. Where the kernel has no such array, it stays the session's. */
+static void share_pages(struct store *s, struct map *m, struct kernel_map *k)
+{
+	const int twin = create(s, m, BPF_F_MMAPABLE);
+
+	if (twin < 0)
+		return;
+	if (map_take_pages(m, twin)) {
+		sys_close(twin);
+		return;
+	}
+	k->twin = twin;
+	atomic_store(&m->meta->kernel_id, kernel_id(twin, OBJ_MAP));
+	atomic_store(&m->meta->kernel_pages, 1);
+	atomic_store(&s->file->has_refs, 1); /* keepers see to it that targets have the pages, too */
+}
+
+void kernel_map_created(u32 map)
+{
+	struct kernel_map *k;
+	struct store *s;
+	int err = 0;
+	struct map *m = loader_map_by_id(map, &err);
+
+	s = m ? loader_session(&err) : NULL;
+	if (!s || m->def.type != BPF_MAP_TYPE_ARRAY || m->def.flags & BPF_F_RDONLY_PROG || m->def.lock || m->sparse)
+		return;
+	kernel_lock();
+	k = find_or_make(map);
+	if (k)
+		share_pages(s, m, k);
+	kernel_unlock();
+}
+
 /* ---- who uses it ---- */
 
 static int refuse(const struct map *m, enum rule rule, enum kernel_side side, const char *prog)
@@ -262,7 +300,7 @@ static int refuse(const struct map *m, enum rule rule, enum kernel_side side, co
 			   "have in both\n", prog, m->def.name, m->ops->name);
 	else
 		loader_say("limpet: program %.15s runs in %s and uses map %.15s (%s), as do programs %s: a map of this type is "
-			   "in one place only (per-CPU types, ring buffers and perf event arrays can be used by both)\n",
+			   "in one place only (arrays, per-CPU types, ring buffers and perf event arrays can be used by both)\n",
 			   prog, side == SIDE_USER ? "user space" : "the kernel", m->def.name, m->ops->name,
 			   side == SIDE_USER ? "in the kernel" : "in user space");
 	return -EOPNOTSUPP;

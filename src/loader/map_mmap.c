@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <time.h>
 #include "base/sys.h"
+#include "loader/kernel.h"
 #include "loader/source_ring.h"
 
 static bool is_ring(const struct map *m)
@@ -115,7 +116,14 @@ long loader_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 	own = store_hold_as(s, OBJ_MAP, m->id, prot & PROT_WRITE ? O_RDWR : O_RDONLY);
 	if (own < 0)
 		return own;
-	if (prot & PROT_WRITE)
+	if (atomic_load(&m->meta->kernel_pages)) {
+		int twin = kernel_map_fd(m->id), pages = twin < 0 ? store_pages(own) : fcntl(twin, F_DUPFD_CLOEXEC, 0);
+
+		sys_close(own);
+		if (pages < 0)
+			return pages;
+		own = pages;
+	} else if (prot & PROT_WRITE)
 		err = hold_thawed(own, m);
 	ret = err ? err : sys_mmap(addr, len, prot, flags, own, (u64)off);
 	sys_close(own);

@@ -144,6 +144,17 @@ int map_open(struct map *m, void *base, u64 size, bool writable)
 	return 0;
 }
 
+int map_take_pages(struct map *m, int fd)
+{
+	long p;
+
+	if (m->def.type != BPF_MAP_TYPE_ARRAY || m->sparse || !m->base)
+		return -EINVAL;
+	p = sys_mmap(m->base, m->data_size, m->writable ? PROT_READ | PROT_WRITE : PROT_READ,
+		     MAP_SHARED | MAP_FIXED, fd, 0);
+	return sys_is_err(p) ? (int)p : 0;
+}
+
 int map_alias(struct map *m, int fd)
 {
 	for (u32 i = 0; i < m->bank_count; i++) {

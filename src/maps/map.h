@@ -93,6 +93,11 @@ struct map_meta {
 	_Atomic u64 extents[EXTENT_WORDS]; /* hints of shm/extents.h */
 	_Atomic u64 overwritten[HAND_TICKETS]; /* MAP_STAT_OVERWRITTEN by ticket holders (shm/hand.h) */
 	_Atomic u32 kernel_id; /* of the map beside it in the kernel, 0: there is none (loader/kernel.h) */
+	/*
+	 * 1: an array whose elements are the pages of that map, for programs on both sides. Whoever opens the
+	 * map puts them over the file's data, which nobody uses. Set before others can know of the map.
+	 */
+	_Atomic u32 kernel_pages;
 };
 _Static_assert(sizeof(struct map_meta) <= MAP_META_SIZE, "map_meta must fit its page");
 
@@ -253,6 +258,9 @@ int map_open(struct map *m, void *base, u64 size, bool writable);
  * record. 0 or -errno; nothing to do for other types.
  */
 int map_alias(struct map *m, int fd);
+
+/* Puts the pages of the kernel's array over the elements. `fd`: of an array of the same shape, BPF_F_MMAPABLE. */
+int map_take_pages(struct map *m, int fd);
 
 /*
  * The n-th part of the file that takes memory from the start: 0, or -ENOENT. The rest is holes: what is

@@ -126,6 +126,14 @@ int store_pin_object(struct store *s, const char *path, enum object_kind *ret_ki
 int store_unpin(struct store *s, const char *path);
 int store_pins(struct store *s, store_pin_fn *fn, void *arg);
 
+/*
+ * Arrays with the kernel's pages (struct map_meta). store_pages(): the kernel's map, for a map's file: a descriptor,
+ * -ENOENT (it has pages of its own), -EPERM (another user's file). store_take_pages(): puts them into a map just opened,
+ * if it is one.
+ */
+int store_pages(int file);
+int store_take_pages(struct map *m, int file);
+
 /* The trace log, mapped for good (ret NULL: only made sure of). -ENOENT without `create`. */
 struct trace_log;
 int store_trace(struct store *s, bool create, struct trace_log **ret);

@@ -105,7 +105,29 @@ def libbpf_tool():
        "kernel_id" not in programs["in_user_space"], listed)
 
 
-# name: (script, what must be said about it, if it cannot be)
+def attached_target():
+    """A running process of another user gets the kernel's pages from the keeper: the array and the hash, which only user space
+    has, count the same calls."""
+    place = Place()
+    target = common.spawn([place.target, "-n", "3000", "-i", "10", "-q"], place.env, user=common.NOBODY)
+    p = place.tool(True, [TOOL, compiled(place.work), place.target, place.name])
+    common.wait_for(lambda: "ready" in common.output(p) or p.poll() is not None, 30)
+    _, attached = common.run([LIMPET, "attach", str(target.pid)], place.env, seconds=2)
+    common.wait_for(lambda: any(link["hits"] > 20 for link in common.listed(place.env)["links"]), 20)
+    common.stop(target)
+    _, shown = common.run([LIMPET, "map", "lookup", "both_plain", "1"], place.env)
+    p.go.write("\n")
+    p.go.flush()
+    common.wait_for(lambda: p.poll() is not None, 20)
+    said = common.output(p)
+    found = re.search(r"user_hash (\d+),.*both_plain (\d+) (\d+), total (\d+)", said, re.S)
+    counts = [int(n) for n in found.groups()] if found else [0]
+    ok("an attached process of another user shares arrays with the kernel", counts[0] > 20 and counts[1:] == [counts[0], counts[0], 4 * counts[0]],
+       said + attached)
+    ok("limpet map shows an array's elements that are the kernel's", str(counts[0]) in shown, shown)
+
+
+# Scripts that print the same on both sides; what is refused, with the words that say why.
 SCRIPTS = {
     "count, sum, hist": 'tracepoint:sched:sched_process_exec /comm == "%C"/ { @ = count(); @s = sum(1000); @h = hist(3); @k[comm] = count(); @last = 5; } '
                         'uprobe:%T:target_function { @ = count(); @s = sum(1); @h = hist(100); @u[comm] = count(); }',
@@ -188,7 +210,7 @@ if __name__ == "__main__":
         sys.exit(0)
     parts = [not_allowed]
     if kernel_serves():
-        parts += [libbpf_tool, libbpf_tools] + ([scripts] if shutil.which("bpftrace") else [])
+        parts += [libbpf_tool, attached_target, libbpf_tools] + ([scripts] if shutil.which("bpftrace") else [])
     else:
         print("skip tool_with_kernel against the kernel: no bpf(2), or no tracefs of its own, here")
     sys.exit(common.main(*parts))

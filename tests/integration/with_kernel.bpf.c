@@ -14,6 +14,7 @@
 
 MAP(PERCPU_ARRAY, both_array, 4, long);
 MAP(PERCPU_HASH, both_hash, 16, long);
+MAP(ARRAY, both_plain, 700, long); /* more than a page */
 MAP(HASH, user_hash, 16, long);
 MAP(HASH, kernel_hash, 16, long);
 MAP(ARRAY, kernel_array, 4, long);
@@ -27,6 +28,10 @@ struct {
 	__type(value, unsigned);
 } kernel_queue SEC(".maps");
 
+struct {
+	long total, step, called, seen;
+} globals; /* the tool sets the step, through a mapping */
+
 const volatile char wanted[16] = ""; /* comm of those whose exec counts */
 const volatile unsigned mark = 0;
 
@@ -38,6 +43,15 @@ static void add(void *map, unsigned key, long n)
 		*value += n;
 	else
 		bpf_map_update_elem(map, &key, &one, BPF_NOEXIST);
+}
+
+static void add_both(unsigned key, long n)
+{
+	long *value = bpf_map_lookup_elem(&both_plain, &key);
+
+	if (value)
+		__sync_fetch_and_add(value, n);
+	__sync_fetch_and_add(&globals.total, n * globals.step);
 }
 
 static void note(unsigned who)
@@ -58,6 +72,9 @@ int in_user_space(struct pt_regs *ctx)
 	add(&both_hash, 5, 1);
 	add(&both_hash, 6, 1);
 	add(&user_hash, 1, 1);
+	add_both(1, 1);
+	add_both(600, 1);
+	globals.called = 5;
 	note(1);
 	return 0;
 }
@@ -88,6 +105,9 @@ int in_kernel(void *ctx)
 	add(&both_hash, 5, 1000);
 	add(&both_hash, 7, 1000);
 	add(&kernel_hash, 1, 1);
+	add_both(1, 1000);
+	if (globals.called == 5)
+		__sync_fetch_and_add(&globals.seen, 1);
 	add(&kernel_array, 2, 1);
 	if (!bpf_map_pop_elem(&kernel_queue, &left))
 		add(&kernel_hash, 100 + left, 1);

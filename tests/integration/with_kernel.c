@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static struct bpf_object *object;
@@ -81,6 +82,22 @@ static void print_batch(const char *name)
 	free(values);
 }
 
+struct globals {
+	long total, step, called, seen;
+};
+static struct globals *globals;
+
+/* Which of the maps of global data: its name has the object's before it. */
+static struct bpf_map *data_map(const char *suffix)
+{
+	struct bpf_map *m;
+
+	bpf_object__for_each_map(m, object)
+		if (strstr(bpf_map__name(m), suffix))
+			return m;
+	return NULL;
+}
+
 static void print(struct ring_buffer *ring)
 {
 	while (ring_buffer__poll(ring, 300) > 0)
@@ -92,6 +109,7 @@ static void print(struct ring_buffer *ring)
 	print_batch("both_hash");
 	printf("user_hash %ld, kernel_hash %ld, kernel_array %ld\n", one("user_hash", 1), one("kernel_hash", 1), one("kernel_array", 2));
 	print_keys("kernel_hash");
+	printf("both_plain %ld %ld, total %ld, seen %ld\n", one("both_plain", 1), one("both_plain", 600), globals->total, globals->seen);
 }
 
 /* What the tool itself does to maps that the programs use. */
@@ -118,16 +136,6 @@ static void change(void)
 	printf("kernel_hash delete %d, left %ld\n", bpf_map_delete_elem(map("kernel_hash"), &key), one("kernel_hash", 1));
 }
 
-static struct bpf_map *rodata(void)
-{
-	struct bpf_map *m;
-
-	bpf_object__for_each_map(m, object)
-		if (strstr(bpf_map__name(m), ".rodata"))
-			return m;
-	return NULL;
-}
-
 static int load(char **argv)
 {
 	struct {
@@ -140,8 +148,12 @@ static int load(char **argv)
 	if (!object)
 		return 1;
 	snprintf(constants.wanted, sizeof(constants.wanted), "%s", argv[3]);
-	if (bpf_map__set_initial_value(rodata(), &constants, sizeof(constants)) || bpf_object__load(object))
+	if (bpf_map__set_initial_value(data_map(".rodata"), &constants, sizeof(constants)) || bpf_object__load(object))
 		return 1;
+	globals = mmap(NULL, sizeof(*globals), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(data_map(".bss")), 0);
+	if (globals == MAP_FAILED)
+		return 1;
+	globals->step = 2;
 	for (unsigned i = 1; i < 4; i++)
 		bpf_map_update_elem(map("kernel_queue"), NULL, &i, 0);
 	return !bpf_program__attach_uprobe_opts(bpf_object__find_program_by_name(object, "in_user_space"), -1, argv[2], 0, &at) ||
