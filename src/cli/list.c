@@ -225,8 +225,25 @@ static void add_obstacle(struct json_object *o, const struct agent_probe *p)
 		add_text(o, "instruction", hex, strlen(hex) - 1);
 }
 
+/* Where a probe was to be: a link may have thousands. */
+static void add_function(struct json_object *o, struct store *s, const struct agent_probe *p)
+{
+	char place[1100];
+	u64 size;
+	int err;
+	struct link_file *l = store_map_object(s, OBJ_LINK, p->link_id, &size, &err);
+
+	if (!l)
+		return;
+	if (size >= sizeof(*l) && l->place == LINK_AT_FILE) {
+		place_text(l, p->file_off, place, sizeof(place));
+		add_text(o, "function", place, sizeof(place));
+	}
+	munmap(l, size);
+}
+
 /* What became of the probes in a target; NULL: it cannot be asked. */
-static struct json_object *probes_of(struct keeper *k, u32 pid)
+static struct json_object *probes_of(struct store *s, struct keeper *k, u32 pid)
 {
 	static const char *const states[] = {"attached", "refused", "failed", "no program", "waiting"};
 	struct json_object *all;
@@ -248,14 +265,16 @@ static struct json_object *probes_of(struct keeper *k, u32 pid)
 			add_text(o, "by", p[i].trap ? "breakpoint" : "jump", 16);
 		if (p[i].state == PROBE_REFUSED)
 			add_obstacle(o, &p[i]);
+		if (p[i].state != PROBE_ATTACHED)
+			add_function(o, s, &p[i]);
 		json_object_array_add(all, o);
 	}
 	free(p);
 	return all;
 }
 
-/* With `k`: as targets, with their probes. */
-static struct json_object *processes(const u32 *pids, int n, struct keeper *k)
+/* With `k`: as targets of the session, with their probes. */
+static struct json_object *processes(const u32 *pids, int n, struct store *s, struct keeper *k)
 {
 	struct json_object *all = json_object_new_array();
 
@@ -274,7 +293,7 @@ static struct json_object *processes(const u32 *pids, int n, struct keeper *k)
 		add_int(o, "pid", pids[i]);
 		add_text(o, "comm", comm, sizeof(comm));
 		if (k) {
-			json_object_object_add(o, "probes", probes_of(k, pids[i]));
+			json_object_object_add(o, "probes", probes_of(s, k, pids[i]));
 			json_object_object_add(o, "draining", json_object_new_boolean(
 				keeper_is_target(k, (pid_t)pids[i], &h) && atomic_load(&h.draining)));
 		}
@@ -296,11 +315,11 @@ static struct json_object *session_facts(struct store *s)
 	json_object_object_add(o, "programs", s ? objects(s, OBJ_PROG, prog_facts) : json_object_new_array());
 	json_object_object_add(o, "links", s ? links_facts(s) : json_object_new_array());
 	n = s ? store_tools(s, pids, MANY) : 0;
-	json_object_object_add(o, "tools", processes(pids, n < MANY ? n : MANY, NULL));
+	json_object_object_add(o, "tools", processes(pids, n < MANY ? n : MANY, s, NULL));
 	n = s ? targets_find(s, pids, MANY) : 0;
 	if (n && keeper_open(&k, s->path, NULL))
 		k = NULL;
-	json_object_object_add(o, "targets", processes(pids, n, k));
+	json_object_object_add(o, "targets", processes(pids, n, s, k));
 	json_object_object_add(o, "keeper", json_object_new_boolean(k && keeper_present(k)));
 	if (k)
 		keeper_close(k);
@@ -369,7 +388,10 @@ static void print_probes(struct json_object *all, struct json_object *probes)
 			print_places(probes, p);
 			continue;
 		}
-		printf(T("    link %s: not attached: %s", "    链接 %s：未挂接：%s"), text_of(p, "link_id"), text_of(p, "reason"));
+		printf(T("    link %s: not attached: ", "    链接 %s：未挂接："), text_of(p, "link_id"));
+		if (json_object_object_get(p, "function"))
+			printf("%s: ", text_of(p, "function"));
+		printf("%s", text_of(p, "reason"));
 		if (json_object_object_get(p, "instruction"))
 			printf(T(" (at %#llx: %s)", "（位于 %#llx：%s）"),
 			       (unsigned long long)json_object_get_uint64(json_object_object_get(p, "obstacle")),
