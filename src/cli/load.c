@@ -83,12 +83,15 @@ int load_foreground(struct store *s, char **argv, const char *via)
 	static struct watch watch;
 	struct tool_way way;
 	struct run r = {.argv = argv, .session_dir = s->path, .output = -1, .watch = &watch};
-	int status = start_tool(&r, via, &way);
+	int status;
 
-	if (status)
-		return status;
-	watch_begin(&watch, s);
+	watch_begin(&watch, s); /* what links there are is the others' */
 	watch.no_target = watch.idle = true;
+	status = start_tool(&r, via, &way);
+	if (status) {
+		watch_end(&watch);
+		return status;
+	}
 	status = run_wait(&r);
 	watch_end(&watch);
 	if (r.supervisor_lost)

@@ -324,9 +324,12 @@ void watch_tick(struct watch *w)
 		w->step = STEP_MS;
 		w->quiet = false;
 	}
-	if (w->dead || w->quiet || now_ms() < w->next)
+	if (w->dead || now_ms() < w->next)
 		return;
-	w->quiet = !look(w);
+	if (w->quiet)
+		look_at_words(w); /* a target may have left one after the last look at it */
+	else
+		w->quiet = !look(w);
 	w->next = now_ms() + w->step;
 	/* What is about to be said in time is waited for at full pace. */
 	if (now_ms() - w->began > 2 * IDLE_MS)
