@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* bpf_perf_event_output: a sample on its way to the event of a processor (maps/perf_event_array.h). */
 #include "helpers/internal.h"
+#include "base/sys.h"
 #include "maps/perf_event_array.h"
 
 #define CLOCK_MONOTONIC 1
@@ -18,8 +19,8 @@ static bool is_here(const struct vm_run *run, const struct perf_entry *entry, u6
 	       (u32)atomic_load_explicit(&entry->task, memory_order_relaxed);
 }
 
-static NOINLINE long stage_noted(struct vm_run *run, struct map *m, struct perf_entry *entry,
-				 struct perf_staged *head, const void *data, u32 size)
+static NOINLINE u8 *stage_noted(struct vm_run *run, struct map *m, struct perf_entry *entry,
+				struct perf_staged *head, const void *data, u32 size)
 {
 	const struct helper_hit *hit = help_hit(run);
 	const u64 id = help_identity(run->env);
@@ -30,6 +31,38 @@ static NOINLINE long stage_noted(struct vm_run *run, struct map *m, struct perf_
 
 	head->flags |= PERF_STAGED_NOTED;
 	return perf_array_stage(m, entry, head, &note, data, size);
+}
+
+static void let_run(const struct helper_env *env, u32 *looks)
+{
+	for (u32 i = 0; i < 64; i++)
+		__builtin_ia32_pause();
+	if (++*looks > 16 && helper_may(env, HELPER_CALL_YIELD))
+		sys_call0(__NR_sched_yield);
+}
+
+/* It may not fit: what does the pump see now? False also when nobody says so in time. */
+static NOINLINE bool ring_is_full(struct vm_run *run, struct map *m, struct perf_entry *entry, const u8 *staged, u32 need)
+{
+	const u64 asked = help_clock(run->env, CLOCK_MONOTONIC);
+	u64 looked = atomic_load_explicit(&entry->looked, memory_order_acquire), now = asked;
+	u32 looks = 0;
+
+	if (need > perf_room(entry) && asked - looked < PERF_FRESH_NS)
+		return true;
+	if (looked == atomic_load_explicit(&entry->tired, memory_order_relaxed))
+		return false;
+	staging_hurry(m->staging.wake);
+	for (; now - asked < PERF_WAIT_NS; now = help_clock(run->env, CLOCK_MONOTONIC)) {
+		let_run(run->env, &looks);
+		looked = atomic_load_explicit(&entry->looked, memory_order_acquire);
+		if (perf_array_fits(m, entry, staged, need))
+			return false;
+		if (looked > asked && need > perf_room(entry))
+			return true;
+	}
+	atomic_store_explicit(&entry->tired, looked, memory_order_relaxed);
+	return false;
 }
 
 /* Nobody reads what is put there now: counted. */
@@ -45,6 +78,9 @@ u64 help_perf_event_output(u64 ctx, u64 map, u64 flags, u64 data, u64 size, stru
 	const u32 cpu = (u32)help_cpu(0, 0, 0, 0, 0, run);
 	struct perf_entry *entry;
 	struct perf_staged head;
+	u8 *staged;
+	u32 need;
+	bool full;
 	u64 word;
 
 	if (unlikely(m->def.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY ||
@@ -66,6 +102,14 @@ u64 help_perf_event_output(u64 ctx, u64 map, u64 flags, u64 data, u64 size, stru
 				    .cpu = (u16)cpu,
 				    .flags = help_hit(run) ? 0 : PERF_STAGED_KERNEL};
 	if (unlikely(word & PERF_ENTRY_NOTED))
-		return (u64)stage_noted(run, m, entry, &head, (const void *)data, (u32)size);
-	return (u64)perf_array_stage(m, entry, &head, NULL, (const void *)data, (u32)size);
+		staged = stage_noted(run, m, entry, &head, (const void *)data, (u32)size);
+	else
+		staged = perf_array_stage(m, entry, &head, NULL, (const void *)data, (u32)size);
+	if (unlikely(!staged))
+		return (u64)-ENOSPC;
+	need = perf_ring_need(word, (u32)size);
+	full = word & PERF_ENTRY_ROOM && unlikely(!perf_array_fits(m, entry, staged, need)) &&
+	       ring_is_full(run, m, entry, staged, need);
+	perf_array_finish(m, staged, full);
+	return full ? (u64)-ENOSPC : 0;
 }

@@ -635,6 +635,25 @@ bool output_has_ring(u32 id)
 	return ret;
 }
 
+u64 output_room(u32 id)
+{
+	struct output *o = find(id);
+
+	return o && o->ring ? perf_ring_room(o->ring, o->e) : 0;
+}
+
+bool output_fills(u32 id)
+{
+	struct output *o;
+	bool ret;
+
+	take_lock();
+	o = find(id);
+	ret = o && o->ring && o->ring->size && !o->ring->overwrite && !(o->e->attr_flags & EVENT_ATTR_WRITE_BACKWARD);
+	drop_lock();
+	return ret;
+}
+
 const struct event_kind event_output = {.fill = fill,
 					.set_bpf = set_bpf,
 					.switched = switched,

@@ -16,6 +16,10 @@ HIDDEN int output_sample(u32 id, const struct perf_sample *s, bool *ret_wake);
 /* Samples that were lost on the way to event `id`; false: it has no ring here. */
 HIDDEN bool output_lost(u32 id, u64 n);
 HIDDEN bool output_has_ring(u32 id);
+/* Between begin and end: bytes that a sample may take in the ring of event `id` now. */
+HIDDEN u64 output_room(u32 id);
+/* Any event: does its ring fill up, so that this can be said? */
+HIDDEN bool output_fills(u32 id);
 /* poll() on the event: POLLIN after a wake-up, until it was `taken`; POLLHUP without a ring. */
 HIDDEN u32 output_poll(u32 id, bool taken);
 /*

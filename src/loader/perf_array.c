@@ -32,6 +32,10 @@ static u64 describe(const struct event_file *e)
 		word |= PERF_ENTRY_TASK;
 	if (e->sample_type & PERF_RING_NOTED)
 		word |= PERF_ENTRY_NOTED;
+	/* fields that are not staged would take more in the ring than there */
+	if ((e->sample_type & PERF_SAMPLE_RAW) && !(e->sample_type & ~(u64)(PERF_SAMPLE_RAW | PERF_RING_NOTED)) &&
+	    output_fills(e->head.id))
+		word |= PERF_ENTRY_ROOM | (u64)__builtin_popcountll(e->sample_type & PERF_RING_NOTED) << PERF_ENTRY_WORDS_AT;
 	return word;
 }
 

@@ -50,6 +50,17 @@ static int write_record(const struct staging_record *r, bool *ret_notify)
 	return s.raw_size <= PERF_DATA_MAX ? output_sample(head.event, &s, ret_notify) : -ENOENT;
 }
 
+/* A program was told that there is no room: so is the reader, before the next sample. */
+static void refused(const struct staging_record *r)
+{
+	struct perf_staged head;
+
+	if (!(r->flags & PERF_REFUSED) || r->len < sizeof(head))
+		return;
+	__builtin_memcpy(&head, r->payload, sizeof(head));
+	output_lost(head.event, 1);
+}
+
 /* Moves a batch; what staging_next() said last. */
 static int move_batch(struct perf_pump *p, u64 now, u64 *ret_bytes, bool *ret_notify)
 {
@@ -61,7 +72,9 @@ static int move_batch(struct perf_pump *p, u64 now, u64 *ret_bytes, bool *ret_no
 
 	output_begin();
 	while (pos - start < BATCH && (ret = staging_next(&p->staging, &pos, now, &r)) > 0)
-		if (!(r.flags & STAGING_DISCARD)) {
+		if (r.flags & STAGING_DISCARD) {
+			refused(&r);
+		} else {
 			int err = write_record(&r, ret_notify);
 
 			full += err == -ENOSPC;
@@ -99,6 +112,22 @@ static void tell_lost(struct perf_pump *p)
 	p->staging.dropped = p->staging.dead = p->staging.corrupt = 0;
 }
 
+/* Says what the rings take now that everything up to `taken` is in them. */
+static void grant(struct perf_pump *p, u64 now)
+{
+	const u64 taken = atomic_load_explicit(&p->map->staging.ctl->taken, memory_order_relaxed);
+
+	for (u32 i = 0; i < p->map->def.max_entries; i++) {
+		struct perf_entry *e = perf_array_entry(p->map, i);
+		const u64 word = atomic_load_explicit(&e->word, memory_order_acquire);
+
+		if (!(word & PERF_ENTRY_ROOM))
+			continue;
+		atomic_store_explicit(&e->grant, perf_grant(output_room(perf_entry_event(word)), taken), memory_order_release);
+		atomic_store_explicit(&e->looked, now, memory_order_release);
+	}
+}
+
 long perf_pump(struct perf_pump *p, u64 now, bool *ret_notify)
 {
 	u64 bytes, moved = 0;
@@ -113,6 +142,7 @@ long perf_pump(struct perf_pump *p, u64 now, bool *ret_notify)
 	} while (bytes && moved < p->map->bank_size);
 	output_begin();
 	tell_lost(p);
+	grant(p, now);
 	output_end();
 	staging_unlock(&p->staging);
 	return moved ? (long)moved : ret;

@@ -143,6 +143,14 @@ static bool has_room(const struct perf_ring *r, u64 size, bool backward)
 	return size <= room;
 }
 
+u64 perf_ring_room(const struct perf_ring *r, const struct event_file *e)
+{
+	const u64 tail = atomic_load_explicit((_Atomic u64 *)&r->page->data_tail, memory_order_acquire);
+	const u64 room = (tail - (r->head + 1)) & (r->size - 1), lost = r->lost ? lost_size(e) : 0;
+
+	return r->paused || room < lost ? 0 : room - lost;
+}
+
 static void count_event(struct perf_ring *r, const struct event_file *e)
 {
 	if (e->attr_flags & EVENT_ATTR_WATERMARK || !e->wakeup)

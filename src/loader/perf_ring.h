@@ -58,6 +58,8 @@ HIDDEN void perf_ring_init(struct perf_ring *r, void *mem, u64 data_size,
 /* Writes a sample of event `e`: 0, or -ENOSPC (counted in `lost`). */
 HIDDEN int perf_ring_sample(struct perf_ring *r, const struct event_file *e,
 			    const struct perf_sample *s);
+/* Bytes that the next sample may take; of rings that are read forward. */
+HIDDEN u64 perf_ring_room(const struct perf_ring *r, const struct event_file *e);
 /* Counts samples that were lost before they came here; the next record tells. */
 static inline void perf_ring_lost(struct perf_ring *r, u64 n)
 {

@@ -24,13 +24,6 @@ static u64 now_ns(void)
 	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
 }
 
-static void nap(long ns)
-{
-	const struct timespec ts = {.tv_nsec = ns};
-
-	nanosleep(&ts, NULL);
-}
-
 static void go_to_sleep(struct pump *p)
 {
 	staging_arm(p->wake);
@@ -50,15 +43,16 @@ static void *pump_thread(void *arg)
 	prctl(PR_SET_NAME, "limpet-pump");
 	prctl(PR_SET_TIMERSLACK, 1000);
 	for (;;) {
+		u32 hurry = atomic_load(&p->wake->hurry);
 		long moved = p->run(p, now_ns());
 
 		if (moved > 0) {
 			vain = 0;
-			nap(NAP_NS);
+			staging_nap(p->wake, hurry, NAP_NS);
 		} else if (moved < 0) {
-			nap(vain++ < 8 ? NAP_NS : BUSY_NAP);
+			staging_nap(p->wake, hurry, vain++ < 8 ? NAP_NS : BUSY_NAP);
 		} else if (++vain < NAPS) {
-			nap(NAP_NS);
+			staging_nap(p->wake, hurry, NAP_NS);
 		} else {
 			go_to_sleep(p);
 			vain = NAPS - 1;

@@ -44,8 +44,8 @@ static void bind(struct map *m)
 		(struct staging){.ctl = &a->ctl, .wake = &a->wake, .banks = m->base + m->bank_off};
 }
 
-long perf_array_stage(struct map *m, struct perf_entry *entry, const struct perf_staged *head,
-		      const struct perf_note *note, const void *data, u32 size)
+u8 *perf_array_stage(struct map *m, struct perf_entry *entry, const struct perf_staged *head,
+		     const struct perf_note *note, const void *data, u32 size)
 {
 	const struct staging *s = &m->staging;
 	const u32 before = (u32)(sizeof(*head) + (note ? sizeof(*note) : 0));
@@ -59,14 +59,20 @@ long perf_array_stage(struct map *m, struct perf_entry *entry, const struct perf
 	if (unlikely(!to)) {
 		map_count(m, why == STAGING_FULL ? MAP_STAT_FULL : MAP_STAT_BUSY);
 		atomic_fetch_add_explicit(&entry->lost, 1, memory_order_relaxed);
-		return -ENOSPC;
+		return NULL;
 	}
 	memcpy(to, head, sizeof(*head));
 	if (note)
 		memcpy(to + sizeof(*head), note, sizeof(*note));
 	map_copy(to + before, data, size);
-	staging_finish(s, to, 0);
-	return 0;
+	return to;
+}
+
+void perf_array_finish(struct map *m, u8 *staged, bool refused)
+{
+	if (unlikely(refused))
+		map_count(m, MAP_STAT_FULL);
+	staging_finish(&m->staging, staged, refused ? STAGING_DISCARD | PERF_REFUSED : 0);
 }
 
 const struct map_ops perf_event_array_ops = {

@@ -130,3 +130,11 @@ NOINLINE void staging_wake_pump(struct staging_wake *w)
 	else if (atomic_exchange_explicit(&w->asleep, 0, memory_order_acq_rel))
 		sys_call3(__NR_futex, (long)&w->asleep, FUTEX_WAKE, 0x7fffffff);
 }
+
+void staging_hurry(struct staging_wake *w)
+{
+	atomic_fetch_add_explicit(&w->hurry, 1, memory_order_acq_rel);
+	if (pool_may_call(POOL_CALL_FUTEX))
+		sys_call3(__NR_futex, (long)&w->hurry, FUTEX_WAKE, 0x7fffffff);
+	staging_wake_pump(w);
+}

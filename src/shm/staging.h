@@ -110,6 +110,7 @@ struct staging_ctl {
 struct staging_wake {
 	_Atomic u32 asleep; /* 1: a pump sleeps on it */
 	_Atomic u32 mute;   /* a producer may not call futex: the pump looks now and then */
+	_Atomic u32 hurry;  /* changes when a pump that naps shall look at once */
 };
 
 /* A process's view. Nothing in it is believed from shared memory. */
@@ -206,6 +207,12 @@ bool staging_idle(const struct staging *s);
 void staging_disarm(struct staging_wake *w);
 /* timeout in ns; 0: none */
 void staging_sleep(struct staging_wake *w, u64 timeout);
+/*
+ * Between two looks, and no more than `ns`; who must know at once what the pump sees ends that by staging_hurry(). `hurry`:
+ * the word before the last look.
+ */
+void staging_nap(struct staging_wake *w, u32 hurry, u64 ns);
+void staging_hurry(struct staging_wake *w);
 /* For anybody: makes the pump look. */
 void staging_wake_pump(struct staging_wake *w);
 

@@ -353,11 +353,21 @@ void staging_disarm(struct staging_wake *w)
 	atomic_store_explicit(&w->asleep, 0, memory_order_relaxed);
 }
 
-void staging_sleep(struct staging_wake *w, u64 timeout)
+static void wait_while(_Atomic u32 *word, u32 value, u64 timeout)
 {
 	const struct {
 		s64 sec, nsec;
 	} ts = {(s64)(timeout / 1000000000), (s64)(timeout % 1000000000)};
 
-	sys_call4(__NR_futex, (long)&w->asleep, FUTEX_WAIT, 1, timeout ? (long)&ts : 0);
+	sys_call4(__NR_futex, (long)word, FUTEX_WAIT, value, timeout ? (long)&ts : 0);
+}
+
+void staging_sleep(struct staging_wake *w, u64 timeout)
+{
+	wait_while(&w->asleep, 1, timeout);
+}
+
+void staging_nap(struct staging_wake *w, u32 hurry, u64 ns)
+{
+	wait_while(&w->hurry, hurry, ns);
 }

@@ -223,8 +223,11 @@ static void sample(struct victim *v)
 	struct staging_record r;
 	u64 pos, now = now_ns() + v->n * 1000000ULL;
 
-	perf_array_stage(&v->m, perf_array_entry(&v->m, v->n % v->m.def.max_entries), &head,
-			 v->n % 2 ? &note : NULL, v->value, test_random(&v->seed) % 300);
+	struct perf_entry *e = perf_array_entry(&v->m, v->n % v->m.def.max_entries);
+	u8 *staged = perf_array_stage(&v->m, e, &head, v->n % 2 ? &note : NULL, v->value, test_random(&v->seed) % 300);
+
+	if (staged)
+		perf_array_finish(&v->m, staged, !perf_array_fits(&v->m, e, staged, 300));
 	if (!staging_lock(&v->samples))
 		return;
 	pos = atomic_load(&v->m.staging.ctl->taken);

@@ -477,12 +477,52 @@ TEST(a_drain_interrupted_at_any_instruction)
 		drain_interrupted(end);
 }
 
+static bool stage(struct map *m, const struct perf_staged *head, const u64 *words, u32 size)
+{
+	u8 *staged = perf_array_stage(m, perf_array_entry(m, 0), head, NULL, words, size);
+
+	if (staged)
+		perf_array_finish(m, staged, false);
+	return staged;
+}
+
 static void stage_ones(struct map *m)
 {
 	const struct perf_staged head = {.event = 1};
 	const u64 words[6] = {1, 1, 1, 1, 1, 1};
 
-	perf_array_stage(m, perf_array_entry(m, 0), &head, NULL, words, sizeof(words));
+	stage(m, &head, words, sizeof(words));
+}
+
+/* Where the pump has said what the ring takes: a record fits behind others, or is not there. */
+TEST(perf_room_is_used_up_by_what_is_staged)
+{
+	const struct perf_staged head = {.event = 1};
+	const u64 words[6] = {1};
+	const u32 need = perf_ring_need(0, sizeof(words));
+	struct map m;
+	struct perf_entry *e;
+	u8 *staged[3];
+
+	REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 1, 0));
+	e = perf_array_entry(&m, 0);
+	CHECK_EQ(need, 64); /* header, size and data to a multiple of 8 */
+	for (u32 i = 0; i < 3; i++) {
+		staged[i] = perf_array_stage(&m, e, &head, NULL, words, sizeof(words));
+		REQUIRE(staged[i]);
+	}
+	CHECK(!perf_array_fits(&m, e, staged[0], need)); /* nobody has looked yet */
+	atomic_store(&e->grant, perf_grant(need, 0));
+	CHECK(perf_array_fits(&m, e, staged[0], need));
+	CHECK(!perf_array_fits(&m, e, staged[0], need + 8));
+	CHECK(!perf_array_fits(&m, e, staged[1], need));
+	atomic_store(&e->grant, perf_grant(2 * (need + PERF_LOST_MAX), 0));
+	CHECK(perf_array_fits(&m, e, staged[1], need));
+	CHECK(!perf_array_fits(&m, e, staged[2], 2 * need));
+	for (u32 i = 0; i < 3; i++)
+		perf_array_finish(&m, staged[i], i == 2);
+	CHECK_EQ(map_stat(m.meta, MAP_STAT_FULL), 1);
+	test_map_free(&m);
 }
 
 /* A sample of our own comes out, whatever lies before it, and none that is half written. */
@@ -492,7 +532,7 @@ static void sample_gets_through(struct map *m, struct staging_pump *p, u64 *now)
 	const u64 mine[6] = {2, 2, 2, 2, 2, 2};
 	bool found = false;
 
-	CHECK_EQ(perf_array_stage(m, perf_array_entry(m, 0), &head, NULL, mine, sizeof(mine)), 0);
+	CHECK(stage(m, &head, mine, sizeof(mine)));
 	for (u32 i = 0; i < 400 && !found; i++) {
 		struct staging_record r;
 		u64 pos;
