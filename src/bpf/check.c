@@ -25,6 +25,13 @@ static int refuse(const struct check *c, u32 at, const char *what)
 	return -EINVAL;
 }
 
+static int frame_pointer(const struct check *c)
+{
+	if (c->env->log)
+		bpf_log(c->env->log, "frame pointer is read only\n");
+	return -EACCES;
+}
+
 /* A wide instruction's second half: everything but imm is zero, and so is the opcode. */
 static bool is_wide(const struct bpf_insn *in)
 {
@@ -36,8 +43,10 @@ static int check_alu(const struct check *c, u32 at, const struct bpf_insn *in)
 	u8 op = in->code & 0xf0;
 	bool wide = (in->code & 7) == BPF_ALU64, reg = in->code & BPF_X;
 
-	if (op > BPF_END || in->dst_reg > 9)
-		return refuse(c, at, op > BPF_END ? "invalid BPF_ALU opcode" : "frame pointer is read only");
+	if (op > BPF_END)
+		return refuse(c, at, "invalid BPF_ALU opcode");
+	if (in->dst_reg > 9)
+		return frame_pointer(c);
 	if (op == BPF_END) {
 		if (in->src_reg || in->off || (wide && reg) || (in->imm != 16 && in->imm != 32 && in->imm != 64))
 			return refuse(c, at, "BPF_END uses reserved fields");
@@ -131,9 +140,9 @@ static int check_memory(const struct check *c, u32 at, const struct bpf_insn *in
 	if (mode != BPF_ATOMIC || !atomic_known(in, size == BPF_W || size == BPF_DW))
 		return refuse(c, at, "BPF_ATOMIC uses invalid operation");
 	if (in->imm & BPF_FETCH && in->imm != BPF_CMPXCHG && in->src_reg > 9)
-		return refuse(c, at, "frame pointer is read only");
+		return frame_pointer(c);
 	if (in->imm == BPF_LOAD_ACQ && in->dst_reg > 9)
-		return refuse(c, at, "frame pointer is read only");
+		return frame_pointer(c);
 	return 0;
 }
 
@@ -147,6 +156,8 @@ static int check_call(const struct check *c, u32 at, const struct bpf_insn *in)
 		return (s64)at + 1 + in->imm < 0 || (s64)at + 1 + in->imm >= c->count ?
 			       refuse(c, at, "call out of range") :
 			       0;
+	if (in->src_reg == BPF_PSEUDO_KFUNC_CALL && c->env->kfuncs)
+		return 0;
 	if (in->src_reg)
 		return refuse(c, at, "BPF_CALL uses reserved fields");
 	d = bpf_helper_desc((u32)in->imm);

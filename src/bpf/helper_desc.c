@@ -27,6 +27,8 @@
 #define SPIN_LOCK     ARG_SPIN_LOCK
 #define ANY           ARG_ANY_PTR
 #define ANY_OUT       ARG_ANY_PTR_OUT
+#define NUMBER        ARG_NUMBER
+#define ITER          ARG_ITER
 #define INT           RET_INTEGER
 #define VOID          RET_VOID
 #define VALUE_OR_NULL RET_MAP_VALUE_OR_NULL
@@ -265,6 +267,13 @@ static const struct bpf_helper_desc descs[] = {
 	[211] = {"cgrp_storage_delete", INT, {MAP, ANY}, 0, CGROUPS},
 	[212] = {"session_is_return", INT, {0}, GPL, NULL},
 	[213] = {"session_cookie", RET_COOKIE, {0}, GPL, NULL},
+	[214] = {"iter_num_new", INT, {ITER, NUMBER, NUMBER}, GPL, NULL},
+	[215] = {"iter_num_next", RET_ITER_OR_NULL, {ITER}, GPL, NULL},
+	[216] = {"iter_num_destroy", VOID, {ITER}, GPL, NULL},
+	[217] = {"rcu_read_lock", VOID, {0}, GPL, NULL},
+	[218] = {"rcu_read_unlock", VOID, {0}, GPL, NULL},
+	[219] = {"preempt_disable", VOID, {0}, GPL, NULL},
+	[220] = {"preempt_enable", VOID, {0}, GPL, NULL},
 };
 /* clang-format on */
 

@@ -33,6 +33,8 @@ enum bpf_arg_kind {
 	ARG_SPIN_LOCK,      /* struct bpf_spin_lock in a map value */
 	ARG_ANY_PTR,        /* a number taken as an address the helper checks itself (probe_read) */
 	ARG_ANY_PTR_OUT,    /* the same, written to: it may point into the stack */
+	ARG_NUMBER,         /* a number, no pointer (kernel functions say so) */
+	ARG_ITER,           /* an iterator on the stack (bpf/kfunc.h says which) */
 };
 
 enum bpf_ret_kind {
@@ -42,15 +44,23 @@ enum bpf_ret_kind {
 	RET_MEM_OR_NULL,       /* as many bytes as r2 says */
 	RET_TASK,              /* the synthesized task */
 	RET_COOKIE,            /* 8 bytes that may be read and written */
+	RET_ITER_OR_NULL,      /* an element of the iterator in r1, to be read until that ends */
 };
 
 /*
- * Numbers of limpet's own, for what kernels have as kernel functions (kfuncs). Programs cannot call them by
- * number (loader/kfunc.c).
+ * Numbers of limpet's own, for what kernels have as kernel functions (bpf/kfunc.h). Programs cannot call them
+ * by number (loader/kfunc.c).
  */
 #define HELPER_OWN_FIRST         212
 #define HELPER_SESSION_IS_RETURN 212 /* bool bpf_session_is_return(void) */
 #define HELPER_SESSION_COOKIE    213 /* u64 *bpf_session_cookie(void) */
+#define HELPER_ITER_NUM_NEW      214 /* int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) */
+#define HELPER_ITER_NUM_NEXT     215 /* int *bpf_iter_num_next(struct bpf_iter_num *it) */
+#define HELPER_ITER_NUM_DESTROY  216 /* void bpf_iter_num_destroy(struct bpf_iter_num *it) */
+#define HELPER_RCU_READ_LOCK     217 /* void bpf_rcu_read_lock(void) */
+#define HELPER_RCU_READ_UNLOCK   218 /* void bpf_rcu_read_unlock(void) */
+#define HELPER_PREEMPT_DISABLE   219 /* void bpf_preempt_disable(void) */
+#define HELPER_PREEMPT_ENABLE    220 /* void bpf_preempt_enable(void) */
 
 #define HELPER_GPL_ONLY  BIT(0)
 #define HELPER_SLEEPABLE BIT(1)

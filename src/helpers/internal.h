@@ -27,6 +27,7 @@ vm_helper_fn help_ringbuf_output, help_ringbuf_reserve, help_ringbuf_submit, hel
 vm_helper_fn help_ringbuf_reserve_dynptr, help_ringbuf_submit_dynptr, help_ringbuf_discard_dynptr;
 vm_helper_fn help_dynptr_from_mem, help_dynptr_read, help_dynptr_write, help_dynptr_data;
 vm_helper_fn help_user_ringbuf_drain;
+vm_helper_fn help_iter_num_new, help_iter_num_next, help_iter_num_destroy, help_section;
 
 /* The hit, when its registers are known; else NULL. */
 static inline const struct helper_hit *help_hit(const struct vm_run *run)

@@ -70,6 +70,13 @@ HIDDEN vm_helper_fn *const helper_table[] = {
 	[203] = help_dynptr_data,
 	[HELPER_SESSION_IS_RETURN] = help_session_is_return,
 	[HELPER_SESSION_COOKIE] = help_session_cookie,
+	[HELPER_ITER_NUM_NEW] = help_iter_num_new,
+	[HELPER_ITER_NUM_NEXT] = help_iter_num_next,
+	[HELPER_ITER_NUM_DESTROY] = help_iter_num_destroy,
+	[HELPER_RCU_READ_LOCK] = help_section,
+	[HELPER_RCU_READ_UNLOCK] = help_section,
+	[HELPER_PREEMPT_DISABLE] = help_section,
+	[HELPER_PREEMPT_ENABLE] = help_section,
 	[208] = help_ktime_tai,
 	[209] = help_user_ringbuf_drain,
 };

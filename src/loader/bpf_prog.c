@@ -398,6 +398,7 @@ long prog_load_here(const struct loader_call *c, union bpf_attr *attr)
 	if (!ret)
 		ret = check_and_store(c, l, a);
 	log_free(&l->log);
+	free(l->kfunc);
 	free(l->funcs);
 	free(l->lines);
 	free(l->insns);

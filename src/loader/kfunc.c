@@ -1,24 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls of kernel functions, which programs name by their BTF id in the kernel's BTF. The few that limpet has
- * are helpers with numbers above the kernel's (bpf/helper_desc.h); as such they are stored, and nobody
- * can call them by number.
+ * Calls of kernel functions, which programs name by their BTF id in the kernel's BTF. Those that limpet has
+ * are helpers with numbers above the kernel's (bpf/kfunc.h); as such they are stored, and nobody can call
+ * them by number. Others stay calls, with their name kept, for the verifier to refuse where they are reached: a
+ * program may ask what there is (bpf_ksym_exists) and go another way.
  */
 #include "loader/prog.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include "bpf/helper_desc.h"
+#include "bpf/kfunc.h"
 #include "loader/btf.h"
 
-static const struct {
-	const char *name;
-	u32 helper;
-	u32 attach_type; /* of the programs that may call it */
-} known[] = {
-	{"bpf_session_is_return", HELPER_SESSION_IS_RETURN, ATTACH_UPROBE_SESSION},
-	{"bpf_session_cookie", HELPER_SESSION_COOKIE, ATTACH_UPROBE_SESSION},
-};
+#define MAX_UNKNOWN 256 /* as the kernel's MAX_KFUNC_DESCS */
 
 static const char *function_name(const struct btf *b, u32 id)
 {
@@ -29,23 +25,41 @@ static const char *function_name(const struct btf *b, u32 id)
 	return b->strings + t->name_off;
 }
 
+/* One that it may not call. A call without an id is libbpf's mark for what this system lacks. */
+static int keep_unknown(struct prog_load *l, struct bpf_insn *in, const char *name)
+{
+	char(*more)[KFUNC_NAME];
+
+	if (l->kfunc_count == MAX_UNKNOWN) {
+		bpf_log(&l->log.text, "too many different kernel function calls\n");
+		return -E2BIG;
+	}
+	more = realloc(l->kfunc, (l->kfunc_count + 1) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	l->kfunc = more;
+	snprintf(more[l->kfunc_count], sizeof(*more), "%s", name);
+	in->imm = (s32)l->kfunc_count++;
+	return 0;
+}
+
 static int resolve_one(struct prog_load *l, const struct btf *b, struct bpf_insn *in,
 		       u32 attach_type)
 {
-	const char *name = in->off ? NULL : function_name(b, (u32)in->imm);
+	const bool none = !in->imm && !in->off;
+	const char *name = none ? "" : in->off ? NULL : function_name(b, (u32)in->imm);
+	const struct bpf_kfunc *k;
 
 	if (!name) {
 		bpf_log(&l->log.text, "kernel btf_id %d is not a function\n", in->imm);
 		return -EINVAL;
 	}
-	for (u32 i = 0; i < ARRAY_SIZE(known); i++)
-		if (!strcmp(name, known[i].name) && attach_type == known[i].attach_type) {
-			in->src_reg = 0;
-			in->imm = (s32)known[i].helper;
-			return 0;
-		}
-	bpf_log(&l->log.text, "calling kernel function %s is not allowed\n", name);
-	return -EACCES;
+	k = bpf_kfunc_by_name(name);
+	if (!k || (k->attach_type && k->attach_type != attach_type))
+		return keep_unknown(l, in, name);
+	in->src_reg = 0;
+	in->imm = (s32)k->helper;
+	return 0;
 }
 
 int prog_resolve_kfuncs(struct prog_load *l, const union attr_more *a)

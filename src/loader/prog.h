@@ -8,6 +8,8 @@
 
 #define PROG_MAX_MAPS 64 /* as the kernel's MAX_USED_MAPS */
 
+#define KFUNC_NAME 64
+
 struct prog_load {
 	struct bpf_insn *insns;
 	u32 count;
@@ -21,6 +23,8 @@ struct prog_load {
 	u8 tag[8];
 	struct bpf_func_info *funcs; /* NULL: none */
 	struct bpf_line_info *lines;
+	char (*kfunc)[KFUNC_NAME]; /* kernel functions that the program may not call: imm of calls is the index */
+	u32 kfunc_count;
 	u32 verified; /* PROG_IS_* */
 	u32 ctx_end, processed; /* as prog_file has them */
 	struct loader_log log;
@@ -39,7 +43,7 @@ HIDDEN int prog_resolve_maps(struct prog_load *l, const union attr_more *a);
 HIDDEN int prog_shape(struct prog_load *l, const struct loader_call *c);
 /* What the verifier says. What no path reaches is taken out. */
 HIDDEN int prog_verify(struct prog_load *l, const struct loader_call *c, const union bpf_attr *a);
-/* Calls of kernel functions become calls of helpers of limpet's own. */
+/* Calls of kernel functions become calls of helpers of limpet's own, those that limpet has not l->kfunc. */
 HIDDEN int prog_resolve_kfuncs(struct prog_load *l, const union attr_more *a);
 /* The structural check, and the rule about GPL-only helpers. */
 HIDDEN int prog_check(struct prog_load *l);

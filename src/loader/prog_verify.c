@@ -47,6 +47,13 @@ static struct verifier_map describe_map(const struct map *m)
 				     .lock_off = (s32)m->def.lock - 1};
 }
 
+static const char *kfunc_name(void *arg, s32 imm)
+{
+	const struct prog_load *l = arg;
+
+	return (u32)imm < l->kfunc_count ? l->kfunc[imm] : "";
+}
+
 /* What maps of maps hold stands behind the program's own. */
 static int describe_maps(struct verification *f, const struct prog_load *l)
 {
@@ -73,7 +80,7 @@ static int describe_maps(struct verification *f, const struct prog_load *l)
 	return 0;
 }
 
-static int describe(struct verification *f, const struct prog_load *l, const struct loader_call *c,
+static int describe(struct verification *f, struct prog_load *l, const struct loader_call *c,
 		    const union bpf_attr *a)
 {
 	int err = describe_maps(f, l);
@@ -95,6 +102,8 @@ static int describe(struct verification *f, const struct prog_load *l, const str
 					 .cpus = (u32)get_nprocs_conf(),
 					 .maps = f->maps,
 					 .map_count = l->map_count,
+					 .kfunc_name = kfunc_name,
+					 .kfunc_arg = l,
 					 .facts = f->facts};
 	if (f->btf.types) {
 		f->prog.btf = f->btf.types - f->btf.head.hdr_len;
@@ -160,6 +169,7 @@ int prog_shape(struct prog_load *l, const struct loader_call *c)
 	const struct bpf_check_env env = {.map_count = l->map_count,
 					  .map_value_size = l->value_size,
 					  .helper_known = any_helper,
+					  .kfuncs = true,
 					  .log = &l->log.text};
 
 	return atomic_load(&c->store->file->no_verify) ? 0 : bpf_check(l->insns, l->count, &env);

@@ -16,6 +16,19 @@ static int arg_any(struct verifier *v, struct call *c, u32 n)
 	return 0; /* reg_read() was all */
 }
 
+static int arg_number(struct verifier *v, struct call *c, u32 n)
+{
+	return cur_regs(v->st)[n].type == REG_SCALAR ? 0 : fail(v, EINVAL, "R%u is not a scalar\n", n);
+}
+
+/* What is there, kfunc.c looks at. */
+static int arg_iter(struct verifier *v, struct call *c, u32 n)
+{
+	return cur_regs(v->st)[n].type == REG_STACK
+		       ? 0
+		       : fail(v, EINVAL, "arg#%u expected pointer to an iterator on stack\n", n - 1);
+}
+
 static int arg_map(struct verifier *v, struct call *c, u32 n)
 {
 	const struct reg *r = &cur_regs(v->st)[n];
@@ -159,9 +172,11 @@ static int arg_long_out(struct verifier *v, struct call *c, u32 n)
 {
 	const struct reg *r = &cur_regs(v->st)[n];
 
-	if (r->type == REG_STACK && tnum_is_const(r->var) && (r->off + (s64)r->var.value) % 8)
-		return fail(v, EACCES, "misaligned stack access off (0x%llx; 0x0)+0+%d size 8\n",
-			    (unsigned long long)r->var.value, r->off);
+	if (r->type == REG_STACK && tnum_is_const(r->var) && (r->off + (s64)r->var.value) % 8) {
+		say(v, "misaligned stack access off ");
+		say_bits(v, r->var);
+		return fail(v, EACCES, "+%d+0 size 8\n", r->off);
+	}
 	return check_helper_access(v, n, 8, ACCESS_WRITE, false, true);
 }
 
@@ -258,6 +273,8 @@ static int (*const kinds[])(struct verifier *v, struct call *c, u32 n) = {
 	[ARG_SPIN_LOCK] = arg_lock,
 	[ARG_ANY_PTR] = arg_any,
 	[ARG_ANY_PTR_OUT] = arg_any,
+	[ARG_NUMBER] = arg_number,
+	[ARG_ITER] = arg_iter,
 };
 
 /* Arguments that must be known: sizes of what is handed out, and a dynptr's slice. */
@@ -297,7 +314,7 @@ int check_args(struct verifier *v, struct call *c)
 
 		if (c->id == BPF_FUNC_trace_printk && i >= 2)
 			break; /* it takes as many as its format names; the others need not be set */
-		err = reg_read(v, i + 1);
+		err = bpf_kfunc_by_helper(c->id) ? 0 : reg_read(v, i + 1); /* theirs are told apart by type */
 		if (err)
 			break;
 		if (kind >= ARRAY_SIZE(kinds) || !kinds[kind])

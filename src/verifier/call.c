@@ -8,6 +8,29 @@
 #define MAX_ERRNO 4095
 #define ENOTSUPP  524 /* the kernel's own; bpf(2) lets it out */
 
+/* What sleeps, and where nothing may. */
+static int check_sleep(struct verifier *v, const struct call *c)
+{
+	if (!(c->desc->flags & HELPER_SLEEPABLE))
+		return 0;
+	if (!v->prog->sleepable)
+		return fail(v, EINVAL, "helper call might sleep in a non-sleepable prog\n");
+	if (v->st->rcu_locks)
+		return fail(v, EINVAL, "sleepable helper bpf_%s#%u in rcu_read_lock region\n",
+			    c->desc->name, c->id);
+	if (v->st->preempt_locks)
+		return fail(v, EINVAL, "sleepable helper bpf_%s#%u in non-preemptible region\n",
+			    c->desc->name, c->id);
+	return 0;
+}
+
+static bool allowed_in_lock(u32 id)
+{
+	const struct bpf_kfunc *k = bpf_kfunc_by_helper(id);
+
+	return id == BPF_FUNC_spin_unlock || (k && k->iter == ITER_NUM);
+}
+
 static int check_allowed(struct verifier *v, const struct call *c)
 {
 	if (!type_allows(v->prog->type, c->id))
@@ -17,12 +40,12 @@ static int check_allowed(struct verifier *v, const struct call *c)
 		return fail(
 			v, EINVAL,
 			"cannot call GPL-restricted function from non-GPL compatible program\n");
-	if (v->st->lock.held && c->id != BPF_FUNC_spin_unlock)
+	if (v->st->lock.held && !allowed_in_lock(c->id))
 		return fail(v, EINVAL, "function calls are not allowed while holding a lock\n");
 	if (c->id == BPF_FUNC_get_func_ip && v->prog->type != BPF_PROG_TYPE_KPROBE)
 		return fail(v, ENOTSUPP, "func bpf_%s#%u not supported for program type %u\n",
 			    c->desc->name, c->id, v->prog->type);
-	return 0;
+	return check_sleep(v, c);
 }
 
 static int map_fits(struct verifier *v, const struct call *c)
@@ -130,6 +153,9 @@ static int give_result(struct verifier *v, const struct call *c)
 		r0->type = REG_MEM;
 		r0->size = sizeof(u64);
 		return 0;
+	case RET_ITER_OR_NULL: /* no more: the path with an element waits (kfunc.c) */
+		reg_number(r0, 0);
+		return 0;
 	case RET_TASK: /* an address for bpf_probe_read_kernel() and the like */
 	default:
 		reg_unknown(r0);
@@ -184,7 +210,7 @@ static int special_effects(struct verifier *v, struct call *c)
 	case BPF_FUNC_ringbuf_discard_dynptr:
 		return dynptr_release(v, 1, c);
 	default:
-		return 0;
+		return kfunc_effects(v, c);
 	}
 }
 
@@ -228,6 +254,6 @@ int do_call(struct verifier *v, const struct bpf_insn *in)
 	if (in->src_reg == BPF_PSEUDO_CALL)
 		return call_subprog(v, (u32)((s32)v->st->insn + 1 + in->imm));
 	if (in->src_reg)
-		return fail(v, EINVAL, "calling kernel functions is not supported\n");
+		return kfunc_unknown(v, in->imm);
 	return call_helper(v, in);
 }

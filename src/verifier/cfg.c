@@ -89,6 +89,14 @@ static u32 successors(const struct verifier *v, u32 at, u32 ret[2])
 	return 1;
 }
 
+/* Its call is the head of a loop that ends at run time: states are kept there. */
+static bool begins_round(const struct bpf_insn *in)
+{
+	const struct bpf_kfunc *k = in->src_reg ? NULL : bpf_kfunc_by_helper((u32)in->imm);
+
+	return k && k->role == KFUNC_ITER_NEXT;
+}
+
 static bool helper_calls_back(const struct bpf_insn *in)
 {
 	const struct bpf_helper_desc *d;
@@ -112,7 +120,7 @@ static void mark_points(struct verifier *v, u32 at, const u32 *next, u32 count)
 			v->info[at + 1].prune_point = true;
 			v->info[(u32)((s32)at + 1 + in->imm)].prune_point = true;
 		}
-		if (helper_calls_back(in))
+		if (helper_calls_back(in) || begins_round(in))
 			v->info[at].prune_point = v->info[at].must_keep = true;
 		return;
 	}

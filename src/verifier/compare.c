@@ -104,6 +104,9 @@ static bool covers_slot(struct verifier *v, const struct slot *old, const struct
 		return old->dynptr == cur->dynptr && old->dynptr_first == cur->dynptr_first &&
 		       same_id(v, old->reg.id, cur->reg.id) &&
 		       same_id(v, old->reg.ref, cur->reg.ref);
+	if (old->kind[0] == SLOT_ITER)
+		return old->iter == cur->iter && old->iter_drained == cur->iter_drained &&
+		       same_id(v, old->reg.ref, cur->reg.ref);
 	return !slot_is_spill(old) || covers_reg(v, &old->reg, &cur->reg, mode);
 }
 
@@ -114,15 +117,15 @@ static bool covers_stack(struct verifier *v, const struct frame *old, const stru
 
 	for (u32 i = 0; i < old->slots; i++) {
 		if (mode == COMPARE_NEEDED && !old->stack[i].read &&
-		    old->stack[i].kind[0] != SLOT_DYNPTR)
+		    !slot_is_special(&old->stack[i]))
 			continue;
 		if (!covers_slot(v, &old->stack[i], i < cur->slots ? &cur->stack[i] : &empty, mode))
 			return false;
 	}
 	/* What `old` had no slot for it may still have read: anything was possible. */
 	for (u32 i = 0; i < cur->slots; i++)
-		if (cur->stack[i].kind[0] == SLOT_DYNPTR &&
-		    (i >= old->slots || old->stack[i].kind[0] != SLOT_DYNPTR))
+		if (slot_is_special(&cur->stack[i]) &&
+		    (i >= old->slots || old->stack[i].kind[0] != cur->stack[i].kind[0]))
 			return false;
 	return true;
 }
@@ -166,7 +169,8 @@ bool state_covers(struct verifier *v, struct state *old, struct state *cur, enum
 
 	v->id_count = 0;
 	if (old->depth != cur->depth || old->lock.held != cur->lock.held ||
-	    old->ref_count != cur->ref_count ||
+	    old->ref_count != cur->ref_count || old->rcu_locks != cur->rcu_locks ||
+	    old->preempt_locks != cur->preempt_locks ||
 	    (old->lock.held &&
 	     (old->lock.map != cur->lock.map || !same_id(v, old->lock.id, cur->lock.id))))
 		return false;

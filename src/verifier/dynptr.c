@@ -6,33 +6,6 @@
 #include <string.h>
 #include "verifier/internal.h"
 
-/* The slot with the lower address: number n + 1 for slots n and n + 1. */
-static struct slot *slots_at(struct verifier *v, u32 n, bool grow, struct frame **ret_frame,
-			     u32 *ret_slot)
-{
-	const struct reg *r = &cur_regs(v->st)[n];
-	struct frame *f;
-	s64 at;
-	u32 low;
-
-	if (r->type != REG_STACK || !tnum_is_const(r->var))
-		return NULL;
-	at = r->off + (s64)r->var.value;
-	if (at % 8 || at > -16 || at < -BPF_FRAME_SIZE)
-		return NULL;
-	f = v->st->frame[r->frame];
-	low = (u32)(-at / 8 - 1);
-	if (grow && frame_grow(v, f, low + 1))
-		return NULL;
-	if ((u32)-at > v->sub[f->func].depth)
-		v->sub[f->func].depth = (u32)-at;
-	if (low >= f->slots)
-		return NULL;
-	*ret_frame = f;
-	*ret_slot = low;
-	return &f->stack[low];
-}
-
 static void clear_slot(struct slot *s)
 {
 	memset(s->kind, SLOT_INVALID, sizeof(s->kind));
@@ -86,10 +59,10 @@ int dynptr_new(struct verifier *v, u32 n, u8 kind, u32 ref)
 {
 	struct frame *f;
 	u32 low, id;
-	struct slot *s = slots_at(v, n, true, &f, &low);
+	struct slot *s = stack_slots(v, n, 2, true, &f, &low);
 	int err = 0;
 
-	if (!s || !low)
+	if (!s)
 		return fail(v, EINVAL, "Dynptr has to be an uninitialized dynptr\n");
 	for (u32 i = low - 1; i <= low && !err; i++)
 		if (f->stack[i].kind[0] == SLOT_DYNPTR)
@@ -110,9 +83,9 @@ int dynptr_new(struct verifier *v, u32 n, u8 kind, u32 ref)
 
 static struct slot *dynptr_at(struct verifier *v, u32 n, struct frame **f, u32 *low)
 {
-	struct slot *s = slots_at(v, n, false, f, low);
+	struct slot *s = stack_slots(v, n, 2, false, f, low);
 
-	if (!s || !*low || s->kind[0] != SLOT_DYNPTR || !s->dynptr_first ||
+	if (!s || s->kind[0] != SLOT_DYNPTR || !s->dynptr_first ||
 	    s[-1].kind[0] != SLOT_DYNPTR || s[-1].dynptr_first)
 		return NULL;
 	mark_read(v, v->st, cur_regs(v->st)[n].frame, *low);
@@ -149,6 +122,8 @@ int dynptr_release(struct verifier *v, u32 n, struct call *c)
 	u32 low;
 	struct slot *s = dynptr_at(v, n, &f, &low);
 
+	if (cur_regs(v->st)[n].type == REG_STACK && (!s || !s->reg.ref))
+		return fail(v, EINVAL, "arg %u is an unacquired reference\n", n);
 	if (!s)
 		return fail(v, EINVAL, "Expected an initialized dynptr as arg #%u\n", n - 1);
 	if (s->dynptr != DYNPTR_RINGBUF)

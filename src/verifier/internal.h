@@ -5,7 +5,7 @@
  *     check.c  the way through: shape, then main, then global functions
  *     cfg.c    control flow: subprograms, reachability, where to keep states; live.c: registers read later
  *     walk.c   follows paths; step.c: one instruction, by table
- *     alu.c branch.c memory.c stack.c ctx.c call.c arg.c callback.c ...   what instructions do
+ *     alu.c branch.c memory.c stack.c ctx.c call.c arg.c callback.c kfunc.c ...   what instructions do
  *     prune.c  what was shown already; compare.c: one state covers another; marks.c: what was needed
  *     show.c   states as text; lines.c: source lines
  */
@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include "bpf/insn.h"
+#include "bpf/kfunc.h"
 #include "verifier/bounds.h"
 #include "verifier/types.h"
 #include "verifier/state.h"
@@ -82,8 +83,10 @@ struct verifier {
 	/* show.c */
 	u32 shown_line; /* index + 1 */
 	u32 shown_call;
-	bool shown_any, show_all;
+	bool shown_any, show_all, resumed; /* resumed: a path that was put off goes on */
 	u64 line_start, line_end;
+	u64 changed_slots; /* of the current frame, by a call */
+	u64 log_start;
 	struct frame before; /* as the instruction shown last found it */
 	const struct state *before_state;
 };
@@ -158,8 +161,15 @@ int check_helper_access(struct verifier *v, u32 n, u64 size, u32 how, bool zero_
 /* stack.c: register n points into a stack. */
 int stack_store(struct verifier *v, u32 n, s32 off, u32 size, struct reg *value);
 int stack_load(struct verifier *v, u32 n, s32 off, u32 size, struct reg *to);
-int stack_helper(struct verifier *v, u32 n, s32 off, u64 size, u32 how,
+int stack_helper(struct verifier *v, u32 n, s32 off, u64 size, u32 how, bool zero_ok,
 		 bool whole); /* whole: surely all of it */
+/*
+ * Where register n points to: the slot with the lowest address of `count`, number *ret_low of the frame; those above it
+ * have lower numbers. NULL: no fixed, aligned place in a stack, or (unless `grow`) no slots are there yet.
+ */
+struct slot *stack_slots(struct verifier *v, u32 n, u32 count, bool grow, struct frame **ret_frame,
+			 u32 *ret_low);
+bool stack_takes_slots(const struct verifier *v, u32 n); /* a fixed place, in line */
 int stack_kill_dynptr(struct verifier *v, struct frame *f, u32 slot);
 bool stack_const_word(struct verifier *v, u32 n, u32 *ret);
 
@@ -219,11 +229,16 @@ int dynptr_new(struct verifier *v, u32 n, u8 kind, u32 ref);
 int dynptr_use(struct verifier *v, u32 n, struct call *c);
 int dynptr_release(struct verifier *v, u32 n, struct call *c);
 
+/* kfunc.c */
+int kfunc_effects(struct verifier *v, struct call *c);
+int kfunc_unknown(struct verifier *v, s32 imm);
+
 /* show.c, lines.c */
 void show_insn(struct verifier *v);
 void show_effect(struct verifier *v, u32 at); /* what the instruction at `at` changed */
-void show_state(struct verifier *v, const struct state *st, bool all);
+void show_state(struct verifier *v, const struct state *st); /* a line */
 void show_frame(struct verifier *v, const struct state *st, u32 depth, u32 regs, u64 slots);
+void say_bits(struct verifier *v, struct tnum t); /* of an offset */
 void show_line(struct verifier *v, u32 insn);
 void show_call(struct verifier *v);
 void show_return(struct verifier *v, u32 to);

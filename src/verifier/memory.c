@@ -166,6 +166,13 @@ static int check_stack_access(struct verifier *v, u32 n, s32 off, u32 size, u32 
 	return stack_store(v, n, off, size, value);
 }
 
+static int misaligned(struct verifier *v, const struct reg *r, s32 off, u32 size)
+{
+	say(v, "misaligned %saccess off ", r->type == REG_MAP_VALUE ? "value " : "");
+	say_bits(v, r->var);
+	return fail(v, EACCES, "+%d+%d size %u\n", r->off, off, size);
+}
+
 int check_access(struct verifier *v, u32 n, s32 off, u32 size, u32 how, struct reg *value)
 {
 	const struct reg *r = &cur_regs(v->st)[n];
@@ -176,10 +183,7 @@ int check_access(struct verifier *v, u32 n, s32 off, u32 size, u32 how, struct r
 		return fail(v, EACCES, "R%u invalid mem access '%s'\n", n, reg_type_name(v, r));
 	if (v->prog->strict_alignment && r->type != REG_STACK && !(r->type == REG_CTX) &&
 	    (tnum_max(r->var) | (u64)((s64)r->off + off)) & (size - 1))
-		return fail(v, EACCES,
-			    "misaligned value access off (0x%llx; 0x%llx)+%d+%d size %u\n",
-			    (unsigned long long)r->var.value, (unsigned long long)r->var.mask,
-			    r->off, off, size);
+		return misaligned(v, r, off, size);
 	switch (r->type) {
 	case REG_STACK:
 		return check_stack_access(v, n, off, size, how, value);
@@ -211,7 +215,7 @@ int check_helper_access(struct verifier *v, u32 n, u64 size, u32 how, bool zero_
 		return 0;
 	switch (r->flags & REG_OR_NULL ? REG_TYPES : r->type) {
 	case REG_STACK:
-		return stack_helper(v, n, 0, size, how, whole);
+		return stack_helper(v, n, 0, size, how, zero_ok, whole);
 	case REG_MAP_VALUE:
 		return check_map_value(v, n, r, 0, size, how, zero_ok, true);
 	case REG_MAP_KEY:
@@ -322,9 +326,7 @@ static int check_atomic_aligned(struct verifier *v, const struct reg *r, s32 off
 	if (!reg_is_pointer(r) || r->type == REG_STACK ||
 	    !((tnum_max(r->var) | (u64)((s64)r->off + off)) & (size - 1)))
 		return 0;
-	return fail(v, EACCES, "misaligned value access off (0x%llx; 0x%llx)+%d+%d size %u\n",
-		    (unsigned long long)r->var.value, (unsigned long long)r->var.mask, r->off, off,
-		    size);
+	return misaligned(v, r, off, size);
 }
 
 /* Load-acquire and store-release are a load and a store. */

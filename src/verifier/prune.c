@@ -59,6 +59,16 @@ static bool same_regs(const struct state *a, const struct state *b)
 	return a->depth == b->depth;
 }
 
+static int endless(struct verifier *v, const struct state *old)
+{
+	show_line(v, v->st->insn);
+	say(v, "infinite loop detected at insn %u\ncur state:", v->st->insn);
+	show_state(v, v->st);
+	say(v, "old state:");
+	show_state(v, old);
+	return -EINVAL;
+}
+
 /* `old` is an ancestor. PATH_DONE: a loop that is known to end was followed once; or an error. */
 static int compare_ancestor(struct verifier *v, struct state *old, bool *add)
 {
@@ -71,8 +81,7 @@ static int compare_ancestor(struct verifier *v, struct state *old, bool *add)
 	}
 	if (old->may_goto_depth == st->may_goto_depth && old->loops == st->loops &&
 	    same_regs(old, st) && state_covers(v, old, st, COMPARE_EXACT)) {
-		say(v, "infinite loop detected at insn %u\n", st->insn);
-		return -EINVAL;
+		return endless(v, old);
 	}
 	if (v->jumps - v->last_jumps < 20 && v->insns - v->last_insns < 100)
 		*add = false;

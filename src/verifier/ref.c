@@ -54,5 +54,10 @@ int ref_leaks(struct verifier *v, const char *where)
 		return fail(v, EINVAL, "%s would lead to reference leak\n", where);
 	if (st->lock.held)
 		return fail(v, EINVAL, "%s cannot be used inside bpf_spin_lock-ed region\n", where);
+	if (st->rcu_locks)
+		return fail(v, EINVAL, "%s cannot be used inside bpf_rcu_read_lock-ed region\n", where);
+	if (st->preempt_locks)
+		return fail(v, EINVAL, "%s cannot be used inside bpf_preempt_disable-ed region\n",
+			    where);
 	return 0;
 }

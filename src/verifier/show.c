@@ -14,6 +14,14 @@
 #define COLUMN     40
 #define LINE_LIMIT 160
 
+void say_bits(struct verifier *v, struct tnum t)
+{
+	if (tnum_is_const(t))
+		say(v, "%#llx", (unsigned long long)t.value);
+	else
+		say(v, "(%#llx; %#llx)", (unsigned long long)t.value, (unsigned long long)t.mask);
+}
+
 static void put_number(struct verifier *v, s64 n)
 {
 	if (n >= INT16_MIN && n <= INT16_MAX)
@@ -180,6 +188,12 @@ static void put_slot(struct verifier *v, const struct slot *s, u32 n, u32 depth)
 		say(v, ")");
 		return;
 	}
+	if (s->kind[0] == SLOT_ITER) {
+		if (s->reg.ref)
+			say(v, "%s(ref_id=%u,state=%s,depth=%u)", bpf_iter_desc(s->iter)->name,
+			    s->reg.ref, s->iter_drained ? "drained" : "active", s->reg.what);
+		return;
+	}
 	if (slot_is_spill(s) && s->kind[7] == SLOT_SPILL) {
 		put_reg(v, &s->reg, depth);
 		return;
@@ -203,8 +217,16 @@ void show_frame(struct verifier *v, const struct state *st, u32 depth, u32 regs,
 	for (u32 i = 0; i < f->slots && i < 64; i++)
 		if (slots & (1ull << i))
 			put_slot(v, &f->stack[i], i, depth);
+	for (u32 i = 0; i < st->ref_count; i++)
+		say(v, "%s%u", i ? "," : " refs=", st->ref[i]);
 	if (f->callback.insn != NOT_CALLBACK)
 		say(v, " cb");
+}
+
+void show_state(struct verifier *v, const struct state *st)
+{
+	show_frame(v, st, st->depth, ALL_REGS, ~0ull);
+	say(v, "\n");
 }
 
 static void name_map(void *arg, u32 index, struct bpf_log *out)
@@ -231,8 +253,8 @@ static void put_insn(struct verifier *v)
 void show_insn(struct verifier *v)
 {
 	const u32 at = v->st->insn;
-	bool jumped = v->prev_insn + 1 != at && !v->info[at].wide_half &&
-		      !(at >= 2 && v->prev_insn == at - 2 && v->info[at - 1].wide_half);
+	bool jumped = v->resumed || (v->prev_insn + 1 != at && !v->info[at].wide_half &&
+				     !(at >= 2 && v->prev_insn == at - 2 && v->info[at - 1].wide_half));
 
 	if (v->insns == 1 || !v->shown_any || jumped || v->show_all) {
 		if (v->insns > 1 && v->shown_any && jumped && v->st->insn != v->shown_call)
@@ -243,6 +265,7 @@ void show_insn(struct verifier *v)
 		say(v, "\n");
 	}
 	v->shown_any = true;
+	v->resumed = false;
 	v->shown_call = ~0u;
 	v->show_all = false;
 	show_line(v, at);
@@ -251,6 +274,7 @@ void show_insn(struct verifier *v)
 	v->line_end = v->log->end;
 	v->before = *cur_frame(v->st);
 	v->before_state = v->st;
+	v->changed_slots = 0;
 }
 
 static u32 named_regs(const struct bpf_insn *in)
@@ -286,6 +310,8 @@ static u64 named_slots(struct verifier *v, const struct bpf_insn *in)
 	const struct reg *r = &v->before.reg[n];
 	s64 at;
 
+	if (in->code == (BPF_JMP | BPF_CALL))
+		return v->changed_slots;
 	if ((class != BPF_LDX && class != BPF_ST && class != BPF_STX) || r->type != REG_STACK ||
 	    r->frame != v->st->depth || !tnum_is_const(r->var))
 		return 0;

@@ -67,14 +67,18 @@ static int check_aligned(struct verifier *v, const struct reg *r, s32 off, u32 s
 
 	if (!((at.value | at.mask) & (size - 1)))
 		return 0;
-	return fail(v, EACCES, "misaligned stack access off (0x%llx; 0x%llx)+%d+%d size %u\n",
-		    (unsigned long long)r->var.value, (unsigned long long)r->var.mask, r->off, off,
-		    size);
+	say(v, "misaligned stack access off ");
+	say_bits(v, r->var);
+	return fail(v, EACCES, "+%d+%d size %u\n", r->off, off, size);
 }
 
 /* What was spilled there is only bytes now. */
 static void scrub(struct slot *s)
 {
+	if (s->kind[0] == SLOT_ITER) {
+		memset(s->kind, SLOT_MISC, sizeof(s->kind));
+		reg_none(&s->reg);
+	}
 	if (!slot_is_spill(s))
 		return;
 	for (u32 i = 0; i < 8; i++)
@@ -90,6 +94,7 @@ static u32 width_of(const struct reg *r)
 
 static void spill(struct verifier *v, struct slot *s, struct reg *r, u32 size)
 {
+	scrub(s);
 	reg_link(v, r);
 	reg_copy(&s->reg, r);
 	if (r->type == REG_SCALAR && width_of(r) > size * 8) { /* only a part of it */
@@ -190,7 +195,7 @@ static int kinds_in(struct verifier *v, const struct frame *f, struct range at, 
 		const struct slot *s = &f->stack[slot_of(a)];
 		u8 kind = s->kind[byte_of(a)];
 
-		if (kind == SLOT_DYNPTR)
+		if (kind == SLOT_DYNPTR || kind == SLOT_ITER)
 			return fail(v, EACCES, "invalid read from stack off %d+%d size %d\n",
 				    at.low, a - at.low, at.high - at.low);
 		*ret_zero &= kind == SLOT_ZERO || (kind == SLOT_SPILL && reg_is_null(&s->reg));
@@ -276,19 +281,23 @@ static void clobber(struct slot *s, u32 byte)
 	s->kind[byte] = SLOT_MISC;
 }
 
-int stack_helper(struct verifier *v, u32 n, s32 off, u64 size, u32 how, bool whole)
+int stack_helper(struct verifier *v, u32 n, s32 off, u64 size, u32 how, bool zero_ok, bool whole)
 {
 	const struct reg base = cur_regs(v->st)[n];
 	struct frame *f = v->st->frame[base.frame];
 	struct range at;
-	int err = find_range(v, n, off, size, " indirect access to", &at);
+	int err = size || zero_ok ? find_range(v, n, off, size, words[how], &at)
+			      : fail(v, EACCES, "invalid zero-sized read\n");
 
+	if (err && size) /* what a helper may do is told apart from what the program does */
+		return err == -EACCES ? -EINVAL : err;
 	if (err || at.low >= at.high)
 		return err;
 	for (s32 a = at.low; a < at.high; a++) {
 		struct slot *s = &f->stack[slot_of(a)];
 
-		if (s->kind[byte_of(a)] == SLOT_DYNPTR) {
+		if (s->kind[byte_of(a)] == SLOT_DYNPTR ||
+		    (s->kind[byte_of(a)] == SLOT_ITER && !(how & ACCESS_WRITE))) {
 			if (how & ACCESS_WRITE)
 				return fail(v, EACCES,
 					    "potential write to dynptr at off=%d disallowed\n", a);
@@ -306,6 +315,42 @@ int stack_helper(struct verifier *v, u32 n, s32 off, u64 size, u32 how, bool who
 		if (-(s32)(i + 1) * 8 >= at.low && -(s32)i * 8 <= at.high)
 			f->stack[i].written = true;
 	return 0;
+}
+
+bool stack_takes_slots(const struct verifier *v, u32 n)
+{
+	const struct reg *r = &cur_regs(v->st)[n];
+
+	return r->type == REG_STACK && tnum_is_const(r->var) && (r->off + (s64)r->var.value) % 8 == 0;
+}
+
+struct slot *stack_slots(struct verifier *v, u32 n, u32 count, bool grow, struct frame **ret_frame,
+			 u32 *ret_low)
+{
+	const struct reg *r = &cur_regs(v->st)[n];
+	struct frame *f;
+	u32 low;
+	s64 at;
+
+	if (!stack_takes_slots(v, n))
+		return NULL;
+	at = r->off + (s64)r->var.value;
+	if (at > -8 * (s64)count || at < -BPF_FRAME_SIZE)
+		return NULL;
+	f = v->st->frame[r->frame];
+	low = (u32)(-at / 8 - 1);
+	if (grow && frame_grow(v, f, low + 1))
+		return NULL;
+	if ((u32)-at > v->sub[f->func].depth)
+		v->sub[f->func].depth = (u32)-at;
+	if (low >= f->slots)
+		return NULL;
+	*ret_frame = f;
+	*ret_low = low;
+	if (f == cur_frame(v->st))
+		for (u32 i = 0; i < count; i++)
+			v->changed_slots |= 1ull << (low - i);
+	return &f->stack[low];
 }
 
 /* The four-byte number at [off, off + 4), when it is known. */

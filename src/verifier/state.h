@@ -81,16 +81,19 @@ enum slot_kind {
 	SLOT_MISC,
 	SLOT_ZERO,
 	SLOT_DYNPTR,
+	SLOT_ITER,
 };
 
 enum dynptr_kind { DYNPTR_NONE, DYNPTR_LOCAL, DYNPTR_RINGBUF };
 
 struct slot {
-	struct reg reg; /* SLOT_SPILL; SLOT_DYNPTR: id, ref */
+	struct reg reg; /* SLOT_SPILL; SLOT_DYNPTR: id, ref; SLOT_ITER: ref, and in `what` how often it went on */
 	u8 kind[8];     /* of each byte, lowest address first */
 	bool read, written;
 	u8 dynptr;         /* enum dynptr_kind */
 	bool dynptr_first; /* the slot with the lower address */
+	u8 iter;           /* enum bpf_iter_type */
+	bool iter_drained; /* it gave NULL, and will give nothing else */
 };
 
 struct callback {
@@ -123,7 +126,8 @@ struct state {
 	u32 ref[MAX_REFS], ref_insn[MAX_REFS];
 	struct lock_held lock;
 	u32 may_goto_depth;
-	u32 loops; /* callbacks being followed more than once */
+	u32 loops; /* rounds begun of what ends at run time by itself: callbacks, iterators */
+	u32 rcu_locks, preempt_locks; /* sections that it is in */
 	struct state *parent;
 	u32 branches;     /* paths from here that are not finished */
 	u32 jumps, insns; /* processed when it was kept */
@@ -162,6 +166,12 @@ static inline bool reg_is_null(const struct reg *r)
 static inline bool slot_is_spill(const struct slot *s)
 {
 	return s->kind[0] == SLOT_SPILL;
+}
+
+/* All of it belongs to functions that know it. */
+static inline bool slot_is_special(const struct slot *s)
+{
+	return s->kind[0] == SLOT_DYNPTR || s->kind[0] == SLOT_ITER;
 }
 
 #endif

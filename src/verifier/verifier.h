@@ -38,6 +38,9 @@ struct verifier_prog {
 	const struct bpf_line_info *lines;
 	u32 line_count;
 	bool (*helper_known)(u32 id); /* NULL: those that limpet has */
+	/* Kernel functions that limpet has not, by imm of the call: names, "" for one without an id. */
+	const char *(*kfunc_name)(void *arg, s32 imm);
+	void *kfunc_arg;
 	struct verifier_fact *facts;  /* NULL, or insn_count of them, zeroed: filled in */
 };
 

@@ -48,6 +48,7 @@ static bool next_path(struct verifier *v)
 	v->pending_count--;
 	v->st = p->st;
 	v->prev_insn = p->prev;
+	v->resumed = true;
 	if (!(v->level & VERIFIER_LOG_ALL))
 		sink_rewind(v->log, p->log_end);
 	v_free(v, p, sizeof(*p));
@@ -149,5 +150,7 @@ int walk(struct verifier *v, u32 sub)
 			break;
 	}
 	drop_paths(v);
+	if (!err && !(v->level & VERIFIER_LOG_ALL)) /* nothing to explain */
+		sink_rewind(v->log, v->log_start);
 	return err;
 }

@@ -131,6 +131,11 @@ static bool is_dynptr(const struct vm_run *run, u64 value)
 	       (value % 8 == 0 && within(value, VM_DYNPTR_SIZE, run->stack_limit, run->stack_top));
 }
 
+static bool is_iterator(const struct vm_run *run, u64 value)
+{
+	return value % 8 == 0 && within(value, VM_ITER_SIZE, run->stack_limit, run->stack_top);
+}
+
 /* Holds one argument against its descriptor. `size`: the argument after it. */
 static bool arg_ok(const struct vm_run *run, u8 kind, u64 value, u64 size, const struct vm_map *map)
 {
@@ -169,6 +174,8 @@ static bool arg_ok(const struct vm_run *run, u8 kind, u64 value, u64 size, const
 		return is_record(run, value);
 	case ARG_DYNPTR:
 		return is_dynptr(run, value);
+	case ARG_ITER:
+		return is_iterator(run, value);
 	default:
 		return true;
 	}

@@ -27,6 +27,8 @@ static u64 extent(const struct call *c, u32 i)
 		return c->map ? c->map->value_size : 0;
 	case ARG_LONG_OUT:
 		return 8;
+	case ARG_ITER:
+		return VM_ITER_SIZE;
 	default:
 		return i < 4 && c->arg[i + 1].kind <= FLOW_CONST &&
 				       c->arg[i + 1].val <= SIZE_MAX_ARG
@@ -38,7 +40,7 @@ static u64 extent(const struct call *c, u32 i)
 static bool is_output(u8 kind)
 {
 	return kind == ARG_MEM_OUT || kind == ARG_MEM_OUT_OR_NULL || kind == ARG_MAP_VALUE_OUT ||
-	       kind == ARG_LONG_OUT;
+	       kind == ARG_LONG_OUT || kind == ARG_ITER;
 }
 
 static bool is_zero(struct flow_val v)
@@ -76,6 +78,7 @@ static bool arg_proven(const struct flow *f, const struct call *c, u32 i)
 	case ARG_SCALAR:
 	case ARG_ANY_PTR:
 	case ARG_ANY_PTR_OUT:
+	case ARG_NUMBER:
 	case ARG_STACK_OR_NULL: /* what a callback does with it is tested there */
 		return true;
 	case ARG_MAP:
@@ -93,6 +96,8 @@ static bool arg_proven(const struct flow *f, const struct call *c, u32 i)
 	case ARG_DYNPTR: /* whole, and where addresses of 8 bytes are */
 		return v.kind == FLOW_STACK && !v.val && v.off % 8 == 0 &&
 		       flow_test_access(c->prog, v, 0, VM_DYNPTR_SIZE, true) == FLOW_PROVEN;
+	case ARG_ITER:
+		return v.kind == FLOW_STACK && !v.val && v.off % 8 == 0 && memory_proven(c, i);
 	case ARG_MAP_KEY:
 	case ARG_MAP_VALUE:
 	case ARG_MAP_VALUE_OUT:
@@ -117,7 +122,7 @@ static void forget_outputs(struct flow_state *s, const struct call *c)
 
 		if (kind <= ARG_MAP_VALUE || kind == ARG_MEM || kind == ARG_MEM_OR_NULL ||
 		    kind == ARG_SIZE || kind == ARG_SIZE_OR_ZERO || kind == ARG_CTX ||
-		    kind == ARG_CONST_STR || kind == ARG_ANY_PTR)
+		    kind == ARG_CONST_STR || kind == ARG_ANY_PTR || kind == ARG_NUMBER)
 			continue;
 		size = is_output(kind) ? extent(c, i) : 0;
 		if (size && v.kind == FLOW_STACK && !v.val)

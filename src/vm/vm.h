@@ -187,6 +187,7 @@ struct vm_record {
 };
 
 #define VM_DYNPTR_SIZE 16 /* struct bpf_dynptr */
+#define VM_ITER_SIZE   8  /* struct bpf_iter_num */
 #define VM_RECORDS     8 /* that one run may have at a time */
 
 /*

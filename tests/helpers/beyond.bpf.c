@@ -94,8 +94,6 @@ int beyond(struct pt_regs *ctx)
 		r->ret = 100 + bpf_get_func_ret(ctx, &v);
 	if ((r = result(6)))
 		r->ret = bpf_ktime_get_ns() - bpf_ktime_get_coarse_ns() < 20000000;
-	if ((r = result(7)))
-		r->ret = 100 + bpf_copy_from_user(r->out, 8, (void *)PT_REGS_PARM1(ctx));
 	BOTH(20, locked_array);
 	BOTH(30, locked_hash);
 	return 0;

@@ -31,6 +31,8 @@ static const char *const args[] = {
 	[ARG_SPIN_LOCK] = "lock",
 	[ARG_ANY_PTR] = "address",
 	[ARG_ANY_PTR_OUT] = "address",
+	[ARG_NUMBER] = "number",
+	[ARG_ITER] = "iterator",
 };
 static const char *const rets[] = {
 	[RET_INTEGER] = "number",
@@ -39,6 +41,7 @@ static const char *const rets[] = {
 	[RET_MEM_OR_NULL] = "memory or NULL",
 	[RET_TASK] = "task",
 	[RET_COOKIE] = "8 bytes",
+	[RET_ITER_OR_NULL] = "element or NULL",
 };
 
 static const char head[] =
@@ -95,6 +98,10 @@ static const char head[] =
 	"- session_is_return, session_cookie are the kernel functions bpf_session_is_return and bpf_session_cookie, for "
 	"uprobe_multi session programs. The cookies of\n  16,384 calls under way are kept; what was lost (calls that never "
 	"return, copied stacks) is a session whose return is not seen.\n"
+	"- From 212 on they are kernel functions (kfuncs, bpf_NAME), which programs call by the function's id in the kernel's "
+	"BTF.\n"
+	"- rcu_read_lock, preempt_disable and their counterparts mark sections that the verifier looks at; at run time they have "
+	"nothing to do (src/helpers/iter.c).\n"
 	"- Helpers for maps that limpet does not have yet are marked so.\n\n"
 	"| number | helper | arguments | returns | limpet | programs "
 	"|\n|---|---|---|---|---|---|\n";

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernel functions that limpet has (bpf/kfunc.h). */
+#include "bpf/kfunc.h"
+
+#define UPROBE_SESSION 57 /* BPF_TRACE_UPROBE_SESSION */
+
+/* clang-format off */
+static const struct bpf_kfunc kfuncs[] = {
+	{"bpf_session_is_return", HELPER_SESSION_IS_RETURN, UPROBE_SESSION, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_session_cookie", HELPER_SESSION_COOKIE, UPROBE_SESSION, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_iter_num_new", HELPER_ITER_NUM_NEW, 0, KFUNC_ITER_NEW, ITER_NUM},
+	{"bpf_iter_num_next", HELPER_ITER_NUM_NEXT, 0, KFUNC_ITER_NEXT, ITER_NUM},
+	{"bpf_iter_num_destroy", HELPER_ITER_NUM_DESTROY, 0, KFUNC_ITER_DESTROY, ITER_NUM},
+	{"bpf_rcu_read_lock", HELPER_RCU_READ_LOCK, 0, KFUNC_RCU_LOCK, ITER_NONE},
+	{"bpf_rcu_read_unlock", HELPER_RCU_READ_UNLOCK, 0, KFUNC_RCU_UNLOCK, ITER_NONE},
+	{"bpf_preempt_disable", HELPER_PREEMPT_DISABLE, 0, KFUNC_PREEMPT_DISABLE, ITER_NONE},
+	{"bpf_preempt_enable", HELPER_PREEMPT_ENABLE, 0, KFUNC_PREEMPT_ENABLE, ITER_NONE},
+};
+/* clang-format on */
+
+static const struct bpf_iter_desc iters[] = {
+	[ITER_NUM] = {"iter_num", 1, 4},
+};
+
+static bool same_text(const char *a, const char *b)
+{
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b;
+}
+
+const struct bpf_kfunc *bpf_kfunc_by_name(const char *name)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(kfuncs); i++)
+		if (same_text(name, kfuncs[i].name))
+			return &kfuncs[i];
+	return NULL;
+}
+
+const struct bpf_kfunc *bpf_kfunc_by_helper(u32 helper)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(kfuncs); i++)
+		if (kfuncs[i].helper == helper)
+			return &kfuncs[i];
+	return NULL;
+}
+
+const struct bpf_iter_desc *bpf_iter_desc(u8 iter)
+{
+	return &iters[iter];
+}
