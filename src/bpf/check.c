@@ -32,6 +32,13 @@ static int frame_pointer(const struct check *c)
 	return -EACCES;
 }
 
+static int packet_load(const struct check *c)
+{
+	if (c->env->log)
+		bpf_log(c->env->log, "BPF_LD_[ABS|IND] instructions not allowed for this program type\n");
+	return -EINVAL;
+}
+
 /* A wide instruction's second half: everything but imm is zero, and so is the opcode. */
 static bool is_wide(const struct bpf_insn *in)
 {
@@ -205,7 +212,7 @@ static int check_insn(const struct check *c, u32 at)
 	case BPF_ALU64:
 		return check_alu(c, at, in);
 	case BPF_LD:
-		return is_wide(in) ? check_wide(c, at, in) : refuse(c, at, "BPF_LD_[ABS|IND] is not supported");
+		return is_wide(in) ? check_wide(c, at, in) : packet_load(c);
 	case BPF_LDX:
 	case BPF_ST:
 	case BPF_STX:

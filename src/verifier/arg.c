@@ -172,12 +172,15 @@ static int arg_long_out(struct verifier *v, struct call *c, u32 n)
 {
 	const struct reg *r = &cur_regs(v->st)[n];
 
-	if (r->type == REG_STACK && tnum_is_const(r->var) && (r->off + (s64)r->var.value) % 8) {
+	int err = check_helper_access(v, n, 8, ACCESS_WRITE, false, true);
+
+	if (!err && r->type == REG_STACK && tnum_is_const(r->var) &&
+	    (r->off + (s64)r->var.value) % 8) {
 		say(v, "misaligned stack access off ");
 		say_bits(v, r->var);
 		return fail(v, EACCES, "+%d+0 size 8\n", r->off);
 	}
-	return check_helper_access(v, n, 8, ACCESS_WRITE, false, true);
+	return err;
 }
 
 static int arg_callback(struct verifier *v, struct call *c, u32 n)
@@ -301,7 +304,7 @@ static int local_memory(struct verifier *v, struct call *c)
 		return 0;
 	return cur_regs(v->st)[1].type == REG_MAP_VALUE
 		       ? 0
-		       : fail(v, EINVAL, "Unsupported reg type %s for bpf_dynptr_from_mem data\n",
+		       : fail(v, EACCES, "Unsupported reg type %s for bpf_dynptr_from_mem data\n",
 			      reg_type_name(v, &cur_regs(v->st)[1]));
 }
 

@@ -77,7 +77,10 @@ static int compare_ancestor(struct verifier *v, struct state *old, bool *add)
 	if (v->info[st->insn].must_keep) {
 		bool again = old->may_goto_depth != st->may_goto_depth || old->loops != st->loops;
 
-		return again && state_covers(v, old, st, COMPARE_WITHIN) ? PATH_DONE : 0;
+		if (again && state_covers(v, old, st, COMPARE_WITHIN))
+			return PATH_DONE;
+		if (v->prog->insns[st->insn].code != (BPF_JMP | BPF_JCOND))
+			return 0; /* what ends by itself may come back unchanged */
 	}
 	if (old->may_goto_depth == st->may_goto_depth && old->loops == st->loops &&
 	    same_regs(old, st) && state_covers(v, old, st, COMPARE_EXACT)) {

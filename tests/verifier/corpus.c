@@ -39,9 +39,26 @@ static u32 length(const struct row *r)
 	return n;
 }
 
-#define MAPS 4
+#define MAPS 6
 
 static int map_fd[MAPS];
+
+/* Functions that are callbacks need types. */
+static struct btf *types;
+static int types_fd = -1, func_type;
+static struct bpf_func_info funcs[8];
+
+static void make_types(void)
+{
+	const void *raw;
+	u32 n;
+
+	types = btf__new_empty();
+	func_type = btf__add_func(types, "function", BTF_FUNC_STATIC,
+				  btf__add_func_proto(types, btf__add_int(types, "long", 8, BTF_INT_SIGNED)));
+	raw = btf__raw_data(types, &n);
+	types_fd = bpf_btf_load(raw, n, NULL);
+}
 
 static const struct verifier_map maps[MAPS] = {
 	{.name = "value",
@@ -63,6 +80,14 @@ static const struct verifier_map maps[MAPS] = {
 	 .value_size = 4,
 	 .max_entries = 4,
 	 .lock_off = -1},
+	{.name = "readonly",
+	 .type = BPF_MAP_TYPE_ARRAY,
+	 .key_size = 4,
+	 .value_size = VALUE,
+	 .max_entries = 1,
+	 .flags = BPF_F_RDONLY_PROG,
+	 .lock_off = -1},
+	{.name = "queue", .type = BPF_MAP_TYPE_QUEUE, .value_size = VALUE, .max_entries = 4, .lock_off = -1},
 };
 
 static u32 type_of(const struct row *r)
@@ -70,8 +95,29 @@ static u32 type_of(const struct row *r)
 	return r->type ? r->type : BPF_PROG_TYPE_KPROBE;
 }
 
+/* How many of `funcs` are filled in: 0 when none is a callback. */
+static u32 find_funcs(const struct row *r)
+{
+	u32 n = 1;
+	bool callback = false;
+
+	funcs[0] = (struct bpf_func_info){0, (u32)func_type};
+	for (u32 i = 0; i < length(r); i++) {
+		const bool is_callback = r->p[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
+					 r->p[i].src_reg == BPF_PSEUDO_FUNC;
+
+		callback |= is_callback;
+		if (is_callback || (r->p[i].code == (BPF_JMP | BPF_CALL) &&
+				    r->p[i].src_reg == BPF_PSEUDO_CALL))
+			funcs[n++] = (struct bpf_func_info){i + 1 + (u32)r->p[i].imm, (u32)func_type};
+	}
+	return callback ? n : 0;
+}
+
 static int by_limpet(const struct row *r, char *text, u32 level)
 {
+	u32 size;
+	const void *raw = btf__raw_data(types, &size);
 	const struct verifier_prog prog = {.insns = r->p,
 					   .insn_count = length(r),
 					   .type = type_of(r),
@@ -79,6 +125,10 @@ static int by_limpet(const struct row *r, char *text, u32 level)
 					   .cpus = (u32)libbpf_num_possible_cpus(),
 					   .maps = maps,
 					   .map_count = MAPS,
+					   .btf = raw,
+					   .btf_size = size,
+					   .funcs = funcs,
+					   .func_count = find_funcs(r),
 					   .helper_known = any_helper};
 	struct bpf_log check_log = {.buf = text, .size = LOG};
 	const struct bpf_check_env env = {.map_count = MAPS, .helper_known = anything, .log = &check_log};
@@ -121,7 +171,9 @@ static bool for_kernel(const struct row *r, struct bpf_insn *p, const struct btf
 /* Level 4, statistics: the reason alone. */
 static int by_kernel(const struct row *r, const struct btf *btf, char *text, u32 level)
 {
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .log_buf = text, .log_size = LOG, .log_level = level);
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .log_buf = text, .log_size = LOG, .log_level = level,
+		    .prog_btf_fd = (u32)types_fd, .func_info = funcs, .func_info_cnt = find_funcs(r),
+		    .func_info_rec_size = sizeof(funcs[0]));
 	struct bpf_insn p[MAX];
 	int fd;
 
@@ -182,15 +234,20 @@ static void show_row(const struct row *r, const struct btf *btf)
 
 int main(int argc, char **argv)
 {
-	static const struct row *const themes[] = {rows_basic, rows_holes, rows_kfunc};
+	static const struct row *const themes[] = {rows_basic, rows_holes, rows_record, rows_kfunc};
 	struct btf *btf = btf__load_vmlinux_btf();
-	bool kernel = true;
+	bool kernel;
 	int bad = 0;
 
+	make_types();
+	kernel = types_fd >= 0;
 	for (u32 i = 0; i < MAPS; i++) {
 		const struct verifier_map *m = &maps[i];
 
-		map_fd[i] = bpf_map_create(m->type, m->name, m->key_size, m->value_size, m->max_entries, NULL);
+		LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = m->flags);
+
+		map_fd[i] = bpf_map_create(m->type, m->name, m->key_size, m->value_size,
+					   m->max_entries, &opts);
 		kernel &= map_fd[i] >= 0;
 	}
 	for (u32 t = 0; t < ARRAY_SIZE(themes); t++)

@@ -20,7 +20,7 @@ struct row {
 	const char *differ; /* why the kernel has another verdict; NULL: it has not */
 };
 
-extern const struct row rows_basic[], rows_holes[], rows_kfunc[]; /* a row without a name ends them */
+extern const struct row rows_basic[], rows_holes[], rows_record[], rows_kfunc[]; /* a row without a name ends them */
 
 /* Most rows leave the last fields out. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
