@@ -273,6 +273,16 @@ static int take_prog(u32 id, int fd)
 	err = -ENOMEM;
 	if (p->insns && p->map_ids)
 		err = read_all(fd, p->insns, p->insns_size, head.insns_off);
+	p->proofs = helper_may(&agent.env, HELPER_CALL_GETUID)
+			    ? object_prog_proofs(&head, st.st_uid, st.st_mode, (u32)sys_call0(__NR_getuid))
+			    : 0;
+	p->ctx_end = head.ctx_end;
+	p->shape_count = head.map_shape_count;
+	p->shapes = heap_alloc(head.map_shape_count * sizeof(*p->shapes) + 8);
+	if (!err && !p->shapes)
+		err = -ENOMEM;
+	if (!err && head.map_shape_count)
+		err = read_all(fd, p->shapes, head.map_shape_count * sizeof(*p->shapes), head.map_shapes_off);
 	if (!err && head.map_count)
 		err = read_all(fd, p->map_ids, head.map_count * sizeof(u32), head.map_ids_off);
 	if (err) {
@@ -281,8 +291,6 @@ static int take_prog(u32 id, int fd)
 	}
 	p->vm.insn_count = head.insn_count;
 	p->vm.budget = head.budget;
-	p->vm.bounded = helper_may(&agent.env, HELPER_CALL_GETUID) &&
-			object_prog_ends(&head, st.st_uid, st.st_mode, (u32)sys_call0(__NR_getuid));
 	p->next = agent.progs;
 	agent.progs = p;
 	return 0;

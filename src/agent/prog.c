@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "bpf/check.h"
+#include "session/object.h"
 
 static bool helper_known(u32 id)
 {
@@ -65,6 +66,17 @@ static int bind_maps(struct agent_prog *p)
 		p->vm.region_count++;
 	}
 	return 0;
+}
+
+/* What the verifier has shown, where its maps are here what they were to it. */
+static void believe(struct agent_prog *p)
+{
+	bool same = p->ctx_end <= p->vm.ctx_size;
+
+	for (u32 i = 0; i < p->shape_count; i++)
+		same &= object_map_as_verified(&p->shapes[i], &p->map_refs[i]->map);
+	p->vm.trusted = same && p->proofs & PROG_IS_PROVEN;
+	p->vm.bounded = p->proofs & PROG_IS_SHORT || (same && p->proofs & PROG_IS_ENDING);
 }
 
 static int check(struct agent_prog *p)
@@ -170,8 +182,10 @@ int prog_prepare(struct agent_prog *p)
 	}
 	unbind_maps(p); /* of a time when one was still waited for */
 	p->error = bind_maps(p);
-	if (!p->error)
+	if (!p->error) {
+		believe(p);
 		p->error = check(p);
+	}
 	if (!p->error)
 		p->error = compile(p);
 	p->ready = !p->error;
@@ -184,6 +198,7 @@ void prog_free(struct agent_prog *p)
 	unbind_maps(p);
 	if (p->area)
 		code_room_free(p->area);
+	heap_free(p->shapes, p->shape_count * sizeof(*p->shapes) + 8);
 	heap_free(p->map_ids, p->map_count * sizeof(u32) + 8);
 	heap_free(p->insns, p->insns_size);
 	heap_free(p, sizeof(*p));

@@ -59,6 +59,9 @@ struct agent_prog {
 	size_t insns_size;
 	u32 map_count;
 	u32 *map_ids;
+	u32 proofs; /* PROG_IS_*, as far as they are believed */
+	u32 ctx_end, shape_count;
+	struct prog_map *shapes; /* maps as the verifier knew them */
 	struct agent_map **map_refs;
 	struct vm_map *vm_maps;
 	struct vm_region *regions;

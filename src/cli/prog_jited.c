@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "helpers/helpers.h"
+#include "session/object.h"
 
 #ifdef HAVE_ZYDIS
 #include <Zydis/Zydis.h>
@@ -78,8 +79,13 @@ static int check(const struct shown_prog *p, const struct compiled *c)
 
 static int compile(const struct shown_prog *p, struct compiled *c)
 {
+	const struct prog_map *shape = (const void *)((const u8 *)p->head + p->head->map_shapes_off);
+	bool same = p->head->ctx_end <= 21 * 8;
 	void *scratch;
 	size_t cap;
+
+	for (u32 i = 0; i < p->head->map_shape_count; i++)
+		same &= object_map_as_verified(&shape[i], &c->maps[i].map);
 
 	c->prog = (struct vm_program){
 		.insns = p->insns,
@@ -92,8 +98,9 @@ static int compile(const struct shown_prog *p, struct compiled *c)
 		.helpers = helper_table,
 		.helper_count = helper_table_size(),
 		.helper_desc = bpf_helper_desc,
-		.trusted = false, /* as in targets (agent/object.c) */
-		.bounded = p->head->verified & PROG_IS_SHORT, /* in those of the session's user */
+		/* as in targets of the session's user (agent/prog.c) */
+		.trusted = same && p->head->verified & PROG_IS_PROVEN,
+		.bounded = p->head->verified & PROG_IS_SHORT || (same && p->head->verified & PROG_IS_ENDING),
 		.budget = p->head->budget,
 	};
 	c->size = vm_jit(&c->prog, NULL, 0, 0, NULL);

@@ -67,6 +67,8 @@ static void fill_prog(struct prog_file *f, const struct prog_load *l, const unio
 	f->insns_off = put(f, &off, l->insns, (u64)l->count * sizeof(struct bpf_insn));
 	f->map_ids_off =
 		put(f, &off, l->map_id, sizeof(l->map_id)); /* with room for maps bound later */
+	f->map_shape_count = l->shape_count;
+	f->map_shapes_off = put(f, &off, l->shape, l->shape_count * sizeof(*l->shape));
 	f->func_info_cnt = l->funcs ? a->func_info_cnt : 0;
 	f->func_info_off = put(f, &off, l->funcs, (u64)f->func_info_cnt * sizeof(*l->funcs));
 	f->line_info_cnt = l->lines ? a->line_info_cnt : 0;
@@ -87,7 +89,7 @@ static int add_refs(struct store *s, u32 id, const struct prog_load *l)
 long prog_store(struct store *s, const struct prog_load *l, const union bpf_attr *a)
 {
 	u64 size = sizeof(struct prog_file) + (u64)l->count * sizeof(struct bpf_insn) +
-		   sizeof(l->map_id) + (l->funcs ? (u64)a->func_info_cnt * sizeof(*l->funcs) : 0) +
+		   sizeof(l->map_id) + sizeof(l->shape) + (l->funcs ? (u64)a->func_info_cnt * sizeof(*l->funcs) : 0) +
 		   (l->lines ? (u64)a->line_info_cnt * sizeof(*l->lines) : 0) + 64;
 	struct prog_file *f;
 	u32 id;

@@ -18,6 +18,8 @@ struct prog_load {
 	bool asks_task; /* calls bpf_get_current_task */
 	u32 map_count;
 	u32 map_id[PROG_MAX_MAPS];
+	struct prog_map shape[PROG_MAX_MAPS]; /* as the verifier was told; shape_count of them */
+	u32 shape_count;
 	u32 value_size[PROG_MAX_MAPS]; /* bytes BPF_PSEUDO_MAP_VALUE may reach, 0: none */
 	u32 btf_id;
 	u8 tag[8];

@@ -55,7 +55,7 @@ static const char *kfunc_name(void *arg, s32 imm)
 }
 
 /* What maps of maps hold stands behind the program's own. */
-static int describe_maps(struct verification *f, const struct prog_load *l)
+static int describe_maps(struct verification *f, struct prog_load *l)
 {
 	int err = 0;
 
@@ -65,6 +65,9 @@ static int describe_maps(struct verification *f, const struct prog_load *l)
 		if (!m)
 			return err;
 		f->maps[i] = describe_map(m);
+		l->shape[l->shape_count++] =
+			(struct prog_map){m->def.type,        m->def.key_size, m->def.value_size,
+					  m->def.max_entries, m->def.flags,    0};
 		if (m->holds != MAP_HOLDS_MAPS)
 			continue;
 		f->maps[PROG_MAX_MAPS + i] =
@@ -142,6 +145,20 @@ static void apply(struct prog_load *l, const struct verifier_fact *facts)
 	}
 }
 
+/* Values of maps in maps are as their own descriptions say: nobody compares those when they are looked up. */
+static u32 proofs(const struct prog_load *l, const struct verifier_result *r)
+{
+	u32 ret = PROG_IS_SAFE | (r->counts_cpus ? 0 : PROG_IS_PROVEN);
+
+	for (u32 i = 0; i < l->shape_count; i++)
+		if (l->shape[i].type == BPF_MAP_TYPE_ARRAY_OF_MAPS ||
+		    l->shape[i].type == BPF_MAP_TYPE_HASH_OF_MAPS)
+			ret &= ~(u32)PROG_IS_PROVEN;
+	if (!r->loops)
+		ret |= PROG_IS_ENDING | (r->assumes ? 0 : PROG_IS_SHORT);
+	return ret;
+}
+
 static int verify(struct prog_load *l, const struct loader_call *c, const union bpf_attr *a)
 {
 	struct verification *f = calloc(1, sizeof(*f));
@@ -152,7 +169,7 @@ static int verify(struct prog_load *l, const struct loader_call *c, const union 
 		err = verifier_check(&f->prog, &l->log.sink, l->log.level, NULL, &result);
 	if (!err) {
 		apply(l, f->facts);
-		l->verified = PROG_IS_SAFE | (result.loops || result.assumes ? 0 : PROG_IS_SHORT);
+		l->verified = proofs(l, &result);
 		l->ctx_end = result.ctx_end;
 		l->processed = result.insns;
 	}

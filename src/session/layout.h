@@ -100,6 +100,15 @@ struct object_header {
 
 #define PROG_IS_SAFE  BIT(0) /* touches no memory but its own, if its maps are what they were said to be */
 #define PROG_IS_SHORT BIT(1) /* ends within BPF_MAX_INSNS instructions, whatever its maps are */
+/* The same two where each map is described as prog_map says, and only then: */
+#define PROG_IS_PROVEN BIT(2) /* no access of it has to be tested */
+#define PROG_IS_ENDING BIT(3) /* ends within BPF_MAX_INSNS instructions */
+
+/* A map as it was described to the verifier (maps/map.h, map_def). */
+struct prog_map {
+	u32 type, key_size, value_size, max_entries, flags;
+	u32 pad;
+};
 
 struct prog_file {
 	struct object_header head;
@@ -115,6 +124,9 @@ struct prog_file {
 	u64 map_ids_off;     /* u32[map_count] */
 	u64 func_info_off;   /* struct bpf_func_info[func_info_cnt] */
 	u64 line_info_off;
+	u64 map_shapes_off;  /* struct prog_map[map_shape_count] */
+	u32 map_shape_count; /* the first so many maps were there when it was verified */
+	u32 pad;
 	u32 func_info_cnt;
 	u32 line_info_cnt;
 	u32 budget;          /* 0: default */

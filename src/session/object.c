@@ -28,6 +28,9 @@ int object_check_prog(const struct prog_file *prog, u64 size)
 	if (prog->insns_off < sizeof(*prog) ||
 	    !range_ok(prog->insns_off, prog->insn_count, sizeof(struct bpf_insn), size))
 		return -EINVAL;
+	if (prog->map_shape_count > prog->map_count ||
+	    !range_ok(prog->map_shapes_off, prog->map_shape_count, sizeof(struct prog_map), size))
+		return -EINVAL;
 	if (!range_ok(prog->map_ids_off, prog->map_count, sizeof(u32), size))
 		return -EINVAL;
 	return 0;
@@ -35,11 +38,19 @@ int object_check_prog(const struct prog_file *prog, u64 size)
 
 #define NO_USER 65534 /* what an owner from outside a user namespace looks like there */
 
-bool object_prog_ends(const struct prog_file *prog, u32 owner, u32 mode, u32 uid)
+u32 object_prog_proofs(const struct prog_file *prog, u32 owner, u32 mode, u32 uid)
 {
-	if (!(prog->verified & PROG_IS_SHORT) || mode & 022)
-		return false;
-	return !owner || (owner == uid && uid != NO_USER);
+	const bool counts = !(mode & 022) && (!owner || (owner == uid && uid != NO_USER));
+
+	return counts ? prog->verified : 0;
+}
+
+bool object_map_as_verified(const struct prog_map *was, const struct map *m)
+{
+	return was->type == m->def.type && was->key_size == m->def.key_size &&
+	       was->value_size == m->def.value_size && was->max_entries == m->def.max_entries &&
+	       was->flags == m->def.flags && !m->sparse && m->holds != MAP_HOLDS_MAPS &&
+	       (m->writable || m->def.flags & BPF_F_RDONLY_PROG);
 }
 
 int object_check_link(const struct link_file *link, u64 size)

@@ -6,6 +6,7 @@
 #ifndef LIMPET_SESSION_OBJECT_H
 #define LIMPET_SESSION_OBJECT_H
 
+#include "maps/map.h"
 #include "session/layout.h"
 
 #define OBJECT_MAX_PROBES 65536
@@ -16,11 +17,18 @@ int object_check_head(const struct object_header *head, u32 kind, u64 size);
 int object_check_prog(const struct prog_file *prog, u64 size);
 
 /*
- * True when runs of the program need no budget in a process whose user is `uid`: limpet's verifier has shown that it
- * ends. The file says so, so only a file counts that nobody can have written who could not stop that process as
- * well: root's, or one of the same user. (`owner`, `mode`: of the file, by fstat.)
+ * What limpet's verifier has shown of the program (PROG_IS_*) and a process whose user is `uid` may believe. The file says
+ * so, so only a file counts that nobody can have written who could not do the same to that process by other
+ * means: root's, or one of the same user. (`owner`, `mode`: of the file, by fstat.)
  */
-bool object_prog_ends(const struct prog_file *prog, u32 owner, u32 mode, u32 uid);
+u32 object_prog_proofs(const struct prog_file *prog, u32 owner, u32 mode, u32 uid);
+
+/*
+ * Is the map, as this process has it, what the verifier was told? Descriptions of maps lie in memory that others
+ * write to: what was shown holds only where the private copy made when the map was opened says the
+ * same. Values must all be there, and writable where programs may write.
+ */
+bool object_map_as_verified(const struct prog_map *was, const struct map *m);
 
 int object_check_link(const struct link_file *link, u64 size);
 

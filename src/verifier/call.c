@@ -127,6 +127,7 @@ static void bound_result(struct verifier *v, const struct call *c, struct reg *r
 	case BPF_FUNC_get_smp_processor_id:
 		if (!v->prog->cpus)
 			return;
+		v->res->counts_cpus = true;
 		r0->umax = r0->umax32 = v->prog->cpus - 1;
 		r0->smax = r0->smax32 = (s32)v->prog->cpus - 1;
 		r0->umin = r0->umin32 = 0;
