@@ -102,7 +102,8 @@ struct state *state_copy(struct verifier *v, const struct state *from)
 	memset(st->frame, 0, sizeof(st->frame));
 	st->next = NULL;
 	st->hits = st->misses = 0;
-	st->listed = st->open = false;
+	st->listed = st->headed = false;
+	st->held = st->open_since = 0;
 	for (u32 i = 0; i <= from->depth; i++) {
 		st->frame[i] = frame_copy(v, from->frame[i]);
 		if (!st->frame[i]) {

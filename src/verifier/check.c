@@ -110,7 +110,7 @@ static int check_once(const struct verifier_prog *prog, struct verifier_sink *lo
 		return -ENOMEM;
 	*v = (struct verifier){
 		.prog = prog, .log = log, 
-		.level = log_level, .log_start = log->end, .claims = claims, .res = ret};
+		.level = log_level, .log_start = log->end, .open_since = 1, .claims = claims, .res = ret};
 	v->info = v_alloc(v, (prog->insn_count + 1) * sizeof(*v->info));
 	if (v->info)
 		err = run(v);

@@ -6,7 +6,7 @@
  *     cfg.c    control flow: subprograms, reachability, where to keep states; live.c: registers read later
  *     walk.c   follows paths; step.c: one instruction, by table
  *     alu.c branch.c memory.c stack.c ctx.c call.c arg.c callback.c kfunc.c ...   what instructions do
- *     prune.c  what was shown already; compare.c: one state covers another; marks.c: what was needed
+ *     prune.c  what was shown already; compare.c: one state covers another; marks.c: what was needed; rounds.c: loops
  *     show.c   states as text; lines.c: source lines
  */
 #ifndef LIMPET_VERIFIER_INTERNAL_H
@@ -78,6 +78,9 @@ struct verifier {
 	u32 prev_insn;
 	u32 states;
 	u64 memory, kept_bytes;
+	struct round *rounds;
+	u32 round_count, round_work, open_since;
+	bool rounds_given_up, marked; /* marked: something was, since it was last cleared */
 	struct id_pair ids[REGS * BPF_MAX_FRAMES + SLOTS * BPF_MAX_FRAMES];
 	u32 id_count;
 	/* show.c */
@@ -176,7 +179,6 @@ bool stack_const_word(struct verifier *v, u32 n, u32 *ret);
 /* marks.c */
 void mark_precise(struct verifier *v, struct reg *r);
 void mark_read(struct verifier *v, const struct state *st, u32 frame, u32 slot);
-void mark_open(struct state *st);
 void marks_reset(struct state *st); /* after a checkpoint: cells refer to it */
 void marks_from(struct verifier *v, struct state *old,
 		struct state *cur); /* what old needed, cur does */
@@ -184,6 +186,7 @@ void marks_from(struct verifier *v, struct state *old,
 /* prune.c, compare.c */
 int prune(struct verifier *v); /* PATH_DONE: shown before */
 void state_finished(struct verifier *v, struct state *st);
+void state_gone(struct verifier *v, struct state *st); /* a kept one */
 void prune_widen(struct verifier *v, struct state *st, u32 insn,
 		 bool skip); /* a loop's numbers that decided nothing become unknown */
 void prune_free(struct verifier *v);
@@ -228,6 +231,12 @@ int leave_callback(struct verifier *v);
 int dynptr_new(struct verifier *v, u32 n, u8 kind, u32 ref);
 int dynptr_use(struct verifier *v, u32 n, struct call *c);
 int dynptr_release(struct verifier *v, u32 n, struct call *c);
+
+/* rounds.c */
+int round_ends(struct verifier *v, struct state *to); /* the present path, covered by `to`, which is open or unfinished */
+void rounds_settle(struct verifier *v);               /* a state that rounds came back to is finished */
+bool state_is_open(const struct verifier *v, const struct state *st);
+void rounds_free(struct verifier *v);
 
 /* kfunc.c */
 int kfunc_effects(struct verifier *v, struct call *c);

@@ -39,7 +39,7 @@ static void add_cells(struct cells *c, const struct reg *r)
 }
 
 /* These cells of st's parent decide something; so do the cells they come from, up to where it is known. */
-static void need_cells(struct state *st, struct cells *want)
+static void need_cells(struct verifier *v, struct state *st, struct cells *want)
 {
 	while (want->any && (st = st->parent)) {
 		struct cells next = {.any = false};
@@ -51,6 +51,7 @@ static void need_cells(struct state *st, struct cells *want)
 				if (!r || r->type != REG_SCALAR || r->precise)
 					continue;
 				r->precise = true;
+				v->marked = true;
 				add_cells(&next, r);
 			}
 		*want = next;
@@ -64,7 +65,7 @@ void mark_precise(struct verifier *v, struct reg *r)
 	if (r->type != REG_SCALAR || !r->deps)
 		return;
 	add_cells(&want, r);
-	need_cells(v->st, &want);
+	need_cells(v, v->st, &want);
 }
 
 void mark_read(struct verifier *v, const struct state *st, u32 frame, u32 n)
@@ -79,17 +80,8 @@ void mark_read(struct verifier *v, const struct state *st, u32 frame, u32 n)
 		    st->frame[frame]->stack[n].read)
 			return;
 		st->frame[frame]->stack[n].read = true;
+		v->marked = true;
 	}
-}
-
-/*
- * The present path goes on where nobody knows yet what will be needed, round a loop. What its ancestors remember is
- * not all then: they are compared in everything they have.
- */
-void mark_open(struct state *st)
-{
-	for (struct state *p = st->parent; p && !p->open; p = p->parent)
-		p->open = true;
 }
 
 static void own_cell(struct reg *r, u32 cell)
@@ -133,5 +125,5 @@ void marks_from(struct verifier *v, struct state *old, struct state *cur)
 				mark_read(v, cur, d, i);
 		}
 	}
-	need_cells(cur, &want);
+	need_cells(v, cur, &want);
 }

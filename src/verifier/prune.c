@@ -7,7 +7,7 @@
  * to it with nothing changed is an endless loop. Loops of callbacks and of may_goto end at run time, so
  * coming back with no more than before (COMPARE_WITHIN, everything counts) ends the path there; numbers that
  * decided nothing are made unknown on the way round, so that this happens soon. What the loop's
- * continuations need is not known then, so all that led there is compared in everything from then on.
+ * continuations need is not known then, so all that led there is compared in everything until it is (rounds.c).
  *
  * A state is freed when it is in no list any more and nothing follows from it. Keeping is an
  * optimisation: when the memory for it is used up, paths are followed without.
@@ -16,6 +16,12 @@
 
 #define MAX_ROUND 1000 /* kept states between two rounds of a loop */
 
+void state_gone(struct verifier *v, struct state *st)
+{
+	v->kept_bytes -= state_bytes(st);
+	state_free(v, st);
+}
+
 static void unlist(struct verifier *v, struct state **link)
 {
 	struct state *st = *link;
@@ -23,29 +29,28 @@ static void unlist(struct verifier *v, struct state **link)
 	*link = st->next;
 	st->listed = false;
 	v->states--;
-	if (!st->branches) {
-		v->kept_bytes -= state_bytes(st);
-		state_free(v, st);
-	}
+	if (!st->branches && !st->held)
+		state_gone(v, st);
 }
 
 /* This path is over: so are those states from which no other goes on. */
 void state_finished(struct verifier *v, struct state *st)
 {
-	bool present = true;
+	bool present = true, settle = false;
 
 	while (st) {
 		struct state *parent = st->parent;
 
 		if (--st->branches)
-			return;
-		if (!present && !st->listed) {
-			v->kept_bytes -= state_bytes(st);
-			state_free(v, st);
-		}
+			break;
+		settle |= st->headed;
+		if (!present && !st->listed && !st->held)
+			state_gone(v, st);
 		present = false;
 		st = parent;
 	}
+	if (settle)
+		rounds_settle(v);
 }
 
 static bool same_regs(const struct state *a, const struct state *b)
@@ -86,7 +91,7 @@ static int compare_ancestor(struct verifier *v, struct state *old, bool *add)
 	    same_regs(old, st) && state_covers(v, old, st, COMPARE_EXACT)) {
 		return endless(v, old);
 	}
-	if (v->jumps - v->last_jumps < 20 && v->insns - v->last_insns < 100)
+	if (!v->info[st->insn].must_keep && v->jumps - v->last_jumps < 20 && v->insns - v->last_insns < 100)
 		*add = false;
 	return 0;
 }
@@ -147,16 +152,18 @@ int prune(struct verifier *v)
 		if (old->branches) {
 			err = compare_ancestor(v, old, &add);
 			if (err == PATH_DONE) {
-				mark_open(st);
 				show_safe(v);
+				err = round_ends(v, old);
+				return err ? err : PATH_DONE;
 			}
 			if (err)
 				return err;
 		} else if (state_covers(v, old, st,
-					v->claims || old->open ? COMPARE_WITHIN : COMPARE_NEEDED)) {
+					v->claims || state_is_open(v, old) ? COMPARE_WITHIN : COMPARE_NEEDED)) {
 			marks_from(v, old, st);
-			if (old->open)
-				mark_open(st);
+			err = state_is_open(v, old) ? round_ends(v, old) : 0;
+			if (err)
+				return err;
 			old->hits++;
 			show_safe(v);
 			return PATH_DONE;
@@ -220,6 +227,7 @@ void prune_widen(struct verifier *v, struct state *st, u32 insn, bool skip)
 
 void prune_free(struct verifier *v)
 {
+	rounds_free(v);
 	for (u32 i = 0; i < v->prog->insn_count; i++)
 		while (v->info[i].kept) {
 			v->info[i].kept->branches = 0;

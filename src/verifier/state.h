@@ -135,7 +135,9 @@ struct state {
 	struct state *next;
 	u32 hits, misses;
 	bool listed;
-	bool open; /* its marks are not all there will be: a loop goes on from it */
+	u32 held;       /* rounds.c: by rounds that begin or end there, or below */
+	u32 open_since; /* rounds.c: its marks are not all there will be */
+	bool headed;    /* a round came back to it */
 };
 
 static inline struct frame *cur_frame(const struct state *st)

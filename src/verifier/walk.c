@@ -57,6 +57,7 @@ static bool next_path(struct verifier *v)
 
 static void drop_paths(struct verifier *v)
 {
+	rounds_free(v); /* after the last path there are none; what failed needs none */
 	while (v->pending) {
 		struct pending *p = v->pending;
 
