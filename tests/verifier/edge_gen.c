@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* See edge_gen.h. A snippet is a function that emits a few instructions. */
 #include "edge_gen.h"
+#include "bpf/helper_desc.h"
 
 const struct verifier_map edge_maps[2] = {
 	{.name = "value", .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = EDGE_VALUE, .max_entries = 1, .lock_off = -1},
@@ -650,6 +651,54 @@ static void changed_in_loop(struct edge_gen *g)
 	g->loops = true;
 }
 
+static void iterator_call(struct edge_gen *g, s32 slot, s32 what)
+{
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, 10, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 1, 0, 0, slot);
+	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, what);
+}
+
+/* A loop over an iterator, whose elements, or rounds, index the value. Some go wrong about the iterator. */
+static void iterate(struct edge_gen *g)
+{
+	const s32 slot = one_in(g, 10) ? -8 * (s32)(1 + edge_below(g, 9)) : -72, n = (s32)edge_below(g, 60);
+	u32 r = one_in(g, 2) ? 8 : 9, head, out, over, by_element = one_in(g, 2), sz = size(g);
+
+	if (!one_in(g, 3))
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, (s32)edge_below(g, 3));
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, one_in(g, 6) ? edge(g) : 0);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, one_in(g, 6) ? edge(g) : n);
+	iterator_call(g, slot, HELPER_ITER_NUM_NEW);
+	head = g->count;
+	iterator_call(g, slot, HELPER_ITER_NUM_NEXT);
+	out = emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 0, 0);
+	if (by_element)
+		emit(g, BPF_LDX | (one_in(g, 4) ? BPF_MEMSX : BPF_MEM) | BPF_W, r, 0,
+		     one_in(g, 30) ? 4 : 0, 0);
+	scratch_regs(g);
+	unknown(g, 0);
+	over = emit(g, jmp_class(g) | (one_in(g, 3) ? BPF_JSGE : BPF_JGE) | BPF_K, r, 0, 0,
+		    EDGE_VALUE + 1 - bytes((u8)sz) + (s32)one_in(g, 4));
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 7, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, 4, r, 0, 0);
+	load_or_store(g, 4, 0, (u8)sz);
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 3);
+	to_here(g, over);
+	if (one_in(g, 3))
+		merge(g);
+	if (one_in(g, 4))
+		far(g, 3);
+	if (!by_element)
+		emit(g, alu_class(g) | BPF_ADD | BPF_K, r, 0, 0, one_in(g, 8) ? 2 : 1);
+	emit(g, BPF_JMP | BPF_JA, 0, 0, (s32)head - (s32)g->count - 1, 0);
+	to_here(g, out);
+	if (!one_in(g, 20))
+		iterator_call(g, slot, HELPER_ITER_NUM_DESTROY);
+	scratch_regs(g);
+	unknown(g, 0);
+	g->loops = true;
+}
+
 /* What is called: (number, pointer to at least eight bytes) for callbacks, the other way round for calls. */
 static void functions(struct edge_gen *g)
 {
@@ -680,7 +729,8 @@ static void functions(struct edge_gen *g)
 static void (*const snippets[])(struct edge_gen *g) = {
 	alu,     alu,     alu,           merge,  merge,   indexed,   indexed,
 	indexed, stack,   stack_indexed, lookup, helper,  loop,      call,
-	refined, refined, linked,        linked, diverge, link_lost, changed_in_loop};
+	refined, refined, linked,        linked, diverge, link_lost, changed_in_loop,
+	iterate};
 
 void edge_generate(struct edge_gen *g, u64 seed)
 {

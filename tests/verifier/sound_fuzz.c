@@ -142,13 +142,19 @@ static u64 some_value(struct edge_gen *g)
 	return edge_below(g, 2) ? v : v + edge_below(g, 41) - 20;
 }
 
+/* src/helpers/iter.c */
+vm_helper_fn help_iter_num_new, help_iter_num_next, help_iter_num_destroy;
+
 static bool run_once(struct edge_gen *g, u64 seed)
 {
-	static vm_helper_fn *helpers[BPF_FUNC_loop + 1] = {
+	static vm_helper_fn *helpers[HELPER_ITER_NUM_DESTROY + 1] = {
 		[BPF_FUNC_map_lookup_elem] = help_lookup,
 		[BPF_FUNC_probe_read_kernel] = help_read,
 		[BPF_FUNC_get_current_comm] = help_comm,
 		[BPF_FUNC_loop] = help_loop,
+		[HELPER_ITER_NUM_NEW] = help_iter_num_new,
+		[HELPER_ITER_NUM_NEXT] = help_iter_num_next,
+		[HELPER_ITER_NUM_DESTROY] = help_iter_num_destroy,
 	};
 	const struct vm_map maps[2] = {{.handle = &handles[0],
 					.direct_value = (u64)value,
