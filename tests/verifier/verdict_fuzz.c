@@ -172,8 +172,8 @@ int main(int argc, char **argv)
 			continue;
 		ours = by_limpet(&g, 0);
 		theirs = by_kernel(&g, 0);
-		if (theirs == -EFAULT ||
-		    theirs == -E2BIG) { /* "verifier bug", and given up: no verdict */
+		if (theirs == -EFAULT || theirs == -E2BIG ||
+		    theirs == -ENOMEM) { /* "verifier bug", and given up: no verdict */
 			given_up++;
 			continue;
 		}
