@@ -273,6 +273,8 @@ int map_user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
 {
 	if (m->def.flags & BPF_F_WRONLY)
 		return -EPERM;
+	if (flags & ~(u64)BPF_F_LOCK || (flags && !m->def.lock))
+		return -EINVAL;
 	return m->ops->user_lookup ? m->ops->user_lookup(m, key, ret_value, flags) : -MAP_ENOTSUPP;
 }
 
