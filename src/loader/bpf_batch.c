@@ -46,14 +46,16 @@ static struct {
 static u32 last_number;
 static pthread_mutex_t cursor_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* key: NULL where nothing was found, and nothing will be. */
 static int save_cursor(const struct map *m, const u8 *key, u32 *ret)
 {
-	u8 *copy = malloc(m->def.key_size);
+	u8 *copy = key ? malloc(m->def.key_size) : NULL;
 	u32 number;
 
-	if (!copy)
+	if (key && !copy)
 		return -ENOMEM;
-	memcpy(copy, key, m->def.key_size);
+	if (key)
+		memcpy(copy, key, m->def.key_size);
 	pthread_mutex_lock(&cursor_lock);
 	number = ++last_number;
 	free(cursors[number % CURSORS].key);
@@ -109,14 +111,14 @@ static int start_of(struct batch *b)
 	return number ? load_cursor(b->m, number, b->prev) : 0;
 }
 
-static int end_at(struct batch *b)
+static int end_at(struct batch *b, u32 done)
 {
 	u32 number;
 	int err;
 
 	if (!(b->ops & SHORT_CURSOR))
 		return user_write(b->a->batch.out_batch, b->prev, b->key_size);
-	err = save_cursor(b->m, b->prev, &number);
+	err = save_cursor(b->m, done || b->has_prev ? b->prev : NULL, &number);
 	return err ? err : user_write(b->a->batch.out_batch, &number, sizeof(number));
 }
 
@@ -194,7 +196,7 @@ static long lookup(struct batch *b, u32 *done, bool and_delete)
 			if (err == -EAGAIN)
 				err = 0;
 		}
-		if (n)
+		if (n && b->walks) /* by keys it has moved on, over those that are not there too */
 			memcpy(b->prev, b->keys + (n - 1) * b->key_size, b->key_size);
 		if (user_write(b->a->batch.keys + at * b->key_size, b->keys, n * b->key_size) ||
 		    user_write(b->a->batch.values + at * b->value_size, b->values,
@@ -202,10 +204,12 @@ static long lookup(struct batch *b, u32 *done, bool and_delete)
 			err = -EFAULT;
 		*done += (u32)n;
 	}
-	if (err == -EFAULT)
+	if (err == -EFAULT) {
 		*done = 0; /* what was copied out before does not count */
-	else if (*done && end_at(b))
+	} else if ((*done || b->ops & SHORT_CURSOR) && end_at(b, *done)) {
 		err = -EFAULT;
+		*done = b->ops & SHORT_CURSOR ? 0 : *done; /* the kernel's hashes write the cursor first */
+	}
 	return err;
 }
 
