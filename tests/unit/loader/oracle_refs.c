@@ -3,7 +3,7 @@
  * Rows on maps that hold objects: definitions, descriptors in and ids out, who may go together, what
  * becomes of them, and programs that go through them (test runs of socket filters).
  */
-#include "oracle.h"
+#include "oracle_asm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,22 +15,6 @@
 
 /* clang-format off: a row is a line where it can be */
 #define ROW(name_) static long name_(struct side *s, union bpf_attr *a, u8 *room)
-
-#define INSN(c, d, r, o, i) ((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (r), .off = (o), .imm = (i)})
-#define MOV(d, i)      INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define MOVX(d, r)     INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, r, 0, 0)
-#define ADD(d, i)      INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
-#define ADDX(d, r)     INSN(BPF_ALU64 | BPF_ADD | BPF_X, d, r, 0, 0)
-#define EXIT           INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define STW(d, o, i)   INSN(BPF_ST | BPF_MEM | BPF_W, d, 0, o, i)
-#define LDW(d, r, o)   INSN(BPF_LDX | BPF_MEM | BPF_W, d, r, o, 0)
-#define LDDW(d, r, o)  INSN(BPF_LDX | BPF_MEM | BPF_DW, d, r, o, 0)
-#define STXDW(d, o, r) INSN(BPF_STX | BPF_MEM | BPF_DW, d, r, o, 0)
-#define JEQ(d, i, o)   INSN(BPF_JMP | BPF_JEQ | BPF_K, d, 0, o, i)
-#define CALL(n)        INSN(BPF_JMP | BPF_CALL, 0, 0, 0, n)
-#define SUB(o)         INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, o)
-#define MAP(d, fd)     INSN(BPF_LD | BPF_IMM | BPF_DW, d, BPF_PSEUDO_MAP_FD, 0, fd), INSN(0, 0, 0, 0, 0)
-#define TAIL(fd, n)    MAP(2, fd), MOV(3, n), CALL(BPF_FUNC_tail_call)
 
 static int make(struct side *s, u32 type, u32 key, u32 value, u32 entries, u32 flags, int inner)
 {
@@ -63,7 +47,7 @@ static const u8 two_funcs[] = {
 	5, 0, 0, 0, 0, 0, 0, 12, 2, 0, 0, 0,
 	0, 'i', 'n', 't', 0, 'f', 0};
 
-static int load_type(struct side *s, u32 type, u32 attach, const struct bpf_insn *insns, u32 n)
+int oracle_load(struct side *s, u32 type, u32 attach, const struct bpf_insn *insns, u32 n)
 {
 	static char log[65536];
 	union bpf_attr a = {.prog_type = type, .insn_cnt = n, .expected_attach_type = attach}, b = {.btf_size = sizeof(two_funcs)};
@@ -100,8 +84,8 @@ static int load_type(struct side *s, u32 type, u32 attach, const struct bpf_insn
 	return (int)fd;
 }
 
-#define LOAD(s, ...) ({ struct bpf_insn i_[] = {__VA_ARGS__}; load_type(s, BPF_PROG_TYPE_SOCKET_FILTER, 0, i_, ARRAY_SIZE(i_)); })
-#define LOAD_KPROBE(s, attach, ...) ({ struct bpf_insn i_[] = {__VA_ARGS__}; load_type(s, BPF_PROG_TYPE_KPROBE, attach, i_, ARRAY_SIZE(i_)); })
+#define LOAD(s, ...) ({ struct bpf_insn i_[] = {__VA_ARGS__}; oracle_load(s, BPF_PROG_TYPE_SOCKET_FILTER, 0, i_, ARRAY_SIZE(i_)); })
+#define LOAD_KPROBE(s, attach, ...) ({ struct bpf_insn i_[] = {__VA_ARGS__}; oracle_load(s, BPF_PROG_TYPE_KPROBE, attach, i_, ARRAY_SIZE(i_)); })
 
 static u32 id_of(struct side *s, int fd)
 {
@@ -489,11 +473,6 @@ ROW(run_from_subprograms_to_the_limit)
 
 /* ---- bpf_for_each_map_elem ---- */
 
-#define FUNC(d, o)    INSN(BPF_LD | BPF_IMM | BPF_DW, d, BPF_PSEUDO_FUNC, 0, o), INSN(0, 0, 0, 0, 0)
-#define STDW(d, o, i) INSN(BPF_ST | BPF_MEM | BPF_DW, d, 0, o, i)
-#define LSH(d, i)     INSN(BPF_ALU64 | BPF_LSH | BPF_K, d, 0, 0, i)
-#define STXW(d, o, r) INSN(BPF_STX | BPF_MEM | BPF_W, d, r, o, 0)
-
 /* The map's values, made of their keys; per-CPU values all the same. */
 static void fill_map(struct side *s, int map, u32 n, u32 step)
 {
@@ -787,50 +766,12 @@ ROW(run_inner)
 	return 0;
 }
 
-/* Operations at random, the same on both sides; ids are told by whose they are. */
-ROW(progs_at_random)
-{
-	int m = progs(s, 5), fds[4];
-	const u32 count = getenv("LIMPET_LONG") ? 300000 : 10000;
-	u64 state = 7, sum = 0;
-
-	for (u32 i = 0; i < 4; i++)
-		fds[i] = LOAD(s, MOV(0, (s32)i + 10), EXIT);
-	for (u32 n = 0; n < count; n++) {
-		u32 key, value, who, what;
-		u64 flags;
-		long r;
-
-		state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-		key = (u32)(state >> 33) % 6, who = (u32)(state >> 40) % 6, what = (u32)(state >> 50) % 8;
-		flags = (state >> 54) % 8 ? 0 : (state >> 57) % 4;
-		value = who < 4 ? (u32)fds[who] : who == 4 ? (u32)s->array : ~0u;
-		if (what < 3) {
-			r = elem(s, BPF_MAP_UPDATE_ELEM, m, key, &value, flags);
-		} else if (what < 5) {
-			r = take(s, m, key);
-		} else if (what == 5) {
-			r = elem(s, BPF_MAP_GET_NEXT_KEY, m, key, &value, 0);
-			r = r ? r : (long)value + 100;
-		} else {
-			r = elem(s, BPF_MAP_LOOKUP_ELEM, m, key, &value, flags);
-			for (u32 i = 0; !r && i < 4; i++)
-				r = value == id_of(s, fds[i]) ? (long)i + 1 : 0;
-		}
-		sum = (sum ^ (u64)r) * 0x9e3779b97f4a7c15ULL;
-		if (n % (count / 500) == 0) /* where it began to differ */
-			oracle_out(s, &sum, sizeof(sum));
-	}
-	CLOSE(s, m, fds[0], fds[1], fds[2], fds[3]);
-	return 0;
-}
-
 #define R(name_) {#name_, name_}
 const struct row oracle_ref_rows[] = {
 	R(define_progs), R(progs_elements), R(progs_null), R(progs_batch), R(progs_frozen), R(progs_one_way), R(progs_info),
 	R(kinds), R(kind_of_the_user), R(kind_of_one_refused),
 	R(kept_by_the_array), R(emptied_with_its_last_user), R(a_circle_ends),
-	R(run_tail), R(run_to_the_limit), R(run_from_a_subprogram), R(run_from_subprograms_to_the_limit), R(progs_at_random),
+	R(run_tail), R(run_to_the_limit), R(run_from_a_subprogram), R(run_from_subprograms_to_the_limit),
 	R(cgroups),
 	R(define_outers), R(define_inners), R(outer_elements), R(any_size_of_array), R(inner_lives), R(run_inner),
 	R(walks), R(walk_deletes), R(walk_in_a_walk),

@@ -20,7 +20,7 @@
 #include "loader/event_output.h"
 #include "loader/perf_array.h"
 #include "loader/tracefs.h"
-#include "oracle.h"
+#include "oracle_random.h"
 
 u64 bad_page, readonly_page, edge;
 
@@ -505,6 +505,32 @@ TEST(random_attributes_crash_nothing_and_are_answered_as_by_the_kernel)
 		check_failed = 1;
 	}
 }
+
+static void compare_at_random(const char *type)
+{
+	const u32 count = getenv("LIMPET_LONG") ? 1000000 : 10000;
+	cpu_set_t old, one;
+
+	fresh();
+	if (!have_kernel)
+		SKIP("the kernel's bpf(2) is not to be had here");
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	if (sched_getaffinity(0, sizeof(old), &old) || sched_setaffinity(0, sizeof(one), &one))
+		SKIP("this process may not stay on processor 0");
+	CHECK_EQ(oracle_random(&ours, &kernel, type, count), 0);
+	sched_setaffinity(0, sizeof(old), &old);
+}
+
+#define AT_RANDOM(type) TEST(random_operations_on_##type) { compare_at_random(#type); }
+AT_RANDOM(prog_array)
+AT_RANDOM(array_of_maps)
+AT_RANDOM(hash_of_maps)
+AT_RANDOM(cgroup_array)
+AT_RANDOM(stack_trace)
+AT_RANDOM(ringbuf)
+AT_RANDOM(user_ringbuf)
+AT_RANDOM(perf_event_array)
 
 TEST(closing_everything_leaves_nothing)
 {
