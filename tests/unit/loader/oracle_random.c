@@ -306,12 +306,11 @@ static void renew(struct duo *d, bool first)
 	static const u32 flags[] = {0, 0, 0, BPF_F_RDONLY, BPF_F_WRONLY, BPF_F_NUMA_NODE};
 	const u32 f = d->t->held ? flags[duo_draw(d, ARRAY_SIZE(flags))] : 0;
 
+	for (int w = 0; w < 2 && !first; w++)
+		end(d, w);
 	d->entries = d->t->entries[duo_draw(d, 3)];
-	for (int w = 0; w < 2; w++) {
-		if (!first)
-			end(d, w);
+	for (int w = 0; w < 2; w++)
 		begin(d, w, f);
-	}
 }
 
 /* ---- what programs see of objects ---- */
