@@ -128,15 +128,21 @@ static void user_begin(struct duo *d, int w)
 	map_both(d, w, PROT_READ, PROT_READ | PROT_WRITE);
 }
 
+/* The kernel's tool sees each byte twice; limpet's has two halves (docs/compatibility.md). */
+static void store(struct duo *d, int w, u64 at, u64 word)
+{
+	at &= (d->entries - 1) & ~7ul;
+	memcpy(d->ring[w] + PAGE + at, &word, 8);
+	memcpy(d->ring[w] + PAGE + d->entries + at, &word, 8);
+}
+
 /* A record as a tool writes it: `word` is its length and flags; how far the position goes with it. */
 static void offer(struct duo *d, int w, u32 word, u64 sample, u64 total)
 {
 	const u64 at = *position(d->ring[w]);
-	u8 *header = d->ring[w] + PAGE + (at & (d->entries - 1) & ~7ul);
-	const u64 head = word;
 
-	memcpy(header, &head, 8);
-	memcpy(header + 8, &sample, 8);
+	store(d, w, at, word);
+	store(d, w, at + 8, sample);
 	*position(d->ring[w]) = at + total;
 }
 
