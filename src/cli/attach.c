@@ -18,6 +18,8 @@
 
 #define TARGET_WAIT_MS 2000
 #define TARGET_STEP_MS 50
+#define BUSY_WAIT_MS   2000
+#define BUSY_STEP_MS   10
 
 /* The pid of a tool of this session that runs the same file; 0: none. */
 static pid_t tool_running(struct store *s, const char *path)
@@ -106,19 +108,35 @@ static int attach_with_tool(struct store *s, char **argv)
 	return pid ? follow_log(s, argv[0], pid) : load_foreground(s, argv, NULL);
 }
 
+/*
+ * A target that is as it should be is not stopped, which need not be allowed. The session's keeper may just be at
+ * work on it.
+ */
+static int bring_in_line(struct keeper *k, pid_t pid, struct keeper_error *e)
+{
+	struct agent_header h;
+	int err;
+
+	if (!keeper_is_target(k, pid, &h) || atomic_load(&h.draining))
+		return keeper_inject(k, pid, e);
+	for (int t = 0;; t += BUSY_STEP_MS) {
+		err = keeper_sync(k, pid, e);
+		if (!err || e->reason != KEEPER_BUSY || t >= BUSY_WAIT_MS)
+			return err;
+		usleep(BUSY_STEP_MS * 1000);
+	}
+}
+
 static int attach_process(struct store *s, pid_t pid)
 {
 	struct keeper_error e = {0};
 	static struct watch watch;
-	struct agent_header h;
 	struct keeper *k;
 	int status = keep_open(&k, s);
 
 	if (status)
 		return status;
-	/* A target that is as it should be is not stopped, which need not be allowed. */
-	if (keeper_is_target(k, pid, &h) && !atomic_load(&h.draining) ? keeper_sync(k, pid, &e)
-								      : keeper_inject(k, pid, &e)) {
+	if (bring_in_line(k, pid, &e)) {
 		e.pid = e.pid ? e.pid : pid;
 		status = keep_fail("attach", &e);
 	}

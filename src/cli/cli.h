@@ -99,11 +99,11 @@ const char *probe_reason(const struct agent_probe *p);
 void hint_target(void);
 
 /*
- * mapped.c: has a process the file mapped, and none whose path has `but_not` (NULL: any) in it? `pid` is a name in
- * /proc; what is no process has nothing mapped, nor has one that may not be looked at.
+ * mapped.c: has a process the file mapped, with the access `how` as /proc/PID/maps writes it (NULL: any)? `pid` is
+ * a name in /proc; what is no process has nothing mapped, nor has one that may not be looked at.
  */
 struct stat;
-bool process_maps(const char *pid, const struct stat *file, const char *but_not);
+bool process_maps(const char *pid, const struct stat *file, const char *how);
 
 /* stale.c: removes a session of another version that nobody uses; false where somebody does */
 bool stale_replace(const char *session);

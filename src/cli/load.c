@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cli/cli.h"
+#include "loader/own_probes.h"
 
 #define LINK_WAIT_MS  10000
 #define LINK_STEP_MS  20
@@ -53,6 +54,8 @@ int tool_check(const char *name, const char *via, struct tool_way *ret)
 		return EXIT_FAILED;
 	if (!strpbrk(agent, " :")) /* LD_PRELOAD's separators */
 		setenv("LIMPET_CHILD_PRELOAD", agent, 1);
+	if (realpath("/proc/self/exe", path))
+		setenv(OWN_COMMAND, path, 1);
 	return 0;
 }
 

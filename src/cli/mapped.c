@@ -42,16 +42,17 @@ static char *read_proc(const char *path, size_t *ret_len)
 }
 
 /* A file's name may hold what looks like the numbers. */
-static bool is_mapping_of(const char *line, const struct stat *file)
+static bool is_mapping_of(const char *line, const struct stat *file, const char *how)
 {
 	unsigned int major, minor;
 	unsigned long long ino;
+	char access[8];
 
-	return sscanf(line, "%*s %*s %*s %x:%x %llu", &major, &minor, &ino) == 3 && ino == file->st_ino &&
-	       makedev(major, minor) == file->st_dev;
+	return sscanf(line, "%*s %7s %*s %x:%x %llu", access, &major, &minor, &ino) == 4 && ino == file->st_ino &&
+	       makedev(major, minor) == file->st_dev && (!how || !strcmp(access, how));
 }
 
-bool process_maps(const char *pid, const struct stat *file, const char *but_not)
+bool process_maps(const char *pid, const struct stat *file, const char *how)
 {
 	char path[64], numbers[64], exe[2], *text, *at, *line;
 	bool seen = false;
@@ -66,9 +67,8 @@ bool process_maps(const char *pid, const struct stat *file, const char *but_not)
 		 (unsigned long long)file->st_ino);
 	for (at = text; at && !seen && (at = strstr(at, numbers)); at++) {
 		line = memrchr(text, '\n', (size_t)(at - text));
-		seen = is_mapping_of(line ? line + 1 : text, file);
+		seen = is_mapping_of(line ? line + 1 : text, file, how);
 	}
-	seen = seen && !(but_not && strstr(text, but_not));
 	free(text);
 	return seen;
 }

@@ -16,6 +16,7 @@
 #include "loader/kernel.h"
 #include "loader/kernel_only.h"
 #include "loader/link.h"
+#include "loader/own_probes.h"
 #include "loader/probe.h"
 #include "session/object.h"
 
@@ -54,7 +55,8 @@ void link_give_up(struct new_link *n)
 
 int link_publish(struct store *s, struct new_link *n)
 {
-	const u32 type = n->l->type, prog = n->l->prog_id, event = n->l->event_id;
+	const u32 type = n->l->type, prog = n->l->prog_id, event = n->l->event_id, place = n->l->place;
+	const struct own_place at = {n->l->pid, n->l->dev_major, n->l->dev_minor, n->l->ino};
 	int fd, err = kernel_prog_in_user_space(prog);
 
 	if (err) {
@@ -76,6 +78,8 @@ int link_publish(struct store *s, struct new_link *n)
 		return err;
 	}
 	store_changed(s);
+	if (place == LINK_AT_FILE)
+		own_probe_made(s, &at);
 	return fd;
 }
 

@@ -2,7 +2,7 @@
 /*
  * What a tool starts (bpftrace -c, system()) is observed like any other process: from the moment a
  * process is a tool, the agent is preloaded into its children besides the shim. Not into whatever starts
- * the tool, a shell say, nor into the tool itself, which is no target.
+ * the tool, a shell say, nor into the tool itself, which is a target only when it probes itself (own_probes.h).
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A tool that probes its own process (own_probes.c), with a skeleton, USDT, a user ring buffer, children of all kinds.
+The output with limpet is the kernel's.
+
+usage: tool_own_probes.py BUILD_DIR
+"""
+import os
+import shutil
+import subprocess
+import sys
+
+import common
+from common import LIMPET, SOURCE, ok
+from tool_bpftool import own_bpffs
+
+HERE = os.path.join(SOURCE, "tests/integration")
+
+
+def build(work):
+    """The tool, with the skeleton that bpftool makes of its programs."""
+    path = os.environ["PATH"] + ":/usr/sbin"
+    skeleton, program = os.path.join(work, "own_probes.skel.h"), os.path.join(work, "own_probes")
+    objects = os.path.join(work, "own_probes.bpf.o")
+    subprocess.run(["clang", "-O2", "-g", "-target", "bpf", "-D__TARGET_ARCH_x86", "-I/usr/include/x86_64-linux-gnu", "-c",
+                    os.path.join(HERE, "own_probes.bpf.c"), "-o", objects], check=True)
+    with open(skeleton, "wb") as f:
+        subprocess.run([shutil.which("bpftool", path=path), "gen", "skeleton", objects, "name", "own_probes_bpf"], stdout=f, check=True)
+    subprocess.run(["cc", "-O2", "-g", "-I" + work, os.path.join(HERE, "own_probes.c"), "-o", program, "-lbpf", "-pthread"], check=True)
+    return program
+
+
+def missing():
+    if not shutil.which("clang") or not shutil.which("bpftool", path=os.environ["PATH"] + ":/usr/sbin"):
+        return "no clang, or no bpftool"
+    seen = subprocess.run(["cc", "-E", "-xc", "-", "-o", "/dev/null"], input=b"#include <sys/sdt.h>\n", stderr=subprocess.DEVNULL, check=False)
+    return "no sys/sdt.h" if seen.returncode else None
+
+
+def own_probes():
+    program = build(common.folder())
+    env = common.environment(common.folder(), lang="en")
+    status, said = common.run([LIMPET, "load", "--", program], env)
+    if not own_bpffs():
+        print("skip own probes against the kernel: no bpf(2) here")
+        ok("a tool probes itself", not status and "after the first link: all 3" in said, said)
+        return
+    want = common.run([program], env)
+    ok("a tool probes itself", (status, said) == want and not status,
+       "\n".join(f"limpet {a} | kernel {b}" for a, b in zip(said.splitlines(), want[1].splitlines()) if a != b) or said)
+
+
+if __name__ == "__main__":
+    why = missing()
+    if why:
+        print(f"skip tool_own_probes: {why}")
+        sys.exit(0)
+    sys.exit(common.main(own_probes, need=("src/loader/liblimpet-shim.so", "src/agent/liblimpet-agent.so")))
