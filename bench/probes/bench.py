@@ -6,13 +6,14 @@ usage: bench.py BUILD_DIR [--rounds N] [--json]
 
 In every round a target of each kind (limpet's, the kernel's where bpf(2) is allowed) calls all
 functions in turn, many times; a row's net is the median of its differences to the bare function in
-the same turn of the same process. Nothing is printed when the calls made and the hits counted differ: limpet's are the
+the same turn of the same process. Last comes how many functions need a breakpoint. Nothing is printed when the calls made and the hits counted differ: limpet's are the
 links' own numbers, the kernel's are counted by its statistics in a turn of their own.
 """
 import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -30,6 +31,7 @@ TITLES = {  # row of call_loop: what it is, with or without probes on it
     "middle_function": "empty, middle",
     "two_function": "empty, 2 programs",
     "five_function": "empty, 5 programs",
+    "trap_function": "empty, breakpoint",
     "target_function": "queue demo's program",
     "push_function": "queue push",
     "pushpop_function": "queue push and pop",
@@ -39,7 +41,8 @@ TITLES = {  # row of call_loop: what it is, with or without probes on it
     "both_function": "empty, entry and return",
 }
 UNPROBED = ("bare_function", "limit_entry", "limit_regs", "limit_return")
-PROGRAMS = {"empty": {"empty_function": 1, "middle_function": 1, "two_function": 2, "five_function": 5, "both_function": 1},
+PROGRAMS = {"empty": {"empty_function": 1, "middle_function": 1, "two_function": 2, "five_function": 5, "trap_function": 1,
+                      "both_function": 1},
             "empty_return": {"return_function": 1, "returns_function": 2, "both_function": 1},
             "push": {"push_function": 1}, "push_pop": {"pushpop_function": 1}}
 
@@ -191,6 +194,16 @@ def summary(rows):
                    "samples": len(r["ns"])} for name, r in rows.items()}
 
 
+def fallbacks(build):
+    """Per library or program: its functions, and how many have no room for any jump at their first instruction."""
+    out = subprocess.check_output([f"{build}/tests/attach/attach-corpus"], text=True)
+    found = {}
+    for path, good, every, puns in re.findall(r"^# (\S+): (\d+) of (\d+) functions can be probed, (\d+) more", out, re.M):
+        found[os.path.basename(path)] = {"functions": int(every), "punned": int(puns),
+                                         "breakpoint": int(every) - int(good) - int(puns)}
+    return found
+
+
 def show(result):
     print(f"{'ns':36} {'median':>9} {'min':>9} {'max':>9} {'net':>9} {'net(min)':>9} {'kernel/limpet':>14}")
     for name, r in result.items():
@@ -208,10 +221,14 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="limpet-bench-", dir="/dev/shm") as folder:
         result = summary(measure(args.build, args.rounds, folder))
+    needs = fallbacks(os.path.abspath(args.build))
     if args.json:
-        print(json.dumps(result, indent=1))
-    else:
-        show(result)
+        print(json.dumps({"rows": result, "fallbacks": needs}, indent=1))
+        return 0
+    show(result)
+    for name, n in needs.items():
+        print(f"{name:20} {n['functions']:6} functions, no jump fits in {n['breakpoint']:3}: "
+              f"{1000 * n['breakpoint'] / n['functions']:.2f} in 1,000")
     return 0
 
 

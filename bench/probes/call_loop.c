@@ -29,6 +29,7 @@ typedef int function(int, const char *);
 	X(target_function)                                                                         \
 	X(push_function)                                                                           \
 	X(pushpop_function)                                                                        \
+	X(trap_function)                                                                           \
 	X(limit_return)                                                                            \
 	X(return_function)                                                                         \
 	X(returns_function)                                                                        \

@@ -42,6 +42,19 @@
 	function returns_function
 	function both_function
 
+/* No jump fits: a branch leads to its second byte, and a punned jump would go below address 0 (no PIE). */
+	.p2align 6
+	.globl	trap_function
+	.type	trap_function, @function
+trap_function:
+	.cfi_startproc
+	nop
+1:	body
+	jmp	1b
+	.cfi_endproc
+	.size	trap_function, . - trap_function
+	.p2align 6, 0xcc
+
 	.p2align 6
 limit_handler:
 	ret

@@ -24,6 +24,7 @@ static const struct {
 	{"empty", "middle_function", 4, 1, false},
 	{"empty", "two_function", 0, 2, false},
 	{"empty", "five_function", 0, 5, false},
+	{"empty", "trap_function", 0, 1, false},
 	{"push", "push_function", 0, 1, false},
 	{"push_pop", "pushpop_function", 0, 1, false},
 	{"empty_return", "return_function", 0, 1, true},

@@ -384,11 +384,15 @@ static bool is_vdso(const struct agent_region *r)
 	return at >= r->start && at < r->end;
 }
 
+bool libc_is_loose(const struct agent_region *r)
+{
+	return r->exec && !r->ino && !is_vdso(r) && !is_own_code(r);
+}
+
 bool libc_code_without_file(void)
 {
 	for (u32 i = 0; i < agent.region_count; i++)
-		if (agent.regions[i].exec && !agent.regions[i].ino && !is_vdso(&agent.regions[i]) &&
-		    !is_own_code(&agent.regions[i]))
+		if (libc_is_loose(&agent.regions[i]))
 			return true;
 	return false;
 }

@@ -349,7 +349,8 @@ struct libc_calls {
 u32 libc_find_symbol(const char *name, u64 *ret, u32 max);
 void libc_find(struct libc_calls *ret);
 bool libc_has(u64 addr); /* is it in glibc's code, ld.so's included? */
-/* Is a mapping of code there that no file has, and that is not limpet's? */
+/* Is this code that no file has, nor limpet or the kernel has put there? Is there any? */
+bool libc_is_loose(const struct agent_region *r);
 bool libc_code_without_file(void);
 bool libc_calls_in(const u8 *text, u64 len, bool catching);
 
@@ -388,6 +389,7 @@ void trap_end(void);
 bool trap_in_place(void);
 bool trap_is_default(void); /* SIGTRAP's action, by the kernel */
 bool trap_denied(void);
+void trap_filtered(void); /* agent.env.denied has changed */
 bool trap_add(u64 addr, u64 to); /* SYNC; false: there are too many */
 bool trap_aim(bool idle); /* what has been written; idle: forgets those that are gone. True: some are left */
 bool trap_near(u64 addr, u32 reach); /* one, or what is left of it, behind addr */

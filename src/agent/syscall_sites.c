@@ -249,10 +249,28 @@ int syscalls_found(const struct syscall_site **ret, u32 *ret_count)
 	return err;
 }
 
+/* What system calls may be in code that no file has is not known; that it is there is said. */
+static int refuse_loose(const struct agent_link *l)
+{
+	int err = 0;
+
+	for (u32 i = 0; i < agent.region_count && !err; i++) {
+		const u64 at = agent.regions[i].start;
+		const struct syscall_site s = {.addr = at, .why = {.error = ATTACH_E_LOOSE, .where = at}};
+
+		if (libc_is_loose(&agent.regions[i]))
+			err = refuse(l, &s, 0, &s.why);
+	}
+	return err;
+}
+
 int syscalls_want(struct agent_link *l)
 {
 	const struct syscall_site *s;
 	int err = find_all();
+
+	if (!err)
+		err = refuse_loose(l);
 
 	if (!err && l->flags & PROBE_F_RETURN && !sessions_ready(NULL))
 		err = -ENOMEM;

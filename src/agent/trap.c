@@ -39,6 +39,8 @@ HIDDEN struct {
 HIDDEN _Atomic u32 trap_entry_count; /* those behind are free */
 HIDDEN _Atomic u64 trap_wrapped[SIGNALS]; /* the target's handlers of the signals that have trap_wrap */
 
+HIDDEN _Atomic u32 trap_mute; /* 1: a filter forbids what trap_wrap does, and so whoever would block SIGTRAP */
+
 static struct action own; /* of SIGTRAP */
 static bool in_place;
 
@@ -90,6 +92,8 @@ __asm__(".text\n"
 	".size trap_enter, . - trap_enter\n"
 	".type trap_wrap, @function\n"
 	"trap_wrap:\n"
+	"	cmpl $0, trap_mute(%rip)\n"
+	"	jne 5f\n"
 	"	push %rdi\n"
 	"	push %rsi\n"
 	"	push %rdx\n"
@@ -102,7 +106,7 @@ __asm__(".text\n"
 	"	pop %rdx\n"
 	"	pop %rsi\n"
 	"	pop %rdi\n"
-	"	lea trap_wrapped(%rip), %rax\n"
+	"5:	lea trap_wrapped(%rip), %rax\n"
 	"	mov %edi, %ecx\n"
 	"	mov -8(%rax, %rcx, 8), %r11\n"
 	"	xor %eax, %eax\n"
@@ -223,6 +227,11 @@ bool trap_denied(void)
 	return atomic_load(&agent.env.denied) & NEEDED;
 }
 
+void trap_filtered(void)
+{
+	atomic_store(&trap_mute, !helper_may(&agent.env, HELPER_CALL_SIGMASK));
+}
+
 bool trap_is_default(void)
 {
 	struct kernel_action k;
@@ -250,6 +259,7 @@ enum attach_error trap_begin(void)
 	action_set(&own, &k);
 	if (set_caught())
 		return ATTACH_E_TRAP_FILTER;
+	trap_filtered();
 	wrap_all(true);
 	in_place = true;
 	return ATTACH_OK;

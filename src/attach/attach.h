@@ -103,6 +103,7 @@ enum attach_error {
 	ATTACH_E_GO,        /* a return probe in Go */
 	ATTACH_E_GO_FAULT,  /* Go: an instruction that may fault */
 	ATTACH_E_EXTENT,    /* a system call in code without unwind information */
+	ATTACH_E_LOOSE,     /* code that no file has, where system calls may be */
 	/* Why there cannot be a breakpoint (agent/traps.c), where there is no room for a jump */
 	ATTACH_E_TRAP_SOON,    /* not looked into yet */
 	ATTACH_E_TRAP_HANDLER, /* the program has a handler for SIGTRAP, or ignores it */

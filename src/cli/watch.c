@@ -45,6 +45,7 @@ static const char *const chinese_reasons[] = { /* attach_reason() has the Englis
 	[ATTACH_E_SHADOW] = "此处由处理器检查返回地址（影子栈）",
 	[ATTACH_E_GO] = "Go 运行时会查看返回地址，不能放返回探针：请探测函数入口",
 	[ATTACH_E_EXTENT] = "没有展开信息说明其所在函数从何处开始",
+	[ATTACH_E_LOOSE] = "不属于任何文件的代码：运行时生成，不予查看",
 	[ATTACH_E_TRAP_SOON] = "稍后再看",
 	[ATTACH_E_TRAP_HANDLER] = "程序自己处理或忽略 SIGTRAP",
 	[ATTACH_E_TRAP_BLOCKED] = "有线程阻塞了 SIGTRAP",

@@ -12,7 +12,7 @@ import sys
 from common import BUILD, SOURCE, main, ok
 
 ROWS = ["bare call"] + ["limpet: " + row for row in (
-    "empty, entry", "empty, middle", "empty, return", "empty, entry and return", "queue demo's program", "queue push", "queue push from the tool", "queue pop from the tool")]
+    "empty, entry", "empty, middle", "empty, return", "empty, entry and return", "empty, breakpoint", "queue demo's program", "queue push", "queue push from the tool", "queue pop from the tool")]
 
 
 def bench():

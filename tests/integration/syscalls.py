@@ -164,6 +164,26 @@ def attach():
     ok("a detach leaves the mappings as they were, with a thread in a call", before == after, f"{before}\n{after}")
 
 
+def made_code():
+    """That there is code which no file has, whose calls are not seen, is said."""
+    script = ("import mmap, sys\nm = mmap.mmap(-1, 8192, prot=mmap.PROT_READ | mmap.PROT_EXEC)\n"
+              "print('up', flush=True)\nsys.stdin.read()\n")
+    p = subprocess.Popen([sys.executable, "-S", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    p.stdout.readline()
+    links = Links()
+    for command in ("attach", "list"):
+        done = subprocess.run([LIMPET, command] + [str(p.pid)] * (command == "attach"), env=links.env, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    loose = [probe for target in common.listed(links.env)["targets"] for probe in target["probes"]
+             if "no file has" in probe["reason"]]
+    with open(f"/proc/{p.pid}/maps") as f:
+        mapped = [int(line.split("-")[0], 16) for line in f if " r-xs " in line or " r-xp 00000000 00:00 0 \n" in line]
+    p.communicate()
+    links.counts()
+    ok("code that no file has is told of", loose and {l["address"] for l in loose} <= set(mapped) and
+       all(l["state"] == "refused" for l in loose) and "no file has" in done.stdout, f"{loose} {mapped} {done.stdout[-600:]}")
+
+
 def contexts():
     """What programs see of a call, bit by bit, held against what the kernel's see."""
     tool, obj = (os.path.join(BUILD, "tests/integration", n) for n in ("syscall_ctx", "syscall_ctx.bpf.o"))
@@ -232,6 +252,7 @@ def main():
     every_number()
     signals()
     attach()
+    made_code()
     contexts()
     threads_and_children()
 

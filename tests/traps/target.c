@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -246,6 +247,18 @@ static void ignores(void)
 	raise(SIGTRAP);
 }
 
+static void strict(void) /* read, write, exit and the end of a handler are all that is left */
+{
+	int before = in_handler;
+
+	setitimer(ITIMER_REAL, &(struct itimerval){.it_value = {0, 2000}}, NULL);
+	prctl(PR_SET_SECCOMP, 1, 0, 0, 0);
+	child_hit();
+	while (atomic_load(&in_handler) == before)
+		;
+	syscall(SYS_exit, 9);
+}
+
 static void families(void)
 {
 	char *argv[] = {"true", NULL};
@@ -257,6 +270,7 @@ static void families(void)
 	fork_child("raise", sends_trap);
 	fork_child("int3", own_breakpoint);
 	fork_child("ignore", ignores);
+	fork_child("strict", strict);
 	pid = vfork();
 	if (!pid) {
 		child_hit();

@@ -9,6 +9,7 @@ usage: traps.py BUILD_DIR
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,30 @@ def links_go_first(env):
     tool.close()
 
 
+def traced(env):
+    """A tracer that passes signals on sees them, and harms nothing."""
+    if not shutil.which("strace"):
+        print("skip traced: no strace")
+        return
+    tool = Tool(env, TARGET, FUNCTIONS)
+    p = running()
+    limpet(env, "attach", str(p.pid))
+    log = os.path.join(c.folder(), "log")
+    s = subprocess.Popen(["strace", "-f", "-qq", "-e", "trace=none", "-o", log, "-p", str(p.pid)], stderr=subprocess.DEVNULL)
+    c.processes.append(s)
+    traps = c.wait_for(lambda: os.path.exists(log) and "--- SIGTRAP" in open(log, encoding="utf-8").read())
+    s.send_signal(signal.SIGINT)
+    s.wait(10)
+    before = tool.seen()
+    time.sleep(0.2)
+    after = tool.seen()
+    c.ok("goes_on_traced_and_afterwards", traps and p.poll() is None and
+         all(after[f]["returns"] > before[f]["returns"] for f in FUNCTIONS), (traps, p.poll(), before, after))
+    limpet(env, "detach", str(p.pid))
+    c.stop(p, signal.SIGKILL)
+    tool.close()
+
+
 def killed_keepers(env):
     """SIGKILL at any step of attaching and detaching: the target goes on, and the next one finishes it."""
     tool = Tool(env, TARGET, FUNCTIONS)
@@ -158,4 +183,4 @@ def in_session(part):
 
 
 if __name__ == "__main__":
-    sys.exit(c.main(*map(in_session, (all_signals, refusals, leaves_nothing, links_go_first, killed_keepers))))
+    sys.exit(c.main(*map(in_session, (all_signals, refusals, leaves_nothing, links_go_first, traced, killed_keepers))))

@@ -490,6 +490,7 @@ const char *attach_reason(enum attach_error e)
 		[ATTACH_E_SHADOW] = "the processor checks returns here (shadow stack)",
 		[ATTACH_E_GO] = "Go code, whose runtime looks at return addresses: probe the function's entry",
 		[ATTACH_E_EXTENT] = "no unwind information says where its function begins",
+		[ATTACH_E_LOOSE] = "code that no file has: made at run time, it is not looked through",
 		[ATTACH_E_TRAP_SOON] = "that is looked into later",
 		[ATTACH_E_TRAP_HANDLER] = "the program handles or ignores SIGTRAP itself",
 		[ATTACH_E_TRAP_BLOCKED] = "a thread blocks SIGTRAP",
