@@ -136,7 +136,7 @@ enum agent_probe_state {
 	PROBE_REFUSED,  /* reason: enum attach_error */
 	PROBE_FAILED,   /* reason: errno */
 	PROBE_NO_PROG,  /* the program did not compile or check */
-	PROBE_WAITING,  /* planned, its patch not written yet (keeper_probes()) */
+	PROBE_WAITING,  /* planned, its patch not written yet, or not looked into yet (keeper_probes()) */
 };
 
 /* A moved program counter: a thread found at `from` continues at `to`. Filled by SYNC. */

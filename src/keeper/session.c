@@ -140,8 +140,9 @@ long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret)
 		free(p);
 		return -EAGAIN; /* changed under us */
 	}
-	for (u64 i = 0; h.write_count && i < h.probe_count; i++)
-		if (p[i].state == PROBE_ATTACHED)
+	for (u64 i = 0; i < h.probe_count; i++)
+		if ((p[i].state == PROBE_ATTACHED && h.write_count) ||
+		    (p[i].state == PROBE_REFUSED && p[i].trap == ATTACH_E_TRAP_SOON))
 			p[i].state = PROBE_WAITING;
 	*ret = p;
 	return (long)h.probe_count;
