@@ -17,7 +17,7 @@
 static pthread_mutex_t lock;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void make_lock(void)
+static void init_lock(void)
 {
 	pthread_mutexattr_t a;
 
@@ -25,7 +25,13 @@ static void make_lock(void)
 	pthread_mutexattr_settype(&a, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&lock, &a);
 	pthread_mutexattr_destroy(&a);
-	pthread_atfork(kernel_lock, kernel_unlock, kernel_unlock);
+}
+
+/* In a forked child it is made anew: one that is taken again belongs to a thread, and that is the parent's. */
+static void make_lock(void)
+{
+	init_lock();
+	pthread_atfork(kernel_lock, kernel_unlock, init_lock);
 }
 
 void kernel_lock(void)

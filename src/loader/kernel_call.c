@@ -9,9 +9,11 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 #include "base/sys.h"
 #include "bpf/syscall_desc.h"
 #include "loader/say.h"
+#include "loader/tool_map.h"
 
 #define PINS_NOTHING "limpet: %s cannot be pinned: pins are the session's, and this is in the kernel\n"
 
@@ -48,6 +50,16 @@ static bool is_kernels(int fd)
 	return loader_fd_any(fd, &o) == -EINVAL;
 }
 
+/* A descriptor of the kernel's of this kind ("[perf_event]", "bpf_link")? */
+static bool is_named(int fd, const char *kind)
+{
+	char path[48], name[48] = "", want[48];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	snprintf(want, sizeof(want), "anon_inode:%s", kind);
+	return readlink(path, name, sizeof(name) - 1) > 0 && !strcmp(name, want);
+}
+
 static bool is_prog(u32 fd, u32 *ret_id)
 {
 	return !loader_fd_object((int)fd, OBJ_PROG, ret_id);
@@ -64,7 +76,7 @@ static long link_create(const struct loader_call *c, union bpf_attr *a)
 		return -LOADER_PASS;
 	if (type == ATTACH_UPROBE_MULTI || type == ATTACH_UPROBE_SESSION)
 		return -LOADER_PASS;
-	if (type == ATTACH_PERF_EVENT && !is_kernels((int)a->link_create.target_fd))
+	if (type == ATTACH_PERF_EVENT && !is_named((int)a->link_create.target_fd, "[perf_event]"))
 		return -LOADER_PASS; /* nothing to attach to: libraries ask for what there is so */
 	if (!kernel_prog_only(prog) && type != ATTACH_PERF_EVENT)
 		return -LOADER_PASS;
@@ -162,7 +174,7 @@ static long obj_pin(const struct loader_call *c, union bpf_attr *a)
 	const char *what = NULL;
 	const int err = loader_fd_any((int)a->bpf_fd, &o);
 
-	if (err == -EINVAL)
+	if (is_named((int)a->bpf_fd, "bpf_link"))
 		what = "a link";
 	else if (!err && o.kind == OBJ_PROG && kernel_prog_only(o.id))
 		what = "a program";
@@ -185,13 +197,19 @@ static long task_fd_query(const struct loader_call *c, union bpf_attr *a)
 static long map_freeze(const struct loader_call *c, union bpf_attr *a)
 {
 	long ret = loader_map_freeze(c, a);
-	union attr_more twin = {0};
-	u32 map;
+	union attr_more there = {0};
+	enum map_at at;
+	struct map *m;
+	int twin, err = 0;
 
-	if (ret || loader_fd_object((int)a->map_fd, OBJ_MAP, &map))
+	m = ret ? NULL : loader_map_by_fd((int)a->map_fd, NULL, &err);
+	if (!m)
 		return ret;
-	twin.attr.map_fd = (u32)kernel_map_fd(map);
-	return (int)twin.attr.map_fd < 0 ? 0 : kernel_bpf(BPF_MAP_FREEZE, &twin);
+	at = kernel_map_at(m, &twin);
+	if (twin < 0 || at == AT_SESSION) /* what it shares with the kernel is mapped writable, by us */
+		return 0;
+	there.attr.map_fd = (u32)twin;
+	return kernel_bpf(BPF_MAP_FREEZE, &there);
 }
 
 static long (*const commands[])(const struct loader_call *c, union bpf_attr *a) = {
@@ -223,7 +241,7 @@ long kernel_event_set_bpf(int event, int prog_fd)
 	u32 prog;
 	int twin;
 
-	if (loader_fd_object(prog_fd, OBJ_PROG, &prog))
+	if (!is_named(event, "[perf_event]") || loader_fd_object(prog_fd, OBJ_PROG, &prog))
 		return -LOADER_PASS;
 	twin = kernel_prog_fd(prog);
 	return twin < 0 ? twin : sys_call3(__NR_ioctl, event, (long)PERF_EVENT_IOC_SET_BPF, twin);

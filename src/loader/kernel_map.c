@@ -295,6 +295,8 @@ void kernel_map_created(u32 map)
 
 static int refuse(const struct map *m, enum rule rule, enum kernel_side side, const char *prog)
 {
+	if (!*prog) /* what libraries load to see what there is has no name */
+		return -EOPNOTSUPP;
 	if (rule == NEVER)
 		loader_say("limpet: program %.15s needs the kernel, and its map %.15s is of type %s, which limpet does not "
 			   "have in both\n", prog, m->def.name, m->ops->name);

@@ -272,12 +272,6 @@ static int load_late(struct store *s, struct kernel_prog *p)
 
 /* ---- as a program of the session ---- */
 
-/* What libraries load to see what there is has no name, or nothing but an answer. */
-static bool is_probe(const union bpf_attr *a)
-{
-	return !*a->prog_name || a->insn_cnt <= 2;
-}
-
 static void keep(struct kernel_prog *p, long fd)
 {
 	if (loader_fd_object((int)fd, OBJ_PROG, &p->id))
@@ -338,20 +332,30 @@ static long load_into_kernel(const struct loader_call *c, const union attr_more 
 	return ret;
 }
 
-/* limpet has refused it: perhaps it is a program for the kernel. Its log stays limpet's. */
+/*
+ * limpet has refused it: perhaps it is a program for the kernel. What the kernel writes to the log is the tool's to read
+ * when that takes it; else limpet's stays.
+ */
 static long try_kernel(const struct loader_call *c, const union attr_more *a, long refused)
 {
-	union attr_more log = {0};
+	union attr_more log = *a;
 	struct kernel_prog *p;
+	char *text = NULL;
 	int err;
 	long ret;
 
 	p = record(a, &err);
 	if (!p)
 		return refused;
+	if (a->attr.log_buf && a->attr.log_size)
+		text = calloc(1, a->attr.log_size);
+	log.attr.log_buf = (u64)text;
 	ret = load_only(c, p, &log);
 	if (ret < 0)
 		free_prog(p);
+	else if (text && user_write(a->attr.log_buf, text, strlen(text) + 1))
+		ret = -EFAULT;
+	free(text);
 	return ret < 0 ? refused : ret;
 }
 
@@ -364,7 +368,7 @@ static long load_program(const struct loader_call *c, union bpf_attr *attr)
 
 	if (is_kernels(a))
 		return load_into_kernel(c, a);
-	p = is_probe(attr) ? NULL : record(a, &err);
+	p = record(a, &err);
 	ret = prog_load_here(c, attr);
 	if (ret >= 0 && p)
 		keep(p, ret);
