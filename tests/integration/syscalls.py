@@ -166,7 +166,7 @@ def attach():
 
 def made_code():
     """That there is code which no file has, whose calls are not seen, is said."""
-    script = ("import mmap, sys\nm = mmap.mmap(-1, 8192, prot=mmap.PROT_READ | mmap.PROT_EXEC)\n"
+    script = ("import mmap, sys\nm = mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ | mmap.PROT_EXEC)\n"
               "print('up', flush=True)\nsys.stdin.read()\n")
     p = subprocess.Popen([sys.executable, "-S", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     p.stdout.readline()
