@@ -70,6 +70,16 @@ static void report(int err, const struct keeper_error *e)
 	CHECK_EQ(err, 0);
 }
 
+/* As whoever is told to try again: the thread that waits for a vfork's child cannot be stopped meanwhile. */
+static void in_the_end(int (*what)(struct keeper *, pid_t, struct keeper_error *), pid_t pid)
+{
+	struct keeper_error e;
+	int err = 0;
+
+	EVENTUALLY(!(err = what(k, pid, &e)) || e.reason != KEEPER_BUSY);
+	report(err, &e);
+}
+
 /* Inject, two links that come and go, detach, with the first state on the main thread. */
 static void go_through(const char *const *names, bool preload, int rounds)
 {
@@ -78,7 +88,8 @@ static void go_through(const char *const *names, bool preload, int rounds)
 	int link[2];
 
 	CHECK(all_go_on(names, 1));
-	report(preload ? 0 : keeper_inject(k, pid, &e), &e);
+	if (!preload)
+		in_the_end(keeper_inject, pid);
 	for (int round = 0; round < rounds; round++) {
 		link[0] = make_link(-1);
 		EVENTUALLY(keeper_sync(k, pid, &e) != -EAGAIN);
@@ -90,7 +101,7 @@ static void go_through(const char *const *names, bool preload, int rounds)
 		drop_link(link[1]);
 	}
 	CHECK(hits() > 0);
-	report(keeper_detach(k, pid, &e), &e);
+	in_the_end(keeper_detach, pid);
 	CHECK(all_go_on(names, 2));
 	CHECK_EQ(end_target(pid), 0);
 	check_states(names);
