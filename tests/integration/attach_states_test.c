@@ -74,9 +74,10 @@ static void report(int err, const struct keeper_error *e)
 static void in_the_end(int (*what)(struct keeper *, pid_t, struct keeper_error *), pid_t pid)
 {
 	struct keeper_error e;
+	bool done = false; /* EVENTUALLY() may look once more */
 	int err = 0;
 
-	EVENTUALLY(!(err = what(k, pid, &e)) || e.reason != KEEPER_BUSY);
+	EVENTUALLY(done || (done = !(err = what(k, pid, &e)) || e.reason != KEEPER_BUSY));
 	report(err, &e);
 }
 
