@@ -65,6 +65,7 @@ static int follow_log(struct store *s, const char *tool, pid_t pid)
 	static struct watch watch;
 	bool last = false;
 	char buf[4096];
+	size_t held = 0; /* in buf, of a line that has no end yet */
 	ssize_t n;
 
 	if (fd < 0) {
@@ -79,10 +80,21 @@ static int follow_log(struct store *s, const char *tool, pid_t pid)
 	watch_begin(&watch, s);
 	watch.idle = true;
 	for (;;) {
-		while ((n = read(fd, buf, sizeof(buf))) > 0) {
-			if (fwrite(buf, 1, (size_t)n, stdout) != (size_t)n)
-				break;
+		size_t before = held;
+
+		/* Whole lines, for others may write to the same terminal; what stays unfinished comes a look later. */
+		while ((n = read(fd, buf + held, sizeof(buf) - held)) > 0) {
+			size_t all = held + (size_t)n;
+			const char *end = memrchr(buf, '\n', all);
+			size_t out = end ? (size_t)(end + 1 - buf) : all == sizeof(buf) ? all : 0;
+
+			fwrite(buf, 1, out, stdout);
+			held = all - out;
+			memmove(buf, buf + out, held);
+			before = 0;
 		}
+		if (held && (held == before || last))
+			held -= fwrite(buf, 1, held, stdout);
 		fflush(stdout);
 		if (last || ferror(stdout))
 			break;
