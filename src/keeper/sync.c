@@ -503,10 +503,23 @@ static int attempt(struct work *w, int tries)
 	}
 }
 
+/*
+ * What could not be done need not be: the target's constructor, or another keeper, may have done it between the look
+ * and the stop. A process under a seccomp filter that was met while it started was refused so.
+ */
+static int unless_in_line(struct keeper *k, pid_t pid, struct keeper_error *e, int err)
+{
+	if (!err || !in_line(k, pid))
+		return err;
+	*e = (struct keeper_error){.pid = pid};
+	return 0;
+}
+
 int keeper_inject(struct keeper *k, pid_t pid, struct keeper_error *e)
 {
-	return attempt(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e, .newcomer = COMES_IN},
-		       PATIENCE);
+	struct work w = {.fn = do_sync, .k = k, .pid = pid, .e = e, .newcomer = COMES_IN};
+
+	return unless_in_line(k, pid, e, attempt(&w, PATIENCE));
 }
 
 int keeper_inject_executed(struct keeper *k, pid_t pid, struct keeper_error *e)
@@ -524,7 +537,7 @@ int keeper_sync(struct keeper *k, pid_t pid, struct keeper_error *e)
 		*e = (struct keeper_error){.pid = pid};
 		return 0;
 	}
-	return attempt(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e}, 3);
+	return unless_in_line(k, pid, e, attempt(&(struct work){.fn = do_sync, .k = k, .pid = pid, .e = e}, 3));
 }
 
 int keeper_detach(struct keeper *k, pid_t pid, struct keeper_error *e)
