@@ -74,7 +74,7 @@ static void emit_counted(struct emit *e, u64 behind)
 	emit_jmp(e, behind);
 }
 
-u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_fn *fn)
+u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_fn *fn, u32 *ret_made)
 {
 	struct emit e = {.code = code, .cap = ATTACH_TRAMP_MAX, .at = stub};
 
@@ -86,6 +86,7 @@ u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_f
 	emit_bytes(&e, (const void *)call->at, ATTACH_JMP_LEN);
 	EMIT(&e, 0x45, 0x85, 0xdb, 0x75, 0x05); /* test %r11d, %r11d; jnz counted */
 	emit_jmp(&e, call->at + ATTACH_JMP_LEN);
+	*ret_made = (u32)e.len + 2;
 	emit_counted(&e, call->at + ATTACH_JMP_LEN + 2);
 	return (u32)e.len;
 }

@@ -277,6 +277,7 @@ static int do_sync(struct agent_request *r, enum sync_what what)
 	agent.region_count = (u32)r->region_count;
 	agent.threads = (const void *)r->threads;
 	agent.thread_count = (u32)r->thread_count;
+	agent.busy = (const void *)r->busy;
 	agent.busy_count = r->busy_count;
 	atomic_fetch_or(&agent.env.denied, r->denied);
 	agent_init(r->pid, 0, agent.env.tp_is_thread);

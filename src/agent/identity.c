@@ -229,7 +229,8 @@ static void give_up(void)
 static bool give_up_catching(void)
 {
 	catches = false;
-	if (agent.busy_count)
+	/* a parent of vforked children is hardly met elsewhere than behind its call, and needs no handler there */
+	if (agent.busy_count > patches_made(agent.busy, agent.busy_count))
 		catch_pause();
 	else
 		catch_end();

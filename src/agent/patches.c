@@ -44,6 +44,7 @@ int patch_add(const struct libc_call *call, call_stub_fn *fn)
 {
 	struct call_patch *p = free_patch();
 	u8 code[ATTACH_TRAMP_MAX], jmp[ATTACH_JMP_LEN];
+	u32 made;
 
 	if (!p || !call_stub_fits(call->at))
 		return -ENOENT;
@@ -53,7 +54,8 @@ int patch_add(const struct libc_call *call, call_stub_fn *fn)
 	p->stub = code_room(call->at, &p->area);
 	if (!p->stub)
 		return -ENOMEM;
-	p->len = call_stub_emit(code, p->stub, call, fn);
+	p->len = call_stub_emit(code, p->stub, call, fn, &made);
+	p->made = p->stub + made;
 	jump_of(p, jmp);
 	if (patch_list_move(p) || code_write(p->stub, code, p->len) ||
 	    code_patch(p->at, p->orig, jmp, sizeof(jmp)))
@@ -70,6 +72,16 @@ bool patches_in_stub(u64 pc)
 		    pc < call_patches[i].stub + call_patches[i].len)
 			return true;
 	return false;
+}
+
+u64 patches_made(const u64 *busy, u64 count)
+{
+	u64 n = 0;
+
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
+		for (u64 k = 0; call_patches[i].state && k < count; k++)
+			n += busy[k] == call_patches[i].made;
+	return n;
 }
 
 bool patch_active(const struct call_patch *p)

@@ -196,7 +196,8 @@ struct agent_state {
 	u32 region_count;
 	const struct agent_thread *threads; /* NULL in the constructor: the caller is alone */
 	u32 thread_count;
-	u64 busy_count; /* of the current command */
+	const u64 *busy; /* of the current command, as in struct agent_request */
+	u64 busy_count;
 	_Atomic bool code_seen; /* every executable mapping was looked through, and none has come since */
 };
 extern struct agent_state agent;
@@ -364,7 +365,8 @@ enum call_answer {
 	CALL_DONE,    /* answered: rax is the result */
 };
 typedef u32 call_stub_fn(struct call_regs *r, u32 nr, bool any); /* any: from syscall() */
-u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_fn *fn);
+/* *ret_made: where in it a thread is once a counted call has been made, and nothing but the count is left to do */
+u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_fn *fn, u32 *ret_made);
 bool call_stub_fits(u64 at); /* what follows does not look at the flags that a stub leaves */
 
 /* catch.c; begin and end: all threads stopped, none in a run or stub */
@@ -410,7 +412,7 @@ bool traps_commit(bool idle); /* true: not all that is unwanted is gone */
 enum patch_state { PATCH_NONE, PATCH_LISTED, PATCH_LIVE, PATCH_RETIRED };
 
 struct call_patch {
-	u64 at, stub;
+	u64 at, stub, made; /* call_stub_emit() */
 	u32 len;
 	u32 nr;   /* as in struct libc_call */
 	u8 state; /* enum patch_state */
@@ -427,6 +429,7 @@ int patch_list_move(const struct call_patch *p);
 bool patches_any(void); /* active */
 bool patches_at(u64 at);
 bool patches_in_stub(u64 pc);
+u64 patches_made(const u64 *busy, u64 count); /* how many of these are where call_patch.made is */
 bool patches_written(u32 *ret_listed); /* false: not all, the next SYNC takes them back */
 bool patches_retire(const u64 *busy, u64 count, bool all_idle); /* true: a thread is in a stub */
 void patches_overlay(u8 *text, u64 base, u64 len); /* libc's bytes over a copy of our text */

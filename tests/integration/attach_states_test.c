@@ -70,17 +70,6 @@ static void report(int err, const struct keeper_error *e)
 	CHECK_EQ(err, 0);
 }
 
-/* As whoever is told to try again: the thread that waits for a vfork's child cannot be stopped meanwhile. */
-static void in_the_end(int (*what)(struct keeper *, pid_t, struct keeper_error *), pid_t pid)
-{
-	struct keeper_error e;
-	bool done = false; /* EVENTUALLY() may look once more */
-	int err = 0;
-
-	EVENTUALLY(done || (done = !(err = what(k, pid, &e)) || e.reason != KEEPER_BUSY));
-	report(err, &e);
-}
-
 /* Inject, two links that come and go, detach, with the first state on the main thread. */
 static void go_through(const char *const *names, bool preload, int rounds)
 {
@@ -89,8 +78,7 @@ static void go_through(const char *const *names, bool preload, int rounds)
 	int link[2];
 
 	CHECK(all_go_on(names, 1));
-	if (!preload)
-		in_the_end(keeper_inject, pid);
+	report(preload ? 0 : keeper_inject(k, pid, &e), &e);
 	for (int round = 0; round < rounds; round++) {
 		link[0] = make_link(-1);
 		EVENTUALLY(keeper_sync(k, pid, &e) != -EAGAIN);
@@ -102,7 +90,7 @@ static void go_through(const char *const *names, bool preload, int rounds)
 		drop_link(link[1]);
 	}
 	CHECK(hits() > 0);
-	in_the_end(keeper_detach, pid);
+	report(keeper_detach(k, pid, &e), &e);
 	CHECK(all_go_on(names, 2));
 	CHECK_EQ(end_target(pid), 0);
 	check_states(names);
