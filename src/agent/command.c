@@ -210,7 +210,7 @@ static int receive(void)
 		if (got == -EBADF || got == -ENOTSOCK || got == -ECONNRESET)
 			break;
 	}
-	object_forget_pages();
+	pages_forget();
 	close_channel();
 	return first;
 }

@@ -49,7 +49,7 @@ static int bind_maps(struct agent_prog *p)
 		struct agent_map *m = object_map(p->map_ids[i]);
 
 		if (!m)
-			return object_waits(p->map_ids[i]) ? -EAGAIN : -ENOENT;
+			return pages_awaited(p->map_ids[i]) ? -EAGAIN : -ENOENT;
 		m->refs++;
 		p->map_refs[i] = m;
 		p->refs_maps |= map_holds_objects(&m->map);

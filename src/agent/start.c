@@ -470,9 +470,9 @@ static void start(struct reader *r, char *path)
 			take_links(dir, path, 4096);
 			if (agent.links)
 				atomic_store(&agent.env.denied, inherited_denials(r, path));
-			object_may_ask(true); /* what is forbidden is known now */
+			pages_may_ask(true); /* what is forbidden is known now */
 			take_held(dir);
-			object_may_ask(false);
+			pages_may_ask(false);
 			if (agent.links)
 				find_cgroups(r, path);
 			take_files();
@@ -488,7 +488,7 @@ static void start(struct reader *r, char *path)
 		agent.region_count = 0;
 		/* With the session mapped keepers find this agent: from here on it takes their commands. */
 		atomic_store(&limpet_agent.header.ready, 1);
-		if (object_waits(0))
+		if (pages_awaited(0))
 			keepers_ask(true);
 	}
 	if (fd >= 0)

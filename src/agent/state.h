@@ -217,18 +217,22 @@ int object_take(u32 kind, u32 id, int fd);
 struct agent_link *object_link(u32 id);
 struct agent_prog *object_prog(u32 id);
 struct agent_map *object_map(u32 id);
-/*
- * Maps that could not be taken, since the kernel's pages for them were not there: is it one? 0: is there any? A keeper
- * brings them in front of the map; while object_may_ask() says so the kernel is asked.
- */
-bool object_waits(u32 map);
-void object_may_ask(bool may);
-void object_forget_pages(void); /* drops those that came and belong to nothing */
 bool object_mend(u64 address, bool count); /* a fault at SIGBUS: true when the access may be tried again */
 void object_reach(void);   /* SYNC: prepares what programs in use lead to by way of maps */
 void object_publish(void); /* COMMIT, and after it object_drop_unused() */
 bool object_drop_unused(bool keep_progs); /* true: something is left only for that */
 void object_release(bool keep_session);
+
+/*
+ * pages.c: arrays whose elements are the kernel's pages. A keeper brings these, as a descriptor, in front of the map;
+ * while pages_may_ask() says so the kernel is asked. Is the map one that could not be taken since they were not there?
+ * 0: is there any?
+ */
+bool pages_awaited(u32 map);
+void pages_may_ask(bool may);
+int pages_keep(u32 map, int fd); /* the descriptor came; it is duplicated. 0 or -errno */
+int pages_take(struct map *m, const struct map_meta *meta, int file); /* of a map that is being taken; 0 or -errno */
+void pages_forget(void); /* drops those that came and belong to nothing */
 
 /* prog.c */
 int prog_prepare(struct agent_prog *p);

@@ -48,19 +48,7 @@ void executed_note(struct keeper *k, struct trace_log *log, struct executings *x
 /* Has the process's program been given the way to a session? Then that is its own affair. */
 static bool has_a_session(pid_t pid)
 {
-	char path[64], *entry = NULL;
-	size_t cap = 0;
-	bool found = false;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
-	f = fopen(path, "re");
-	while (f && !found && getdelim(&entry, &cap, 0, f) > 0)
-		found = !strncmp(entry, AGENT_ENV "=", sizeof(AGENT_ENV));
-	free(entry);
-	if (f)
-		fclose(f);
-	return found;
+	return proc_environ(pid, AGENT_ENV "=", "");
 }
 
 /* False: nothing is left to be done. */

@@ -67,6 +67,7 @@ long proc_status(pid_t pid, pid_t tid, const char *field); /* a number; 0 when t
 pid_t proc_live_tid(pid_t pid);
 long proc_euid(pid_t pid); /* -1: gone */
 char proc_state(pid_t pid, pid_t tid);
+bool proc_environ(pid_t tid, const char *begins, const char *has); /* was it given an entry that does? */
 u64 proc_aux(pid_t tid, u64 type); /* of the auxiliary vector (AT_*, getauxval(3)); 0: it is not there */
 
 /* While it is the same, a process is still what it was found to be. */

@@ -49,6 +49,21 @@ u64 proc_aux(pid_t tid, u64 type)
 	return value;
 }
 
+bool proc_environ(pid_t tid, const char *begins, const char *has)
+{
+	FILE *f = open_proc(tid, "environ");
+	char *entry = NULL;
+	size_t cap = 0;
+	bool found = false;
+
+	while (f && !found && getdelim(&entry, &cap, 0, f) > 0)
+		found = !strncmp(entry, begins, strlen(begins)) && strstr(entry, has);
+	free(entry);
+	if (f)
+		fclose(f);
+	return found;
+}
+
 int proc_read_maps(pid_t tid, struct regions *ret)
 {
 	FILE *f = open_proc(tid, "maps");

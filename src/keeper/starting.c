@@ -19,23 +19,6 @@
 #define HEADERS_MAX 256 /* program headers, and entries of the dynamic section, that are looked at */
 #define DYNAMIC_MAX 1024
 
-static bool preloads_agent(pid_t tid)
-{
-	char path[64], *word = NULL;
-	size_t cap = 0;
-	bool found = false;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/environ", tid);
-	f = fopen(path, "re");
-	while (f && !found && getdelim(&word, &cap, 0, f) > 0)
-		found = !strncmp(word, "LD_PRELOAD=", 11) && strstr(word, "liblimpet-agent.so");
-	free(word);
-	if (f)
-		fclose(f);
-	return found;
-}
-
 static bool is_agent(const struct region *r, const char *agent_path)
 {
 	struct stat st;
@@ -84,5 +67,5 @@ bool target_is_starting(struct target *t, const char *agent_path)
 	in_loader = loader && at->ino == loader->ino && at->dev_major == loader->dev_major &&
 		    at->dev_minor == loader->dev_minor;
 	return (in_loader && loads_objects(t)) ||
-	       ((in_loader || is_agent(at, agent_path)) && preloads_agent(t->live_tid));
+	       ((in_loader || is_agent(at, agent_path)) && proc_environ(t->live_tid, "LD_PRELOAD=", "liblimpet-agent.so"));
 }

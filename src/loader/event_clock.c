@@ -29,6 +29,7 @@
 #include <unistd.h>
 #include "base/sys.h"
 #include "loader/kernel.h"
+#include "loader/quiet.h"
 #include "loader/run.h"
 #include "loader/say.h"
 
@@ -184,21 +185,8 @@ static void *keep_time(void *arg)
 
 static int start_thread(struct clock *c)
 {
-	pthread_attr_t attr;
-	sigset_t all, old;
-	pthread_t thread;
-	int err;
-
-	sigfillset(&all); /* the tool's signals are not for this thread */
-	sigdelset(&all, SIGBUS); /* store_catch_faults() */
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	c->pid = getpid();
-	err = pthread_create(&thread, &attr, keep_time, c);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
-	return -err;
+	return quiet_thread(keep_time, c, 0);
 }
 
 /* Makes this process one that keeps time for the event. */

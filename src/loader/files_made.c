@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 #include "loader/info.h"
 #include "loader/kernel.h"
+#include "loader/quiet.h"
 #include "maps/refs.h"
 #include "loader/tracefs.h"
 #include "session/object.h"
@@ -186,23 +186,15 @@ static void *feed_trace(void *arg)
 
 static int open_trace_pipe(int flags)
 {
-	sigset_t all, old;
-	pthread_t thread;
 	int ends[2], err = 0;
 
 	if (!loader_session(&err) || pipe2(ends, O_CLOEXEC))
 		return -1;
-	sigfillset(&all); /* the tool's signals, and SIGPIPE, are not for this thread */
-	sigdelset(&all, SIGBUS); /* store_catch_faults() */
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&thread, NULL, feed_trace, (void *)(long)ends[1]);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (err) {
+	if (quiet_thread(feed_trace, (void *)(long)ends[1], 0)) { /* SIGPIPE is not for it either */
 		close(ends[0]);
 		close(ends[1]);
 		return -1;
 	}
-	pthread_detach(thread);
 	if (!(flags & O_CLOEXEC))
 		fcntl(ends[0], F_SETFD, 0);
 	if (flags & O_NONBLOCK)

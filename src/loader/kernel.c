@@ -142,21 +142,3 @@ int kernel_btf(struct store *s, u32 id)
 	kernel_unlock();
 	return fd;
 }
-
-int kernel_thread(void *(*run)(void *arg), void *arg)
-{
-	pthread_attr_t attr;
-	sigset_t all, old;
-	pthread_t thread;
-	int err;
-
-	sigfillset(&all); /* the tool's signals are not for this thread */
-	sigdelset(&all, SIGBUS); /* store_catch_faults() */
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&thread, &attr, run, arg);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
-	return -err;
-}

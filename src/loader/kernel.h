@@ -94,7 +94,5 @@ HIDDEN int kernel_ring_start(struct map *m, int twin);
 HIDDEN int kernel_perf_start(struct map *m, int twin);
 /* Entry `index` of the array was set or emptied. */
 HIDDEN void kernel_perf_entry(struct map *m, u32 index);
-/* A thread of the tool's process that the tool does not notice: 0 or -errno. */
-HIDDEN int kernel_thread(void *(*run)(void *arg), void *arg);
 
 #endif

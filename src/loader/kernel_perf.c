@@ -6,6 +6,7 @@
  * kernel lost.
  */
 #include "loader/kernel.h"
+#include "loader/quiet.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -250,5 +251,5 @@ int kernel_perf_start(struct map *m, int twin)
 	a->next = arrays;
 	arrays = a;
 	pthread_mutex_unlock(&lock);
-	return kernel_thread(serve, a);
+	return quiet_thread(serve, a, 0);
 }

@@ -6,6 +6,7 @@
  * kernel's; when that is full too, kernel programs are told so, as ever.
  */
 #include "loader/kernel.h"
+#include "loader/quiet.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -96,5 +97,5 @@ int kernel_ring_start(struct map *m, int twin)
 	r->consumer = (void *)own;
 	r->producer = (void *)written;
 	r->data = (const u8 *)written + PAGE_SIZE;
-	return kernel_thread(serve, r);
+	return quiet_thread(serve, r, 0);
 }

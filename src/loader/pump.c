@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The pump threads of source.h. */
 #include <errno.h>
-#include <limits.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
+#include "loader/quiet.h"
 #include "loader/source.h"
 
 #define STACK    (128 << 10)
@@ -64,22 +62,11 @@ static void *pump_thread(void *arg)
 void pump_start(struct pump *p)
 {
 	u32 me = (u32)getpid(), was = atomic_load(&p->pid);
-	pthread_attr_t attr;
-	sigset_t all, old;
-	pthread_t id;
 
 	if (was == me || !atomic_compare_exchange_strong(&p->pid, &was, me))
 		return;
 	loader_inside++;
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, STACK + PTHREAD_STACK_MIN);
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS); /* store_catch_faults() */
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(&id, &attr, pump_thread, p))
+	if (quiet_thread(pump_thread, p, STACK))
 		atomic_store(&p->pid, 0);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
 	loader_inside--;
 }
