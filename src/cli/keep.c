@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -155,13 +156,35 @@ static void keep_until_alone(struct store *s, int lock)
 	} while (can_keep_one(k, s) && !flock(lock, LOCK_EX | LOCK_NB));
 }
 
-/* Whoever looks for the tool or the target by name must not find the keeper. */
+/* Elsewhere, so that its place is free: behind the arguments. False: no memory. */
+static bool move_environment(void)
+{
+	size_t n = 0;
+	char **copy;
+
+	while (environ[n])
+		n++;
+	copy = calloc(n + 1, sizeof(*copy));
+	for (size_t i = 0; copy && i < n; i++) {
+		copy[i] = strdup(environ[i]);
+		if (!copy[i])
+			return false;
+	}
+	if (copy)
+		environ = copy;
+	return copy;
+}
+
+/* Whoever looks for the tool or the target by name must not find the keeper. The kernel shows what overflows, too. */
 static void take_a_name(const struct store *s, const char *what)
 {
-	char *from = cli_argv[0], *end = from;
+	char *from = cli_argv[0], *end = from, **env = environ;
 
 	for (char **a = cli_argv; *a; a++)
 		end = *a + strlen(*a);
+	if (move_environment())
+		for (; *env && *env == end + 1; env++)
+			end = *env + strlen(*env);
 	snprintf(from, (size_t)(end - from) + 1, "limpet: %s of %s", what, s->path);
 	memset(from + strlen(from), 0, (size_t)(end - from) - strlen(from));
 	prctl(PR_SET_NAME, "limpet-keeper");
