@@ -271,7 +271,7 @@ static u64 branch_into(u64 addr, u32 window)
 	if (!place.around_known || addr - place.around.base >= ATTACH_PIECE)
 		attach_find_branches(&place.view, addr, &place.around);
 	place.around_known = true;
-	return attach_branch_into(&place.around, addr, window);
+	return attach_branch_into(&place.view, &place.around, addr, window);
 }
 
 enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_why)

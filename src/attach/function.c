@@ -381,12 +381,14 @@ static ALWAYS_INLINE bool may_branch(const u8 *code)
 	return (((e8 - ones) & ~e8) | ((of - ones) & ~of)) & ones * 0x80;
 }
 
-/* e8, e9 or 0f 8x at any byte of some text. */
-static void note_branches(const u8 *code, size_t n, u64 at, struct attach_branches *b)
+/*
+ * From byte i of some text on, the first that looks like a branch with a 32-bit distance, e8, e9 or 0f 8x;
+ * past n - 6: none. *ret_to is where it leads to, `at` the address of the text.
+ */
+static ALWAYS_INLINE size_t next_branch(const u8 *code, size_t n, u64 at, size_t i, u64 *ret_to)
 {
-	for (size_t i = 0; i + 6 <= n; i++) {
+	for (; i + 6 <= n; i++) {
 		s32 rel;
-		u64 off;
 		u32 op;
 
 		while (!(i & 7) && i + 8 <= n && !may_branch(code + i))
@@ -399,32 +401,80 @@ static void note_branches(const u8 *code, size_t n, u64 at, struct attach_branch
 		if (!op)
 			continue;
 		memcpy(&rel, code + i + op, 4);
-		off = at + i + op + 4 + (u64)(s64)rel - b->base;
-		if (off / 8 < sizeof(b->leads))
-			b->leads[off / 8] |= (u8)(1 << off % 8);
+		*ret_to = at + i + op + 4 + (u64)(s64)rel;
+		break;
 	}
+	return i;
+}
+
+/* From where branches to the piece at `base` are looked for. */
+static u64 piece_from(const struct attach_view *v, u64 base)
+{
+	return base - v->text_start < v->text_end && base - v->text_start > AROUND ? base - AROUND
+										   : v->text_start;
 }
 
 void attach_find_branches(const struct attach_view *v, u64 addr, struct attach_branches *ret)
 {
-	u64 base = addr & ~(ATTACH_PIECE - 1);
-	u64 from = base - v->text_start < v->text_end && base - v->text_start > AROUND
-			   ? base - AROUND
-			   : v->text_start;
-	u64 to = base + ATTACH_PIECE + AROUND;
+	u64 base = addr & ~(ATTACH_PIECE - 1), to = base + ATTACH_PIECE + AROUND, off;
 	u8 code[CHUNK];
 	size_t n;
 
 	memset(ret, 0, sizeof(*ret));
 	ret->base = base;
-	for (u64 at = from; at < to && (n = v->text(v, at, code, CHUNK)) >= 6; at += n - 5)
-		note_branches(code, n, at, ret);
+	for (u64 at = piece_from(v, base); at < to && (n = v->text(v, at, code, CHUNK)) >= 6;
+	     at += n - 5)
+		for (size_t i = 0; (i = next_branch(code, n, at, i, &off)) + 6 <= n; i++) {
+			off -= base;
+			if (off / 8 < sizeof(ret->leads))
+				ret->leads[off / 8] |= (u8)(1 << off % 8);
+		}
 }
 
-u64 attach_branch_into(const struct attach_branches *b, u64 addr, u32 window)
+/* Is there an instruction at addr, or may one be, since its function is not known? */
+static bool may_be_insn(const struct attach_view *v, u64 addr)
 {
-	for (u64 off = addr + 1 - b->base; off < addr + window - b->base; off++)
-		if (b->leads[off / 8] >> off % 8 & 1)
+	struct attach_function f;
+	struct x86_insn in;
+	u64 at;
+
+	attach_function_at(v, addr, &f);
+	if (!f.end)
+		return true;
+	for (at = f.start; at < addr; at += in.len) {
+		u8 code[ATTACH_INSN_MAX];
+
+		if (x86_decode(code, v->text(v, at, code, sizeof(code)), &in) < 0)
+			return true;
+	}
+	return at == addr;
+}
+
+/* Is one of what looks like branches to addr, which is in the piece, a branch? */
+static bool is_led_to(const struct attach_view *v, const struct attach_branches *b, u64 addr)
+{
+	u64 end = b->base + ATTACH_PIECE + AROUND, to;
+	u8 code[CHUNK];
+	size_t n;
+
+	for (u64 at = piece_from(v, b->base); at < end && (n = v->text(v, at, code, CHUNK)) >= 6;
+	     at += n - 5)
+		for (size_t i = 0; (i = next_branch(code, n, at, i, &to)) + 6 <= n; i++)
+			if (to == addr && may_be_insn(v, at + i))
+				return true;
+	return false;
+}
+
+u64 attach_branch_into(const struct attach_view *v, struct attach_branches *b, u64 addr, u32 window)
+{
+	for (u64 off = addr + 1 - b->base; off < addr + window - b->base; off++) {
+		u8 bit = (u8)(1 << off % 8);
+
+		if (!(b->leads[off / 8] & bit))
+			continue;
+		if (is_led_to(v, b, b->base + off))
 			return b->base + off;
+		b->leads[off / 8] &= (u8)~bit;
+	}
 	return 0;
 }

@@ -102,8 +102,8 @@ enum attach_error attach_collect_near(const struct attach_view *v, u64 addr,
 				      struct attach_sink *sink);
 
 /*
- * Where the branches with 32-bit distances around a piece of text lead to in it; one bit an
- * address.
+ * Where the branches with 32-bit distances around a piece of text lead to in it, and all that looks like one;
+ * one bit an address.
  */
 #define ATTACH_PIECE (128 * 1024UL)
 
@@ -115,8 +115,13 @@ struct attach_branches {
 /* Fills in the piece that has addr. */
 void attach_find_branches(const struct attach_view *v, u64 addr, struct attach_branches *ret);
 
-/* The first address in (addr, addr + window) that one leads to; addr is in the piece. 0: none. */
-u64 attach_branch_into(const struct attach_branches *b, u64 addr, u32 window);
+/*
+ * The first address in (addr, addr + window) that one leads to; addr is in the piece. 0: none. What looks like a
+ * branch there and, in a function of known extent, is part of an instruction (81 e9 34 04 00 00 is
+ * sub $0x434, %ecx), is forgotten.
+ */
+u64 attach_branch_into(const struct attach_view *v, struct attach_branches *b, u64 addr,
+		       u32 window);
 
 /*
  * What %eax holds behind an instruction that goes on to the next one, when it held `nr` before: a number

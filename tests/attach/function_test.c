@@ -41,6 +41,13 @@ TEST(branches_in_the_function)
 	CHECK_EQ(plan(PLACE(shape_first)), 5);
 }
 
+TEST(branches_of_other_functions)
+{
+	CHECK_EQ(plan(PLACE(shape_far_in)), -ATTACH_E_BRANCH_IN);
+	CHECK_EQ(why.where, (u64)PLACE(shape_far_in) + 1);
+	CHECK_EQ(plan(PLACE(shape_like_in)), 5);
+}
+
 TEST(jump_tables)
 {
 	CHECK_EQ(plan(PLACE(shape_table)), 7);

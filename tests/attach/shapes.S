@@ -36,6 +36,33 @@ place shape_before_in
 	ret
 	finish	shape_after
 
+/* Another function does, and yet another has an instruction whose bytes look as if it did: sub $X, %ecx. */
+	begin	shape_far_in
+	push	%rbp
+	mov	%rsp, %rbp
+	pop	%rbp
+	ret
+	finish	shape_far_in
+
+	begin	shape_far
+	.byte	0x0f, 0x84	/* jz */
+	.long	shape_far_in + 1 - . - 4
+	ret
+	finish	shape_far
+
+	begin	shape_like_in
+	push	%rbp
+	mov	%rsp, %rbp
+	pop	%rbp
+	ret
+	finish	shape_like_in
+
+	begin	shape_like
+	.byte	0x81, 0xe9	/* sub $X, %ecx */
+	.long	shape_like_in + 1 - . - 4
+	ret
+	finish	shape_like
+
 /* A loop to the first byte does not hurt. */
 	begin	shape_first
 	sub	$1, %edi
