@@ -79,6 +79,13 @@ enum attach_error emit_moved(struct emit *e, const u8 *code, const struct x86_in
 void emit_stub_jump(struct emit *e, const struct attach_stubs *s);
 
 /*
+ * The same in the middle of a hit there, with rax and rcx free: stores where to go on at `found`, the return
+ * address being at `ra`, both bytes above rbx. Returns where the distance is to the place for when that is
+ * no stub.
+ */
+size_t emit_stub_find(struct emit *e, const struct attach_stubs *s, u32 ra, u32 found);
+
+/*
  * A hit on a leased stack (lease.c): as far as struct attach_regs, which rsp is left at; returns where the
  * distance to the end of the hit is, for when no stack is to be had. Then, with rbx there and the flags not
  * restored yet; last, with them restored.

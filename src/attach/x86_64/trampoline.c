@@ -19,6 +19,7 @@
 
 #define RED_ZONE  128
 #define REGS(f)   ((u8)offsetof(struct attach_regs, f))
+#define ON_TOP    ((u32)sizeof(struct attach_regs) + RED_ZONE) /* R, from struct attach_regs */
 #define PREFIX    0x2e /* cs: means nothing to a jump or call */
 #define INT3      0xcc
 #define ODD_FLAGS 0x00, 0x04, 0x04, 0x00 /* DF, AC: not as C code expects them */
@@ -41,13 +42,13 @@ static void emit_save(struct emit *e, u64 addr, u32 pushed)
 	     0x53, 0x55,                                     /* rbx, rbp, */
 	     0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, /* r12 .. r15 */
 	     0x48, 0x8d, 0x8c, 0x24);                        /* lea R(%rsp), %rcx */
-	emit32(e, (u32)sizeof(struct attach_regs) + RED_ZONE + pushed);
+	emit32(e, ON_TOP + pushed);
 	if (addr) {
 		EMIT(e, 0x48, 0x8d, 0x05); /* lea addr(%rip), %rax */
 		emit_rel32(e, addr);
 	} else {
 		EMIT(e, 0x48, 0x8b, 0x84, 0x24); /* mov R(%rsp), %rax */
-		emit32(e, (u32)sizeof(struct attach_regs) + RED_ZONE);
+		emit32(e, ON_TOP);
 	}
 	EMIT(e, 0x48, 0x89, 0x8c, 0x24, REGS(rsp), 0, 0, 0, /* mov %rcx, rsp(%rsp) */
 	     0x48, 0x89, 0x84, 0x24, REGS(rip), 0, 0, 0);   /* mov %rax, rip(%rsp) */
@@ -111,12 +112,15 @@ static size_t emit_keep_answer(struct emit *e, bool leased, bool behind)
 		return off;
 	}
 	EMIT(e, 0x48, 0x89, 0x83); /* over: mov %rax, R - 8 */
-	emit32(e, (u32)sizeof(struct attach_regs) + RED_ZONE - 8);
+	emit32(e, ON_TOP - 8);
 	return off;
 }
 
-/* Returns where the distance to the code for odd flags is, and where that comes back to. */
-static size_t emit_restore(struct emit *e, const struct attach_lease *lease, size_t *ret_back)
+/*
+ * Returns where the distance to the code for odd flags is, and where that comes back to. With `dead` the arithmetic
+ * flags are not needed.
+ */
+static size_t emit_restore(struct emit *e, const struct attach_lease *lease, bool dead, size_t *ret_back)
 {
 	size_t odd;
 
@@ -124,11 +128,12 @@ static size_t emit_restore(struct emit *e, const struct attach_lease *lease, siz
 	if (lease)
 		emit_leased_rcx(e);
 	odd = emit_odd_flags_test(e);
-	EMIT(e, 0x0f, 0xb6, 0x83, REGS(eflags) + 1, 0, 0, 0, /* movzbl eflags+1(%rbx), %eax */
-	     0x24, 0x08,                                     /* and $8, %al: OF */
-	     0x04, 0x78,                                     /* add $0x78, %al */
-	     0x8a, 0xa3, REGS(eflags), 0, 0, 0,              /* mov eflags(%rbx), %ah */
-	     0x9e);                                          /* sahf */
+	if (!dead)
+		EMIT(e, 0x0f, 0xb6, 0x83, REGS(eflags) + 1, 0, 0, 0, /* movzbl eflags+1(%rbx), %eax */
+		     0x24, 0x08,                                     /* and $8, %al: OF */
+		     0x04, 0x78,                                     /* add $0x78, %al */
+		     0x8a, 0xa3, REGS(eflags), 0, 0, 0,              /* mov eflags(%rbx), %ah */
+		     0x9e);                                          /* sahf */
 	*ret_back = e->len;
 	if (lease) {
 		emit_leased_back(e, lease);
@@ -304,7 +309,8 @@ static bool make_pun(struct attach_plan *plan, const struct attach_text *t)
 	for (u32 n = 0; attach_pun_room(t, plan->addr, n, &first, &last); n++) {
 		u32 rel = (u32)(plan->tramp - (plan->addr + n + ATTACH_JMP_LEN));
 
-		if (plan->tramp < first || plan->tramp > last || x86_decode(t->bytes, t->len, &in) < 0)
+		if (plan->tramp < first || plan->tramp > last ||
+		    x86_decode(t->bytes, t->len, &in) < 0)
 			continue;
 		memset(jump, PREFIX, n);
 		jump[n] = 0xe9;
@@ -349,11 +355,11 @@ struct detours {
 	size_t odd_in, back_in, odd_out, back_out;
 };
 
-/* Save, call, restore. Returns where the distance to the function is, when the call steers. */
-static size_t emit_hit(struct emit *e, u64 addr, u32 pushed, const struct attach_call *call,
+/* Save, call. Returns where the distance to the end of the hit is, for when a leased stack is not to be had. */
+static size_t emit_run(struct emit *e, u64 addr, u32 pushed, const struct attach_call *call,
 		       struct detours *ret)
 {
-	size_t to_function = 0, none = 0;
+	size_t none = 0;
 
 	if (call->lease)
 		none = emit_leased_save(e, addr, pushed, call->lease);
@@ -364,9 +370,18 @@ static size_t emit_hit(struct emit *e, u64 addr, u32 pushed, const struct attach
 	ret->back_in = e->len;
 	EMIT(e, 0x48, 0x83, 0xe4, 0xf0); /* and $-16, %rsp */
 	emit_call(e, call);
+	return none;
+}
+
+/* Save, call, restore. Returns where the distance to the function is, when the call steers. */
+static size_t emit_hit(struct emit *e, u64 addr, u32 pushed, const struct attach_call *call,
+		       struct detours *ret)
+{
+	size_t to_function = 0, none = emit_run(e, addr, pushed, call, ret);
+
 	if (call->steer)
 		to_function = emit_keep_answer(e, call->lease, call->behind);
-	ret->odd_out = emit_restore(e, call->lease, &ret->back_out);
+	ret->odd_out = emit_restore(e, call->lease, false, &ret->back_out);
 	if (call->steer && call->behind)
 		EMIT(e, 0x41, 0xff, 0xe3); /* jmp *%r11 */
 	else if (call->steer)
@@ -374,6 +389,19 @@ static size_t emit_hit(struct emit *e, u64 addr, u32 pushed, const struct attach
 	if (call->lease)
 		emit_lands_here(e, none);
 	return to_function;
+}
+
+/* At a function's first instruction, on its own stack: save, call, find the stub, restore, go there; or go on. */
+static void emit_hit_to_stub(struct emit *e, u64 addr, const struct attach_call *call,
+			     const struct attach_stubs *stubs, struct detours *ret)
+{
+	size_t ask;
+
+	emit_run(e, addr, 0, call, ret);
+	ask = emit_stub_find(e, stubs, ON_TOP, ON_TOP - 8);
+	ret->odd_out = emit_restore(e, NULL, true, &ret->back_out);
+	EMIT(e, 0xff, 0x64, 0x24, 0xf8); /* jmp *-8(%rsp) */
+	emit_lands_here(e, ask);
 }
 
 static void emit_detours(struct emit *e, const struct detours *d)
@@ -395,10 +423,14 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 	      : text->first_only ? make_pun(&plan, text)
 				 : make_patch(&plan, text, call->steer || call->behind)))
 		return refuse(ret_why, ATTACH_E_RANGE, text, addr, 0, 0);
-	if (call->before)
-		emit_hit(&e, addr, 0, call->before, &odd_before);
-	if (call->stubs)
-		emit_stub_jump(&e, call->stubs);
+	if (call->before && call->stubs && !call->before->lease) {
+		emit_hit_to_stub(&e, addr, call->before, call->stubs, &odd_before);
+	} else {
+		if (call->before)
+			emit_hit(&e, addr, 0, call->before, &odd_before);
+		if (call->stubs)
+			emit_stub_jump(&e, call->stubs);
+	}
 	if (call->behind) {
 		err = emit_straight(&e, text, &plan, call->behind, ret_why);
 		if (err)
