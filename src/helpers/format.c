@@ -1,163 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The format language of trace_printk, trace_vprintk and snprintf, as the kernel's
- * bpf_bprintf_prepare() admits it and its vsnprintf() prints it:
- *
- *     %[0+- ]*[width]  d i u x X, with l or ll    c    s    p
- *     p: plain, or px pK pks pus ps pS pB pI4 pI6 pi4 pi6; letters and digits after it are swallowed
- *
- * Everything else, more conversions than arguments and characters that cannot be printed are
- * -EINVAL before anything is written. Arguments share 512 bytes in the kernel, strings included:
+ * What trace_printk, trace_vprintk and snprintf write: the format language of bpf/format.h as the kernel's vsnprintf()
+ * prints it. What that refuses is -EINVAL before anything is written. Arguments share 512 bytes in the kernel, strings included:
  * -ENOSPC when they do not fit, and strings are cut there. Where a kernel hides what a pointer is
  * (p, pK) limpet prints it: it is the process's own. Symbols of the kernel (ps, pS, pB) are numbers
  * here.
  */
 #include "helpers/internal.h"
 #include "base/mem.h"
+#include "bpf/format.h"
 
 #define ARGS_MAX 512 /* bytes the kernel keeps arguments in */
-
-struct spec {
-	bool left, zero, plus, space;
-	u32 width;
-	u32 size;    /* bytes of the argument: 4 or 8 */
-	char conv;   /* d i u x X c s p */
-	char kind;   /* p: 0 or the letter after it; k and u mean strings */
-	char family; /* pI, pi: '4' or '6' */
-};
-
-/* Letters, digits and punctuation as the kernel's ctype has them: Latin-1. */
-static bool is_space(u8 c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r') || c == 0xa0;
-}
-
-static bool is_digit(u8 c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool is_alnum(u8 c)
-{
-	return is_digit(c) || ((c | 32) >= 'a' && (c | 32) <= 'z') ||
-	       (c >= 0xc0 && c != 0xd7 && c != 0xf7);
-}
-
-static bool is_punct(u8 c)
-{
-	return (c > ' ' && c <= '~' && !is_alnum(c)) || (c > 0xa0 && c < 0xc0) || c == 0xd7 ||
-	       c == 0xf7;
-}
-
-/* After these a conversion is known to be over. */
-static bool ends(u8 c)
-{
-	return !c || is_space(c) || is_punct(c);
-}
-
-/* What must not be in a format; bytes above are left to be UTF-8. */
-static bool is_control(u8 c)
-{
-	return (c < ' ' && !is_space(c)) || c == 0x7f;
-}
-
-/*
- * What follows "%p", which is at f. Returns the place after it, NULL for what the kernel refuses.
- */
-static const char *parse_pointer(const char *f, struct spec *s)
-{
-	s->size = 8;
-	if (ends((u8)f[0]))
-		return f;
-	s->kind = *f++;
-	switch (s->kind) {
-	case 'k':
-	case 'u':
-		return f[0] == 's' && ends((u8)f[1]) ? f + 1 : NULL;
-	case 'K':
-	case 'x':
-	case 's':
-	case 'S':
-	case 'B':
-		break;
-	case 'i':
-	case 'I':
-		if (*f != '4' && *f != '6')
-			return NULL;
-		s->family = *f++;
-		break;
-	default:
-		return NULL;
-	}
-	while (is_alnum((u8)*f)) /* printed as if they were part of it */
-		f++;
-	return f;
-}
-
-/*
- * What follows a '%', as the kernel reads it; the place after it, or NULL. The string ends by NUL.
- */
-static const char *parse_spec(const char *f, struct spec *s)
-{
-	*s = (struct spec){.size = 4};
-	for (; *f == '0' || *f == '+' || *f == '-' || *f == ' '; f++) {
-		s->zero |= *f == '0';
-		s->plus |= *f == '+';
-		s->left |= *f == '-';
-		s->space |= *f == ' ';
-	}
-	for (; is_digit((u8)*f); f++)
-		if (s->width < 1 << 24)
-			s->width = s->width * 10 + (u32)(*f - '0');
-	s->zero &= !s->left;
-	s->conv = *f++;
-	if (s->conv == 'p')
-		return parse_pointer(f, s);
-	if (s->conv == 's')
-		return ends((u8)*f) ? f : NULL;
-	if (s->conv == 'c')
-		return f;
-	for (u32 i = 0; i < 2 && s->conv == 'l'; i++) {
-		s->size = 8;
-		s->conv = *f++;
-	}
-	switch (s->conv) {
-	case 'd':
-	case 'i':
-	case 'u':
-	case 'x':
-	case 'X':
-		return f;
-	default:
-		return NULL;
-	}
-}
-
-/* Looks the whole format over: -EINVAL where the kernel says so. */
-static int check_format(const char *f, u32 count)
-{
-	u32 used = 0;
-	struct spec s;
-
-	while (*f) {
-		if (is_control((u8)*f))
-			return -EINVAL;
-		if (*f != '%') {
-			f++;
-			continue;
-		}
-		if (f[1] == '%') {
-			f += 2;
-			continue;
-		}
-		if (used++ >= count)
-			return -EINVAL;
-		f = parse_spec(f + 1, &s);
-		if (!f)
-			return -EINVAL;
-	}
-	return 0;
-}
 
 static void put(struct help_text *t, char c)
 {
@@ -175,8 +28,8 @@ static void put_many(struct help_text *t, char c, u32 n)
 }
 
 /* A field of `len` characters after `prefix`, in its width. Zeroes go between the two. */
-static void put_field(struct help_text *t, const struct spec *s, char prefix, const char *body,
-		      u32 len)
+static void put_field(struct help_text *t, const struct bpf_format_spec *s, char prefix,
+		      const char *body, u32 len)
 {
 	u32 total = len + (prefix != 0), pad = s->width > total ? s->width - total : 0;
 
@@ -203,7 +56,7 @@ static u32 digits_of(u64 v, u32 base, bool upper, char digits[24])
 	return n;
 }
 
-static void put_number(struct help_text *t, const struct spec *s, u64 v)
+static void put_number(struct help_text *t, const struct bpf_format_spec *s, u64 v)
 {
 	bool is_signed = s->conv == 'd' || s->conv == 'i';
 	char digits[24], sign = 0;
@@ -222,26 +75,8 @@ static void put_number(struct help_text *t, const struct spec *s, u64 v)
 	put_field(t, s, sign, digits + 24 - n, n);
 }
 
-static void put_pointer(struct help_text *t, struct spec s, u64 v)
-{
-	char digits[24];
-	u32 n = digits_of(v, 16, false, digits);
-
-	if (s.kind == 's' || s.kind == 'S' || s.kind == 'B') { /* a symbol nobody knows */
-		digits[24 - ++n] = 'x';
-		digits[24 - ++n] = '0';
-		s.zero = false;
-		if (s.kind == 'B')
-			s.width = 0;
-	} else if (!s.width) {
-		s.width = 16;
-		s.zero = true;
-	}
-	put_field(t, &s, 0, digits + 24 - n, n);
-}
-
 /* An address of bytes in network order: 4 of them in decimal, or 16 in hexadecimal, by twos. */
-static u32 address_text(const struct spec *s, const u8 *a, char *out)
+static u32 address_text(const struct bpf_format_spec *s, const u8 *a, char *out)
 {
 	bool padded = s->kind == 'i';
 	char digits[24], *p = out;
@@ -262,75 +97,213 @@ static u32 address_text(const struct spec *s, const u8 *a, char *out)
 	return (u32)(p - out);
 }
 
-/* Takes one argument; *kept grows by what the kernel would keep of it. */
-static int put_argument(struct help_text *t, struct spec *s, u64 v, u32 *kept, struct vm_run *run)
+/*
+ * The arguments as the kernel keeps them before it prints anything: numbers aligned to 4, strings and addresses as
+ * text with its NUL.
+ */
+struct kept {
+	char buf[ARGS_MAX];
+	u32 at;
+};
+
+static bool is_made_text(const struct bpf_format_spec *s)
 {
-	bool string = s->conv == 's' || (s->conv == 'p' && (s->kind == 'k' || s->kind == 'u'));
-	u32 room = ARGS_MAX - *kept;
-	char str[ARGS_MAX];
-	u8 addr[16];
+	return s->conv == 'p' && (s->kind == 'k' || s->kind == 'u' || s->kind == 'B' || s->family);
+}
+
+static int keep_string(struct kept *k, u64 v, struct vm_run *run)
+{
+	const u32 room = ARGS_MAX - k->at;
 	long n;
 
-	if (string) {
-		if (!room)
-			return -ENOSPC;
-		n = help_copy_str(run, str, v, room);
-		if (n < 1)
-			n = 1;
-		*kept += (u32)n;
-		s->zero = false;
-		if (s->conv == 'p')
-			s->width =
-				0; /* the kernel has put it into the arguments already, as it is */
-		put_field(t, s, 0, str, (u32)n - 1);
-	} else if (s->conv == 'p' && s->family) {
-		if (room < (s->family == '4' ? 4 : 16))
-			return -ENOSPC;
-		if (help_copy(run, addr, v, s->family == '4' ? 4 : 16))
-			memset(addr, 0, sizeof(addr));
-		n = address_text(s, addr, str);
-		*kept += (u32)n + 1 < room ? (u32)n + 1 : room;
-		*s = (struct spec){.conv = 's'}; /* likewise */
-		put_field(t, s, 0, str, (u32)n);
-	} else if (s->conv == 'c') {
-		if (!room)
-			return -ENOSPC;
-		*kept += 1;
-		str[0] = (char)v;
-		s->zero = false;
-		put_field(t, s, 0, str, 1);
-	} else {
-		*kept = ALIGN_UP(*kept, 4U);
-		if (ARGS_MAX - *kept < s->size)
-			return -ENOSPC;
-		*kept += s->size;
-		if (s->conv == 'p')
-			put_pointer(t, *s, v);
-		else
-			put_number(t, s, v);
-	}
+	if (!room)
+		return -ENOSPC;
+	n = help_copy_str(run, k->buf + k->at, v, room);
+	if (n < 1)
+		k->buf[k->at] = 0;
+	k->at += n < 1 ? 1 : (u32)n;
 	return 0;
 }
 
-int help_format(struct help_text *t, const char *fmt, const u64 *args, u32 count,
-		struct vm_run *run)
+/* Text that is cut where it does not fit, as by the kernel's snprintf(). */
+static int keep_text(struct kept *k, const char *text, u32 len)
 {
-	int err = check_format(fmt, count);
-	u32 used = 0, kept = 0;
-	struct spec s;
+	const u32 room = ARGS_MAX - k->at, n = len < room ? len : room ? room - 1 : 0;
 
-	if (err)
-		return err;
-	while (*fmt) {
-		if (*fmt != '%' || fmt[1] == '%') {
-			put(t, *fmt);
-			fmt += 1 + (*fmt == '%');
+	memcpy(k->buf + k->at, text, n);
+	if (room)
+		k->buf[k->at + n] = 0;
+	k->at += n + (room != 0);
+	return 0;
+}
+
+static int keep_address(struct kept *k, const struct bpf_format_spec *s, u64 v, struct vm_run *run)
+{
+	const u32 size = s->family == '4' ? 4 : 16;
+	char text[64];
+	u8 addr[16];
+
+	if (ARGS_MAX - k->at < size)
+		return -ENOSPC;
+	if (help_copy(run, addr, v, size))
+		memset(addr, 0, sizeof(addr));
+	return keep_text(k, text, address_text(s, addr, text));
+}
+
+/* A symbol nobody knows; digits end at `digits` + 24. */
+static u32 symbol_text(u64 v, char digits[24])
+{
+	u32 n = digits_of(v, 16, false, digits);
+
+	digits[24 - ++n] = 'x';
+	digits[24 - ++n] = '0';
+	return n;
+}
+
+static int keep(struct kept *k, const struct bpf_format_spec *s, u64 v, struct vm_run *run)
+{
+	char digits[24];
+	u32 n;
+
+	if (s->family)
+		return keep_address(k, s, v, run);
+	if (s->kind == 'B') {
+		n = symbol_text(v, digits);
+		return keep_text(k, digits + 24 - n, n);
+	}
+	if (s->conv == 's' || is_made_text(s))
+		return keep_string(k, v, run);
+	if (s->conv == 'c') {
+		if (k->at == ARGS_MAX)
+			return -ENOSPC;
+		k->buf[k->at++] = (char)v;
+		return 0;
+	}
+	k->at = ALIGN_UP(k->at, 4U);
+	if (ARGS_MAX - k->at < s->size)
+		return -ENOSPC;
+	memcpy(k->buf + k->at, &v, s->size);
+	k->at += s->size;
+	return 0;
+}
+
+static void put_pointer(struct help_text *t, struct bpf_format_spec s, u64 v)
+{
+	const bool symbol = s.kind == 's' || s.kind == 'S';
+	char digits[24];
+	u32 n = symbol ? symbol_text(v, digits) : digits_of(v, 16, false, digits);
+
+	if (symbol) {
+		s.zero = false;
+	} else if (!s.width) {
+		s.width = 16;
+		s.zero = !s.left;
+	}
+	put_field(t, &s, 0, digits + 24 - n, n);
+}
+
+/* A string among the kept arguments. */
+static const char *take_text(struct kept *k, u32 *ret_len)
+{
+	const char *text = k->buf + k->at;
+	u32 len = 0;
+
+	while (k->at + len < ARGS_MAX && text[len])
+		len++;
+	k->at += k->at + len < ARGS_MAX ? len + 1 : len;
+	*ret_len = len;
+	return text;
+}
+
+static u64 take_number(struct kept *k, u32 size)
+{
+	u64 v = 0;
+
+	k->at = ALIGN_UP(k->at, size < 4 ? size : 4U);
+	if (ARGS_MAX - k->at < size)
+		return 0;
+	memcpy(&v, k->buf + k->at, size);
+	k->at += size;
+	return v;
+}
+
+/* Prints one argument. */
+static void put_argument(struct help_text *t, struct bpf_format_spec *s, struct kept *k)
+{
+	const char *text;
+	char c;
+	u32 len;
+
+	if (is_made_text(
+		    s)) { /* as it is; and passed over, without being taken, where the room has come to its end */
+		if (t->len >= t->cap)
+			return;
+		text = take_text(k, &len);
+		*s = (struct bpf_format_spec){.conv = 's'};
+		put_field(t, s, 0, text, len);
+	} else if (s->conv == 's') {
+		text = take_text(k, &len);
+		s->zero = false;
+		put_field(t, s, 0, text, len);
+	} else if (s->conv == 'c') {
+		c = (char)take_number(k, 1);
+		s->zero = false;
+		put_field(t, s, 0, &c, 1);
+	} else if (s->conv == 'p') {
+		put_pointer(t, *s, take_number(k, s->size));
+	} else {
+		put_number(t, s, take_number(k, s->size));
+	}
+}
+
+/* Keeps the arguments of a format that was looked over. */
+static int keep_all(struct kept *k, const char *f, const char *end, const u64 *args, u32 count,
+		    struct vm_run *run)
+{
+	struct bpf_format_spec s;
+	u32 used = 0;
+	int err = 0;
+	u8 c;
+
+	k->at = 0;
+	while (!err && (c = bpf_format_at(f, end)) != 0) {
+		if (c != '%' || bpf_format_at(f + 1, end) == '%') {
+			f += 1 + (c == '%');
 			continue;
 		}
-		fmt = parse_spec(fmt + 1, &s);
-		err = put_argument(t, &s, args[used++], &kept, run);
-		if (err)
-			return err;
+		f = bpf_format_parse(f + 1, end, &s);
+		err = !f || used >= count ? -EINVAL /* it has changed */
+					  : keep(k, &s, args[used++], run);
 	}
+	return err;
+}
+
+int help_format(struct help_text *t, const char *fmt, u64 size, const u64 *args, u32 count,
+		struct vm_run *run)
+{
+	const char *f = fmt, *end = fmt + size;
+	struct bpf_format_spec s;
+	struct kept kept;
+	int err;
+	u8 c;
+
+	err = bpf_format_check(fmt, end, count);
+	if (!err)
+		err = keep_all(&kept, fmt, end, args, count, run);
+	if (err)
+		return err;
+	kept.at = 0;
+	while (f && (c = bpf_format_at(f, end)) != 0) {
+		if (c != '%' || bpf_format_at(f + 1, end) == '%') {
+			put(t, (char)c);
+			f += 1 + (c == '%');
+			continue;
+		}
+		f = bpf_format_parse(f + 1, end, &s);
+		if (f)
+			put_argument(t, &s, &kept);
+	}
+	if (t->cap)
+		t->buf[t->len < t->cap ? t->len : t->cap - 1] = 0;
 	return 0;
 }

@@ -94,17 +94,16 @@ long help_copy_str(const struct vm_run *run, char *dst, u64 src, u64 size);
 /* Length of an ARG_CONST_STR, or -EFAULT when it leaves what the run may read. */
 long help_const_str(const struct vm_run *run, u64 addr);
 
-/* Text being made: len counts what there is, also beyond cap. */
+/* Text being made: cap bytes with the NUL; len counts what there is, also beyond. */
 struct help_text {
 	char *buf;
 	u64 cap, len;
 };
 
 /*
- * Formats as the kernel's bpf_bprintf_prepare() and vsnprintf(); 0, -EINVAL or -ENOSPC. fmt ends by
- * NUL.
+ * Formats as the kernel's bpf_bprintf_prepare() and vsnprintf(), and ends the text by NUL; 0, or -EINVAL or
+ * -ENOSPC, before anything is written. fmt has `size` bytes at most, and may change while it is read.
  */
-int help_format(struct help_text *t, const char *fmt, const u64 *args, u32 count,
-		struct vm_run *run);
+int help_format(struct help_text *t, const char *fmt, u64 size, const u64 *args, u32 count, struct vm_run *run);
 
 #endif

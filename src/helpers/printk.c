@@ -12,7 +12,7 @@ static u64 trace_text(struct vm_run *run, const char *fmt, u64 size, const u64 *
 {
 	const struct helper_env *env = run->env;
 	char buf[TRACE_MESSAGE];
-	struct help_text t = {.buf = buf, .cap = sizeof(buf) - 1};
+	struct help_text t = {.buf = buf, .cap = sizeof(buf)};
 	struct trace_slot head;
 	u64 id, name[2];
 	u32 len = 0;
@@ -22,7 +22,7 @@ static u64 trace_text(struct vm_run *run, const char *fmt, u64 size, const u64 *
 		len++;
 	if (len == size)
 		return (u64)-EINVAL; /* no NUL in it */
-	err = help_format(&t, fmt, args, count, run);
+	err = help_format(&t, fmt, len, args, count, run);
 	if (err || !env->trace)
 		return err ? (u64)(s64)err : t.len;
 	id = help_identity(env);
@@ -32,7 +32,7 @@ static u64 trace_text(struct vm_run *run, const char *fmt, u64 size, const u64 *
 	head.tid = (u32)id;
 	head.cpu = (u32)help_cpu(0, 0, 0, 0, 0, run);
 	memcpy(head.comm, name, sizeof(head.comm));
-	for (len = 0; len < t.len && len < t.cap && buf[len];)
+	for (len = 0; buf[len];)
 		len++; /* a NUL by %c ends the line, as in the kernel's trace */
 	trace_write(env->trace, &head, buf, len);
 	return t.len;
@@ -57,15 +57,16 @@ u64 help_trace_vprintk(u64 fmt, u64 size, u64 data, u64 len, u64 r5, struct vm_r
  */
 u64 help_snprintf(u64 str, u64 size, u64 fmt, u64 data, u64 len, struct vm_run *run)
 {
-	struct help_text t = {.buf = (char *)str, .cap = size ? size - 1 : 0};
+	struct help_text t = {.buf = (char *)str, .cap = size};
+	long fmt_len;
 	int err;
 
-	if (len % 8 || len > VARARGS_MAX * 8 || (len && !data) || help_const_str(run, fmt) < 0)
+	if (len % 8 || len > VARARGS_MAX * 8 || (len && !data))
 		return (u64)-EINVAL;
-	err = help_format(&t, (const char *)fmt, (const u64 *)data, (u32)(len / 8), run);
-	if (err)
-		return (u64)(s64)err;
-	if (size)
-		t.buf[t.len < t.cap ? t.len : t.cap] = 0;
-	return t.len + 1;
+	fmt_len = help_const_str(run, fmt);
+	if (fmt_len < 0)
+		return (u64)-EINVAL;
+	err = help_format(&t, (const char *)fmt, (u64)fmt_len, (const u64 *)data, (u32)(len / 8),
+			  run);
+	return err ? (u64)(s64)err : t.len + 1;
 }

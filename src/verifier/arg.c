@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Helper arguments, by kind (bpf/helper_desc.h). */
 #include <string.h>
+#include "bpf/format.h"
 #include "verifier/internal.h"
 
 #define MAX_SIZE (1u << 29)
@@ -308,6 +309,25 @@ static int local_memory(struct verifier *v, struct call *c)
 			      reg_type_name(v, &cur_regs(v->st)[1]));
 }
 
+/* snprintf's format is known, and so is how many arguments there are: bytes that are not known count as none. */
+static int known_format(struct verifier *v, struct call *c)
+{
+	const struct reg *fmt = &cur_regs(v->st)[3];
+	const u64 bytes = cur_regs(v->st)[5].var.value;
+	const struct verifier_map *m;
+	const char *text;
+
+	if (c->id != BPF_FUNC_snprintf)
+		return 0;
+	if (bytes % 8)
+		return -EINVAL;
+	m = &v->prog->maps[fmt->map];
+	text = (const char *)m->constant + fmt->off + (s64)fmt->var.value;
+	if (bpf_format_check(text, (const char *)m->constant + m->value_size, (u32)(bytes / 8)))
+		return fail(v, EINVAL, "Invalid format string\n");
+	return 0;
+}
+
 int check_args(struct verifier *v, struct call *c)
 {
 	int err = 0;
@@ -328,5 +348,7 @@ int check_args(struct verifier *v, struct call *c)
 	}
 	if (!err)
 		err = known_size(v, c);
+	if (!err)
+		err = known_format(v, c);
 	return err ? err : local_memory(v, c);
 }

@@ -67,7 +67,7 @@ static const char head[] =
 	"process_vm_readv a read (about a microsecond). probe_write_user likewise.\n"
 	"- trace_printk, trace_vprintk, snprintf: `%p` and `%pK` show the pointer itself; `%ps`, "
 	"`%pS`, `%pB` know no "
-	"symbols of the kernel.\n"
+	"symbols of the kernel;\n  `%s`, `%pks` and `%pus` read this process's memory.\n"
 	"- get_stack, get_stackid: user stacks, by frame pointers, at most 127 frames; there is no kernel stack behind a "
 	"hit (0 bytes; get_stackid: -EFAULT).\n"
 	"  Build ids are those of the mappings that were there when a keeper last looked; frames in others keep their "
