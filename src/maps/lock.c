@@ -5,7 +5,6 @@
 
 #define SPINS       200   /* before the processor is given away */
 #define LOOKS       64    /* yields between two looks at clock and holder */
-#define CLOCK_ID    1     /* CLOCK_MONOTONIC */
 #define WAITS_BLIND 20000 /* yields that stand for LOCK_WAIT_NS without a clock */
 
 #define LOCK_PATIENCE (10 * LOCK_WAIT_NS) /* in all, however often it changes hands */
@@ -14,16 +13,6 @@ struct waiting {
 	u32 for_word; /* as it was when the clock was last set */
 	u64 first, since, yields;
 };
-
-static u64 now_ns(void)
-{
-	struct {
-		s64 sec, nsec;
-	} ts = {0, 0};
-
-	sys_call2(__NR_clock_gettime, CLOCK_ID, &ts);
-	return (u64)ts.sec * 1000000000ULL + (u64)ts.nsec;
-}
 
 /* Is it time to take the lock from who has `seen`? */
 static bool may_rob(struct waiting *w, u32 seen)
@@ -36,7 +25,7 @@ static bool may_rob(struct waiting *w, u32 seen)
 		return true;
 	if (!pool_may_call(POOL_CALL_CLOCK))
 		return w->yields > WAITS_BLIND;
-	now = now_ns();
+	now = pool_now_ns();
 	if (!w->first)
 		w->first = now;
 	if (w->for_word != seen) {

@@ -5,6 +5,7 @@
 #include "shm/pool.h"
 #include "base/sys.h"
 
+#define CLOCK_ID          1 /* CLOCK_MONOTONIC */
 #define POOL_RETRIES      100000
 #define POOL_LIST_RETRIES 64
 #define POOL_WALK         4096 /* elements looked at after a failed CAS */
@@ -33,6 +34,16 @@ NOINLINE u32 pool_pid_ask(void)
 	if (pool_pid_word)
 		atomic_store_explicit(pool_pid_word, pid, memory_order_relaxed);
 	return pid;
+}
+
+u64 pool_now_ns(void)
+{
+	struct {
+		s64 sec, nsec;
+	} ts = {0, 0};
+
+	sys_call2(__NR_clock_gettime, CLOCK_ID, &ts);
+	return (u64)ts.sec * 1000000000ULL + (u64)ts.nsec;
 }
 
 static u64 owned(u64 seen)

@@ -90,10 +90,10 @@ u32 pool_pid_ask(void);
 enum pool_call {
 	POOL_CALL_KILL,   /* is a process there? If not to be had, it is: nothing is taken from it */
 	POOL_CALL_GETPID, /* after a fork. If not to be had: POOL_PID_UNKNOWN, which counts as living */
-	POOL_CALL_YIELD,  /* waiting for an execution slot. If not to be had: pauses */
+	POOL_CALL_YIELD,  /* waiting for an execution slot (shm/slot.h). If not to be had: pauses */
 	POOL_CALL_STAT,   /* which pid namespace is this? If not to be had: another one */
-	POOL_CALL_FUTEX,  /* wakes a pump (shm/staging.h). If not to be had: it looks now and then */
-	POOL_CALL_CLOCK, /* how long has a lock been held? (maps/lock.h). If not to be had: yields are counted */
+	POOL_CALL_FUTEX,  /* wakes a pump (shm/staging.h), sleeps (shm/slot.h). If not to be had: it looks now and then; yields */
+	POOL_CALL_CLOCK, /* how long has a lock, or a slot, been waited for? If not to be had: yields are counted */
 	POOL_CALL_RESERVE, /* memory for an extent (shm/extents.h). If not to be had: there is none */
 };
 #define POOL_PID_UNKNOWN 0x7ffffffeu
@@ -112,6 +112,9 @@ static inline bool pool_may_call(enum pool_call call)
 {
 	return !pool_may || pool_may(call);
 }
+
+/* CLOCK_MONOTONIC, by a system call: for who may make it (POOL_CALL_CLOCK). */
+u64 pool_now_ns(void);
 
 /* False only for a process that is known to be gone. */
 bool pool_pid_lives(u32 pid);

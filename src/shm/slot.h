@@ -10,11 +10,15 @@
  *   lease:    CAS word 0 -> pid
  *   release:  store 0, if the word still has this process's pid (a forked child's run ends too)
  *
- * When all are taken: sched_yield, SLOT_YIELDS times at most, then the access fails and is counted,
- * and the next ones try SLOT_YIELDS_TIRED times only, until one has got a slot so. A process that was
+ * When all are taken, their holders are waited for: they may be waiting for a processor themselves. A few times
+ * sched_yield, then short sleeps, until SLOT_WAIT_NS have passed; then the access fails and is counted. Who is
+ * refused notes how many leases there were, and while that stays the same (a holder is stopped, or is
+ * interrupted by the very run that asks) nobody waits for so long again. A process that was
  * killed in a run keeps its slot until somebody finds none free and asks the kernel for the holders;
  * one that is stopped keeps it until it goes on. So does a run that a signal handler left by longjmp,
  * until its process ends.
+ *
+ *     words:  | holder 32 | leases 32 | in the first: leases when one was refused, BIT(31) set | ...
  */
 #ifndef LIMPET_SHM_SLOT_H
 #define LIMPET_SHM_SLOT_H
@@ -22,8 +26,10 @@
 #include <stdatomic.h>
 #include "base/types.h"
 
-#define SLOT_YIELDS       20000
-#define SLOT_YIELDS_TIRED 20
+#define SLOT_YIELDS       20        /* before sleeping, or giving up at once */
+#define SLOT_YIELDS_BLIND 20000     /* that stand for SLOT_WAIT_NS without a clock */
+#define SLOT_NAP_NS       50000
+#define SLOT_WAIT_NS      200000000ULL
 #define SLOT_STRIDE       64u /* bytes from word to word */
 
 /* A slot for this run, `hint` first; -1: none. */
