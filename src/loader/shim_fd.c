@@ -14,7 +14,7 @@
 #include "loader/loader.h"
 #include "loader/ready.h"
 #include "loader/perf_array.h"
-#include "loader/uprobe_events.h"
+#include "loader/tracefs_write.h"
 
 static void released(const struct loader_obj *o)
 {
@@ -30,52 +30,106 @@ static void released(const struct loader_obj *o)
 	errno = saved;
 }
 
-/* What is written to uprobe_events is carried out at once; everything else is passed on. */
-static NOINLINE ssize_t write_uprobe_events(const void *buf, size_t size)
+/* What is written to files of tracefs is carried out at once (tracefs_write.h); everything else is passed on. */
+static NOINLINE bool write_tracefs(int fd, const void *buf, size_t size, ssize_t *ret)
 {
-	struct store *s;
-	int err = 0;
-	ssize_t ret;
+	char rest[TRACEFS_NAME_MAX];
+	bool is;
 
 	loader_inside++;
-	s = loader_session(&err);
-	ret = s ? uprobe_events_write(s, buf, size) : err;
+	is = tracefs_write_is(fd, rest);
+	if (is)
+		*ret = shim_result(tracefs_write(rest, buf, size));
 	loader_inside--;
-	return shim_result(ret);
+	return is;
+}
+
+static bool may_be_tracefs(void)
+{
+	return unlikely(atomic_load_explicit(&tracefs_write_any, memory_order_relaxed)) &&
+	       !loader_inside;
 }
 
 EXPORT ssize_t write(int fd, const void *buf, size_t size)
 {
-	if (unlikely(atomic_load_explicit(&uprobe_events_opened, memory_order_relaxed)) &&
-	    !loader_inside && uprobe_events_is(fd))
-		return write_uprobe_events(buf, size);
-	return NEXT(write)(fd, buf, size);
+	ssize_t ret;
+
+	return may_be_tracefs() && write_tracefs(fd, buf, size, &ret) ? ret
+								      : NEXT(write)(fd, buf, size);
+}
+
+/* The same of what libc has written itself: 0, or -1 and errno. */
+static NOINLINE int write_left(int fd)
+{
+	int err;
+
+	if (fd < 0)
+		return 0;
+	loader_inside++;
+	err = tracefs_write_left(fd);
+	loader_inside--;
+	return (int)shim_result(err);
+}
+
+EXPORT int fflush(FILE *f)
+{
+	const int ret = NEXT(fflush)(f);
+
+	if (!may_be_tracefs())
+		return ret;
+	f = f ? f : stdout;
+	if (!write_left(fileno(f)))
+		return ret;
+	f->_flags |= _IO_ERR_SEEN; /* what ferror() looks at, which shells ask */
+	return EOF;
+}
+
+/* Standard output may have been opened by who started this; exit() flushes it where that is not seen. */
+__attribute__((constructor)) static void look_at_output(void)
+{
+	const int saved = errno;
+
+	tracefs_write_inherited(STDOUT_FILENO);
+	errno = saved;
+}
+
+__attribute__((destructor)) static void flush_output(void)
+{
+	if (may_be_tracefs() && fileno(stdout) >= 0)
+		fflush(stdout);
 }
 
 EXPORT int close(int fd)
 {
 	struct loader_obj o;
+	int ret, left, err;
 	bool ours;
-	int ret;
 
+	left = may_be_tracefs() ? write_left(fd) : 0;
+	err = errno;
 	ready_closed(fd);
 	ours = loader_fd_take(fd, &o);
 	ret = NEXT(close)(fd);
 
 	if (ours)
 		released(&o);
-	return ret;
+	if (left)
+		errno = err;
+	return left ? left : ret;
 }
 
 EXPORT int fclose(FILE *f)
 {
 	struct loader_obj o;
 	bool ours = loader_active() && loader_fd_take(fileno(f), &o);
+	const int left = may_be_tracefs() ? fflush(f) : 0, err = errno;
 	int ret = NEXT(fclose)(f);
 
 	if (ours)
 		released(&o);
-	return ret;
+	if (left)
+		errno = err;
+	return left ? left : ret;
 }
 
 static void close_many(unsigned int first, unsigned int last)

@@ -22,7 +22,6 @@
 #include "loader/files.h"
 #include "loader/loader.h"
 #include "loader/tracefs.h"
-#include "loader/uprobe_events.h"
 
 #define BPFFS_MAGIC   0xcafe4a11
 #define TRACEFS_MAGIC 0x74726163
@@ -115,14 +114,9 @@ EXPORT int __openat64_2(int dir, const char *path, int flags)
 static bool stream_of(const char *path, const char *mode, FILE **ret)
 {
 	const int how = *mode == 'r' ? strchr(mode, '+') ? O_RDWR : O_RDONLY : O_WRONLY;
-	const char *rest = how == O_WRONLY && may_be_ours(path) ? tracefs_rest(path) : NULL;
-	int fd;
+	const int trunc = *mode == 'w' ? O_TRUNC : 0;
+	const int fd = files_open(path, how | trunc | (strchr(mode, 'e') ? O_CLOEXEC : 0));
 
-	if (rest && !strcmp(rest, "/uprobe_events")) {
-		*ret = uprobe_events_stream(mode);
-		return true;
-	}
-	fd = files_open(path, how | (strchr(mode, 'e') ? O_CLOEXEC : 0));
 	*ret = fd < 0 ? NULL : fdopen(fd, mode);
 	return fd != -1;
 }

@@ -12,7 +12,7 @@
 #include "loader/event_shared.h"
 #include "loader/perf_array.h"
 #include "loader/super_call.h"
-#include "loader/uprobe_events.h"
+#include "loader/tracefs_write.h"
 
 #define LINES_MAX (1u << 20)
 
@@ -86,25 +86,23 @@ struct super_answer super_ioctl(const struct super_call *c)
 	return ret == -LOADER_PASS ? CONTINUE : answer(ret);
 }
 
-/* Lines for uprobe_events; whatever else has such a number is written by the kernel. */
+/* For files of tracefs; whatever else has such a number is written by the kernel. */
 struct super_answer super_write(const struct super_call *c)
 {
 	const u64 *a = (const u64 *)c->n->data.args;
-	const int fd = atomic_load(&uprobe_events_opened) ? user_fd((int)a[0]) : -1;
-	struct store *s;
+	const int fd = atomic_load(&tracefs_write_any) ? user_fd((int)a[0]) : -1;
+	char rest[TRACEFS_NAME_MAX];
 	char *text;
-	int err = 0;
 	long ret;
 
-	if (fd < 0 || !uprobe_events_is(fd))
+	if (fd < 0 || !tracefs_write_is(fd, rest))
 		return CONTINUE;
 	if (a[2] > LINES_MAX)
 		return answer(-E2BIG);
-	s = loader_session(&err);
 	text = malloc(a[2] + 1);
-	ret = !s ? err : !text ? -ENOMEM : user_read(text, a[1], a[2]);
+	ret = !text ? -ENOMEM : user_read(text, a[1], a[2]);
 	if (!ret)
-		ret = uprobe_events_write(s, text, a[2]);
+		ret = tracefs_write(rest, text, a[2]);
 	free(text);
 	return answer(ret);
 }

@@ -14,7 +14,7 @@
 #include "base/sys.h"
 #include "loader/files.h"
 #include "loader/super_call.h"
-#include "loader/uprobe_events.h"
+#include "loader/tracefs_write.h"
 
 #define BPFFS_MAGIC   0xcafe4a11
 #define TRACEFS_MAGIC 0x74726163
@@ -132,7 +132,7 @@ static struct super_answer opened(long fd, u64 flags)
 
 struct super_answer super_path(const struct super_call *c)
 {
-	char given[PATH_MAX], buf[FILES_PATHMAX];
+	char given[PATH_MAX], buf[FILES_PATHMAX], rest[TRACEFS_NAME_MAX];
 	struct path_call call = {.given = given, .nr = c->n->data.nr};
 	size_t i = 0;
 	long n;
@@ -147,9 +147,9 @@ struct super_answer super_path(const struct super_call *c)
 		return CONTINUE;
 	call.a = (const u64 *)c->n->data.args + calls[i].at + 1;
 	if (!calls[i].run) {
-		fd = files_open(given, (int)call.a[0] & (O_CLOEXEC | O_NONBLOCK | O_ACCMODE));
-		/* what is written to uprobe_events must come here: its number is one of ours */
-		if (fd >= 0 && atomic_load(&uprobe_events_opened) && uprobe_events_is(fd))
+		fd = files_open(given, (int)call.a[0] & (O_CLOEXEC | O_NONBLOCK | O_ACCMODE | O_TRUNC));
+		/* what is written to it must come here: its number is one of ours */
+		if (fd >= 0 && atomic_load(&tracefs_write_any) && tracefs_write_is(fd, rest))
 			return (struct super_answer){.how = ANSWER_OBJECT, .value = fd, .cloexec = call.a[0] & O_CLOEXEC};
 		if (fd != -1)
 			return opened(fd < 0 ? -errno : fd, call.a[0]);

@@ -14,6 +14,8 @@
 #include "bpf/syscall_desc.h"
 #include "loader/kernel.h"
 #include "loader/say.h"
+#include "loader/tracefs_write.h"
+#include "loader/uprobe_args.h"
 #include "loader/uprobe_events.h"
 
 #define PATH_ROOM (2 * SESSION_PATH_MAX)
@@ -309,11 +311,11 @@ static void print_uprobe_format(FILE *f, const struct uprobe_event *e)
 	if (e->ret) {
 		print_field(f, "unsigned long", "__probe_func", 8, 8, false);
 		print_field(f, "unsigned long", "__probe_ret_ip", 16, 8, false);
-		fputs("\nprint fmt: \"(%lx <- %lx)\", REC->__probe_func, REC->__probe_ret_ip\n", f);
 	} else {
 		print_field(f, "unsigned long", "__probe_ip", 8, 8, false);
-		fputs("\nprint fmt: \"(%lx)\", REC->__probe_ip\n", f);
 	}
+	uprobe_args_fields(f, e->args, e->ret);
+	uprobe_args_format(f, e->args, e->ret);
 }
 
 static bool is_group(const struct uprobe_event *e, void *arg)
@@ -416,8 +418,8 @@ int tracefs_open(struct store *s, const char *rest, int flags)
 	char path[64];
 	FILE *f;
 
-	if ((flags & O_ACCMODE) == O_WRONLY && !strcmp(rest, "/uprobe_events"))
-		return uprobe_events_open(s, flags);
+	if ((flags & O_ACCMODE) == O_WRONLY && tracefs_written(rest))
+		return tracefs_write_open(s, rest, flags);
 	fd = (int)syscall(SYS_memfd_create, "tracefs", MFD_CLOEXEC);
 	f = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!f) {

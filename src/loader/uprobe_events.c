@@ -8,19 +8,15 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-#include "loader/loader.h"
 #include "loader/probe.h"
-#include "loader/say.h"
+#include "loader/uprobe_args.h"
 
-#define FIRST_ID   30000u /* above those of system calls */
-#define LAST_ID    65535u /* an id has 16 bits in a record */
-#define LINE_ROOM  2048
-#define PATH_ROOM  (2 * SESSION_PATH_MAX)
-#define OPENED_MAX 8
+#define FIRST_ID  30000u /* above those of system calls */
+#define LAST_ID   65535u /* an id has 16 bits in a record */
+#define LINE_ROOM 4096
+#define PATH_ROOM (2 * SESSION_PATH_MAX)
 
 /* ---- the file ---- */
 
@@ -32,11 +28,15 @@ static void file_of(const struct store *s, const char *what, char path[PATH_ROOM
 static bool parse_saved(const char *line, struct uprobe_event *e)
 {
 	unsigned long long offset, ref;
+	int end = 0;
 	char kind;
 
-	if (sscanf(line, "%u %c %63s %63s %1023s %llx %llx", &e->id, &kind, e->group, e->name,
-		   e->path, &offset, &ref) != 7)
+	if (sscanf(line, "%u %c %63s %63s %1023s %llx %llx%n", &e->id, &kind, e->group, e->name,
+		   e->path, &offset, &ref, &end) != 7 ||
+	    strlen(line + end) >= sizeof(e->args))
 		return false;
+	strcpy(e->args, line + end);
+	e->args[strcspn(e->args, "\n")] = 0;
 	e->ret = kind == 'r';
 	e->offset = offset;
 	e->ref_ctr = ref;
@@ -45,8 +45,8 @@ static bool parse_saved(const char *line, struct uprobe_event *e)
 
 static void save(FILE *f, const struct uprobe_event *e)
 {
-	fprintf(f, "%u %c %s %s %s %llx %llx\n", e->id, e->ret ? 'r' : 'p', e->group, e->name,
-		e->path, (unsigned long long)e->offset, (unsigned long long)e->ref_ctr);
+	fprintf(f, "%u %c %s %s %s %llx %llx%s\n", e->id, e->ret ? 'r' : 'p', e->group, e->name,
+		e->path, (unsigned long long)e->offset, (unsigned long long)e->ref_ctr, e->args);
 }
 
 bool uprobe_events_each(struct store *s, uprobe_event_fn *fn, void *arg)
@@ -97,14 +97,21 @@ bool uprobe_event_by_name(struct store *s, const char *group, const char *name,
 	return uprobe_events_each(s, is_wanted, &w);
 }
 
+/* "PATH:OFFSET[(SEMAPHORE)] ARGUMENTS", which is also how a line that removes one may name it. */
+static void print_rest(FILE *f, const struct uprobe_event *e)
+{
+	fprintf(f, "%s:0x%016llx", e->path, (unsigned long long)e->offset);
+	if (e->ref_ctr)
+		fprintf(f, "(0x%llx)", (unsigned long long)e->ref_ctr);
+	uprobe_args_print(f, e->args, e->ret);
+}
+
 static bool print_one(const struct uprobe_event *e, void *arg)
 {
 	FILE *f = arg;
 
-	fprintf(f, "%c:%s/%s %s:0x%016llx", e->ret ? 'r' : 'p', e->group, e->name, e->path,
-		(unsigned long long)e->offset);
-	if (e->ref_ctr)
-		fprintf(f, "(0x%llx)", (unsigned long long)e->ref_ctr);
+	fprintf(f, "%c:%s/%s ", e->ret ? 'r' : 'p', e->group, e->name);
+	print_rest(f, e);
 	fputc('\n', f);
 	return false;
 }
@@ -133,9 +140,42 @@ static int lock(struct store *s)
 	return -errno;
 }
 
+/* What a line "-:..." names: NULL and "" stand for any. */
+struct removal {
+	const char *group, *name;
+	const char *rest; /* words of print_rest() */
+};
+
+/* Whether the event's description begins with these words. */
+static bool is_described(const struct uprobe_event *e, const char *words)
+{
+	char text[LINE_ROOM] = "", *is = text;
+	FILE *f = fmemopen(text, sizeof(text), "w");
+
+	if (!f)
+		return false;
+	print_rest(f, e);
+	fclose(f);
+	for (words += strspn(words, " \t"); *words; words += strspn(words, " \t")) {
+		const size_t n = strcspn(words, " \t");
+
+		if (strcspn(is, " ") != n || memcmp(is, words, n))
+			return false;
+		words += n;
+		is += n + (is[n] == ' ');
+	}
+	return true;
+}
+
+static bool is_removed(const struct uprobe_event *e, const struct removal *r)
+{
+	return (!r->group || !strcmp(e->group, r->group)) &&
+	       (!*r->name || !strcmp(e->name, r->name)) && is_described(e, r->rest);
+}
+
 struct rewriting {
 	FILE *f;
-	const struct uprobe_event *without;
+	const struct removal *without;
 	bool found;
 	u32 last_id;
 };
@@ -143,8 +183,7 @@ struct rewriting {
 static bool keep_one(const struct uprobe_event *e, void *arg)
 {
 	struct rewriting *r = arg;
-	const bool gone = r->without && !strcmp(e->group, r->without->group) &&
-			  !strcmp(e->name, r->without->name);
+	const bool gone = r->without && is_removed(e, r->without);
 
 	r->last_id = e->id > r->last_id ? e->id : r->last_id;
 	r->found |= gone;
@@ -153,9 +192,8 @@ static bool keep_one(const struct uprobe_event *e, void *arg)
 	return false;
 }
 
-/* The file anew: without one event (-ENOENT: it is not there), or with one more. */
-static int rewrite_file(struct store *s, const struct uprobe_event *without,
-			struct uprobe_event *add)
+/* The file anew: without some events (-ENOENT: there is none such), or with one more. */
+static int rewrite_file(struct store *s, const struct removal *without, struct uprobe_event *add)
 {
 	struct rewriting r = {.without = without, .last_id = FIRST_ID - 1};
 	char path[PATH_ROOM], temp[PATH_ROOM];
@@ -184,7 +222,7 @@ static int rewrite_file(struct store *s, const struct uprobe_event *without,
 	return err;
 }
 
-static int clear(struct store *s)
+int uprobe_events_clear(struct store *s)
 {
 	char path[PATH_ROOM];
 	int fd = lock(s);
@@ -231,33 +269,49 @@ static void make_name(struct uprobe_event *e)
 	while (n < 30 && (isalnum((unsigned char)base[n]) || base[n] == '_'))
 		n++;
 	strcpy(e->group, UPROBE_GROUP);
-	snprintf(e->name, sizeof(e->name), "%c_%.*s_0x%llx", e->ret ? 'r' : 'p', (int)n, base,
+	snprintf(e->name, sizeof(e->name), "p_%.*s_0x%llx", (int)n, base,
 		 (unsigned long long)e->offset);
 }
 
-static bool number(const char *text, const char *end, u64 *ret)
+static int number(const char *text, const char *end, u64 *ret)
 {
 	char *stop;
 
 	errno = 0;
 	*ret = strtoull(text, &stop, 0);
-	return stop == end && stop != text && !errno && isdigit((unsigned char)*text);
+	return stop != end || stop == text || !isdigit((unsigned char)*text) ? -EINVAL : -errno;
 }
 
-/* "PATH:OFFSET[(SEMAPHORE)]" */
+/* Behind the colon: "OFFSET[(SEMAPHORE)]" or "OFFSET%return" */
+static int take_offset(struct uprobe_event *e, char *text)
+{
+	char *open = strchr(text, '('), *percent = strchr(text, '%'), *end = text + strlen(text);
+	int err = 0;
+
+	if (percent && (open || strcmp(percent, "%return")))
+		return -EINVAL;
+	e->ret |= percent != NULL;
+	if (open && end[-1] != ')')
+		return -EINVAL;
+	if (open)
+		err = number(open + 1, end - 1, &e->ref_ctr);
+	if (!err && e->ref_ctr % sizeof(short))
+		err = -EINVAL;
+	return err ? err : number(text, open ? open : percent ? percent : end, &e->offset);
+}
+
+/* "PATH:OFFSET..." */
 static int take_place(struct uprobe_event *e, char *text)
 {
-	char *colon = strrchr(text, ':'), *open = colon ? strchr(colon, '(') : NULL;
+	char *colon = strrchr(text, ':');
 	struct stat st;
 	int err;
 
 	if (!colon || !strchr(text, '/') || (size_t)(colon - text) >= sizeof(e->path))
 		return -EINVAL;
-	if (open && (open[strlen(open) - 1] != ')' ||
-		     !number(open + 1, open + strlen(open) - 1, &e->ref_ctr)))
-		return -EINVAL;
-	if (!number(colon + 1, open ? open : colon + strlen(colon), &e->offset))
-		return -EINVAL;
+	err = take_offset(e, colon + 1);
+	if (err)
+		return err;
 	*colon = 0;
 	err = probe_file(text, &st);
 	if (!err)
@@ -265,41 +319,70 @@ static int take_place(struct uprobe_event *e, char *text)
 	return err;
 }
 
-static int add(struct store *s, struct uprobe_event *e, char *name, char *place, bool more)
+/* `args` as they are kept: one space before each. */
+static int take_args(struct uprobe_event *e, char *args)
 {
+	char *rest, *word;
+	size_t n = 0;
+
+	for (word = strtok_r(args, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest)) {
+		if (n + strlen(word) + 2 > sizeof(e->args))
+			return -E2BIG;
+		n += (size_t)sprintf(e->args + n, " %s", word);
+	}
+	return uprobe_args_check(e->args, e->ret);
+}
+
+/* The same place has the same semaphore everywhere. */
+static bool has_other_semaphore(const struct uprobe_event *e, void *arg)
+{
+	const struct uprobe_event *add = arg;
+
+	return e->offset == add->offset && e->ref_ctr != add->ref_ctr &&
+	       !strcmp(e->path, add->path);
+}
+
+static int add(struct store *s, struct uprobe_event *e, char *name, char *text)
+{
+	char *args, *place = strtok_r(text, " \t", &args);
 	int err = place ? take_place(e, place) : -EINVAL;
 
-	if (!err && more) {
-		loader_say("limpet: uprobe_events: arguments behind the place are not there\n");
-		err = -EINVAL;
-	}
 	if (!err && name)
 		err = take_name(e, name);
 	else if (!err)
 		make_name(e);
+	if (!err)
+		err = take_args(e, args);
 	if (!err && uprobe_event_by_name(s, e->group, e->name, NULL))
 		err = -EEXIST;
+	if (!err && uprobe_events_each(s, has_other_semaphore, e))
+		err = -EINVAL;
 	return err ? err : rewrite_file(s, NULL, e);
 }
 
+static int drop(struct store *s, char *what, const char *rest)
+{
+	char *slash = strchr(what, '/');
+	struct removal r = {slash ? what : NULL, slash ? slash + 1 : what, rest};
+
+	if (slash)
+		*slash = 0;
+	return *what || slash ? rewrite_file(s, &r, NULL) : -EINVAL;
+}
+
+/* One line; as with the kernel, what is between its first letter and a colon that is not next counts for nothing. */
 static int do_line(struct store *s, char *line)
 {
 	struct uprobe_event e = {0};
-	char *rest, *what, *place, *name;
-	int err;
+	char *rest, *what = strtok_r(line, " \t", &rest), *name;
 
-	what = strtok_r(line, " \t", &rest);
-	if (!what || *what == '#')
+	if (!what)
 		return 0;
-	place = strtok_r(NULL, " \t", &rest);
 	name = what[1] == ':' ? what + 2 : NULL;
-	if ((what[1] && !name) || !strchr("pr-", *what))
-		return -EINVAL;
+	if (*what == '-')
+		return name ? drop(s, name, rest) : -EINVAL;
 	e.ret = *what == 'r';
-	if (*what != '-')
-		return add(s, &e, name, place, place && strtok_r(NULL, " \t", &rest));
-	err = name && !place ? take_name(&e, name) : -EINVAL;
-	return err ? err : rewrite_file(s, &e, NULL);
+	return e.ret || *what == 'p' ? add(s, &e, name, rest) : -EINVAL;
 }
 
 ssize_t uprobe_events_write(struct store *s, const char *text, size_t size)
@@ -326,80 +409,4 @@ ssize_t uprobe_events_write(struct store *s, const char *text, size_t size)
 	}
 	close(fd);
 	return err ? err : (ssize_t)size;
-}
-
-/* ---- descriptors ---- */
-
-_Atomic int uprobe_events_opened;
-static _Atomic u64 opened[OPENED_MAX]; /* inodes of memory files, which nobody else has */
-
-bool uprobe_events_is(int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return false;
-	for (int i = 0; i < OPENED_MAX; i++)
-		if (atomic_load(&opened[i]) == st.st_ino)
-			return true;
-	return false;
-}
-
-/*
- * An empty file in memory, open for reading: writes that do not come by (inside libc, or another object's) fail
- * instead of being lost.
- */
-int uprobe_events_open(struct store *s, int flags)
-{
-	int fd, ret, n, err = flags & O_TRUNC ? clear(s) : 0;
-	char path[64];
-	struct stat st;
-
-	if (err)
-		return err;
-	fd = (int)syscall(SYS_memfd_create, "uprobe_events", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	ret = open(path, O_RDONLY | (flags & O_CLOEXEC));
-	if (ret < 0 || fstat(fd, &st))
-		ret = -errno;
-	close(fd);
-	if (ret < 0)
-		return ret;
-	n = atomic_fetch_add(&uprobe_events_opened, 1);
-	atomic_store(&opened[n % OPENED_MAX], st.st_ino);
-	return ret;
-}
-
-static ssize_t stream_write(void *cookie, const char *text, size_t size)
-{
-	struct store *s;
-	ssize_t ret;
-	int err = 0;
-
-	loader_inside++;
-	s = loader_session(&err);
-	ret = s ? uprobe_events_write(s, text, size) : err;
-	loader_inside--;
-	if (ret >= 0)
-		return ret;
-	errno = (int)-ret;
-	return 0;
-}
-
-FILE *uprobe_events_stream(const char *mode)
-{
-	struct store *s;
-	int err = 0;
-
-	loader_inside++;
-	s = loader_session(&err);
-	if (s && *mode == 'w')
-		err = clear(s);
-	loader_inside--;
-	if (!err)
-		return fopencookie(NULL, "w", (cookie_io_functions_t){.write = stream_write});
-	errno = -err;
-	return NULL;
 }

@@ -4,19 +4,16 @@
  * tracefs' uprobe_events define events, which then have ids and formats there (tracefs.c) and are opened as
  * perf events by id.
  *
- *     p[:[GROUP/]EVENT] PATH:OFFSET[(SEMAPHORE)]     r...: when the function returns
- *     -:[GROUP/]EVENT                                 removes one; opening with O_TRUNC, all
+ *     p[:[GROUP/]EVENT] PATH:OFFSET[(SEMAPHORE)] [ARGUMENT ...]     r..., PATH:OFFSET%return: when the function
+ *                                                                   returns; arguments: uprobe_args.h
+ *     -:[GROUP/]EVENT                                               removes one; opening with O_TRUNC, all
  *
  * They are a text file of the session, replaced whole by whoever holds an OFD lock on another
- * one. As with the kernel, they stay until they are removed.
- *
- * What is written must be looked at during write(2), so descriptors for writing are remembered by their
- * files, not numbers: shells move them.
+ * one. As with the kernel, they stay until they are removed. How lines come here is in tracefs_write.h.
  */
 #ifndef LIMPET_LOADER_UPROBE_EVENTS_H
 #define LIMPET_LOADER_UPROBE_EVENTS_H
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/types.h>
 #include "store/store.h"
@@ -30,6 +27,7 @@ struct uprobe_event {
 	char group[UPROBE_NAME_MAX], name[UPROBE_NAME_MAX];
 	char path[SESSION_PATH_MAX / 4];
 	u64 offset, ref_ctr;
+	char args[2048]; /* as they were written */
 };
 
 /* Calls fn for each until it returns true; whether one did. */
@@ -42,12 +40,6 @@ HIDDEN void uprobe_events_print(struct store *s, FILE *f); /* as a reader of the
 
 /* Lines as they are written: how many bytes were taken, or -errno. */
 HIDDEN ssize_t uprobe_events_write(struct store *s, const char *text, size_t size);
-/* A descriptor for writing, or -errno. */
-HIDDEN int uprobe_events_open(struct store *s, int flags);
-/* The same as a stream, whose errors are those of fclose() and fflush(). */
-HIDDEN FILE *uprobe_events_stream(const char *mode);
-
-extern HIDDEN _Atomic int uprobe_events_opened; /* descriptors for writing, ever, in this process */
-HIDDEN bool uprobe_events_is(int fd);
+HIDDEN int uprobe_events_clear(struct store *s);
 
 #endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* See tracefs_write.h. */
+#include "loader/tracefs_write.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "loader/loader.h"
+#include "loader/uprobe_events.h"
+
+#define MEMORY   "tracefs:"
+#define LEFT_MAX (1 << 20)
+
+_Atomic bool tracefs_write_any;
+
+bool tracefs_written(const char *rest)
+{
+	return !strcmp(rest, "/uprobe_events");
+}
+
+/* The file in memory again, by another descriptor. */
+static int open_again(int fd, int flags)
+{
+	char path[64];
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ret = open(path, flags);
+	return ret < 0 ? -errno : ret;
+}
+
+int tracefs_write_open(struct store *s, const char *rest, int flags)
+{
+	const int how = user_space ? O_RDONLY : O_WRONLY | O_APPEND;
+	char name[sizeof(MEMORY) + TRACEFS_NAME_MAX];
+	int fd, ret, err = flags & O_TRUNC ? uprobe_events_clear(s) : 0;
+
+	if (err || strlen(rest) >= TRACEFS_NAME_MAX)
+		return err ? err : -ENAMETOOLONG;
+	snprintf(name, sizeof(name), MEMORY "%s", rest);
+	fd = (int)syscall(SYS_memfd_create, name, MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = open_again(fd, how | (flags & O_CLOEXEC));
+	close(fd);
+	if (ret >= 0)
+		atomic_store(&tracefs_write_any, true);
+	return ret;
+}
+
+bool tracefs_write_is(int fd, char rest[TRACEFS_NAME_MAX])
+{
+	static const char is[] = "/memfd:" MEMORY;
+	char path[64], link[sizeof(is) + TRACEFS_NAME_MAX + 16], *end;
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink)
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < (ssize_t)sizeof(is) || memcmp(link, is, sizeof(is) - 1))
+		return false;
+	link[n] = 0;
+	end = strstr(link, " (deleted)");
+	if (end)
+		*end = 0;
+	if (strlen(link + sizeof(is) - 1) >= TRACEFS_NAME_MAX)
+		return false;
+	strcpy(rest, link + sizeof(is) - 1);
+	return tracefs_written(rest);
+}
+
+void tracefs_write_inherited(int fd)
+{
+	char rest[TRACEFS_NAME_MAX];
+
+	if (tracefs_write_is(fd, rest))
+		atomic_store(&tracefs_write_any, true);
+}
+
+ssize_t tracefs_write(const char *rest, const char *text, size_t size)
+{
+	int err = 0;
+	struct store *s = loader_session(&err);
+
+	return s ? uprobe_events_write(s, text, size) : err;
+}
+
+int tracefs_write_left(int fd)
+{
+	char rest[TRACEFS_NAME_MAX], *text;
+	struct stat st;
+	ssize_t ret;
+	int again;
+
+	if (!tracefs_write_is(fd, rest) || fstat(fd, &st) || !st.st_size)
+		return 0;
+	if (st.st_size > LEFT_MAX)
+		return -E2BIG;
+	again = open_again(fd, O_RDWR | O_CLOEXEC);
+	if (again < 0)
+		return again;
+	text = malloc((size_t)st.st_size);
+	ret = text ? pread(again, text, (size_t)st.st_size, 0) : -ENOMEM;
+	if (ret > 0 && ftruncate(again, 0))
+		ret = -errno;
+	close(again);
+	if (ret > 0)
+		ret = tracefs_write(rest, text, (size_t)ret);
+	free(text);
+	return ret < 0 ? (int)ret : 0;
+}

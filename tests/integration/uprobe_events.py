@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""tracefs' uprobe_events under `limpet load` against the kernel's own: lines with arguments, each with its errno, the file
+read back and the events' formats; and what shells and their commands write, by write(2) and by libc's streams.
+
+usage: uprobe_events.py BUILD_DIR
+"""
+import os
+import subprocess
+import sys
+
+import common
+from common import LIMPET, ok
+
+TRACEFS = "/sys/kernel/tracing"
+# A private mount of the kernel's tracefs, and what is to be seen there.
+MOUNTED = ["unshare", "-m", "sh", "-c", f"mount -t tracefs none {TRACEFS} && exec \"$@\"", "sh"]
+
+
+def deep(n, inner="%di"):
+    return "+0(" * n + inner + ")" * n
+
+
+PLACES = ["/bin/true:0x40(2)", "/bin/true:0x40(3)", "/bin/true:0x40()", "/bin/true:0x40(2", "/bin/true:0x40(2)x", "/bin/true:0x40%return",
+          "/bin/true:0x40%foo", "/bin/true:0x40%return(8)", "/bin/true:0x40(8)%return", "/bin/true:010", "/bin/true:-1", "/bin/true:+1",
+          "/bin/true:", ":0x40", "/bin/true:0x99999999999999999999", "/bin/true:0x40(0x99999999999999999999)", "/none:0x40 %no"]
+ARGS = ["%di", "arg=%di:u64 str=+0(%si):string", "%rdi", "$retval", "$stack $stack0 $stack12 $comm", "@0x1234 x=@+0x10:u8", "@sym", "\\1 x=\\-1:s8 y=\\\"hello\"",
+        "+8(-8(+16(%sp))):x32 +u0(%di):ustring", "%di:b4@2/8", "%di:b40@2/8", "+0(%di):u8[4]", "+0(%di):string[4]", "+0(%di):u8[65]", "%di:u8[4]",
+        "%di:string", "%di:foo", "a=%di a=%si", "1a=%di", "common_pid=%di", "__probe_ip=%di", "=%di", "a" * 32 + "=%di", "a" * 33 + "=%di", "$arg1", "%di:char",
+        "%di:symbol", "$comm:string", "$comm:u64", "$comm:ustring", "+0(%di", "+0%di", "+(%di)", "-0x10(%di):x16 +010(%di):u16", "a=", "+0(%di):string:string",
+        "$foo", "+0(%di):u8[0]", "+0(%di):char[8] +0(%di):x64[2] +0(%di):s16[3]", "+0($comm):u8", "+0(\\1):u8", "$stack-1", "$stack99999",
+        "+0(@0x10):string +0(@+0x10):u32", "+0(%di):b8@4/32 +0(%di):b3@5/8[2]", "%ip %flags %orig_ax %cs %ss %r15 %sp %bp", "%eax", "%ds", "\"a=%di\"",
+        "  a=%di    b=%si", "%di:u64:x", "\\\"open", "x=\\0x10:u8", "x=\\\"a\":u8", "++0(%di)", "+0x(%di)", "$COMM", "$Retval", "@", "@+", "%", "$", "\\", "a-b=%di",
+        "$comm[2]", deep(9), deep(13), deep(14), deep(15), deep(16), deep(14) + ":string", deep(13) + ":string", deep(14) + ":b3@2/8", deep(13) + ":b3@2/8[2]",
+        deep(12) + ":b3@2/8[2]", deep(14) + ":u8[2]", "+0(\\\"abc\"):u8", "\\\"abc\":string", "\\\"abc\":string[1]", "%di:b0@0/8", "%di:b1@8/8", "%di:b64@0/64",
+        "%di:b4@0/7", "%di:b4@0", "%di:b@2/8", "%di:b4@/8", "%di:b0x4@0x2/0x8", "$stack0:string", "+0(%di):u8[064]", "+0(%di):u8[1]x", "+0(%di):u8[1", "+0(%di):u8[+2]",
+        "+0(%di):u8[-2]", "arg1=%di %si arg2=%dx", "arg2=%di %si", "+0x7fffffffffffffff(%di)", "+0x8000000000000000(%di)", "\\99999999999999999999", "\\abc",
+        "$stack0x10", "$stack010", "$stack" + "9" * 24, "@010 @0xffffffffffffffff", "@-1", "@+-1", "@+0x10000000000000000", "+u(%di)", "%di:", ":u8", "\\\"a\\\"b\"", "\\\"\"",
+        "%di=3", "\\\"a:b\"", "+0(%di)x", "+0(%di))", "+0((%di)", "+-8(%di)", "-+8(%di)", "--8(%di)", "\\1:string \\-5 \\+5", "\\-+5", "(%di)", "x=u", "+0(+u4(%di)):ustring",
+        "+0(%di):u64[64] " * 8, " ".join(f"z{i}=%di" for i in range(40)), "\\-9223372036854775808", "\\-9223372036854775809", "%di # and so on"]
+OTHERS = ["p:g/a /bin/true:0x40", "p:h/a /bin/true:0x41", "p:h/b /bin/true:0x42", "p:a /bin/true:0x43", "-:a", "p:h/c /bin/true:0x42", "-:h/", "p:h/c /bin/true:0x42", "-:/c", "-:", "-:/",
+          "-:h/c/d", "-:h", "p:x /bin/true:0x42 %di", "-:x /bin/true:0x0000000000000042 arg1=%si", "-:x /bin/true:0x0000000000000042 %di",
+          "-:x /bin/true:0x0000000000000042 arg1=%di", "-q", "-", "-:h/c", "r2:six /bin/true:0x44 $retval", "p9 /bin/true:0x45", "r /bin/true:0x46", "pp:x /bin/true:0x47", "q:x /bin/true:0x40",
+          "r:ret /bin/true:0x48 $retval:s32 c=$comm s=+0($retval):string", "p:has /bin/true:0x40 %di", "p:has /bin/true:0x40 %di"]
+LINES = [f"p:p{i} {place}" for i, place in enumerate(PLACES)] + [f"p:a{i} /bin/true:0x40 {args}" for i, args in enumerate(ARGS)] + OTHERS
+WRITE = f"""
+import errno, glob, os, re, sys
+t = "{TRACEFS}"
+for line in {LINES!r}:
+    fd = os.open(t + "/uprobe_events", os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(fd, (line + "\\n").encode())
+        print("done", line)
+    except OSError as e:
+        print(errno.errorcode[e.errno], line)
+    os.close(fd)
+print(open(t + "/uprobe_events").read())
+for group in ("uprobes", "g", "h"):
+    for f in sorted(glob.glob(t + "/events/" + group + "/*/format")):
+        print(re.sub("ID: .*", "", open(f).read()))
+open(t + "/uprobe_events", "w").close()
+"""
+SHELL = f"""t={TRACEFS}
+echo p:one /bin/true:0x40 >> $t/uprobe_events; echo $?
+echo p:one /bin/true:0x40 >> $t/uprobe_events; echo $?
+/bin/echo p:one /bin/true:0x40 >> $t/uprobe_events; echo $?
+/bin/echo p:two /bin/true:0x42 >> $t/uprobe_events; echo $?
+printf 'bad\\n' >> $t/uprobe_events || echo failed
+cat >> $t/uprobe_events <<E
+p:three /bin/true:0x40 %di
+E
+python3 -c 'print("p:four /bin/true:0x40")' >> $t/uprobe_events
+perl -e 'print "p:five /bin/true:0x40\\n"' >> $t/uprobe_events
+awk 'BEGIN {{ print "p:six /bin/true:0x40" >> "{TRACEFS}/uprobe_events" }}'
+echo p:seven /bin/true:0x40 | sed 's/seven/eight/' >> $t/uprobe_events
+cat $t/uprobe_events
+{{ echo p:new /bin/true:0x40; echo p:newer /bin/true:0x42; }} > $t/uprobe_events
+cat $t/uprobe_events
+echo > $t/uprobe_events
+cat $t/uprobe_events
+"""
+
+
+def read(argv):
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    return done.returncode, done.stdout.decode() + done.stderr.decode()
+
+
+def first_difference(a, b):
+    for x, y in zip(a.splitlines(), b.splitlines()):
+        if x != y:
+            return f"limpet: {x}\nkernel: {y}"
+    return f"{len(a)} and {len(b)} bytes"
+
+
+def uprobe_events():
+    work = common.folder()
+    env = common.environment(os.path.join(work, "sessions"), lang="en")
+    ours = ["env", *[f"{k}={env[k]}" for k in ("LIMPET_DIR", "LIMPET_LANG")], LIMPET, "load"]
+    for name, argv in (("lines with arguments", ["python3", "-c", WRITE]), ("bash", ["bash", "-c", SHELL]), ("dash", ["dash", "-c", SHELL])):
+        status, kernel = read([*MOUNTED, *argv])
+        if status or "p:" not in kernel:
+            print(f"skip {name}: tracefs cannot be mounted here")
+            continue
+        got = read([*ours, *argv])[1]
+        ok(f"{name}: as the kernel's", got == kernel, first_difference(got, kernel))
+
+
+if __name__ == "__main__":
+    sys.exit(common.main(uprobe_events, need=("src/loader/liblimpet-shim.so",)))
