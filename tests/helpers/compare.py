@@ -56,15 +56,15 @@ def into(groups):
     return move
 
 
-def run(limpet, objects):
-    """Results by number, and what the target printed."""
+def run(limpet, objects, inside=()):
+    """Results by number, and what the target printed; `inside`: the command that the target runs in."""
     load, start = ([LIMPET, "load", "--"], [LIMPET, "start", "--"]) if limpet else ([], [])
     target = os.path.join(HERE, "helpers_target")
     tool = subprocess.Popen(load + [os.path.join(HERE, "helpers_tool"), os.path.join(HERE, objects), target], env=ENV,
                             text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if "attached" not in tool.stdout.readline():
         return None, tool.communicate()[1]
-    out = subprocess.run(start + FIXED + [target], env=ENV, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    out = subprocess.run(start + [*inside] + FIXED + [target], env=ENV, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          timeout=30, check=False, preexec_fn=into(GROUPS)).stdout
     lines = tool.communicate(timeout=30)[0].splitlines()
     return dict(line.split(" ", 1) for line in lines), out
@@ -99,28 +99,16 @@ def stacks():
         same(mine, theirs)
 
 
-def locks():
-    mine, printed = run(True, "locks.bpf.o")
+def both(objects, few, why):
+    """An object's programs on limpet and on the kernel; `few`: what there must be without that."""
+    mine, printed = run(True, objects)
     if mine is None:
-        ok("the programs on locks load", False, printed)
+        ok(f"{objects} loads", False, printed)
         return
-    theirs, _ = run(False, "locks.bpf.o")
+    theirs, _ = run(False, objects)
     if theirs is None:
-        print("skip the kernel's locks: bpf(2) is not allowed here")
-        ok("locked values", len(mine) > 100, mine)
-    else:
-        same(mine, theirs)
-
-
-def kfuncs():
-    mine, printed = run(True, "kfuncs.bpf.o")
-    if mine is None:
-        ok("the programs with kernel functions load", False, printed)
-        return
-    theirs, _ = run(False, "kfuncs.bpf.o")
-    if theirs is None:
-        print("skip the kernel's functions: bpf(2) is not allowed here, or it has them not")
-        ok("there are results of kernel functions", mine.get("0") == "4950 ", mine)
+        print(f"skip the kernel's {objects}: {why}")
+        ok(f"{objects} has results", few(mine), mine)
     else:
         same(mine, theirs)
 
@@ -142,6 +130,22 @@ def task():
         for n in (17, 57, *range(100, 104)):
             theirs.pop(str(n), None)
         same(mine, theirs)
+
+
+def container():
+    """Ids in a pid namespace of the target's own."""
+    inside = ["unshare", "-pf", "--mount-proc"]
+    if subprocess.run([*inside, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        print("skip ids in a namespace: unshare is not allowed here")
+        return
+    mine, printed = run(True, "cases.bpf.o", inside)
+    seen = mine and [mine.get(n) for n in ("210", "211")]
+    ok("ids in a namespace of its own", seen and seen[0] == "10 1", (seen, printed))
+    theirs, _ = run(False, "cases.bpf.o", inside)
+    if theirs is None:
+        print("skip the kernel's ids in a namespace: bpf(2) is not allowed here")
+    else:
+        ok("ids in a namespace are the kernel's", seen == [theirs.get(n) for n in ("210", "211")], (seen, theirs))
 
 
 def main():
@@ -171,10 +175,13 @@ def main():
         mine = {n: text for n, text in mine.items() if n.isdigit()}
         ok("what only limpet has", mine == BEYOND, (mine, printed))
         ok("a program writes to its target", "written 4711" in printed, printed)
+        container()
         stacks()
         task()
-        locks()
-        kfuncs()
+        not_allowed = "bpf(2) is not allowed here"
+        both("locks.bpf.o", lambda mine: len(mine) > 100, not_allowed)
+        both("elements.bpf.o", lambda mine: len(mine) > 20, not_allowed)
+        both("kfuncs.bpf.o", lambda mine: mine.get("0") == "4950 ", not_allowed + ", or it has them not")
         return 1 if failed else 0
     finally:
         subprocess.run([LIMPET, "gc"], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

@@ -9,14 +9,9 @@
  */
 #include "unit/check.h"
 
-#include <errno.h>
 #include <stddef.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#include "loader/loader.h"
-#include "store/store.h"
-#include "unit/loader/oracle_asm.h"
+#include "sides.h"
 
 #define FORMAT 128
 #define ARGS   12
@@ -35,46 +30,10 @@ struct io {
 
 #define AT(field) ((s32)offsetof(struct io, field))
 
-struct world {
-	const char *name;
-	long (*bpf)(int cmd, void *attr, u32 size);
-	void (*close)(int fd);
-	int io;
+static struct progs {
 	int vprintk, printk, strtol, strtoul;
-};
-
-static long kernel_bpf(int cmd, void *attr, u32 size)
-{
-	long ret = syscall(SYS_bpf, cmd, attr, size);
-
-	return ret < 0 ? -errno : ret;
-}
-
-static void kernel_close(int fd)
-{
-	close(fd);
-}
-
-static long our_bpf(int cmd, void *attr, u32 size)
-{
-	return loader_bpf(cmd, attr, size);
-}
-
-static void our_close(int fd)
-{
-	struct loader_obj o;
-	bool ours = loader_fd_take(fd, &o);
-	int err;
-
-	close(fd);
-	if (ours)
-		store_release(loader_session(&err), o.kind, o.id);
-}
-
-static struct world kernel = {.name = "kernel", .bpf = kernel_bpf, .close = kernel_close};
-static struct world ours = {.name = "limpet", .bpf = our_bpf, .close = our_close};
+} our, theirs;
 static u64 state;
-static char dir[64];
 static char *user; /* a page of text, behind it one that nobody may read */
 
 static u32 draw(u32 n)
@@ -97,22 +56,10 @@ static u64 draw64(void)
 #define BELOW(d, f, n) LDW(d, 6, AT(f)), AND(d, (n)-1)
 #define DONE           STXDW(6, AT(ret), 0), MOV(0, 0), EXIT
 
-static int load(struct world *w, const struct bpf_insn *insns, u32 n, char *log, u32 log_size)
-{
-	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT, .insn_cnt = n};
-
-	a.insns = (u64)insns;
-	a.license = (u64) "GPL";
-	a.log_buf = (u64)log;
-	a.log_size = log_size;
-	a.log_level = log_size ? 1 : 0;
-	return (int)w->bpf(BPF_PROG_LOAD, &a, sizeof(a));
-}
-
 #define LOAD(w, ...)                                                                               \
 	({                                                                                         \
 		struct bpf_insn i_[] = {__VA_ARGS__};                                              \
-		load(w, i_, ARRAY_SIZE(i_), NULL, 0);                                              \
+		load(w, BPF_PROG_TYPE_RAW_TRACEPOINT, 0, i_, ARRAY_SIZE(i_), NULL, 0);             \
 	})
 
 static int make_map(struct world *w, u32 size, u32 flags)
@@ -182,27 +129,27 @@ static u32 need_constant(u64 seed, void (*make)(char *text))
 	BELOW(7, own_arg, 16), JEQ(7, 0, 7), ADD(7, -1), AND(7, 15), LSH(7, 3), ADDX(7, 6),        \
 		MOVX(8, 6), ADD(8, AT(own)), STXDW(7, AT(args), 8)
 
-static bool set_up(struct world *w)
+static bool set_up(struct world *w, struct progs *p)
 {
 	const int io = make_map(w, sizeof(struct io), 0);
 
 	w->io = io;
 	if (io < 0)
 		return false;
-	w->vprintk = LOAD(w, VALUE(6, io), POINT_TO_OWN, FIELD(1, text), BELOW(2, size, FORMAT),
+	p->vprintk = LOAD(w, VALUE(6, io), POINT_TO_OWN, FIELD(1, text), BELOW(2, size, FORMAT),
 			  ADD(2, 1), FIELD(3, args), BELOW(4, len, 128),
 			  CALL(BPF_FUNC_trace_vprintk), DONE);
-	w->printk = LOAD(w, VALUE(6, io), POINT_TO_OWN, FIELD(1, text), BELOW(2, size, FORMAT),
+	p->printk = LOAD(w, VALUE(6, io), POINT_TO_OWN, FIELD(1, text), BELOW(2, size, FORMAT),
 			 ADD(2, 1), LDDW(3, 6, AT(args)), LDDW(4, 6, AT(args) + 8),
 			 LDDW(5, 6, AT(args) + 16), CALL(BPF_FUNC_trace_printk), DONE);
-	w->strtol = LOAD(w, VALUE(6, io), FIELD(1, text), BELOW(2, size, FORMAT), ADD(2, 1),
+	p->strtol = LOAD(w, VALUE(6, io), FIELD(1, text), BELOW(2, size, FORMAT), ADD(2, 1),
 			 LDW(3, 6, AT(flags)), FIELD(4, value), CALL(BPF_FUNC_strtol), DONE);
-	w->strtoul = LOAD(w, VALUE(6, io), FIELD(1, text), BELOW(2, size, FORMAT), ADD(2, 1),
+	p->strtoul = LOAD(w, VALUE(6, io), FIELD(1, text), BELOW(2, size, FORMAT), ADD(2, 1),
 			  LDW(3, 6, AT(flags)), FIELD(4, value), CALL(BPF_FUNC_strtoul), DONE);
-	if (w->vprintk < 0 || w->printk < 0 || w->strtol < 0 || w->strtoul < 0)
-		printf("# %s: programs %d %d %d %d\n", w->name, w->vprintk, w->printk, w->strtol,
-		       w->strtoul);
-	return w->vprintk >= 0 && w->printk >= 0 && w->strtol >= 0 && w->strtoul >= 0;
+	if (p->vprintk < 0 || p->printk < 0 || p->strtol < 0 || p->strtoul < 0)
+		printf("# %s: programs %d %d %d %d\n", w->name, p->vprintk, p->printk, p->strtol,
+		       p->strtoul);
+	return p->vprintk >= 0 && p->printk >= 0 && p->strtol >= 0 && p->strtoul >= 0;
 }
 
 /* Runs a program on `in`; what the run itself answers. */
@@ -458,7 +405,7 @@ static int load_snprintf(struct world *w, u32 at, u32 bytes, char *log, u32 log_
 				   CALL(BPF_FUNC_snprintf),
 				   DONE};
 
-	return load(w, insns, ARRAY_SIZE(insns), log, log_size);
+	return load(w, BPF_PROG_TYPE_RAW_TRACEPOINT, 0, insns, ARRAY_SIZE(insns), log, log_size);
 }
 
 static void close_both(int our_fd, int kernel_fd)
@@ -475,15 +422,15 @@ static u32 try_snprintf(const struct format *f, u32 at, u64 seed, bool *ret_vali
 	u32 count = draw(8) ? f->count : draw(ARGS + 2), cases = 1;
 	u32 bytes = 8 * count + (draw(50) ? 0 : draw(8));
 	int a, b;
-	static char mine[65536], theirs[65536];
+	static char mine[65536], kernels[65536];
 	const u32 log = draw(20) ? 0 : sizeof(mine);
 	bool fine = true;
 
 	if (count > ARRAY_SIZE(((struct io *)0)->args) - 1)
 		count = 0, bytes = 0;
-	*mine = *theirs = 0;
+	*mine = *kernels = 0;
 	a = load_snprintf(&ours, at, bytes, mine, log);
-	b = load_snprintf(&kernel, at, bytes, theirs, log);
+	b = load_snprintf(&kernel, at, bytes, kernels, log);
 	if ((a < 0 || b < 0) && a != b) {
 		printf("# bpf_snprintf with %u bytes of arguments is loaded: limpet %d, the kernel "
 		       "%d; TEXT_SEED=%llu\n",
@@ -492,8 +439,8 @@ static u32 try_snprintf(const struct format *f, u32 at, u64 seed, bool *ret_vali
 		fine = false;
 	}
 	if (fine && a < 0 && log &&
-	    !strstr(mine, "Invalid format string") != !strstr(theirs, "Invalid format string")) {
-		printf("# bpf_snprintf: limpet says %s, the kernel %s\n", mine, theirs);
+	    !strstr(mine, "Invalid format string") != !strstr(kernels, "Invalid format string")) {
+		printf("# bpf_snprintf: limpet says %s, the kernel %s\n", mine, kernels);
 		show("text", f->text, f->len);
 		fine = false;
 	}
@@ -528,8 +475,8 @@ static bool try_printk(const struct format *f, u64 seed, bool valid)
 	make_arguments(f, &io);
 	io.len = draw(12) ? 8 * f->count : draw(128);
 	if (draw(2))
-		return same("trace_vprintk", ours.vprintk, kernel.vprintk, &io, seed, 1024);
-	return same("trace_printk", ours.printk, kernel.printk, &io, seed, 1024);
+		return same("trace_vprintk", our.vprintk, theirs.vprintk, &io, seed, 1024);
+	return same("trace_printk", our.printk, theirs.printk, &io, seed, 1024);
 }
 
 /* ---- numbers and comparison ---- */
@@ -590,8 +537,8 @@ static bool try_numbers(u64 seed)
 	io.size = draw(6) ? io.size : draw(io.size % FORMAT + 1);
 	io.size %= FORMAT;
 	io.value = 0x5a5a5a5a;
-	return draw(2) ? same("strtol", ours.strtol, kernel.strtol, &io, seed, 0)
-		       : same("strtoul", ours.strtoul, kernel.strtoul, &io, seed, 0);
+	return draw(2) ? same("strtol", our.strtol, theirs.strtol, &io, seed, 0)
+		       : same("strtoul", our.strtoul, theirs.strtoul, &io, seed, 0);
 }
 
 #define WITH_MAX 16
@@ -604,7 +551,7 @@ static int load_strncmp(struct world *w, u32 at)
 				   ADD(2, 1),    CONST(3, map, at), CALL(BPF_FUNC_strncmp),
 				   DONE};
 
-	return load(w, insns, ARRAY_SIZE(insns), NULL, 0);
+	return load(w, BPF_PROG_TYPE_RAW_TRACEPOINT, 0, insns, ARRAY_SIZE(insns), NULL, 0);
 }
 
 static void make_with(char *with)
@@ -640,15 +587,6 @@ static u32 try_strncmp(u64 seed)
 
 /* ---- the tests ---- */
 
-static void remove_session(void)
-{
-	char cmd[128];
-
-	snprintf(cmd, sizeof(cmd), "exec rm -r '%s'", dir);
-	if (system(cmd))
-		printf("# could not remove %s\n", dir);
-}
-
 /* Text with a NUL here and there, up to the end of a page. */
 static void make_user(void)
 {
@@ -667,15 +605,11 @@ static bool ready(void)
 
 	if (is_ready >= 0)
 		return is_ready;
-	strcpy(dir, "/dev/shm/limpet-test-XXXXXX");
-	if (!mkdtemp(dir))
-		abort();
-	setenv("LIMPET_SESSION_DIR", dir, 1);
-	atexit(remove_session);
+	new_session();
 	make_user();
-	if (!set_up(&ours))
+	if (!set_up(&ours, &our))
 		abort();
-	is_ready = set_up(&kernel);
+	is_ready = set_up(&kernel, &theirs);
 	return is_ready;
 }
 
