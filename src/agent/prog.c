@@ -68,6 +68,21 @@ static int bind_maps(struct agent_prog *p)
 	return 0;
 }
 
+/* Bytes of the context of programs of that type in targets; 0: they run elsewhere. */
+static u32 ctx_size(u32 type)
+{
+	switch (type) {
+	case BPF_PROG_TYPE_KPROBE:
+		return sizeof(struct attach_regs);
+	case BPF_PROG_TYPE_TRACEPOINT:
+		return SYSCALL_RECORD_SIZE;
+	case BPF_PROG_TYPE_RAW_TRACEPOINT:
+		return SYSCALL_RAW_SIZE;
+	default:
+		return 0;
+	}
+}
+
 /* What the verifier has shown, where its maps are here what they were to it. */
 static void believe(struct agent_prog *p)
 {
@@ -169,9 +184,9 @@ int prog_prepare(struct agent_prog *p)
 	p->nests = p->tails && has_subprograms(p->insns, p->vm.insn_count);
 	p->uses_stacks = mappings_used(p->insns, p->vm.insn_count);
 	p->uses_memory = memory_used(p->insns, p->vm.insn_count);
-	p->vm.ctx_size = p->type == BPF_PROG_TYPE_TRACEPOINT       ? SYSCALL_RECORD_SIZE
-			 : p->type == BPF_PROG_TYPE_RAW_TRACEPOINT ? SYSCALL_RAW_SIZE
-								   : sizeof(struct attach_regs);
+	p->vm.ctx_size = ctx_size(p->type);
+	if (!p->vm.ctx_size) /* a link, or an array of programs, that somebody has spoilt */
+		return p->error = -EINVAL;
 	p->vm.helpers = helper_table;
 	p->vm.helper_count = helper_table_size();
 	p->vm.helper_desc = bpf_helper_desc;

@@ -103,10 +103,11 @@ static int bind_prog(struct agent_link *l)
 	return prog_prepare(l->prog);
 }
 
+/* Its context is that of the program's type: what the program's accesses are held against, or were shown to lie in. */
 bool link_fits(const struct agent_link *l)
 {
 	if (l->place == LINK_AT_FILE)
-		return true;
+		return l->prog->type == BPF_PROG_TYPE_KPROBE;
 	return l->prog->type == (l->syscall_ctx == SYSCALL_CTX_RAW ? BPF_PROG_TYPE_RAW_TRACEPOINT
 								   : BPF_PROG_TYPE_TRACEPOINT);
 }
