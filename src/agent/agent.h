@@ -125,11 +125,16 @@ struct agent_probe {
 	u32 reason; /* enum attach_error, or errno of a failed mapping */
 	u32 window;
 	u64 file_off;
-	u32 trap, pad; /* attached: 1 where the patch is a breakpoint; refused: attach_refusal.trap */
+	u32 trap; /* attached: 1 where the patch is a breakpoint; refused: attach_refusal.trap */
+	u32 spared; /* attached: PROBE_SPARED_* */
 	u64 where;    /* refused: address of what is in the way (attach_refusal) */
 	u8 insn_len;  /* and its bytes, 0: none to show */
 	u8 insn[ATTACH_INSN_MAX];
 };
+
+/* What its program runs without in this process, since limpet's verifier has shown that it may. */
+#define PROBE_SPARED_TESTS  BIT(0) /* of accesses and arguments: vm_program.trusted */
+#define PROBE_SPARED_BUDGET BIT(1) /* vm_program.bounded */
 
 enum agent_probe_state {
 	PROBE_ATTACHED,

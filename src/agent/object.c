@@ -169,6 +169,35 @@ out:
 	return err;
 }
 
+/* The parts of a program's file that it runs by, into private memory. */
+static int read_prog(struct agent_prog *p, const struct prog_file *head, int fd)
+{
+	int err;
+
+	p->insns_size = head->insn_count * sizeof(struct bpf_insn);
+	p->map_count = head->map_count;
+	p->shape_count = head->map_shape_count;
+	p->insns = heap_alloc(p->insns_size);
+	p->map_ids = heap_alloc(p->map_count * sizeof(u32) + 8);
+	p->shapes = heap_alloc(p->shape_count * sizeof(*p->shapes) + 8);
+	if (!p->insns || !p->map_ids || !p->shapes)
+		return -ENOMEM;
+	err = read_all(fd, p->insns, p->insns_size, head->insns_off);
+	if (!err && p->shape_count)
+		err = read_all(fd, p->shapes, p->shape_count * sizeof(*p->shapes), head->map_shapes_off);
+	if (!err && p->map_count)
+		err = read_all(fd, p->map_ids, p->map_count * sizeof(u32), head->map_ids_off);
+	return err;
+}
+
+static u32 believed(const struct agent_prog *p, const struct prog_file *head, const struct stat *st)
+{
+	if (!helper_may(&agent.env, HELPER_CALL_GETUID))
+		return 0;
+	return object_prog_proofs(head, object_prog_sum(head, p->insns, p->map_ids, p->shapes), st->st_uid, st->st_mode,
+				  (u32)sys_call0(__NR_getuid));
+}
+
 static int take_prog(u32 id, int fd)
 {
 	struct stat st;
@@ -187,31 +216,15 @@ static int take_prog(u32 id, int fd)
 		return -ENOMEM;
 	p->id = id;
 	p->type = head.type;
-	p->insns_size = head.insn_count * sizeof(struct bpf_insn);
-	p->insns = heap_alloc(p->insns_size);
-	p->map_count = head.map_count;
-	p->map_ids = heap_alloc(head.map_count * sizeof(u32) + 8);
-	err = -ENOMEM;
-	if (p->insns && p->map_ids)
-		err = read_all(fd, p->insns, p->insns_size, head.insns_off);
-	p->proofs = helper_may(&agent.env, HELPER_CALL_GETUID)
-			    ? object_prog_proofs(&head, st.st_uid, st.st_mode, (u32)sys_call0(__NR_getuid))
-			    : 0;
 	p->ctx_end = head.ctx_end;
-	p->shape_count = head.map_shape_count;
-	p->shapes = heap_alloc(head.map_shape_count * sizeof(*p->shapes) + 8);
-	if (!err && !p->shapes)
-		err = -ENOMEM;
-	if (!err && head.map_shape_count)
-		err = read_all(fd, p->shapes, head.map_shape_count * sizeof(*p->shapes), head.map_shapes_off);
-	if (!err && head.map_count)
-		err = read_all(fd, p->map_ids, head.map_count * sizeof(u32), head.map_ids_off);
+	p->vm.insn_count = head.insn_count;
+	p->vm.budget = head.budget;
+	err = read_prog(p, &head, fd);
 	if (err) {
 		prog_free(p);
 		return err;
 	}
-	p->vm.insn_count = head.insn_count;
-	p->vm.budget = head.budget;
+	p->proofs = believed(p, &head, &st);
 	p->next = agent.progs;
 	agent.progs = p;
 	return 0;

@@ -84,6 +84,11 @@ static void leave_word(const struct agent_link *l, u32 reason, u64 off)
 	atomic_store_explicit(&l->stats->refused, (u64)agent.pid << 32 | reason, memory_order_release);
 }
 
+static u32 spared(const struct agent_prog *p)
+{
+	return (p->vm.trusted ? PROBE_SPARED_TESTS : 0) | (p->vm.bounded ? PROBE_SPARED_BUDGET : 0);
+}
+
 static void report_group(const struct want *w, u32 n, const struct site *s,
 			 const struct attach_refusal *why)
 {
@@ -96,6 +101,7 @@ static void report_group(const struct want *w, u32 n, const struct site *s,
 		if (p && s) {
 			p->window = s->plan.window;
 			p->trap = s->trap;
+			p->spared = spared(w[i].link->prog);
 		} else if (p) {
 			p->trap = why->trap;
 			p->where = why->where;

@@ -263,6 +263,10 @@ static struct json_object *probes_of(struct store *s, struct keeper *k, u32 pid)
 		add_text(o, "reason", probe_reason(&p[i]), 512);
 		if (p[i].state == PROBE_ATTACHED || p[i].state == PROBE_WAITING)
 			add_text(o, "by", p[i].trap ? "breakpoint" : "jump", 16);
+		if (p[i].state == PROBE_ATTACHED) {
+			json_object_object_add(o, "tested", json_object_new_boolean(!(p[i].spared & PROBE_SPARED_TESTS)));
+			json_object_object_add(o, "budgeted", json_object_new_boolean(!(p[i].spared & PROBE_SPARED_BUDGET)));
+		}
 		if (p[i].state == PROBE_REFUSED)
 			add_obstacle(o, &p[i]);
 		if (p[i].state != PROBE_ATTACHED)

@@ -80,6 +80,8 @@ static int check(const struct shown_prog *p, const struct compiled *c)
 static int compile(const struct shown_prog *p, struct compiled *c)
 {
 	const struct prog_map *shape = (const void *)((const u8 *)p->head + p->head->map_shapes_off);
+	const u64 sum = object_prog_sum(p->head, p->insns, p->map_ids, shape);
+	const u32 shown = object_prog_proofs(p->head, sum, 0, 0600, 0); /* as in targets of the session's user (agent/prog.c) */
 	bool same = p->head->ctx_end <= 21 * 8;
 	void *scratch;
 	size_t cap;
@@ -98,9 +100,8 @@ static int compile(const struct shown_prog *p, struct compiled *c)
 		.helpers = helper_table,
 		.helper_count = helper_table_size(),
 		.helper_desc = bpf_helper_desc,
-		/* as in targets of the session's user (agent/prog.c) */
-		.trusted = same && p->head->verified & PROG_IS_PROVEN,
-		.bounded = p->head->verified & PROG_IS_SHORT || (same && p->head->verified & PROG_IS_ENDING),
+		.trusted = same && shown & PROG_IS_PROVEN,
+		.bounded = shown & PROG_IS_SHORT || (same && shown & PROG_IS_ENDING),
 		.budget = p->head->budget,
 	};
 	c->size = vm_jit(&c->prog, NULL, 0, 0, NULL);

@@ -12,6 +12,7 @@
 #include "loader/kernel_only.h"
 #include "loader/refs.h"
 #include "loader/task.h"
+#include "session/object.h"
 
 #define PROG_FLAGS                                                                                 \
 	(BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_RND_HI32 |                      \
@@ -69,6 +70,7 @@ static void fill_prog(struct prog_file *f, const struct prog_load *l, const unio
 		put(f, &off, l->map_id, sizeof(l->map_id)); /* with room for maps bound later */
 	f->map_shape_count = l->shape_count;
 	f->map_shapes_off = put(f, &off, l->shape, l->shape_count * sizeof(*l->shape));
+	f->sum = object_prog_sum(f, l->insns, l->map_id, l->shape);
 	f->func_info_cnt = l->funcs ? a->func_info_cnt : 0;
 	f->func_info_off = put(f, &off, l->funcs, (u64)f->func_info_cnt * sizeof(*l->funcs));
 	f->line_info_cnt = l->lines ? a->line_info_cnt : 0;

@@ -49,7 +49,7 @@
 #include "bpf/insn.h"
 #include "bpf/task.h"
 
-#define SESSION_LAYOUT_VERSION 4
+#define SESSION_LAYOUT_VERSION 5
 #define SESSION_MAGIC          0x736574657073656cULL
 #define SESSION_TOOLS          256
 #define SESSION_PATH_MAX       4096
@@ -127,6 +127,7 @@ struct prog_file {
 	u64 map_shapes_off;  /* struct prog_map[map_shape_count] */
 	u32 map_shape_count; /* the first so many maps were there when it was verified */
 	u32 pad;
+	u64 sum;             /* object_prog_sum() */
 	u32 func_info_cnt;
 	u32 line_info_cnt;
 	u32 budget;          /* 0: default */

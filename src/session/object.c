@@ -23,7 +23,7 @@ int object_check_prog(const struct prog_file *prog, u64 size)
 	if (object_check_head(&prog->head, OBJ_PROG, size))
 		return -EINVAL;
 	if (!prog->insn_count || prog->insn_count > BPF_MAX_INSNS ||
-	    prog->map_count > OBJECT_MAX_MAPS)
+	    prog->map_count > OBJECT_MAX_MAPS || prog->budget > OBJECT_MAX_BUDGET)
 		return -EINVAL;
 	if (prog->insns_off < sizeof(*prog) ||
 	    !range_ok(prog->insns_off, prog->insn_count, sizeof(struct bpf_insn), size))
@@ -38,9 +38,34 @@ int object_check_prog(const struct prog_file *prog, u64 size)
 
 #define NO_USER 65534 /* what an owner from outside a user namespace looks like there */
 
-u32 object_prog_proofs(const struct prog_file *prog, u32 owner, u32 mode, u32 uid)
+/* `size`: a multiple of 4. */
+static u64 mix(u64 sum, const void *p, size_t size)
 {
-	const bool counts = !(mode & 022) && (!owner || (owner == uid && uid != NO_USER));
+	u32 word;
+
+	for (size_t i = 0; i < size; i += sizeof(word)) {
+		__builtin_memcpy(&word, (const u8 *)p + i, sizeof(word));
+		sum = (sum ^ word) * 0x9e3779b97f4a7c15ULL;
+		sum ^= sum >> 29;
+	}
+	return sum;
+}
+
+u64 object_prog_sum(const struct prog_file *prog, const struct bpf_insn *insns, const u32 *map_ids,
+		    const struct prog_map *shapes)
+{
+	const u32 head[] = {prog->type,    prog->insn_count, prog->map_shape_count, prog->verified,
+			    prog->ctx_end, prog->budget,     prog->flags};
+	u64 sum = mix(prog->head.id, head, sizeof(head));
+
+	sum = mix(sum, insns, prog->insn_count * sizeof(*insns));
+	sum = mix(sum, map_ids, prog->map_shape_count * sizeof(*map_ids));
+	return mix(sum, shapes, prog->map_shape_count * sizeof(*shapes));
+}
+
+u32 object_prog_proofs(const struct prog_file *prog, u64 sum, u32 owner, u32 mode, u32 uid)
+{
+	const bool counts = sum == prog->sum && !(mode & 022) && (!owner || (owner == uid && uid != NO_USER));
 
 	return counts ? prog->verified : 0;
 }
