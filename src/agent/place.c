@@ -21,6 +21,7 @@ static struct {
 	struct vec rseq;               /* struct rseq_range[] */
 	struct attach_branches around; /* of the piece of text that was asked for last */
 	bool around_known;
+	bool ours;             /* the image is limpet's, of tools: its own system calls are not observed */
 	bool go;               /* the image is Go's */
 	struct attach_go table; /* then */
 	bool shadow_stack;     /* of this process */
@@ -133,6 +134,7 @@ static bool enter_region(u64 addr)
 	place.view = (struct attach_view){
 		.text = text, .readable = readable, .text_start = r->start, .text_end = r->end};
 	place.view.eh_frame_hdr = attach_find_unwind(&place.view, image_header(i));
+	place.ours = attach_has_note(&place.view, image_header(i), SESSION_NOTE, sizeof(SESSION_NOTE));
 	place.go = attach_is_go(&place.view, image_header(i));
 	if (place.go)
 		find_go_table(i);
@@ -462,7 +464,7 @@ bool place_call(u64 addr, struct syscall_site *ret)
 	struct way w;
 
 	*ret = (struct syscall_site){.addr = addr, .nr = -1};
-	if (!enter_region(addr))
+	if (!enter_region(addr) || place.ours)
 		return false;
 	enter_function(addr);
 	ret->unwinds = place.fn.end;

@@ -60,6 +60,9 @@ struct attach_sink {
 /* Address of .eh_frame_hdr of the ELF image whose first page is at `header`; 0: none. */
 u64 attach_find_unwind(const struct attach_view *v, u64 header);
 
+/* Has that image an ELF note of this name, `len` bytes with the 0 at the end? */
+bool attach_has_note(const struct attach_view *v, u64 header, const char *name, u32 len);
+
 /*
  * Is that image Go's? Its goroutines run on stacks of a few kilobytes that grow only where Go's own
  * code asks.

@@ -142,17 +142,16 @@ u64 attach_find_unwind(const struct attach_view *v, u64 header)
 	return !memcmp((const void *)hdr, "\x01\x1b\x03\x3b", 4) ? hdr : 0;
 }
 
-/* Among the notes there is Go's build id. */
-static bool has_go_note(const struct attach_view *v, u64 at, u64 size)
+static bool notes_name(const struct attach_view *v, u64 at, u64 size, const char *name, u32 len)
 {
 	Elf64_Nhdr n;
 
 	if (size > PAGE_SIZE || !v->readable(v, at, size))
 		return false;
-	for (u64 off = 0; size - off >= sizeof(n) + 4;) {
+	for (u64 off = 0; size - off >= sizeof(n) + len;) {
 		memcpy(&n, (const void *)(at + off), sizeof(n));
 		off += sizeof(n);
-		if (n.n_namesz == 4 && !memcmp((const void *)(at + off), "Go\0", 4))
+		if (n.n_namesz == len && !memcmp((const void *)(at + off), name, len))
 			return true;
 		if (n.n_namesz > size - off || n.n_descsz > size - off)
 			return false;
@@ -163,16 +162,21 @@ static bool has_go_note(const struct attach_view *v, u64 at, u64 size)
 	return false;
 }
 
-bool attach_is_go(const struct attach_view *v, u64 header)
+bool attach_has_note(const struct attach_view *v, u64 header, const char *name, u32 len)
 {
 	const Elf64_Phdr *ph;
 	u64 base;
 	u32 n = program_headers(v, header, &ph, &base);
 
 	for (u32 i = 0; i < n; i++)
-		if (ph[i].p_type == PT_NOTE && has_go_note(v, base + ph[i].p_vaddr, ph[i].p_memsz))
+		if (ph[i].p_type == PT_NOTE && notes_name(v, base + ph[i].p_vaddr, ph[i].p_memsz, name, len))
 			return true;
 	return false;
+}
+
+bool attach_is_go(const struct attach_view *v, u64 header)
+{
+	return attach_has_note(v, header, "Go\0", 4); /* its build id */
 }
 
 /* One entry of the sorted index. */

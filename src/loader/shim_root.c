@@ -7,7 +7,6 @@
 
 #include <linux/capability.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 static bool as_root;
@@ -22,51 +21,67 @@ __attribute__((constructor(101))) static void look(void)
 
 EXPORT uid_t getuid(void)
 {
-	return as_root ? 0 : (uid_t)sys_call0(__NR_getuid);
+	return as_root ? 0 : NEXT(getuid)();
 }
 
 EXPORT uid_t geteuid(void)
 {
-	return as_root ? 0 : (uid_t)sys_call0(__NR_geteuid);
+	return as_root ? 0 : NEXT(geteuid)();
 }
 
 EXPORT gid_t getgid(void)
 {
-	return as_root ? 0 : (gid_t)sys_call0(__NR_getgid);
+	return as_root ? 0 : NEXT(getgid)();
 }
 
 EXPORT gid_t getegid(void)
 {
-	return as_root ? 0 : (gid_t)sys_call0(__NR_getegid);
+	return as_root ? 0 : NEXT(getegid)();
 }
 
 EXPORT int getresuid(uid_t *real, uid_t *effective, uid_t *saved)
 {
-	long ret = sys_call3(__NR_getresuid, (long)real, (long)effective, (long)saved);
+	int ret = NEXT(getresuid)(real, effective, saved);
 
 	if (!ret && as_root)
 		*real = *effective = *saved = 0;
-	return (int)shim_result(ret);
+	return ret;
 }
 
 EXPORT int getresgid(gid_t *real, gid_t *effective, gid_t *saved)
 {
-	long ret = sys_call3(__NR_getresgid, (long)real, (long)effective, (long)saved);
+	int ret = NEXT(getresgid)(real, effective, saved);
 
 	if (!ret && as_root)
 		*real = *effective = *saved = 0;
-	return (int)shim_result(ret);
+	return ret;
 }
 
 /* Its own capabilities only: all there are. */
 EXPORT int capget(cap_user_header_t head, cap_user_data_t data)
 {
-	long ret = sys_call2(__NR_capget, head, data);
+	int ret = NEXT(capget)(head, data);
 	const int words = !ret && head->version != _LINUX_CAPABILITY_VERSION_1 ? 2 : 1;
 
 	if (!ret && as_root && data && (!head->pid || head->pid == getpid()))
 		for (int i = 0; i < words; i++)
 			data[i].effective = data[i].permitted =
 				i ? (1u << (CAP_LAST_CAP - 31)) - 1 : ~0u;
-	return (int)shim_result(ret);
+	return ret;
+}
+
+/* As find_next() of shim_fd.c. */
+__attribute__((constructor)) static void find_next(void)
+{
+	uid_t user;
+	gid_t group;
+
+	shim_finding = true;
+	(void)NEXT(getuid)();
+	(void)NEXT(geteuid)();
+	(void)NEXT(getgid)();
+	(void)NEXT(getegid)();
+	getresuid(&user, &user, &user);
+	getresgid(&group, &group, &group);
+	shim_finding = false;
 }

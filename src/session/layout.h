@@ -53,6 +53,7 @@
 #define SESSION_MAGIC          0x736574657073656cULL
 #define SESSION_TOOLS          256
 #define SESSION_PATH_MAX       4096
+#define SESSION_NOTE           "limpet" /* the name of an ELF note that tells the library in tools from what it serves */
 
 enum object_kind { OBJ_MAP, OBJ_PROG, OBJ_LINK, OBJ_BTF, OBJ_EVENT, OBJ_KINDS };
 

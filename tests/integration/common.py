@@ -20,6 +20,8 @@ SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 LIMPET = os.path.join(BUILD, "src/cli/limpet")
 DEMO = os.path.join(BUILD, "examples/queue_demo")
 NOBODY = 65534
+# What the kernel's own tools need, in a mount namespace of their own.
+MOUNTED = ["unshare", "-m", "sh", "-c", "mount -t tracefs none /sys/kernel/tracing && mount -t debugfs none /sys/kernel/debug && exec \"$@\"", "sh"]
 failures = []
 processes = []
 folders = []

@@ -15,7 +15,7 @@ import sys
 import time
 
 import common
-from common import BUILD, LIMPET, ok
+from common import BUILD, LIMPET, MOUNTED, ok
 
 TARGET = os.path.join(BUILD, "tests/integration/syscall_calls")
 ONLY = sys.argv[2:]
@@ -23,8 +23,6 @@ LONG = os.environ.get("LIMPET_LONG") == "1" or ONLY
 SHORT = ("openat enter", "raw enter", "opensnoop.bt", "execsnoop.bt", "opensnoop", "killsnoop", "mountsnoop", "syscount")
 MARK = "calls-of-limpet"
 MINE = f'/comm == "{MARK}"/'
-# The kernel's tracefs under both of its names, in a mount namespace of its own.
-MOUNTED = ["unshare", "-m", "sh", "-c", "mount -t tracefs none /sys/kernel/tracing && mount -t debugfs none /sys/kernel/debug && exec \"$@\"", "sh"]
 HEX = (r"0x[0-9a-f]+", "0xN")
 
 

@@ -17,10 +17,9 @@ import tempfile
 import time
 
 import common
-from common import BUILD, DEMO, LIMPET, SOURCE, ok
+from common import BUILD, DEMO, LIMPET, MOUNTED, SOURCE, ok
 
 TOOL = os.path.join(BUILD, "tests/integration/with_kernel")
-MOUNTED = ["unshare", "-m", "sh", "-c", "mount -t tracefs none /sys/kernel/tracing && mount -t debugfs none /sys/kernel/debug && exec \"$@\"", "sh"]
 CALLS, STARTS = 12, 7
 numbers = itertools.count()
 

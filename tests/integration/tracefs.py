@@ -16,14 +16,12 @@ import subprocess
 import sys
 
 import common
-from common import BUILD, LIMPET, ok
+from common import BUILD, LIMPET, MOUNTED, ok
 
 sys.path.insert(0, os.path.join(common.SOURCE, "tools"))
 import gen_syscalls  # noqa: E402
 
 TRACEFS = "/sys/kernel/tracing"
-# A private mount of the kernel's tracefs, and what is to be seen there.
-MOUNTED = ["unshare", "-m", "sh", "-c", f"mount -t tracefs none {TRACEFS} && exec \"$@\"", "sh"]
 SHOW = f"cat {TRACEFS}/events/syscalls/sys_e*/format {TRACEFS}/events/raw_syscalls/sys_e*/format"
 IDS = f"cd /; for f in {TRACEFS}/events/*syscalls/sys_e*; do read id < $f/id; echo ${{f#{TRACEFS}/events/}} $id; done"
 
