@@ -56,7 +56,8 @@ void link_give_up(struct new_link *n)
 int link_publish(struct store *s, struct new_link *n)
 {
 	const u32 type = n->l->type, prog = n->l->prog_id, event = n->l->event_id, place = n->l->place;
-	const struct own_place at = {n->l->pid, n->l->dev_major, n->l->dev_minor, n->l->ino};
+	const struct own_place at = place == LINK_AT_FILE ? (struct own_place){n->l->pid, n->l->dev_major, n->l->dev_minor, n->l->ino}
+							  : (struct own_place){.pid = -1};
 	int fd, err = kernel_prog_in_user_space(prog);
 
 	if (err) {
@@ -78,8 +79,7 @@ int link_publish(struct store *s, struct new_link *n)
 		return err;
 	}
 	store_changed(s);
-	if (place == LINK_AT_FILE)
-		own_probe_made(s, &at);
+	own_probe_made(s, prog, &at);
 	return fd;
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Probes on the tool itself. A tool is no target as it starts: that would cost every tool, and hardly any probes
- * itself. It becomes one when it makes a link on its own program, or on itself by its pid. As with the kernel the
- * probe is there when the call returns: `limpet attach` is run, which stops this process for some milliseconds, and
- * leaves a keeper for what comes later. On files that are mapped here by chance, the C library above all, links for all
- * processes do not make a target of the tool.
+ * itself. It becomes one when it makes a link on its own program, or on itself by its pid; or one on a library or on
+ * system calls, for all processes, whose program has the tool's pid in an array or its global data, as programs do
+ * that look at nobody else. As with the kernel the probe is there when the call returns: `limpet attach` is run, which
+ * stops this process for some milliseconds, and leaves a keeper for what comes later. Other links on what this process
+ * does as all processes do, calls of the C library above all, do not make a target of the tool.
  *
  * Between this process and limpet stands a child whose end sends no signal and is seen by no wait() of the tool's:
  * one that executes a program becomes an ordinary child.
@@ -17,16 +18,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/sys.h"
+#include "loader/loader.h"
 #include "loader/say.h"
-#include "loader/user.h"
+#include "session/object.h"
 
-#define MOST_VARS 512
+#define MOST_VARS   512
+#define MOST_VALUES 65536 /* bytes of an array that are looked through */
 
 struct start {
 	const char *command;
@@ -36,14 +40,52 @@ struct start {
 	sigset_t mask;
 };
 
-static bool is_ours(const struct own_place *p)
+static bool is_here(const struct own_place *p)
 {
 	struct stat exe;
 
-	if (p->pid >= 0)
-		return (u32)p->pid == (u32)getpid();
-	return !stat("/proc/self/exe", &exe) && exe.st_ino == p->ino && major(exe.st_dev) == p->dev_major &&
+	return p->ino && !stat("/proc/self/exe", &exe) && exe.st_ino == p->ino && major(exe.st_dev) == p->dev_major &&
 	       minor(exe.st_dev) == p->dev_minor;
+}
+
+/* Is the tool's pid among an array's values? */
+static bool has_pid(const struct map *m)
+{
+	const u64 all = (u64)m->elem_count * m->elem_size, size = all < MOST_VALUES ? all : MOST_VALUES;
+	const _Atomic u32 *w = (const _Atomic u32 *)(m->base + m->elems_off);
+	const u32 pid = (u32)getpid();
+
+	if (m->def.type != BPF_MAP_TYPE_ARRAY)
+		return false;
+	for (u64 i = 0; i < size / sizeof(*w); i++)
+		if (atomic_load_explicit(&w[i], memory_order_relaxed) == pid)
+			return true;
+	return false;
+}
+
+static bool has_pid_in_maps(struct store *s, u32 prog)
+{
+	bool found = false;
+	struct prog_file *p, head;
+	int err = 0;
+	u64 size;
+
+	p = store_map_object(s, OBJ_PROG, prog, &size, &err);
+	if (!p)
+		return false;
+	head = *p;
+	for (u32 i = 0; !object_check_prog(&head, size) && i < head.map_count && !found; i++) {
+		const struct map *m = loader_known_map(((const u32 *)((const u8 *)p + head.map_ids_off))[i]);
+
+		found = m && has_pid(m);
+	}
+	munmap(p, size);
+	return found;
+}
+
+static bool is_ours(struct store *s, u32 prog, const struct own_place *p)
+{
+	return p->pid >= 0 ? (u32)p->pid == (u32)getpid() : is_here(p) || has_pid_in_maps(s, prog);
 }
 
 /* The tool's environment without what makes a tool or a target of a process, and with the place of sessions. */
@@ -99,14 +141,14 @@ static bool run_attach(struct start *a)
 	return pid > 0 && !status;
 }
 
-void own_probe_made(struct store *s, const struct own_place *p)
+void own_probe_made(struct store *s, u32 prog, const struct own_place *p)
 {
 	const char *command = getenv(OWN_COMMAND), *slash = strrchr(s->path, '/');
 	char dir[SESSION_PATH_MAX + 16], pid[16];
 	const int saved = errno;
 	struct start *a;
 
-	if (user_space || !command || !slash || !is_ours(p))
+	if (user_space || !command || !slash || !is_ours(s, prog, p))
 		return;
 	a = calloc(1, sizeof(*a));
 	if (a) {

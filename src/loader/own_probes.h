@@ -7,14 +7,14 @@
 
 #define OWN_COMMAND "LIMPET_COMMAND" /* where limpet is, in a tool's environment */
 
-/* What a link is on, as struct link_file has it. */
+/* What a link is on, as struct link_file has it; ino 0: on system calls. */
 struct own_place {
-	s32 pid;
+	s32 pid; /* -1: all processes */
 	u32 dev_major, dev_minor;
 	u64 ino;
 };
 
-/* A link has been made there: if that is on this process, makes it a target, and waits for the probe. */
-HIDDEN void own_probe_made(struct store *s, const struct own_place *p);
+/* A program has been linked there: if that is on this process, makes it a target, and waits for the probe. */
+HIDDEN void own_probe_made(struct store *s, u32 prog, const struct own_place *p);
 
 #endif

@@ -16,7 +16,7 @@ struct {
 
 const volatile int factor = 1;
 long weight = 1; /* .data: changed while programs run */
-long all, mine, returned, usdt_hits, usdt_sum, usdt_count, usdt_cookie, drained;
+long all, mine, returned, usdt_hits, usdt_sum, usdt_count, usdt_cookie, drained, calls, versions;
 int my_pid;
 
 SEC("uprobe")
@@ -31,6 +31,23 @@ int BPF_KPROBE(on_mine, int a)
 {
 	if (bpf_get_current_pid_tgid() >> 32 == my_pid)
 		__sync_fetch_and_add(&mine, 1);
+	return 0;
+}
+
+/* For all processes, whose calls the programs pass by. */
+SEC("tp/syscalls/sys_enter_getppid")
+int on_call(void *ctx)
+{
+	if (bpf_get_current_pid_tgid() >> 32 == my_pid)
+		__sync_fetch_and_add(&calls, 1);
+	return 0;
+}
+
+SEC("uprobe")
+int BPF_KPROBE(on_library)
+{
+	if (bpf_get_current_pid_tgid() >> 32 == my_pid)
+		__sync_fetch_and_add(&versions, 1);
 	return 0;
 }
 

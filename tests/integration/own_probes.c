@@ -4,6 +4,7 @@
  * its programs counted, the same on the kernel and with limpet (tool_own_probes.py).
  */
 #include <errno.h>
+#include <libelf.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -77,6 +78,31 @@ static void attach(void)
 	/* none of what making a target took is to be seen */
 	printf("children: %d", (int)wait(NULL));
 	printf(" %s, ends %d\n", errno == ECHILD ? "none" : "some", ends);
+}
+
+static void *ask(void *arg)
+{
+	for (int i = 0; i < 10; i++)
+		getppid();
+	return NULL;
+}
+
+/* Links for all processes, on system calls and a library, whose programs have this process's pid. */
+static void as_all_do(void)
+{
+	LIBBPF_OPTS(bpf_uprobe_opts, o, .func_name = "elf_version");
+	pthread_t t;
+
+	k->links.on_call = bpf_program__attach(k->progs.on_call);
+	k->links.on_library = bpf_program__attach_uprobe_opts(k->progs.on_library, -1, "libelf.so.1", 0, &o);
+	ask(NULL);
+	syscall(SYS_getppid);
+	pthread_create(&t, NULL, ask, NULL);
+	pthread_join(t, NULL);
+	elf_version(EV_NONE);
+	elf_version(EV_NONE);
+	printf("links %d %d: %ld calls, %ld versions\n", !!k->links.on_call, !!k->links.on_library, k->bss->calls,
+	       k->bss->versions);
 }
 
 static void memory(void)
@@ -178,6 +204,7 @@ int main(void)
 		return 1;
 	work(9, 9);
 	seen("before");
+	as_all_do();
 	attach();
 	memory();
 	commands();
