@@ -37,13 +37,14 @@ struct trace_log *trace_open(struct store *s)
 /* As the kernel's trace_pipe prints it. */
 void trace_print_message(const struct trace_message *t)
 {
+	const bool named = t->len && t->text[0] == TRACE_NAMED;
 	u32 len = t->len;
 
-	while (len && t->text[len - 1] == '\n')
+	while (len > named && t->text[len - 1] == '\n')
 		len--;
-	printf("%16.16s-%-7u [%03u] ..... %llu.%06llu: bpf_trace_printk: %.*s\n", t->comm, t->tid, t->cpu,
+	printf("%16.16s-%-7u [%03u] ..... %llu.%06llu: %s%.*s\n", t->comm, t->tid, t->cpu,
 	       (unsigned long long)(t->time_ns / 1000000000), (unsigned long long)(t->time_ns / 1000 % 1000000),
-	       (int)len, t->text);
+	       named ? "" : "bpf_trace_printk: ", (int)(len - named), t->text + named);
 }
 
 static int trace_print(struct trace_log *log, bool now)

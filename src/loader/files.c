@@ -111,6 +111,13 @@ bool files_in_tracefs(const char *path)
 	return path && tracefs_rest(path);
 }
 
+bool files_is_fixed(const char *path)
+{
+	const char *rest = path ? tracefs_rest(path) : NULL;
+
+	return rest && !kernel_has_file(rest);
+}
+
 bool files_is_pin_path(const struct store *s, const char *path)
 {
 	size_t n = strlen(s->path);

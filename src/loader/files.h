@@ -24,6 +24,8 @@
 /* The path to use instead of `path`: that itself, or one written to `buf`. errno is kept. */
 HIDDEN const char *files_path(const char *path, char buf[FILES_PATHMAX]);
 
+/* In tracefs nothing can be made, moved or removed: -EPERM. */
+HIDDEN bool files_is_fixed(const char *path);
 HIDDEN bool files_in_tracefs(const char *path);
 HIDDEN bool files_in_bpffs(const char *path); /* /sys/fs/bpf itself, or below it */
 /* The same for what files_path() gave, or a session path that was given out before. */

@@ -143,14 +143,15 @@ static int open_fdinfo(int of, int flags)
 static bool print_message(int fd, const struct trace_message *m)
 {
 	char line[sizeof(m->text) + 128];
+	const bool named = m->len && m->text[0] == TRACE_NAMED;
 	u32 len = m->len;
 	int n;
 
-	while (len && m->text[len - 1] == '\n')
+	while (len > named && m->text[len - 1] == '\n')
 		len--;
-	n = snprintf(line, sizeof(line), "%16.16s-%-7u [%03u] ..... %llu.%06llu: bpf_trace_printk: %.*s\n",
-		     m->comm, m->tid, m->cpu, (unsigned long long)(m->time_ns / 1000000000),
-		     (unsigned long long)(m->time_ns / 1000 % 1000000), (int)len, m->text);
+	n = snprintf(line, sizeof(line), "%16.16s-%-7u [%03u] ..... %llu.%06llu: %s%.*s\n", m->comm, m->tid, m->cpu,
+		     (unsigned long long)(m->time_ns / 1000000000), (unsigned long long)(m->time_ns / 1000 % 1000000),
+		     named ? "" : "bpf_trace_printk: ", (int)(len - named), m->text + named);
 	return write(fd, line, (size_t)n) == n;
 }
 

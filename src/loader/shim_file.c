@@ -114,8 +114,8 @@ EXPORT int __openat64_2(int dir, const char *path, int flags)
 static bool stream_of(const char *path, const char *mode, FILE **ret)
 {
 	const int how = *mode == 'r' ? strchr(mode, '+') ? O_RDWR : O_RDONLY : O_WRONLY;
-	const int trunc = *mode == 'w' ? O_TRUNC : 0;
-	const int fd = files_open(path, how | trunc | (strchr(mode, 'e') ? O_CLOEXEC : 0));
+	const int make = *mode == 'w' ? O_CREAT | O_TRUNC : *mode == 'a' ? O_CREAT : 0;
+	const int fd = files_open(path, how | make | (strchr(mode, 'e') ? O_CLOEXEC : 0));
 
 	*ret = fd < 0 ? NULL : fdopen(fd, mode);
 	return fd != -1;
@@ -271,19 +271,28 @@ EXPORT int statfs64(const char *path, struct statfs64 *st)
 	return ret;
 }
 
+static bool is_fixed(const char *path)
+{
+	const bool is = may_be_ours(path) && files_is_fixed(path);
+
+	if (is)
+		errno = EPERM;
+	return is;
+}
+
 EXPORT int mkdir(const char *path, mode_t mode)
 {
-	return NEXT(mkdir)(REAL(path), mode);
+	return is_fixed(path) ? -1 : NEXT(mkdir)(REAL(path), mode);
 }
 
 EXPORT int mkdirat(int dir, const char *path, mode_t mode)
 {
-	return NEXT(mkdirat)(dir, REAL(path), mode);
+	return is_fixed(path) ? -1 : NEXT(mkdirat)(dir, REAL(path), mode);
 }
 
 EXPORT int rmdir(const char *path)
 {
-	return NEXT(rmdir)(REAL(path));
+	return is_fixed(path) ? -1 : NEXT(rmdir)(REAL(path));
 }
 
 /* Removes a pin: the object may go with it. */
@@ -302,20 +311,22 @@ static int unpin(const char *path)
 
 EXPORT int unlink(const char *path)
 {
-	return files_in_bpffs(path) ? unpin(path) : NEXT(unlink)(path);
+	return is_fixed(path) ? -1 : files_in_bpffs(path) ? unpin(path) : NEXT(unlink)(path);
 }
 
 EXPORT int unlinkat(int dir, const char *path, int flags)
 {
 	if (files_in_bpffs(path) && !(flags & AT_REMOVEDIR))
 		return unpin(path);
-	return NEXT(unlinkat)(dir, REAL(path), flags);
+	return is_fixed(path) ? -1 : NEXT(unlinkat)(dir, REAL(path), flags);
 }
 
 EXPORT int remove(const char *path)
 {
 	int ret = files_in_bpffs(path) ? unpin(path) : -1;
 
+	if (is_fixed(path))
+		return -1;
 	return !ret || (files_in_bpffs(path) && errno != EISDIR && errno != EPERM)
 		       ? ret
 		       : NEXT(remove)(REAL(path));
@@ -323,7 +334,18 @@ EXPORT int remove(const char *path)
 
 EXPORT int rename(const char *from, const char *to)
 {
-	return NEXT(rename)(REAL(from), REAL(to));
+	return is_fixed(from) || is_fixed(to) ? -1 : NEXT(rename)(REAL(from), REAL(to));
+}
+
+EXPORT int renameat(int at, const char *from, int to_at, const char *to)
+{
+	return is_fixed(from) || is_fixed(to) ? -1 : NEXT(renameat)(at, REAL(from), to_at, REAL(to));
+}
+
+EXPORT int renameat2(int at, const char *from, int to_at, const char *to, unsigned int flags)
+{
+	return is_fixed(from) || is_fixed(to) ? -1
+					      : NEXT(renameat2)(at, REAL(from), to_at, REAL(to), flags);
 }
 
 /*

@@ -80,12 +80,12 @@ static long do_statfs(const struct path_call *c)
 
 static long do_mkdir(const struct path_call *c)
 {
-	return errno_of(mkdir(c->real, (mode_t)c->a[0]));
+	return files_is_fixed(c->given) ? -EPERM : errno_of(mkdir(c->real, (mode_t)c->a[0]));
 }
 
 static long do_rmdir(const struct path_call *c)
 {
-	return errno_of(rmdir(c->real));
+	return files_is_fixed(c->given) ? -EPERM : errno_of(rmdir(c->real));
 }
 
 static long do_unlink(const struct path_call *c)
@@ -97,6 +97,8 @@ static long do_unlink(const struct path_call *c)
 		return do_rmdir(c);
 	if (!s)
 		return err;
+	if (files_is_fixed(c->given))
+		return -EPERM;
 	return files_in_bpffs(c->given) ? store_unpin(s, c->real) : errno_of(unlink(c->real));
 }
 
@@ -147,7 +149,7 @@ struct super_answer super_path(const struct super_call *c)
 		return CONTINUE;
 	call.a = (const u64 *)c->n->data.args + calls[i].at + 1;
 	if (!calls[i].run) {
-		fd = files_open(given, (int)call.a[0] & (O_CLOEXEC | O_NONBLOCK | O_ACCMODE | O_TRUNC));
+		fd = files_open(given, (int)call.a[0] & (O_CLOEXEC | O_NONBLOCK | O_ACCMODE | O_TRUNC | O_CREAT));
 		/* what is written to it must come here: its number is one of ours */
 		if (fd >= 0 && atomic_load(&tracefs_write_any) && tracefs_write_is(fd, rest))
 			return (struct super_answer){.how = ANSWER_OBJECT, .value = fd, .cloexec = call.a[0] & O_CLOEXEC};

@@ -17,6 +17,7 @@
 #include "loader/tracefs_write.h"
 #include "loader/uprobe_args.h"
 #include "loader/uprobe_events.h"
+#include "loader/uprobe_record.h"
 
 #define PATH_ROOM (2 * SESSION_PATH_MAX)
 #define EMPTY     ".empty" /* beside the directory: the one file */
@@ -140,10 +141,15 @@ static void make_all(const char *dir)
 
 static bool make_uprobe(const struct uprobe_event *e, void *arg)
 {
+	char name[2 * UPROBE_NAME_MAX + 32];
 	const char *dir = arg;
 
 	make_dir(dir, e->group, "");
 	make_leaves(dir, e->group, e->name);
+	snprintf(name, sizeof(name), "/events/%s/enable", e->group);
+	make_name(dir, name);
+	snprintf(name, sizeof(name), "/events/%s/%s/enable", e->group, e->name);
+	make_name(dir, name);
 	return false;
 }
 
@@ -154,8 +160,8 @@ static void drop_uprobe(struct store *s, const char *dir, const char *group, con
 
 	if (uprobe_event_by_name(s, group, name, NULL))
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
-		snprintf(path, sizeof(path), "%s/events/%s/%s/%s", dir, group, name, leaves[i]);
+	for (size_t i = 0; i <= ARRAY_SIZE(leaves); i++) {
+		snprintf(path, sizeof(path), "%s/events/%s/%s/%s", dir, group, name, i < ARRAY_SIZE(leaves) ? leaves[i] : "enable");
 		unlink(path);
 	}
 	snprintf(path, sizeof(path), "%s/events/%s/%s", dir, group, name);
@@ -165,6 +171,22 @@ static void drop_uprobe(struct store *s, const char *dir, const char *group, con
 static bool is_system(const char *name)
 {
 	return *name == '.' || !strcmp(name, systems[0]) || !strcmp(name, systems[1]);
+}
+
+static bool is_group(const struct uprobe_event *e, void *arg)
+{
+	return !strcmp(e->group, arg);
+}
+
+static void drop_group(struct store *s, const char *path, char *group)
+{
+	char enable[PATH_ROOM + 8];
+
+	if (uprobe_events_each(s, is_group, group))
+		return;
+	snprintf(enable, sizeof(enable), "%s/enable", path);
+	unlink(enable);
+	rmdir(path);
 }
 
 static void drop_uprobes(struct store *s, const char *dir)
@@ -185,7 +207,7 @@ static void drop_uprobes(struct store *s, const char *dir)
 				drop_uprobe(s, dir, g->d_name, e->d_name);
 		if (events)
 			closedir(events);
-		rmdir(path);
+		drop_group(s, path, g->d_name);
 	}
 	if (groups)
 		closedir(groups);
@@ -318,11 +340,6 @@ static void print_uprobe_format(FILE *f, const struct uprobe_event *e)
 	uprobe_args_format(f, e->args, e->ret);
 }
 
-static bool is_group(const struct uprobe_event *e, void *arg)
-{
-	return !strcmp(e->group, arg);
-}
-
 bool tracefs_is_ours(const char *system)
 {
 	int err = 0;
@@ -382,6 +399,8 @@ static bool print_file(struct store *s, FILE *f, const char *rest)
 		print_events(s, f);
 	else if (!strcmp(rest, "/uprobe_events"))
 		uprobe_events_print(s, f);
+	else if (uprobe_enable_is(s, rest))
+		fprintf(f, "%c\n", uprobe_enable_read(s, rest));
 	else if (!parse(rest, &e, leaf) || !is_leaf(leaf))
 		return print_uprobe(s, f, rest);
 	else if (!strcmp(leaf, "id"))
@@ -411,6 +430,20 @@ static void say_not_there(const char *rest)
 		   name);
 }
 
+/* What is not there cannot be made; -1: whoever only reads may ask the kernel. */
+static int no_new_file(struct store *s, const char *rest, int flags)
+{
+	char path[PATH_ROOM];
+	struct stat st;
+
+	if ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_CREAT))
+		return -1;
+	snprintf(path, sizeof(path), "%s/files" TRACEFS_DIR "%s", s->path, rest);
+	if (!stat(path, &st) && S_ISDIR(st.st_mode))
+		return -EISDIR;
+	return flags & O_CREAT ? -EACCES : -ENOENT;
+}
+
 /* The contents in a file of their own, opened again for reading only. */
 int tracefs_open(struct store *s, const char *rest, int flags)
 {
@@ -418,7 +451,7 @@ int tracefs_open(struct store *s, const char *rest, int flags)
 	char path[64];
 	FILE *f;
 
-	if ((flags & O_ACCMODE) == O_WRONLY && tracefs_written(rest))
+	if ((flags & O_ACCMODE) == O_WRONLY && tracefs_written(s, rest))
 		return tracefs_write_open(s, rest, flags);
 	fd = (int)syscall(SYS_memfd_create, "tracefs", MFD_CLOEXEC);
 	f = fd < 0 ? NULL : fdopen(fd, "w");
@@ -435,6 +468,7 @@ int tracefs_open(struct store *s, const char *rest, int flags)
 						      : open(path, O_RDONLY | (flags & O_CLOEXEC));
 	} else {
 		say_not_there(rest);
+		ret = no_new_file(s, rest, flags);
 	}
 	fclose(f);
 	return ret;

@@ -5,7 +5,7 @@
  *
  *     /sys/kernel/tracing, /sys/kernel/debug/tracing
  *         available_events, events/syscalls/NAME/{id,format}, events/raw_syscalls/NAME/{id,format}
- *         uprobe_events     uprobes by name (uprobe_events.h), and events/GROUP/NAME/{id,format} of them
+ *         uprobe_events     uprobes by name (uprobe_events.h), and events/GROUP/[NAME/]{id,format,enable} of them
  *         trace_pipe        files_made.c
  *
  * In the session lie the directories and, for every file, a name of one empty file (as the sizes in tracefs

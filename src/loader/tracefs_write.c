@@ -13,15 +13,21 @@
 #include <unistd.h>
 #include "loader/loader.h"
 #include "loader/uprobe_events.h"
+#include "loader/uprobe_record.h"
 
 #define MEMORY   "tracefs:"
 #define LEFT_MAX (1 << 20)
 
 _Atomic bool tracefs_write_any;
 
-bool tracefs_written(const char *rest)
+static bool is_lines(const char *rest)
 {
 	return !strcmp(rest, "/uprobe_events");
+}
+
+bool tracefs_written(struct store *s, const char *rest)
+{
+	return is_lines(rest) || uprobe_enable_is(s, rest);
 }
 
 /* The file in memory again, by another descriptor. */
@@ -39,7 +45,7 @@ int tracefs_write_open(struct store *s, const char *rest, int flags)
 {
 	const int how = user_space ? O_RDONLY : O_WRONLY | O_APPEND;
 	char name[sizeof(MEMORY) + TRACEFS_NAME_MAX];
-	int fd, ret, err = flags & O_TRUNC ? uprobe_events_clear(s) : 0;
+	int fd, ret, err = flags & O_TRUNC && is_lines(rest) ? uprobe_events_clear(s) : 0;
 
 	if (err || strlen(rest) >= TRACEFS_NAME_MAX)
 		return err ? err : -ENAMETOOLONG;
@@ -74,7 +80,7 @@ bool tracefs_write_is(int fd, char rest[TRACEFS_NAME_MAX])
 	if (strlen(link + sizeof(is) - 1) >= TRACEFS_NAME_MAX)
 		return false;
 	strcpy(rest, link + sizeof(is) - 1);
-	return tracefs_written(rest);
+	return true;
 }
 
 void tracefs_write_inherited(int fd)
@@ -90,7 +96,12 @@ ssize_t tracefs_write(const char *rest, const char *text, size_t size)
 	int err = 0;
 	struct store *s = loader_session(&err);
 
-	return s ? uprobe_events_write(s, text, size) : err;
+	if (!s)
+		return err;
+	if (is_lines(rest))
+		return uprobe_events_write(s, text, size);
+	err = uprobe_enable_write(s, rest, text, size);
+	return err ? err : (ssize_t)size;
 }
 
 int tracefs_write_left(int fd)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Files of tracefs that are written to: uprobe_events.
+ * Files of tracefs that are written to: uprobe_events, and `enable` of its events (uprobe_record.h).
  *
  * What is written is carried out at once, and its errors are those of the write. So a descriptor is that of a file in
  * memory, known by its name whatever its number is, also in what the tool starts (a shell's `echo LINE >>FILE`, and
@@ -20,7 +20,7 @@
 #define TRACEFS_NAME_MAX 224 /* of what follows the directory of tracefs */
 
 /* Whether "/..." is such a file, and a descriptor of it for writing, or -errno. */
-HIDDEN bool tracefs_written(const char *rest);
+HIDDEN bool tracefs_written(struct store *s, const char *rest);
 HIDDEN int tracefs_write_open(struct store *s, const char *rest, int flags);
 
 extern HIDDEN _Atomic bool tracefs_write_any; /* there may be such descriptors in this process */

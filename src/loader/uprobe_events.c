@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "loader/probe.h"
 #include "loader/uprobe_args.h"
+#include "loader/uprobe_record.h"
 
 #define FIRST_ID  30000u /* above those of system calls */
 #define LAST_ID   65535u /* an id has 16 bits in a record */
@@ -124,7 +125,7 @@ void uprobe_events_print(struct store *s, FILE *f)
 /* ---- changes ---- */
 
 /* Only one at a time; the descriptor's end ends it. */
-static int lock(struct store *s)
+int uprobe_events_lock(struct store *s)
 {
 	struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	char path[PATH_ROOM];
@@ -176,7 +177,8 @@ static bool is_removed(const struct uprobe_event *e, const struct removal *r)
 struct rewriting {
 	FILE *f;
 	const struct removal *without;
-	bool found;
+	bool found, busy;
+	struct store *s;
 	u32 last_id;
 };
 
@@ -187,6 +189,7 @@ static bool keep_one(const struct uprobe_event *e, void *arg)
 
 	r->last_id = e->id > r->last_id ? e->id : r->last_id;
 	r->found |= gone;
+	r->busy |= gone && uprobe_record_enabled(r->s, e);
 	if (!gone)
 		save(r->f, e);
 	return false;
@@ -195,7 +198,7 @@ static bool keep_one(const struct uprobe_event *e, void *arg)
 /* The file anew: without some events (-ENOENT: there is none such), or with one more. */
 static int rewrite_file(struct store *s, const struct removal *without, struct uprobe_event *add)
 {
-	struct rewriting r = {.without = without, .last_id = FIRST_ID - 1};
+	struct rewriting r = {.s = s, .without = without, .last_id = FIRST_ID - 1};
 	char path[PATH_ROOM], temp[PATH_ROOM];
 	int err = 0;
 
@@ -207,6 +210,8 @@ static int rewrite_file(struct store *s, const struct removal *without, struct u
 	uprobe_events_each(s, keep_one, &r);
 	if (without && !r.found)
 		err = -ENOENT;
+	if (r.busy)
+		err = -EBUSY;
 	if (add && r.last_id == LAST_ID)
 		err = -ENODEV;
 	if (add && !err) {
@@ -222,17 +227,25 @@ static int rewrite_file(struct store *s, const struct removal *without, struct u
 	return err;
 }
 
+static bool is_enabled(const struct uprobe_event *e, void *arg)
+{
+	return uprobe_record_enabled(arg, e);
+}
+
 int uprobe_events_clear(struct store *s)
 {
 	char path[PATH_ROOM];
-	int fd = lock(s);
+	int fd = uprobe_events_lock(s);
+	bool busy;
 
 	if (fd < 0)
 		return fd;
 	file_of(s, "", path);
-	unlink(path);
+	busy = uprobe_events_each(s, is_enabled, s);
+	if (!busy)
+		unlink(path);
 	close(fd);
-	return 0;
+	return busy ? -EBUSY : 0;
 }
 
 /* ---- lines ---- */
@@ -387,7 +400,7 @@ static int do_line(struct store *s, char *line)
 
 ssize_t uprobe_events_write(struct store *s, const char *text, size_t size)
 {
-	int fd = lock(s), err = 0;
+	int fd = uprobe_events_lock(s), err = 0;
 	char line[LINE_ROOM];
 	size_t done = 0;
 

@@ -40,6 +40,9 @@ HIDDEN void uprobe_events_print(struct store *s, FILE *f); /* as a reader of the
 
 /* Lines as they are written: how many bytes were taken, or -errno. */
 HIDDEN ssize_t uprobe_events_write(struct store *s, const char *text, size_t size);
+/* Who has this descriptor is the only one to change events or what is enabled; or -errno. */
+HIDDEN int uprobe_events_lock(struct store *s);
+/* Removes all. Lines that remove one, too: -EBUSY when it is enabled. */
 HIDDEN int uprobe_events_clear(struct store *s);
 
 #endif

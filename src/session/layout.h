@@ -15,6 +15,7 @@
  *     bpffs/<path>       pins: hard links to objects, at the path the tool gave
  *     files/<path>       kernel files as limpet serves them to tools (sysfs, BTF, tracefs)
  *     uprobe_events      uprobes with names (loader/uprobe_events.h)
+ *     enabled/           hard links to the links of those that are enabled (loader/uprobe_record.h)
  *
  * Lifetime. Whoever has an object open holds an OFD lock on byte 0 of its file (F_RDLCK where the
  * descriptor is readable, else F_WRLCK on a byte of its own above OBJ_LOCK_WRONLY). An object

@@ -19,6 +19,7 @@
 #define TRACE_TEXT    200  /* of a message, in a slot */
 #define TRACE_PARTS   6
 #define TRACE_CUTS    64 /* maps whose files were cut short, and are told apart */
+#define TRACE_NAMED   '\v' /* a message that begins so brings its event's name, instead of bpf_trace_printk */
 #define TRACE_MESSAGE 1024 /* bytes of a message, as many as the kernel's buffer has */
 #define TRACE_EXECUTING 8 /* processes that are about to execute a program, at one time */
 

@@ -6,6 +6,7 @@ read back and the events' formats; and what shells and their commands write, by 
 usage: uprobe_events.py BUILD_DIR
 """
 import os
+import re
 import subprocess
 import sys
 
@@ -81,9 +82,69 @@ cat $t/uprobe_events
 """
 
 
+# Events that show what they find, without a program: the values of each at each call.
+CALLEE = r"""
+#include <stdio.h>
+struct thing { int a; char letter, none; short c; const char *names[3]; unsigned char bytes[5]; struct thing *next; };
+__attribute__((noinline)) long called(long n, const char *s, struct thing *p, int neg, unsigned long big, void *bad)
+{
+	__asm__ volatile("nop; nop; nop; nop; nop" :: "r"(s), "r"(p), "r"(neg), "r"(big), "r"(bad) : "memory");
+	return n + 1;
+}
+__attribute__((noinline)) const char *named(int n) { __asm__ volatile("nop; nop; nop; nop; nop" ::: "memory"); return n & 1 ? "odd" : "even"; }
+int main(void)
+{
+	struct thing x = {-5, 'q', 0, -3, {"one", "two", (char *)8}, {1, 2, 250, 4, 5}, 0};
+	x.next = &x;
+	for (int i = 0; i < 3; i++) {
+		called(i, i ? "second string" : "hello \"world\"", &x, -7, 0xfedcba9876543210ul, (void *)16);
+		named(i);
+	}
+	return 0;
+}
+"""
+SHOWN = ["p:e/a CALLED n=%di:s64 s=+0(%si):string a=+0(%dx):s32 ch=+4(%dx):char c=+6(%dx):s16 neg=%cx:s32 big=%r8 bx=%r8:x16 s8=%r8:s8 ui=%cx:u32",
+         "p:e/b CALLED by=+32(%dx):u8[5] names=+8(%dx):string[3] bits=+32(%dx):b4@2/8 hi=%r8:b12@52/64",
+         "p:e/c CALLED bads=+0(%r9):string chain=+6(+40(+40(%dx))):s16 comm=$comm k=\\5 m=\\-1:s8",
+         "p:e/d CALLED st=$stack0 elf=+1(@+0):string fo=@+0:string fx=@+0x18:x64 back=-8(+8(@+0x18)):x8",
+         "r:e/r CALLED v=$retval c=$comm", "r:e/s NAMED v=+0($retval):string x=+0($retval):x8[4]", "p:e/none CALLED"]
+EVENTS = "a b c d r s none"
+# T: where events are enabled. On the kernel an instance, since the trace is everybody's.
+ENABLE = f"""t={TRACEFS}
+printf '%s\n' "$1" >> $t/uprobe_events || echo bad
+cat $T/events/e/enable $T/events/e/a/enable
+for e in {EVENTS}; do echo 1 > $T/events/e/$e/enable; done
+echo 1 > $T/events/e/a/enable
+cat $T/events/e/enable $T/events/e/a/enable
+echo -:e/a >> $t/uprobe_events
+echo > $t/uprobe_events
+"""
+DISABLE = f"""t={TRACEFS}
+for w in 2 x -1 1x; do echo $w > $T/events/e/a/enable; done
+echo 0 > $T/events/e/a/enable
+cat $T/events/e/enable
+echo 0 > $T/events/e/enable
+cat $T/events/e/enable
+echo -:e/a >> $t/uprobe_events
+cat $T/events/e/a/enable
+echo > $t/uprobe_events
+"""
+FIXED = f"""t={TRACEFS}
+echo x > $t/events/none
+echo x > $t/none
+touch $t/none
+mkdir $t/events/none
+rmdir $t/events
+rm $t/uprobe_events
+mv $t/events $t/none
+"""
+
+
 def read(argv):
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    return done.returncode, done.stdout.decode() + done.stderr.decode()
+    # what `limpet load` says when a tool has run for a while without a target is not the tool's
+    said = [line for line in done.stderr.decode().splitlines(True) if not line.startswith("limpet: no process is observed")]
+    return done.returncode, done.stdout.decode() + "".join(said)
 
 
 def first_difference(a, b):
@@ -91,6 +152,44 @@ def first_difference(a, b):
         if x != y:
             return f"limpet: {x}\nkernel: {y}"
     return f"{len(a)} and {len(b)} bytes"
+
+
+def hits(text):
+    """The lines of trace_pipe, without who, where and when; the events at one place come in any order."""
+    return sorted(re.sub(r"^ *(\S+)-\d+ .*?: (\w+: \(0x)", r"\1 \2", line).replace("\0", " ") for line in text.splitlines() if " e/" not in line and ": (0x" in line)
+
+
+def enabled(ours, env, work):
+    callee = common.compile_c(CALLEE, os.path.join(work, "callee"), "-O2", "-no-pie")
+    at = dict(re.findall(r"(\w+) T (called|named)$", subprocess.check_output(["nm", callee]).decode(), re.M))
+    at = {name: f"{callee}:{int(address, 16) - 0x400000:#x}" for address, name in at.items()}
+    lines = "\n".join(SHOWN).replace("CALLED", at["called"]).replace("NAMED", at["named"])
+    end = "timeout 1 cat $T/trace_pipe"
+    instance = f"{TRACEFS}/instances/limpet-test-{os.getpid()}"
+    script = f"T={instance}; mkdir $T || exit 1; {ENABLE}\n{callee}; {end}; echo END; {DISABLE}\nrmdir $T"
+    status, kernel = read([*MOUNTED, "bash", "-c", script, "bash", lines])
+    if status or "END" not in kernel:
+        print("skip enabled: tracefs cannot be mounted here")
+        return
+    got = read([*ours, "bash", "-c", f"T={TRACEFS}; {ENABLE}", "bash", lines])[1]
+    subprocess.run([LIMPET, "start", callee], env=env, check=True)
+    shown = read([*ours, "bash", "-c", f"T={TRACEFS}; {end}"])[1]
+    traced = subprocess.run([LIMPET, "trace", "--now"], env=env, stdout=subprocess.PIPE, check=False).stdout.decode()
+    got += shown + "END\n" + read([*ours, "bash", "-c", f"T={TRACEFS}; {DISABLE}"])[1]
+    want = hits(kernel)
+    ok("enabled: lines of trace_pipe as the kernel's", len(want) == 21 and hits(shown) == want, first_difference("\n".join(hits(shown)), "\n".join(want)))
+    ok("enabled: limpet trace shows them too", hits(traced) == want, traced)
+    others = [[re.sub(r"line \d+", "", line).replace(instance, TRACEFS) for line in text.splitlines() if ": (0x" not in line] for text in (got, kernel)]
+    ok("enabled: what enable says and answers", sorted(others[0]) == sorted(others[1]), others)
+
+
+def fixed(ours):
+    status, kernel = read([*MOUNTED, "bash", "-c", FIXED])
+    got = read([*ours, "bash", "-c", FIXED])[1]
+    if "Permission denied" not in kernel:
+        print("skip nothing can be made in it: tracefs cannot be mounted here")
+        return
+    ok("nothing can be made in it", got == kernel, first_difference(got, kernel))
 
 
 def uprobe_events():
@@ -104,6 +203,8 @@ def uprobe_events():
             continue
         got = read([*ours, *argv])[1]
         ok(f"{name}: as the kernel's", got == kernel, first_difference(got, kernel))
+    enabled(ours, env, work)
+    fixed(ours)
 
 
 if __name__ == "__main__":
