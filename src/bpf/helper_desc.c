@@ -274,6 +274,18 @@ static const struct bpf_helper_desc descs[] = {
 	[218] = {"rcu_read_unlock", VOID, {0}, GPL, NULL},
 	[219] = {"preempt_disable", VOID, {0}, GPL, NULL},
 	[220] = {"preempt_enable", VOID, {0}, GPL, NULL},
+	[221] = {"strcmp", INT, {ANY, ANY}, GPL, NULL},
+	[222] = {"strcasecmp", INT, {ANY, ANY}, GPL, NULL},
+	[223] = {"strchr", INT, {ANY, NUMBER}, GPL, NULL},
+	[224] = {"strchrnul", INT, {ANY, NUMBER}, GPL, NULL},
+	[225] = {"strnchr", INT, {ANY, NUMBER, NUMBER}, GPL, NULL},
+	[226] = {"strrchr", INT, {ANY, NUMBER}, GPL, NULL},
+	[227] = {"strlen", INT, {ANY}, GPL, NULL},
+	[228] = {"strnlen", INT, {ANY, NUMBER}, GPL, NULL},
+	[229] = {"strspn", INT, {ANY, ANY}, GPL, NULL},
+	[230] = {"strcspn", INT, {ANY, ANY}, GPL, NULL},
+	[231] = {"strstr", INT, {ANY, ANY}, GPL, NULL},
+	[232] = {"strnstr", INT, {ANY, ANY, NUMBER}, GPL, NULL},
 };
 /* clang-format on */
 

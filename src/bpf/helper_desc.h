@@ -61,6 +61,18 @@ enum bpf_ret_kind {
 #define HELPER_RCU_READ_UNLOCK   218 /* void bpf_rcu_read_unlock(void) */
 #define HELPER_PREEMPT_DISABLE   219 /* void bpf_preempt_disable(void) */
 #define HELPER_PREEMPT_ENABLE    220 /* void bpf_preempt_enable(void) */
+#define HELPER_STRCMP            221 /* int bpf_strcmp(const char *s1, const char *s2) */
+#define HELPER_STRCASECMP        222 /* int bpf_strcasecmp(const char *s1, const char *s2) */
+#define HELPER_STRCHR            223 /* int bpf_strchr(const char *s, char c) */
+#define HELPER_STRCHRNUL         224 /* int bpf_strchrnul(const char *s, char c) */
+#define HELPER_STRNCHR           225 /* int bpf_strnchr(const char *s, size_t count, char c) */
+#define HELPER_STRRCHR           226 /* int bpf_strrchr(const char *s, int c) */
+#define HELPER_STRLEN            227 /* int bpf_strlen(const char *s) */
+#define HELPER_STRNLEN           228 /* int bpf_strnlen(const char *s, size_t count) */
+#define HELPER_STRSPN            229 /* int bpf_strspn(const char *s, const char *accept) */
+#define HELPER_STRCSPN           230 /* int bpf_strcspn(const char *s, const char *reject) */
+#define HELPER_STRSTR            231 /* int bpf_strstr(const char *s1, const char *s2) */
+#define HELPER_STRNSTR           232 /* int bpf_strnstr(const char *s1, const char *s2, size_t len) */
 
 #define HELPER_GPL_ONLY  BIT(0)
 #define HELPER_SLEEPABLE BIT(1)

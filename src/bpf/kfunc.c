@@ -15,6 +15,18 @@ static const struct bpf_kfunc kfuncs[] = {
 	{"bpf_rcu_read_unlock", HELPER_RCU_READ_UNLOCK, 0, KFUNC_RCU_UNLOCK, ITER_NONE},
 	{"bpf_preempt_disable", HELPER_PREEMPT_DISABLE, 0, KFUNC_PREEMPT_DISABLE, ITER_NONE},
 	{"bpf_preempt_enable", HELPER_PREEMPT_ENABLE, 0, KFUNC_PREEMPT_ENABLE, ITER_NONE},
+	{"bpf_strcmp", HELPER_STRCMP, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strcasecmp", HELPER_STRCASECMP, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strchr", HELPER_STRCHR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strchrnul", HELPER_STRCHRNUL, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strnchr", HELPER_STRNCHR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strrchr", HELPER_STRRCHR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strlen", HELPER_STRLEN, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strnlen", HELPER_STRNLEN, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strspn", HELPER_STRSPN, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strcspn", HELPER_STRCSPN, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strstr", HELPER_STRSTR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_strnstr", HELPER_STRNSTR, 0, KFUNC_PLAIN, ITER_NONE},
 };
 /* clang-format on */
 

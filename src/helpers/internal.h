@@ -28,6 +28,8 @@ vm_helper_fn help_ringbuf_reserve_dynptr, help_ringbuf_submit_dynptr, help_ringb
 vm_helper_fn help_dynptr_from_mem, help_dynptr_read, help_dynptr_write, help_dynptr_data;
 vm_helper_fn help_user_ringbuf_drain;
 vm_helper_fn help_iter_num_new, help_iter_num_next, help_iter_num_destroy, help_section;
+vm_helper_fn help_strcmp, help_strcasecmp, help_strchr, help_strchrnul, help_strnchr, help_strrchr,
+	help_strlen, help_strnlen, help_strspn, help_strcspn, help_strstr, help_strnstr;
 
 /* The hit, when its registers are known; else NULL. */
 static inline const struct helper_hit *help_hit(const struct vm_run *run)
@@ -93,6 +95,16 @@ long help_copy_str(const struct vm_run *run, char *dst, u64 src, u64 size);
 
 /* Length of an ARG_CONST_STR, or -EFAULT when it leaves what the run may read. */
 long help_const_str(const struct vm_run *run, u64 addr);
+
+/*
+ * Bytes from addr on, at most size, that are the run's own (stack, context, maps, records) and may be read without asking
+ * anybody; 0: addr is none such.
+ */
+u64 help_own_bytes(const struct vm_run *run, u64 addr, u64 size);
+
+/* Is addr in the task that help_current_task() answers? From there, at most size bytes; or -EFAULT. */
+bool help_is_task(u64 addr);
+long help_task_piece(const struct vm_run *run, u8 *dst, u64 addr, u64 size);
 
 /* Text being made: cap bytes with the NUL; len counts what there is, also beyond. */
 struct help_text {

@@ -123,6 +123,15 @@ bool help_known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end)
 	return true;
 }
 
+u64 help_own_bytes(const struct vm_run *run, u64 addr, u64 size)
+{
+	if (!run->prog || !vm_may_access(run, addr, 1, false))
+		return 0;
+	while (size > 1 && !vm_may_access(run, addr, size, false))
+		size /= 2;
+	return size;
+}
+
 /* Bytes from addr on, at most size, that can be read without asking anybody. */
 static u64 known_bytes(const struct vm_run *run, u64 addr, u64 size)
 {
@@ -130,11 +139,7 @@ static u64 known_bytes(const struct vm_run *run, u64 addr, u64 size)
 
 	if (help_known_stack(run, &start, &end) && addr >= start && addr < end)
 		return end - addr < size ? end - addr : size;
-	if (!run->prog || !vm_may_access(run, addr, 1, false))
-		return 0;
-	while (size > 1 && !vm_may_access(run, addr, size, false))
-		size /= 2;
-	return size;
+	return help_own_bytes(run, addr, size);
 }
 
 /* Has this run asked already whether it may load? What is known to be there costs it no question. */

@@ -32,7 +32,7 @@ static u64 task_addr(u32 object, u32 id)
 	return TASK_BASE | (u64)object << OBJ_SHIFT | (u64)id << ID_SHIFT;
 }
 
-static bool is_task(u64 addr)
+bool help_is_task(u64 addr)
 {
 	return addr >> 44 == TASK_BASE >> 44;
 }
@@ -145,8 +145,8 @@ static u32 field_at(const struct task_layout *l, u32 object, u32 off)
 	return TASK_FIELDS;
 }
 
-/* From `addr` to the end of its field, at most size: bytes copied, or -EFAULT. */
-static long read_piece(const struct vm_run *run, u8 *dst, u64 addr, u64 size)
+/* To the end of its field. */
+long help_task_piece(const struct vm_run *run, u8 *dst, u64 addr, u64 size)
 {
 	const struct helper_env *env = run->env;
 	struct place p = place_of(addr);
@@ -182,7 +182,7 @@ u64 help_current_task(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run
 static NOINLINE u64 read_task(u8 *dst, u64 size, u64 src, struct vm_run *run)
 {
 	for (u64 done = 0; done < size;) {
-		long n = read_piece(run, dst + done, src + done, size - done);
+		long n = help_task_piece(run, dst + done, src + done, size - done);
 
 		if (n < 0) {
 			memset(dst, 0, size);
@@ -200,7 +200,7 @@ static NOINLINE u64 read_task_str(char *dst, u64 size, u64 src, struct vm_run *r
 
 	while (done < size) {
 		char piece[NAME_LEN];
-		long n = read_piece(run, (u8 *)piece, src + done,
+		long n = help_task_piece(run, (u8 *)piece, src + done,
 				    size - done < NAME_LEN ? size - done : NAME_LEN);
 
 		if (n < 0) {
@@ -220,14 +220,14 @@ static NOINLINE u64 read_task_str(char *dst, u64 size, u64 src, struct vm_run *r
 
 u64 help_probe_read_kernel(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_run *run)
 {
-	if (unlikely(is_task(src)))
+	if (unlikely(help_is_task(src)))
 		return read_task((u8 *)dst, size, src, run);
 	return help_probe_read(dst, size, src, 0, 0, run);
 }
 
 u64 help_probe_read_kernel_str(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_run *run)
 {
-	if (unlikely(is_task(src)))
+	if (unlikely(help_is_task(src)))
 		return read_task_str((char *)dst, size, src, run);
 	return help_probe_read_str(dst, size, src, 0, 0, run);
 }

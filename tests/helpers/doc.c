@@ -107,6 +107,8 @@ static const char head[] =
 	"BTF.\n"
 	"- rcu_read_lock, preempt_disable and their counterparts mark sections that the verifier looks at; at run time they have "
 	"nothing to do (src/helpers/iter.c).\n"
+	"- strcmp and the other functions on strings read what is the program's own (stack, maps, records, context) and the "
+	"task, and answer -ERANGE to the target's\n  memory, as kernels do; the kernel's own memory is -EFAULT.\n"
 	"- Helpers for maps that limpet does not have yet are marked so.\n\n"
 	"| number | helper | arguments | returns | limpet | programs "
 	"|\n|---|---|---|---|---|---|\n";

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernel functions: iterators as libbpf's bpf_for(), bpf_repeat() and bpf_for_each() emit them, and sections. */
+/* Kernel functions: iterators as libbpf's bpf_for(), bpf_repeat() and bpf_for_each() emit them, sections, strings. */
 #include <linux/bpf.h>
 #include <asm/ptrace.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include "result.h"
@@ -26,9 +27,14 @@ extern void bpf_rcu_read_lock(void) __ksym;
 extern void bpf_rcu_read_unlock(void) __ksym;
 extern void bpf_preempt_disable(void) __ksym;
 extern void bpf_preempt_enable(void) __ksym;
+extern int bpf_strlen(const char *s) __ksym;
+extern int bpf_strcmp(const char *s1, const char *s2) __ksym;
+extern int bpf_strstr(const char *s1, const char *s2) __ksym;
+extern int bpf_strrchr(const char *s, int c) __ksym;
 struct task_struct {
 	int pid;
-};
+	char comm[16];
+} __attribute__((preserve_access_index));
 extern struct task_struct *bpf_task_from_pid(__s32 pid) __ksym __weak; /* not for these programs, and never called */
 
 /* The iterator ends wherever the block is left. */
@@ -125,6 +131,40 @@ int formats(struct pt_regs *ctx)
 	bpf_preempt_enable();
 	if (!no_tasks)
 		bpf_task_from_pid(1);
+	return 0;
+}
+
+static const char needle[] = "stack";
+static char in_map[16] = "in the map";
+
+#define ANSWER(n, call)                                                                            \
+	do {                                                                                       \
+		struct result *r_ = result(n);                                                     \
+		if (r_)                                                                            \
+			r_->ret = 1000 + (call);                                                   \
+	} while (0)
+
+/* Strings of the program's own, of the target, and of the task. */
+SEC("uprobe")
+int stacks(struct pt_regs *ctx)
+{
+	const char *user = (const char *)PT_REGS_PARM1(ctx);
+	struct task_struct *task = (void *)bpf_get_current_task();
+	const char *comm = (const char *)task + bpf_core_field_offset(struct task_struct, comm);
+	char mine[24] = "on the stack", name[16];
+
+	bpf_get_current_comm(name, sizeof(name));
+	ANSWER(30, bpf_strlen(mine));
+	ANSWER(31, bpf_strlen(in_map));
+	ANSWER(32, bpf_strstr(mine, needle));
+	ANSWER(33, bpf_strcmp(in_map, mine));
+	ANSWER(34, bpf_strlen(user));
+	ANSWER(35, bpf_strcmp(mine, user));
+	ANSWER(36, bpf_strlen(comm));
+	ANSWER(37, bpf_strcmp(name, comm));
+	ANSWER(38, bpf_strrchr(comm, 'e'));
+	ANSWER(39, bpf_strcmp(comm, comm));
+	ANSWER(40, bpf_strlen((void *)16));
 	return 0;
 }
 

@@ -3,8 +3,6 @@
  * Which helpers there are for programs of which type, held against the kernel: what that offers limpet has, or
  * says why not (src/bpf/helper_desc.c, docs/helpers.md); what limpet has beyond it is named here.
  */
-#include "unit/check.h"
-
 #include "bpf/helper_desc.h"
 #include "sides.h"
 
