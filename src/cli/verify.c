@@ -44,6 +44,8 @@ static char *load_one(const char *path, int want, u32 level, char *log, int *ret
 	log[0] = 0;
 	if (name)
 		*ret_err = bpf_object__load(object);
+	if (*ret_err == -EBADF) /* loaded; only then libbpf fills arrays of programs, with others, which are not */
+		*ret_err = 0;
 	bpf_object__close(object);
 	return name;
 }
