@@ -39,6 +39,18 @@ struct hands {
 /* %fs:0 is the thread pointer in every thread of this process. */
 extern HIDDEN bool hand_tp_known;
 
+/* What tells this thread from the process's others; 0: nothing does. */
+static ALWAYS_INLINE u64 hand_thread(void)
+{
+	u64 tp = 0;
+
+#if defined(__x86_64__)
+	if (likely(hand_tp_known))
+		__asm__("mov %%fs:0, %0" : "=r"(tp));
+#endif
+	return tp;
+}
+
 /* Makes `h` this thread's hand, if it is nobody's. False: it has none. */
 bool hand_make(struct hand *h, _Atomic u32 *tickets, u64 tp, u64 stack);
 
@@ -48,22 +60,17 @@ void hands_drop(struct hands *hs, _Atomic u32 *tickets, const struct pool *p, _A
 /* This thread's hand; NULL: it has none. */
 static ALWAYS_INLINE struct hand *hand_find(struct hands *hs, _Atomic u32 *tickets)
 {
-#if defined(__x86_64__)
-	u64 tp, stack = (u64)__builtin_frame_address(0) >> 20;
+	u64 tp = hand_thread(), stack = (u64)__builtin_frame_address(0) >> 20;
 	struct hand *h;
 
-	if (unlikely(!hand_tp_known))
+	if (unlikely(!tp))
 		return NULL;
-	__asm__("mov %%fs:0, %0" : "=r"(tp));
 	h = &hs->of[tp * 0x9e3779b97f4a7c15ULL >> 59];
 	if (likely(atomic_load_explicit(&h->tp, memory_order_relaxed) == tp &&
 		   atomic_load_explicit(&h->stack, memory_order_relaxed) == stack &&
 		   atomic_load_explicit(&h->pid, memory_order_relaxed) == pool_pid()))
 		return h;
 	return hand_make(h, tickets, tp, stack) ? h : NULL;
-#else
-	return NULL;
-#endif
 }
 _Static_assert(HANDS == 32, "as shifted above");
 

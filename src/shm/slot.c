@@ -3,6 +3,7 @@
 #include "shm/slot.h"
 #include <linux/futex.h>
 #include "base/sys.h"
+#include "shm/hand.h"
 #include "shm/pool.h"
 
 static bool take(_Atomic u32 *word, u32 seen, u32 pid)
@@ -28,11 +29,29 @@ static _Atomic u32 *leases_of(_Atomic u32 *word)
 	return word + 1;
 }
 
-static void count_lease(_Atomic u32 *word)
+static _Atomic u64 *thread_of(_Atomic u32 *word)
+{
+	return (_Atomic u64 *)(word + 4);
+}
+
+static void note_lease(_Atomic u32 *word)
 {
 	u32 n = atomic_load_explicit(leases_of(word), memory_order_relaxed);
 
 	atomic_store_explicit(leases_of(word), n + 1, memory_order_relaxed);
+	atomic_store_explicit(thread_of(word), hand_thread(), memory_order_relaxed);
+}
+
+/* Do runs of this very thread have them all, which this one has interrupted? */
+static bool has_all_itself(u8 *words, u32 count, u32 pid)
+{
+	const u64 self = hand_thread();
+
+	for (u32 i = 0; i < count && self; i++)
+		if (atomic_load_explicit(slot_word(words, i), memory_order_relaxed) != pid ||
+		    atomic_load_explicit(thread_of(slot_word(words, i)), memory_order_relaxed) != self)
+			return false;
+	return self;
 }
 
 /* As long as it stays the same nobody has got a slot. */
@@ -81,6 +100,8 @@ static NOINLINE int lease_other(u8 *words, u32 count, u32 hint, u32 pid)
 			slot = take_dead(words, count, pid);
 		if (slot >= 0)
 			return slot;
+		if (round == SLOT_YIELDS && has_all_itself(words, count, pid))
+			return -1;
 		if (stuck ? round >= SLOT_YIELDS :
 		    !clock ? round >= SLOT_YIELDS_BLIND : round >= SLOT_YIELDS && pool_now_ns() - start > SLOT_WAIT_NS)
 			break;
@@ -98,7 +119,7 @@ int slot_lease(u8 *words, u32 count, u32 hint)
 	if (unlikely(hint >= count || !take(slot_word(words, hint), 0, pid)))
 		slot = lease_other(words, count, hint < count ? hint : 0, pid);
 	if (likely(slot >= 0))
-		count_lease(slot_word(words, (u32)slot));
+		note_lease(slot_word(words, (u32)slot));
 	return slot;
 }
 

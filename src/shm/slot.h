@@ -12,13 +12,14 @@
  *
  * When all are taken, their holders are waited for: they may be waiting for a processor themselves. A few times
  * sched_yield, then short sleeps, until SLOT_WAIT_NS have passed; then the access fails and is counted. Who is
- * refused notes how many leases there were, and while that stays the same (a holder is stopped, or is
- * interrupted by the very run that asks) nobody waits for so long again. A process that was
+ * refused notes how many leases there were, and while that stays the same (a holder is stopped) nobody waits for so
+ * long again. Nor does a run in a signal handler that interrupted the holders, which their threads tell (a hint: a
+ * lease's thread is stored after it). A process that was
  * killed in a run keeps its slot until somebody finds none free and asks the kernel for the holders;
  * one that is stopped keeps it until it goes on. So does a run that a signal handler left by longjmp,
  * until its process ends.
  *
- *     words:  | holder 32 | leases 32 | in the first: leases when one was refused, BIT(31) set | ...
+ *     words:  | holder 32 | leases 32 | in the first: leases when one was refused, BIT(31) set | 0 | thread 64 | ...
  */
 #ifndef LIMPET_SHM_SLOT_H
 #define LIMPET_SHM_SLOT_H

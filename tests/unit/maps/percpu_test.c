@@ -187,6 +187,25 @@ TEST(holders_are_waited_for)
 	test_map_free(&m);
 }
 
+/* A run that has interrupted those that have all slots would wait for itself. */
+TEST(who_has_all_slots_itself_does_not_wait)
+{
+	_Atomic u32 *word[CPUS];
+	struct map m;
+
+	REQUIRE(!make(&m, BPF_MAP_TYPE_PERCPU_ARRAY, 8));
+	alarm(20); /* they would take 100 seconds */
+	for (u32 round = 0; round < 500; round++) {
+		for (u32 i = 0; i < CPUS; i++)
+			CHECK_EQ(m.ops->lease(&m, i, &word[i]), (int)i);
+		CHECK(!add_once(&m, 0, false));
+		for (u32 i = 0; i < CPUS; i++)
+			map_slot_release(word[i]);
+	}
+	alarm(0);
+	test_map_free(&m);
+}
+
 static void operations(struct map *m)
 {
 	const u32 other = 5;
