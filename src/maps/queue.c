@@ -9,7 +9,8 @@
  * cell at the hint tells.
  *
  *   push: take an element i, fill it; t = tail, h = head;
- *         t - h >= max_entries and the cell of h is FULL(h, *): full
+ *         t - h >= max_entries and the cell of h is FULL(h, *): full, or with BPF_EXIST: that one is withdrawn,
+ *         if it is still there, and the push goes on; so an overwriting push is two steps
  *         CAS cell EMPTY(t, j) -> FULL(t, i)        this publishes i and withdraws j
  *         cx tail t -> t + 1                        whoever sees another cell than EMPTY(t, *) does it too
  *         claim j: it is what the next push of this thread takes (shm/hand.h), else it goes on the list
@@ -96,12 +97,13 @@ static u64 load(_Atomic u64 *word)
 	return atomic_load_explicit(word, memory_order_acquire);
 }
 
-/* True when the queue was full at one moment: everything before t was pushed, and h is still there. */
-static ALWAYS_INLINE bool is_full(const struct map *m, struct queue_area *a, u64 t, u32 *steps)
+/* True when the queue was full at one moment: everything before t was pushed, and *ret_head is still there. */
+static ALWAYS_INLINE bool is_full(const struct map *m, struct queue_area *a, u64 t, u32 *steps, u64 *ret_head)
 {
 	for (; *steps; --*steps) {
 		u64 h = load(&a->head), cell;
 
+		*ret_head = h;
 		if (likely((s64)(t - h) < (s64)m->def.max_entries))
 			return false;
 		if (!cell_ready(m, cell_of(m, h)))
@@ -167,7 +169,7 @@ static ALWAYS_INLINE int publish(struct map *m, struct queue_area *a, const stru
 	return 0;
 }
 
-/* Copies the oldest value (unless ret_value is NULL), and with `take` withdraws it. */
+/* Copies the oldest value, and with `take` withdraws it. */
 static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret_value, bool take, u32 *steps)
 {
 	struct pool pool = map_pool(m);
@@ -189,8 +191,7 @@ static ALWAYS_INLINE int withdraw(struct map *m, struct queue_area *a, void *ret
 			map_count(m, MAP_STAT_CORRUPT);
 			return -ENOENT;
 		}
-		if (ret_value)
-			map_copy_seen(ret_value, e->payload, m->def.value_size);
+		map_copy_seen(ret_value, e->payload, m->def.value_size);
 		if (!take) {
 			atomic_thread_fence(memory_order_acquire);
 			if (atomic_load_explicit(c, memory_order_relaxed) == cell)
@@ -255,8 +256,10 @@ static ALWAYS_INLINE struct pool_hand take(struct map *m, const struct pool *poo
 		h = pool_take(pool, &a->free);
 	if (unlikely(h.index == POOL_NONE))
 		h = pool_take_fresh(pool, &a->fresh);
-	if (unlikely(h.index == POOL_NONE) && queue_collect(m, NULL))
+	for (int i = 0; i < MAP_COLLECTIONS && unlikely(h.index == POOL_NONE); i++) {
+		queue_collect(m, NULL);
 		h = pool_take(pool, &a->free);
+	}
 	return h;
 }
 
@@ -288,19 +291,28 @@ static ALWAYS_INLINE void count_overwritten(struct map *m, struct hand *own)
 #endif
 }
 
-/* Makes room at t, or says why not. */
-static ALWAYS_INLINE int make_room(struct map *m, struct queue_area *a, struct hand *own, u64 flags, u32 *steps)
+/*
+ * Makes room where the value at h was the oldest of a full queue, or says why not: gives that one up, unless somebody
+ * has popped it since, which makes room, too.
+ */
+static ALWAYS_INLINE int make_room(struct map *m, struct queue_area *a, struct hand *own, u64 flags, u64 h)
 {
-	int err;
+	const u64 base = empty_cell(m, h);
+	_Atomic u64 *c = cell_of(m, h);
+	u64 cell;
 
 	if (!(flags & BPF_EXIST)) {
 		map_count(m, MAP_STAT_FULL);
 		return -E2BIG;
 	}
-	err = withdraw(m, a, NULL, true, steps);
-	if (!err)
+	cell = likely(cell_ready(m, c)) ? load(c) : base;
+	if (likely((cell & (CELL_LAP | CELL_FULL)) == (base | CELL_FULL)) &&
+	    likely(atomic_compare_exchange_strong_explicit(c, &cell, (base + BIT(CELL_SHIFT)) | (cell & CELL_INDEX),
+							   memory_order_acq_rel, memory_order_relaxed))) {
+		advance(&a->head, h);
 		count_overwritten(m, own);
-	return err == -EBUSY ? err : 0;
+	}
+	return 0;
 }
 
 static long queue_push(struct map *m, const void *value, u64 flags)
@@ -315,9 +327,9 @@ static long queue_push(struct map *m, const void *value, u64 flags)
 	if (flags & BPF_NOEXIST || flags > BPF_EXIST)
 		return -EINVAL;
 	for (; steps && err == -EAGAIN; steps -= steps != 0) {
-		u64 t = load(&a->tail);
+		u64 t = load(&a->tail), oldest;
 
-		err = unlikely(is_full(m, a, t, &steps)) ? make_room(m, a, own, flags, &steps) : 0;
+		err = unlikely(is_full(m, a, t, &steps, &oldest)) ? make_room(m, a, own, flags, oldest) : 0;
 		if (unlikely(err))
 			break;
 		if (h.index == POOL_NONE) {

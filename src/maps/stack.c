@@ -263,8 +263,10 @@ static struct pool_hand fill(struct map *m, const struct pool *pool, const void 
 
 	if (unlikely(h.index == POOL_NONE))
 		h = pool_take_fresh(pool, &a->fresh);
-	if (unlikely(h.index == POOL_NONE) && stack_collect(m, NULL))
+	for (int i = 0; i < MAP_COLLECTIONS && unlikely(h.index == POOL_NONE); i++) {
+		stack_collect(m, NULL);
 		h = pool_take(pool, &a->free);
+	}
 	if (likely(h.index != POOL_NONE))
 		map_copy(pool_elem(pool, h.index)->payload, value, m->def.value_size);
 	return h;

@@ -33,6 +33,9 @@ extern HIDDEN const struct map_ops user_ringbuf_ops;
 /* Elements beyond max_entries, for those in the hands of threads in the middle of an operation. */
 #define MAP_SPARES 64u
 
+/* So often is a pool gone through for an element, which others take, too: two collectors at once spoil each other's work. */
+#define MAP_COLLECTIONS 16
+
 /* The kernel's queue_stack_map_alloc_check, and the common part of the geometry; `most`: entries there may be. */
 int fifo_layout(struct map *m, u64 index_size, u32 most, u32 elem_count);
 

@@ -330,11 +330,21 @@ static u32 take_back(const struct pool_sweep *s, const struct pool_users *users,
 	return got;
 }
 
+/* Another collection has begun meanwhile, and spoilt this one; a third would spoil that. */
+static void let_go_first(const struct pool_sweep *s)
+{
+	if (pool_may_call(POOL_CALL_YIELD))
+		sys_call0(__NR_sched_yield);
+	for (u32 i = 0; i < POOL_SETTLE + 4 * s->count; i++)
+		__asm__ volatile("pause");
+}
+
 u32 pool_collect(const struct pool *p, u32 count, _Atomic u32 *number, const struct pool_users *users,
 		 void *map, bool (*alive)(u32 pid))
 {
 	struct pool_sweep s = {.pool = p, .count = count < p->count ? count : p->count};
 	_Atomic u64 *list;
+	u32 got;
 
 	if (p->extents && s.count &&
 	    !extents_reserve(p->extents, (u64)((u8 *)p->marks - p->extents->base), s.count * sizeof(u64)))
@@ -349,5 +359,8 @@ u32 pool_collect(const struct pool *p, u32 count, _Atomic u32 *number, const str
 			return 0;
 	if (!users->reach(map, &s))
 		return 0;
-	return take_back(&s, users, map);
+	got = take_back(&s, users, map);
+	if (!got && atomic_load_explicit(number, memory_order_relaxed) != s.number)
+		let_go_first(&s);
+	return got;
 }

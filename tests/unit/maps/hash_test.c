@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* HASH: what the kernel comparison cannot show: concurrency, deaths, stops, forks, spoilt memory. */
 #include <sched.h>
-#include "history.h"
+#include "history_keyed.h"
 #include "steps.h"
 
 struct item {
@@ -82,7 +82,7 @@ static void linearizable(u32 keys, u32 max_entries)
 
 	for (u32 size = 8; size <= sizeof(struct history_value); size += sizeof(struct history_value) - 8) {
 		REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_HASH, 4, size, max_entries, 0));
-		history_check(&m, keys, getenv("LIMPET_LONG") ? 50000 : 2000);
+		history_check(&m, &history_keyed, keys, getenv("LIMPET_LONG") ? 800000 : 32000);
 		test_map_free(&m);
 	}
 }

@@ -1,36 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Histories of a keyed map, and whether they are linearizable. 4 processes x 4 threads perform random
- * operations, each between two tickets of one counter; then, key by key, the tickets are walked in
- * order with the set of states the map can be in (the value there, and which pending operations have
- * taken effect). At an operation's end, what has not taken effect must do so, alone or after others;
- * an empty set means that no order explains what was seen.
+ * Histories of maps: 4 processes of 4 threads, or 64 threads of one, perform random operations, each between two tickets
+ * of one counter (linear.h). Values are unique, and tell when they are torn.
  */
 #ifndef LIMPET_TESTS_MAPS_HISTORY_H
 #define LIMPET_TESTS_MAPS_HISTORY_H
 
 #include <pthread.h>
 #include <sys/wait.h>
-#include "common.h"
+#include "linear.h"
 
-#define HISTORY_PROCS   4
-#define HISTORY_THREADS 4
-#define HISTORY_ALL     (HISTORY_PROCS * HISTORY_THREADS)
-#define HISTORY_STATES  4096
-
-enum history_kind { H_LOOKUP, H_ANY, H_NOEXIST, H_EXIST, H_DELETE, H_TAKE, H_KINDS };
-
-struct history_op {
-	u32 begin, end; /* tickets */
-	u32 key, kind;
-	u32 value; /* given or got; unique, 0: none */
-	int ret;
-};
+#define HISTORY_EACH 50000
 
 struct history {
-	_Atomic u32 ticket, torn, refused;
-	u32 each;
-	struct history_op ops[HISTORY_ALL][50000];
+	_Atomic u32 ticket, torn, refused, ready;
+	u32 threads, each;
+	struct linear_op ops[LINEAR_THREADS][HISTORY_EACH];
 };
 
 struct history_value {
@@ -41,185 +26,113 @@ struct history_value {
 struct history_thread {
 	struct map *m;
 	struct history *h;
-	u32 number, keys;
+	u32 number;
+	u64 seed;
+	/* Performs one operation: *op but for its tickets. */
+	void (*act)(struct history_thread *t, struct linear_op *op, struct history_value *v);
+	u32 keys;
 };
 
-static int history_do(struct map *m, struct history_op *op, struct history_value *v)
+static u32 history_ticket(struct history *h)
 {
-	switch (op->kind) {
-	case H_LOOKUP:
-		return map_user_lookup(m, &op->key, v, 0);
-	case H_ANY:
-	case H_NOEXIST:
-	case H_EXIST:
-		return map_user_update(m, &op->key, v, op->kind - H_ANY);
-	case H_DELETE:
-		return map_user_delete(m, &op->key);
-	default:
-		return map_user_lookup_and_delete(m, &op->key, v, 0);
-	}
+	return h->ticket++;
 }
 
 static void *history_thread(void *arg)
 {
 	struct history_thread *t = arg;
-	u64 seed = t->number * 77 + 5;
+	const u32 words = t->m->def.value_size / 4;
 
+	t->h->ready++;
+	while (t->h->ready < t->h->threads)
+		sched_yield();
 	for (u32 i = 0; i < t->h->each; i++) {
-		struct history_op *op = &t->h->ops[t->number][i];
-		u32 id = t->number << 20 | (i + 1);
-		struct history_value v = {id, {0}};
+		struct linear_op *op = &t->h->ops[t->number][i];
+		struct history_value v = {.id = t->number << 20 | (i + 1)};
 
 		for (u32 k = 0; k < ARRAY_SIZE(v.copy); k++)
-			v.copy[k] = id;
-		op->key = test_random(&seed) % t->keys;
-		op->kind = test_random(&seed) % H_KINDS;
-		op->begin = t->h->ticket++;
-		op->ret = history_do(t->m, op, &v);
-		op->end = t->h->ticket++;
+			v.copy[k] = v.id;
+		t->act(t, op, &v);
 		op->value = v.id;
-		for (u32 k = 0; !op->ret && k + 1 < t->m->def.value_size / 4; k++)
+		for (u32 k = 0; !op->ret && k + 1 < words; k++)
 			t->h->torn += v.copy[k] != v.id;
-		t->h->refused += op->ret && op->ret != -ENOENT && op->ret != -EEXIST;
 	}
 	return NULL;
 }
 
-static void history_record(struct map *m, struct history *h, u32 keys)
+static void history_threads(const struct history_thread *like, u32 first, u32 count)
 {
-	for (u32 p = 0; p < HISTORY_PROCS; p++) {
-		struct history_thread t[HISTORY_THREADS];
-		pthread_t id[HISTORY_THREADS];
+	struct history_thread t[LINEAR_THREADS];
+	pthread_t id[LINEAR_THREADS];
 
-		if (fork())
-			continue;
-		for (u32 i = 0; i < HISTORY_THREADS; i++) {
-			t[i] = (struct history_thread){m, h, p * HISTORY_THREADS + i, keys};
-			pthread_create(&id[i], NULL, history_thread, &t[i]);
-		}
-		for (u32 i = 0; i < HISTORY_THREADS; i++)
-			pthread_join(id[i], NULL);
-		_exit(0);
+	for (u32 i = 0; i < count; i++) {
+		t[i] = *like;
+		t[i].number = first + i;
+		t[i].seed = t[i].number * 77 + 5;
+		if (pthread_create(&id[i], NULL, history_thread, &t[i]))
+			abort();
 	}
+	for (u32 i = 0; i < count; i++)
+		pthread_join(id[i], NULL);
+}
+
+/* What `procs` processes of `threads` did, `each` operations a thread. history_free(). */
+static struct history *history_record(const struct history_thread *like, u32 procs, u32 threads, u32 each)
+{
+	struct history *h = mmap(NULL, sizeof(*h), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct history_thread t = *like;
+
+	if (h == MAP_FAILED || each > HISTORY_EACH || procs * threads > LINEAR_THREADS)
+		abort();
+	t.h = h;
+	h->threads = procs * threads;
+	h->each = each;
+	fflush(stdout);
+	for (u32 p = 0; p < procs; p++)
+		if (!fork()) {
+			history_threads(&t, p * threads, threads);
+			_exit(0);
+		}
 	while (wait(NULL) > 0)
 		;
-}
-
-/* A state: which value the key has (0: none), and which threads' pending operations have happened. */
-struct history_state {
-	u32 value, done;
-};
-
-static struct history_state history_set[2][HISTORY_STATES];
-
-static bool history_explains(const struct history_op *op, u32 value, u32 *ret_value)
-{
-	bool there = value != 0;
-
-	*ret_value = value;
-	switch (op->kind) {
-	case H_LOOKUP:
-		return there ? !op->ret && op->value == value : op->ret == -ENOENT;
-	case H_TAKE:
-		*ret_value = 0;
-		return there ? !op->ret && op->value == value : op->ret == -ENOENT;
-	case H_DELETE:
-		*ret_value = 0;
-		return op->ret == (there ? 0 : -ENOENT);
-	default:
-		if (op->ret)
-			return op->ret == (op->kind == H_NOEXIST && there ? -EEXIST :
-					   op->kind == H_EXIST && !there  ? -ENOENT : 1);
-		*ret_value = op->value;
-		return op->kind == H_ANY || (op->kind == H_EXIST) == there;
-	}
-}
-
-static void history_add(struct history_state *set, u32 *n, u32 value, u32 done)
-{
-	for (u32 i = 0; i < *n; i++)
-		if (set[i].value == value && set[i].done == done)
-			return;
-	if (*n < HISTORY_STATES)
-		set[(*n)++] = (struct history_state){value, done};
-	else
-		CHECK(!"too many states");
-}
-
-/* The states after `thread`'s operation has ended. */
-static u32 history_end(const struct history_op **pending, u32 thread, struct history_state *from, u32 n,
-		       struct history_state *to)
-{
-	u32 kept = 0;
-
-	for (u32 i = 0; i < n; i++) { /* n grows: states with one more operation done come behind */
-		u32 value;
-
-		if (from[i].done & BIT(thread)) {
-			history_add(to, &kept, from[i].value, from[i].done & ~(u32)BIT(thread));
-			continue;
-		}
-		for (u32 t = 0; t < HISTORY_ALL; t++)
-			if (pending[t] && !(from[i].done & BIT(t)) &&
-			    history_explains(pending[t], from[i].value, &value))
-				history_add(from, &n, value, from[i].done | (u32)BIT(t));
-	}
-	return kept;
-}
-
-/* The end and begin events of one key, by ticket: thread + 1, negative for an end. */
-static bool history_key_ok(struct history *h, u32 key, s32 *events, const struct history_op **of)
-{
-	const struct history_op *pending[HISTORY_ALL] = {NULL};
-	struct history_state *now = history_set[0], *then = history_set[1], *swap;
-	u32 n = 1;
-
-	memset(events, 0, h->ticket * sizeof(*events));
-	for (u32 t = 0; t < HISTORY_ALL; t++)
-		for (u32 i = 0; i < h->each; i++) {
-			const struct history_op *op = &h->ops[t][i];
-
-			if (op->key != key)
-				continue;
-			events[op->begin] = (s32)t + 1;
-			events[op->end] = -(s32)t - 1;
-			of[op->begin] = op;
-		}
-	now[0] = (struct history_state){0, 0};
-	for (u32 e = 0; e < h->ticket && n; e++) {
-		if (events[e] > 0)
-			pending[events[e] - 1] = of[e];
-		if (events[e] >= 0)
-			continue;
-		n = history_end(pending, (u32)-events[e] - 1, now, n, then);
-		pending[-events[e] - 1] = NULL;
-		swap = now;
-		now = then;
-		then = swap;
-	}
-	return n != 0;
-}
-
-/* Records and checks a history over `keys` keys. */
-static void history_check(struct map *m, u32 keys, u32 each)
-{
-	struct history *h = mmap(NULL, sizeof(*h), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	const struct history_op **of;
-	s32 *events;
-
-	REQUIRE(h != MAP_FAILED);
-	h->each = each;
-	history_record(m, h, keys);
-	CHECK_EQ(h->ticket, 2 * HISTORY_ALL * each);
+	CHECK_EQ(h->ready, h->threads);
 	CHECK_EQ(h->torn, 0);
-	CHECK_EQ(h->refused, 0);
-	events = calloc(h->ticket + 1, sizeof(*events));
-	of = calloc(h->ticket + 1, sizeof(*of));
-	for (u32 key = 0; key < keys && events && of && !check_failed; key++)
-		CHECK(history_key_ok(h, key, events, of));
-	free(events);
-	free(of);
+	return h;
+}
+
+static void history_free(struct history *h)
+{
 	munmap(h, sizeof(*h));
+}
+
+#define HISTORY_ALL_KEYS 0xffffffffu
+
+/* Is what was done to the key (or to all) linearizable? */
+static bool history_explained(struct history *h, const struct linear_model *model, u32 key)
+{
+	struct linear_event *events = calloc(h->ticket + 1, sizeof(*events));
+	u32 at;
+	bool good;
+
+	if (!events)
+		abort();
+	for (u32 t = 0; t < h->threads; t++)
+		for (u32 i = 0; i < h->each; i++) {
+			const struct linear_op *op = &h->ops[t][i];
+
+			if (key != HISTORY_ALL_KEYS && op->key != key)
+				continue;
+			events[op->begin] = (struct linear_event){op, t, false};
+			events[op->end] = (struct linear_event){op, t, true};
+		}
+	good = linear_explains(model, events, h->ticket, &at);
+	for (u32 e = at > 12 ? at - 12 : 0; e < at && !good; e++)
+		if (events[e].op)
+			printf("# %u: thread %u %s kind %u key %u value %x: %d\n", e, events[e].thread,
+			       events[e].end ? "ends" : "begins", events[e].op->kind, events[e].op->key,
+			       events[e].op->value, events[e].op->ret);
+	free(events);
+	return good;
 }
 
 #endif
