@@ -226,10 +226,9 @@ static int move_reg(struct verifier *v, const struct bpf_insn *in, bool wide)
 		return 0;
 	}
 	if (reg_is_pointer(src)) {
-		if (wide && in->off)
-			return fail(v, EACCES, "R%u sign-extension part of pointer\n", in->src_reg);
 		reg_unknown(dst);
-		bounds_truncate(dst, 4);
+		if (!wide)
+			bounds_truncate(dst, 4);
 		return 0;
 	}
 	if (in->off) {

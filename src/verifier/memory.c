@@ -168,7 +168,7 @@ static int check_stack_access(struct verifier *v, u32 n, s32 off, u32 size, u32 
 
 static int misaligned(struct verifier *v, const struct reg *r, s32 off, u32 size)
 {
-	say(v, "misaligned %saccess off ", r->type == REG_MAP_VALUE ? "value " : "");
+	say(v, "misaligned %saccess off ", r->type == REG_MAP_VALUE && !(r->flags & REG_OR_NULL) ? "value " : "");
 	say_bits(v, r->var);
 	return fail(v, EACCES, "+%d+%d size %u\n", r->off, off, size);
 }
@@ -323,7 +323,7 @@ static int atomic_place(struct verifier *v, u32 n, const char *what)
 
 static int check_atomic_aligned(struct verifier *v, const struct reg *r, s32 off, u32 size)
 {
-	if (!reg_is_pointer(r) || r->type == REG_STACK ||
+	if (r->type == REG_STACK ||
 	    !((tnum_max(r->var) | (u64)((s64)r->off + off)) & (size - 1)))
 		return 0;
 	return misaligned(v, r, off, size);
@@ -348,6 +348,15 @@ static int ordered(struct verifier *v, const struct bpf_insn *in)
 	return load ? do_load(v, &plain) : do_store(v, &plain);
 }
 
+/* What is loaded goes where the address was, before the store is looked at: to a number, which may be any. */
+static int atomic_over_address(struct verifier *v, const struct bpf_insn *in)
+{
+	struct reg unknown;
+
+	reg_unknown(&unknown);
+	return misaligned(v, &unknown, in->off, size_of(in));
+}
+
 int do_atomic(struct verifier *v, const struct bpf_insn *in)
 {
 	const u32 size = size_of(in), dst = in->dst_reg;
@@ -366,6 +375,9 @@ int do_atomic(struct verifier *v, const struct bpf_insn *in)
 		err = reg_read(v, 0);
 	if (!err)
 		err = atomic_place(v, dst, "stores into");
+	to = cmpxchg ? 0 : in->src_reg;
+	if (!err && in->imm & BPF_FETCH && to == dst)
+		err = atomic_over_address(v, in);
 	if (!err)
 		err = check_atomic_aligned(v, &regs[dst], in->off, size);
 	if (!err)
@@ -377,10 +389,7 @@ int do_atomic(struct verifier *v, const struct bpf_insn *in)
 	v->st->insn++;
 	if (!(in->imm & BPF_FETCH))
 		return 0;
-	to = cmpxchg ? 0 : in->src_reg;
 	err = reg_write(v, to);
-	if (to == dst) /* the address is gone before the result is stored, as kernels see it */
-		return fail(v, EACCES, "R%u invalid mem access 'scalar'\n", dst);
 	reg_unknown(&old);
 	if (size < 8)
 		bounds_truncate(&old, size);

@@ -19,7 +19,7 @@ void say_bits(struct verifier *v, struct tnum t)
 	if (tnum_is_const(t))
 		say(v, "%#llx", (unsigned long long)t.value);
 	else
-		say(v, "(%#llx; %#llx)", (unsigned long long)t.value, (unsigned long long)t.mask);
+		say(v, "(0x%llx; 0x%llx)", (unsigned long long)t.value, (unsigned long long)t.mask);
 }
 
 static void put_number(struct verifier *v, s64 n)

@@ -23,14 +23,15 @@ static u32 byte_of(s32 address)
 
 static const char *const words[] = {"", " read from", " write to"};
 
+/* `err`: EINVAL where the lowest place is in the stack, and only the end is not. */
 static int out_of_stack(struct verifier *v, u32 n, const struct reg *r, s64 off, u64 size,
-			const char *how)
+			const char *how, int err)
 {
 	if (tnum_is_const(r->var))
-		return fail(v, EACCES, "invalid%s stack R%u off=%lld size=%llu\n", how, n,
+		return fail(v, err, "invalid%s stack R%u off=%lld size=%llu\n", how, n,
 			    (long long)off, (unsigned long long)size);
 	return fail(
-		v, EACCES,
+		v, err,
 		"invalid variable-offset%s stack R%u var_off=(0x%llx; 0x%llx) off=%lld size=%llu\n",
 		how, n, (unsigned long long)r->var.value, (unsigned long long)r->var.mask,
 		(long long)off, (unsigned long long)size);
@@ -53,7 +54,7 @@ static int find_range(struct verifier *v, u32 n, s32 off, u64 size, const char *
 	if (low < -BPF_FRAME_SIZE || high > 0 || low >= 0)
 		if (size || low < -BPF_FRAME_SIZE || high > 0)
 			return out_of_stack(v, n, r, ret->fixed ? low : (s64)r->off + off, size,
-					    how);
+					    how, low < -BPF_FRAME_SIZE || low >= 0 ? EACCES : EINVAL);
 	ret->low = (s32)low;
 	ret->high = (s32)high;
 	if ((u32)-low > sub->depth)

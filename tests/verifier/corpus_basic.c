@@ -46,5 +46,8 @@ const struct row rows_basic[] = {
 	{"call", 0, NULL, {MOV(1, 5), SUB(1), EXIT, MOVX(0, 1), EXIT}},
 	{"call_without_end", -E2BIG, NULL, {SUB(1), EXIT, SUB(-1), EXIT}},
 	{"call_returns_its_stack", -EINVAL, "cannot return stack pointer to the caller", {SUB(1), EXIT, MOVX(0, 10), EXIT}},
+	{"pointer_sign_extended", 0, NULL, {I(BPF_ALU64 | BPF_MOV | BPF_X, 2, 1, 16, 0), MOVX(0, 2), EXIT}},
+	{"pointer_sign_extended_is_none", -EACCES, "R2 invalid mem access 'scalar'", {I(BPF_ALU64 | BPF_MOV | BPF_X, 2, 10, 32, 0), LD(BPF_DW, 0, 2, -8), EXIT}},
+	{"pointer_low_half_sign_extended", 0, NULL, {I(BPF_ALU | BPF_MOV | BPF_X, 2, 1, 8, 0), MOVX(0, 2), EXIT}},
 	{.name = NULL},
 };

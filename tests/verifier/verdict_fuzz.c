@@ -5,7 +5,8 @@
  *
  * Of those with loops, which may be followed a million instructions by both, only one in eight is taken.
  *
- * usage: verdict_fuzz [SEEDS [FIRST-SEED [SHOW]]]; LIMPET_LONG=1: a hundred thousand programs. SHOW: both logs of that seed.
+ * usage: verdict_fuzz [SEEDS [FIRST-SEED [show|reasons]]]; LIMPET_LONG=1: a hundred thousand programs. show: both logs of that
+ * seed; reasons: of programs that both refuse, how often the two give which reasons.
  */
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -147,11 +148,43 @@ static void show(u64 seed)
 	puts(text);
 }
 
+/* The line before the statistics. */
+static char *reason_of(char *log)
+{
+	char *end = strstr(log, "verification time "), *start;
+
+	if (!end)
+		end = strstr(log, "processed ");
+	if (!end)
+		end = log + strlen(log);
+	while (end > log && end[-1] == '\n')
+		end--;
+	*end = 0;
+	start = strrchr(log, '\n');
+	return strdup(start ? start + 1 : log);
+}
+
+/* Both have refused it: with the same errno, for the same reason? `show`: how, for sort, uniq and a look. */
+static bool same_reason(const struct edge_gen *g, u64 seed, bool show)
+{
+	const int theirs = by_kernel(g, 4);
+	char *b = reason_of(text);
+	const int ours = by_limpet(g, 4);
+	char *a = reason_of(text);
+	const bool same = ours == theirs && !strcmp(a, b);
+
+	if (show)
+		printf("%s %llu %d %d | %s | %s\n", same ? "same" : "differ", (unsigned long long)seed, ours, theirs, a, b);
+	free(a);
+	free(b);
+	return same;
+}
+
 int main(int argc, char **argv)
 {
 	u64 seeds = argc > 1 ? strtoull(argv[1], NULL, 0) : getenv("LIMPET_LONG") ? 180000 : 900;
 	u64 first = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, bad = 0, stricter = 0, accepted = 0;
-	u64 programs = 0, given_up = 0;
+	u64 programs = 0, given_up = 0, both = 0, other_words = 0;
 	bool kfuncs;
 	static struct edge_gen g;
 
@@ -162,7 +195,7 @@ int main(int argc, char **argv)
 	if (!text || map_fd[0] < 0 || map_fd[1] < 0 || !make_types())
 		return puts("skip the kernel's verdict: bpf(2) is not allowed here"), 0;
 	kfuncs = find_kfuncs();
-	if (argc > 3)
+	if (argc > 3 && strcmp(argv[3], "reasons"))
 		return show(first), 0;
 	for (u64 seed = first; seed < first + seeds; seed++) {
 		int ours, theirs;
@@ -182,6 +215,10 @@ int main(int argc, char **argv)
 		if (!ours && theirs && bad++ < 20)
 			printf("# seed %llu: limpet accepts, the kernel answers %d\n",
 			       (unsigned long long)seed, theirs);
+		if (ours && theirs && !g.loops) {
+			both++;
+			other_words += !same_reason(&g, seed, argc > 3);
+		}
 		if (ours && !theirs && stricter++ < 20)
 			printf("# seed %llu: limpet answers %d, the kernel accepts\n",
 			       (unsigned long long)seed, ours);
@@ -191,9 +228,12 @@ int main(int argc, char **argv)
 	       "refused %llu\n",
 	       (unsigned long long)programs, (unsigned long long)accepted,
 	       (unsigned long long)given_up, (unsigned long long)bad, (unsigned long long)stricter);
+	printf("# of %llu that both refuse and that have no loop, %llu with another errno or for another reason\n",
+	       (unsigned long long)both, (unsigned long long)other_words);
 	puts(!bad ? "ok nothing is accepted that the kernel refuses"
 		  : "not ok nothing is accepted that the kernel refuses");
 	puts(stricter * 50 <= programs ? "ok nearly all is accepted that the kernel accepts"
 				       : "not ok nearly all is accepted that the kernel accepts");
-	return bad || stricter * 50 > programs;
+	puts(other_words * 100 <= both ? "ok errno and reason are the kernel's" : "not ok errno and reason are the kernel's");
+	return bad || stricter * 50 > programs || other_words * 100 > both;
 }
