@@ -154,50 +154,10 @@ static int make_chain(struct target *t, struct chain *c, size_t *ret_len)
 
 	if (n < 0)
 		return (int)n;
-	c->restorer = t->restorer;
+	c->restorer = t->home.restorer;
 	fill_frame(t, &c->frame);
 	*ret_len = offsetof(struct chain, xstate) + (size_t)n;
 	return 0;
-}
-
-static bool is_restorer(const u8 *p)
-{
-	return !memcmp(p, "\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05", 9);
-}
-
-/* Looks for the two pieces of code in one region. A short `mov` has no REX prefix. */
-static void find_in_region(struct target *t, const struct region *r)
-{
-	static const u8 short_form[] = {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05};
-	size_t n = r->end - r->start;
-	u8 *buf = malloc(n);
-
-	if (!buf || target_read(t, r->start, buf, n))
-		n = 0;
-	for (size_t i = 0; i + 9 < n && (!t->syscall_ret || !t->restorer); i++) {
-		if (!t->syscall_ret && buf[i] == 0x0f && buf[i + 1] == 0x05 && buf[i + 2] == 0xc3)
-			t->syscall_ret = r->start + i;
-		if (!t->restorer && (is_restorer(buf + i) || !memcmp(buf + i, short_form, 7)))
-			t->restorer = r->start + i;
-	}
-	free(buf);
-}
-
-/* In files only: code of limpet's own may be about to go. */
-static int find_code(struct target *t)
-{
-	for (u64 from = 0, to = 4 << 20; to <= 64 << 20; from = to, to *= 16) /* a libc is small */
-		for (size_t i = 0; i < t->maps.count && (!t->syscall_ret || !t->restorer); i++) {
-			const struct region *r = &t->maps.all[i];
-			u64 n = r->end - r->start;
-
-			if (r->exec && r->read && r->ino && n > from && n <= to)
-				find_in_region(t, r);
-		}
-	if (t->syscall_ret && t->restorer)
-		return 0;
-	return keeper_fail(t->e, KEEPER_SYSTEM, -ENOEXEC,
-			   "it has no code to make a system call with, or no signal restorer");
 }
 
 /* Has the stack room for the thread's chain? How much that takes is asked where it matters. */
@@ -263,7 +223,7 @@ static struct user_regs_struct home_regs(const struct target *t)
 
 	r.orig_rax = (unsigned long long)-1;
 	r.eflags = 0x202;
-	r.rip = t->chain.at      ? t->syscall_ret + 2
+	r.rip = t->chain.at      ? t->home.syscall_ret + 2
 		: t->agent_ready ? t->header.abandoned
 				 : t->header.go_home;
 	r.rsp = t->chain.at ? t->chain.at : t->header.stack_top - AGENT_HOME_DEPTH;
@@ -284,7 +244,7 @@ static int home_on_stack(struct target *t)
 	struct chain *c = malloc(sizeof(*c));
 	struct chain_place p = {0};
 	struct user_regs_struct r;
-	int err = c ? find_code(t) : -ENOMEM;
+	int err = c ? home_code_in(t) : -ENOMEM;
 
 	if (!err)
 		err = make_chain(t, c, &p.len);
@@ -448,7 +408,7 @@ long target_syscall(struct target *t, long nr, u64 a, u64 b, u64 c, u64 d, u64 e
 	struct user_regs_struct r = home_regs(t);
 	int err;
 
-	r.rip = t->chain.at ? t->syscall_ret : t->header.syscall;
+	r.rip = t->chain.at ? t->home.syscall_ret : t->header.syscall;
 	r.rax = (u64)nr;
 	r.rdi = a;
 	r.rsi = b;

@@ -48,8 +48,9 @@ struct left {
 
 static int detach_once(struct keeper *k, pid_t pid, struct keeper_error *e, struct left *ret)
 {
+	const struct home_code home = home_code_ahead(pid);
 	struct target t;
-	int err = sync_begin(k, &t, pid, e);
+	int err = sync_begin(k, &t, pid, &home, e);
 
 	if (err)
 		return err;

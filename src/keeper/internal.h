@@ -41,7 +41,9 @@ struct target {
 	struct thread *lead; /* the borrowed thread */
 	bool borrowed, agent_ready; /* the agent's memory is as it is to be */
 	u64 saved_mask;
-	u64 syscall_ret, restorer; /* code of the target's own, while there is no agent */
+	struct home_code {
+		u64 syscall_ret, restorer; /* 0: not found */
+	} home; /* code of the target's own, while there is no agent */
 	struct chain_place {
 		u64 at; /* 0: the way home is in the agent */
 		size_t len;
@@ -104,6 +106,13 @@ int target_redirect_lead(struct target *t, u64 rip);
 long target_syscall(struct target *t, long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f);
 int target_command(struct target *t, struct agent_request *r);
 
+/*
+ * home.c. home_code_ahead() looks in a process that runs; home_code_in() sees to it that a stopped target's `home` is
+ * right, which may be set from that: 0, or -ENOEXEC.
+ */
+struct home_code home_code_ahead(pid_t pid);
+int home_code_in(struct target *t);
+
 /* scan.c: fills busy and frames from the stopped threads' registers and stacks */
 int target_scan(struct target *t, const struct agent_region *areas, size_t count);
 int target_apply_moves(struct target *t, const struct agent_move *moves, size_t count);
@@ -117,7 +126,8 @@ int keeper_inject_executed(struct keeper *k, pid_t pid, struct keeper_error *e);
 
 /* sync.c: steps that detach.c takes, too */
 int sync_fail(struct target *t, int err, const char *what);
-int sync_begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_error *e);
+/* home: for target_borrow() and target_move_out() without an agent, or NULL */
+int sync_begin(struct keeper *k, struct target *t, pid_t pid, const struct home_code *home, struct keeper_error *e);
 int sync_finish_pending(struct target *t);
 struct needs;
 int sync_stopped(struct target *t, const struct needs *n, u32 generation, bool all, bool *ret_in_use);

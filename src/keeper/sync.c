@@ -263,12 +263,14 @@ int sync_unmap_image(struct target *t)
 }
 
 /* Stops the target and finds the agent in it. */
-int sync_begin(struct keeper *k, struct target *t, pid_t pid, struct keeper_error *e)
+int sync_begin(struct keeper *k, struct target *t, pid_t pid, const struct home_code *home, struct keeper_error *e)
 {
 	int err = target_stop(t, pid, e);
 
 	if (err)
 		return err;
+	if (home)
+		t->home = *home;
 	if (keeper_find(k, &t->maps, t->mem, &t->header_at, &t->header)) {
 		t->header_at = 0;
 		return 0;
@@ -295,7 +297,7 @@ static bool retire_once(struct keeper *k, pid_t pid)
 	struct keeper_error e;
 	struct target t;
 
-	if (sync_begin(k, &t, pid, &e))
+	if (sync_begin(k, &t, pid, NULL, &e))
 		return true;
 	if (!t.header_at || scan(&t) || target_borrow(&t, false) || sync_finish_pending(&t) ||
 	    fill_inbox(&t, &r, NULL) || target_command(&t, &r))
@@ -366,10 +368,14 @@ static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 /* ret_later: another one may do more. */
 static int sync_once(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer newcomer, bool *ret_later)
 {
+	struct home_code home = {0};
 	bool in_use = false, fresh;
 	struct target t;
-	int err = sync_begin(k, &t, pid, e);
+	int err;
 
+	if (newcomer != STAYS_OUT && !keeper_is_target(k, pid, NULL))
+		home = home_code_ahead(pid);
+	err = sync_begin(k, &t, pid, &home, e);
 	if (err)
 		return err;
 	fresh = !t.header_at;
