@@ -227,19 +227,29 @@ static int check_key_kind(const struct btf *b, const struct map_def *d)
 	return 0;
 }
 
-static bool is_lock(const struct btf *b, u32 id)
+/* What only helpers may touch in a value. */
+static const struct special {
+	const char *name;
+	u32 size, field; /* MAP_FIELD_*, 0: the lock */
+} specials[] = {
+	{"bpf_spin_lock", 4, 0},
+	{"bpf_timer", 16, MAP_FIELD_TIMER},
+	{"bpf_wq", 16, MAP_FIELD_WQ},
+};
+
+static bool is_special(const struct btf *b, u32 id, const struct special *s)
 {
 	const struct btf_type *t = btf_strip(b, id);
 
-	return t && BTF_INFO_KIND(t->info) == BTF_KIND_STRUCT && t->size == 4 && t->name_off < b->head.str_len &&
-	       !strcmp(b->strings + t->name_off, "bpf_spin_lock");
+	return t && BTF_INFO_KIND(t->info) == BTF_KIND_STRUCT && t->size == s->size && t->name_off < b->head.str_len &&
+	       !strcmp(b->strings + t->name_off, s->name);
 }
 
-/* Where the one struct bpf_spin_lock is among the value's members, or the variables of a section, plus 1. */
-static u32 find_lock(const struct btf *b, u32 value_type)
+/* Where the one member is among the value's, or the variables of a section, plus 1. */
+static u32 find_special(const struct btf *b, u32 value_type, const struct special *s)
 {
 	const struct btf_type *t = btf_strip(b, value_type);
-	u32 kind = t ? BTF_INFO_KIND(t->info) : 0, found = 0, locks = 0;
+	u32 kind = t ? BTF_INFO_KIND(t->info) : 0, found = 0, n = 0;
 
 	for (u32 i = 0; t && i < BTF_INFO_VLEN(t->info); i++) {
 		const struct btf_member *m = (const struct btf_member *)(t + 1) + i;
@@ -257,21 +267,35 @@ static u32 find_lock(const struct btf *b, u32 value_type)
 		} else {
 			return 0;
 		}
-		if (is_lock(b, type)) {
+		if (is_special(b, type, s)) {
 			found = at + 1;
-			locks++;
+			n++;
 		}
 	}
-	return locks == 1 && (found - 1) % 4 == 0 ? found : 0;
+	return n == 1 && (found - 1) % 4 == 0 ? found : 0;
 }
 
-/* As the kernel: only these types' values may have a lock, and programs must be able to write to them. */
-static int check_lock(const struct map_def *d)
+static void find_specials(const struct btf *b, struct map_def *d)
 {
-	if (!d->lock)
+	for (u32 i = 0; i < ARRAY_SIZE(specials); i++) {
+		const u32 at = find_special(b, d->btf_value_type_id, &specials[i]);
+
+		if (specials[i].field)
+			d->fields |= at ? specials[i].field : 0;
+		else
+			d->lock = at;
+	}
+}
+
+/* As the kernel: only these types' values may have them, and programs must be able to write to them. */
+static int check_specials(const struct map_def *d)
+{
+	if (!d->lock && !d->fields)
 		return 0;
 	if (d->flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
 		return -EACCES;
+	if (d->type == BPF_MAP_TYPE_LRU_HASH && !d->lock)
+		return 0;
 	return d->type == BPF_MAP_TYPE_HASH || d->type == BPF_MAP_TYPE_ARRAY ? 0 : -EOPNOTSUPP;
 }
 
@@ -288,8 +312,8 @@ int btf_check_map(struct store *s, struct map_def *d)
 	    !btf_size(&b, d->btf_value_type_id, &value) || value != d->value_size)
 		err = -EINVAL;
 	if (!err) {
-		d->lock = find_lock(&b, d->btf_value_type_id);
-		err = check_lock(d);
+		find_specials(&b, d);
+		err = check_specials(d);
 	}
 	if (!err)
 		err = check_key_kind(&b, d);

@@ -44,6 +44,8 @@ static struct verifier_map describe_map(const struct map *m)
 				     .max_entries = m->def.max_entries,
 				     .flags = m->def.flags,
 				     .constant = constant_of(m),
+				     .has_timer = m->def.fields & MAP_FIELD_TIMER,
+				     .has_wq = m->def.fields & MAP_FIELD_WQ,
 				     .lock_off = (s32)m->def.lock - 1};
 }
 

@@ -38,6 +38,9 @@
 #define MAP_NAME_LEN       16
 #define MAP_WHOLE_MAX      (64ULL << 20) /* larger files may get their memory piece by piece */
 
+#define MAP_FIELD_TIMER BIT(0) /* struct bpf_timer */
+#define MAP_FIELD_WQ    BIT(1) /* struct bpf_wq */
+
 /* What the creator asked for; the fields of BPF_MAP_CREATE that outlive it. */
 struct map_def {
 	u32 type; /* BPF_MAP_TYPE_* */
@@ -52,7 +55,7 @@ struct map_def {
 	u32 btf_value_type_id;
 	u32 cpus; /* per-CPU types: how many are possible; 0: map_layout() asks the system */
 	u32 lock; /* where struct bpf_spin_lock is in a value, plus 1; 0: there is none */
-	u32 pad;
+	u32 fields; /* MAP_FIELD_*: what else its type says is in a value; only the verifier asks */
 	char name[MAP_NAME_LEN];
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which helpers work on which map types, and in which program types. Source: the kernel, asked. */
+/* Which map types programs may use, which helpers work on these, and in which program types. Source: the kernel, asked. */
 #include "verifier/internal.h"
 
 #define KIND(t) BIT(BPF_MAP_TYPE_##t)
@@ -46,6 +46,34 @@ bool map_allows(u32 type, u32 helper)
 	if (SPECIAL & BIT(type))
 		return false;
 	return !(READ_ONLY_MAPS & BIT(type)) || helper == BPF_FUNC_map_lookup_elem;
+}
+
+/* What a map that may change under a program that sleeps is made for. */
+#define FOR_SLEEPERS                                                                               \
+	(KIND(HASH) | KIND(LRU_HASH) | KIND(ARRAY) | KIND(PERCPU_HASH) | KIND(PERCPU_ARRAY) |      \
+	 KIND(LRU_PERCPU_HASH) | READ_ONLY_MAPS | KIND(RINGBUF) | KIND(USER_RINGBUF) |             \
+	 KIND(QUEUE) | KIND(STACK))
+
+static int check_map(struct verifier *v, const struct verifier_map *m)
+{
+	const bool tracing = v->prog->type != BPF_PROG_TYPE_SOCKET_FILTER;
+
+	if (tracing && m->has_timer)
+		return fail(v, EINVAL, "tracing progs cannot use bpf_timer yet\n");
+	if (tracing && m->has_wq)
+		return fail(v, EINVAL, "tracing progs cannot use bpf_wq yet\n");
+	if (v->prog->sleepable && (m->type >= 64 || !(FOR_SLEEPERS & BIT(m->type))))
+		return fail(v, EINVAL, "Sleepable programs can only use array, hash, ringbuf and local storage maps\n");
+	return 0;
+}
+
+int check_maps(struct verifier *v)
+{
+	int err = 0;
+
+	for (u32 i = 0; i < v->prog->map_count && !err; i++)
+		err = check_map(v, &v->prog->maps[i]);
+	return err;
 }
 
 /*

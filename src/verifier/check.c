@@ -87,6 +87,8 @@ static int run(struct verifier *v)
 	if (!err && v->has_types)
 		err = name_subprogs(v);
 	if (!err)
+		err = check_maps(v);
+	if (!err)
 		err = cfg_check(v);
 	if (!err)
 		err = live_compute(v);

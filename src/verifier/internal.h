@@ -218,8 +218,9 @@ struct call {
 	bool dynptr_rdonly;
 };
 
-/* arg.c */
+/* arg.c, allow.c */
 int check_args(struct verifier *v, struct call *c);
+int check_maps(struct verifier *v);
 bool map_allows(u32 map_type, u32 helper);
 bool type_allows(u32 prog_type, u32 helper);
 

@@ -20,6 +20,7 @@ struct verifier_map {
 	const void *
 		constant; /* the value of a frozen array of one element, which no program writes; NULL */
 	s32 lock_off;                     /* of struct bpf_spin_lock in the value, -1: none */
+	bool has_timer, has_wq;           /* struct bpf_timer, struct bpf_wq */
 	const struct verifier_map *inner; /* map in map: what the elements are */
 };
 

@@ -111,4 +111,162 @@ TEST(perf_event_programs_have_the_kernels_helpers)
 	compare("perf event", BPF_PROG_TYPE_PERF_EVENT, 0);
 }
 
+/* ---- maps ---- */
+
+static const struct kind {
+	u32 type, key, value, entries, flags;
+} kinds[] = {
+	{BPF_MAP_TYPE_HASH, 4, 8, 4, 0},
+	{BPF_MAP_TYPE_HASH, 4, 8, 4, BPF_F_NO_PREALLOC},
+	{BPF_MAP_TYPE_ARRAY, 4, 8, 4, 0},
+	{BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4, 0},
+	{BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 4, 0},
+	{BPF_MAP_TYPE_PERCPU_HASH, 4, 8, 4, 0},
+	{BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, 4, 0},
+	{BPF_MAP_TYPE_STACK_TRACE, 4, 128, 4, 0},
+	{BPF_MAP_TYPE_CGROUP_ARRAY, 4, 4, 4, 0},
+	{BPF_MAP_TYPE_LRU_HASH, 4, 8, 4, 0},
+	{BPF_MAP_TYPE_LRU_PERCPU_HASH, 4, 8, 4, 0},
+	{BPF_MAP_TYPE_LPM_TRIE, 8, 8, 4, BPF_F_NO_PREALLOC},
+	{BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 4, 0},
+	{BPF_MAP_TYPE_HASH_OF_MAPS, 4, 4, 4, 0},
+	{BPF_MAP_TYPE_QUEUE, 0, 8, 4, 0},
+	{BPF_MAP_TYPE_STACK, 0, 8, 4, 0},
+	{BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 4, 0},
+	{BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0},
+	{BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096, 0},
+};
+
+/* Loads a program that names a map of that kind; 0 or -errno, and the log. */
+static int with_map(struct world *w, const struct kind *k, u32 type, u32 flags)
+{
+	union bpf_attr a = {.map_type = k->type, .key_size = k->key, .value_size = k->value, .max_entries = k->entries,
+			    .map_flags = k->flags};
+	const bool outer = k->type == BPF_MAP_TYPE_ARRAY_OF_MAPS || k->type == BPF_MAP_TYPE_HASH_OF_MAPS;
+	const int inner = outer ? make_map(w, 8, 0) : -1;
+	int map, prog;
+
+	if (outer)
+		a.inner_map_fd = (u32)inner;
+	map = (int)w->bpf(BPF_MAP_CREATE, &a, sizeof(a));
+	CHECK(map >= 0);
+	*log_text = 0;
+	prog = load(w, type, flags, (const struct bpf_insn[]){INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map),
+		    INSN(0, 0, 0, 0, 0), MOV(0, 0), EXIT}, 4, log_text, sizeof(log_text));
+	w->close(map);
+	if (outer)
+		w->close(inner);
+	if (prog >= 0)
+		w->close(prog);
+	return prog < 0 ? prog : 0;
+}
+
+TEST(map_types_are_for_the_programs_the_kernel_has_them_for)
+{
+	static const struct {
+		u32 type, flags;
+	} programs[] = {{BPF_PROG_TYPE_KPROBE, 0}, {BPF_PROG_TYPE_KPROBE, BPF_F_SLEEPABLE}, {BPF_PROG_TYPE_TRACEPOINT, 0},
+			{BPF_PROG_TYPE_RAW_TRACEPOINT, 0}, {BPF_PROG_TYPE_PERF_EVENT, 0}, {BPF_PROG_TYPE_SOCKET_FILTER, 0}};
+	static char theirs_text[sizeof(log_text)];
+	u32 refused = 0;
+
+	if (!ready())
+		SKIP("the kernel's bpf(2) is not to be had here");
+	for (u32 i = 0; i < ARRAY_SIZE(programs); i++)
+		for (const struct kind *k = kinds; k < kinds + ARRAY_SIZE(kinds); k++) {
+			const int theirs = with_map(&kernel, k, programs[i].type, programs[i].flags);
+			char *end;
+			int mine;
+
+			snprintf(theirs_text, sizeof(theirs_text), "%s", log_text);
+			end = strstr(theirs_text, "processed ");
+			if (end) /* its numbers may differ */
+				*end = 0;
+			mine = with_map(&ours, k, programs[i].type, programs[i].flags);
+			refused += theirs != 0;
+			if (mine == theirs && (!theirs || strstr(log_text, theirs_text)))
+				continue;
+			printf("# map type %u in program type %u, flags %u: %d, the kernel says %d\n# %s\n# %s\n", k->type,
+			       programs[i].type, programs[i].flags, mine, theirs, log_text, theirs_text);
+			check_failed = 1;
+		}
+	CHECK(refused);
+}
+
+/* A value that begins with a struct of that name, of 16 bytes; the descriptor of its types, with their ids. */
+static int make_types(struct world *w, const char *name, u32 *ret_key, u32 *ret_value)
+{
+	struct btf *b = btf__new_empty();
+	const int key = btf__add_int(b, "int", 4, BTF_INT_SIGNED), word = btf__add_int(b, "long", 8, BTF_INT_SIGNED);
+	union bpf_attr a = {0};
+	int inside, fd;
+	u32 size;
+
+	inside = btf__add_struct(b, name, 16);
+	btf__add_field(b, "low", word, 0, 0);
+	btf__add_field(b, "high", word, 64, 0);
+	*ret_value = (u32)btf__add_struct(b, "value", 24);
+	btf__add_field(b, "it", inside, 0, 0);
+	btf__add_field(b, "more", word, 128, 0);
+	*ret_key = (u32)key;
+	a.btf = (u64)btf__raw_data(b, &size);
+	a.btf_size = size;
+	fd = (int)w->bpf(BPF_BTF_LOAD, &a, sizeof(a));
+	btf__free(b);
+	return fd;
+}
+
+/* What is said of a program of that type that names such a map: 0 or -errno; -1000: of the map itself. */
+static int with_field(struct world *w, const char *name, u32 map_type, u32 map_flags, u32 type)
+{
+	union bpf_attr a = {.map_type = map_type, .key_size = 4, .value_size = 24, .max_entries = 4, .map_flags = map_flags};
+	const int types = make_types(w, name, &a.btf_key_type_id, &a.btf_value_type_id);
+	int map, prog;
+
+	CHECK(types >= 0);
+	a.btf_fd = (u32)types;
+	map = (int)w->bpf(BPF_MAP_CREATE, &a, sizeof(a));
+	w->close(types);
+	*log_text = 0;
+	if (map < 0)
+		return map - 1000;
+	prog = load(w, type, 0, (const struct bpf_insn[]){INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map),
+		    INSN(0, 0, 0, 0, 0), MOV(0, 0), EXIT}, 4, log_text, sizeof(log_text));
+	w->close(map);
+	if (prog >= 0)
+		w->close(prog);
+	return prog < 0 ? prog : 0;
+}
+
+TEST(values_with_timers_and_work_queues_are_refused_as_by_the_kernel)
+{
+	static const char *const names[] = {"bpf_timer", "bpf_wq", "bpf_nothing"};
+	static const u32 maps[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY};
+	static const u32 types[] = {BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_PERF_EVENT,
+				    BPF_PROG_TYPE_SOCKET_FILTER};
+	static char theirs_text[sizeof(log_text)];
+
+	if (!ready())
+		SKIP("the kernel's bpf(2) is not to be had here");
+	for (u32 n = 0; n < ARRAY_SIZE(names); n++)
+		for (u32 m = 0; m < 2 * ARRAY_SIZE(maps); m++)
+			for (u32 t = 0; t < ARRAY_SIZE(types); t++) {
+				const u32 flags = m % 2 ? BPF_F_RDONLY_PROG : 0;
+				const int theirs = with_field(&kernel, names[n], maps[m / 2], flags, types[t]);
+				char *end;
+				int mine;
+
+				snprintf(theirs_text, sizeof(theirs_text), "%s", log_text);
+				end = strstr(theirs_text, "processed ");
+				if (end)
+					*end = 0;
+				mine = with_field(&ours, names[n], maps[m / 2], flags, types[t]);
+				if (mine == theirs && (!theirs || strstr(log_text, theirs_text)))
+					continue;
+				printf("# %s in map type %u, flags %u, program type %u: %d, the kernel says %d\n# %s\n# %s\n", names[n],
+				       maps[m / 2], flags, types[t], mine, theirs, log_text, theirs_text);
+				check_failed = 1;
+			}
+}
+
 TEST_MAIN()
