@@ -29,6 +29,10 @@
 #define ANY_OUT       ARG_ANY_PTR_OUT
 #define NUMBER        ARG_NUMBER
 #define ITER          ARG_ITER
+#define BUFFER        ARG_BUFFER
+#define BUFFER_OR_NULL ARG_BUFFER_OR_NULL
+#define BUFFER_SIZE   ARG_BUFFER_SIZE
+#define CONST_SIZE    ARG_CONST_SIZE
 #define INT           RET_INTEGER
 #define VOID          RET_VOID
 #define VALUE_OR_NULL RET_MAP_VALUE_OR_NULL
@@ -286,6 +290,22 @@ static const struct bpf_helper_desc descs[] = {
 	[230] = {"strcspn", INT, {ANY, ANY}, GPL, NULL},
 	[231] = {"strstr", INT, {ANY, ANY}, GPL, NULL},
 	[232] = {"strnstr", INT, {ANY, ANY, NUMBER}, GPL, NULL},
+	[233] = {"dynptr_adjust", INT, {DYNPTR, NUMBER, NUMBER}, GPL, NULL},
+	[234] = {"dynptr_clone", INT, {DYNPTR, DYNPTR}, GPL, NULL},
+	[235] = {"dynptr_copy", INT, {DYNPTR, NUMBER, DYNPTR, NUMBER, NUMBER}, GPL, NULL},
+	[236] = {"dynptr_is_null", INT, {DYNPTR}, GPL, NULL},
+	[237] = {"dynptr_is_rdonly", INT, {DYNPTR}, GPL, NULL},
+	[238] = {"dynptr_memset", INT, {DYNPTR, NUMBER, NUMBER, NUMBER}, GPL, NULL},
+	[239] = {"dynptr_size", INT, {DYNPTR}, GPL, NULL},
+	[240] = {"dynptr_slice", PTR_OR_NULL, {DYNPTR, NUMBER, BUFFER_OR_NULL, CONST_SIZE}, GPL, NULL},
+	[241] = {"dynptr_slice_rdwr", PTR_OR_NULL, {DYNPTR, NUMBER, BUFFER_OR_NULL, CONST_SIZE}, GPL, NULL},
+	[242] = {"probe_read_user_dynptr", INT, {DYNPTR, NUMBER, NUMBER, ANY}, GPL, NULL},
+	[243] = {"probe_read_kernel_dynptr", INT, {DYNPTR, NUMBER, NUMBER, ANY}, GPL, NULL},
+	[244] = {"probe_read_user_str_dynptr", INT, {DYNPTR, NUMBER, NUMBER, ANY}, GPL, NULL},
+	[245] = {"probe_read_kernel_str_dynptr", INT, {DYNPTR, NUMBER, NUMBER, ANY}, GPL, NULL},
+	[246] = {"copy_from_user_dynptr", INT, {DYNPTR, NUMBER, NUMBER, ANY}, GPL | SLEEPABLE, NULL},
+	[247] = {"copy_from_user_str_dynptr", INT, {DYNPTR, NUMBER, NUMBER, ANY}, GPL | SLEEPABLE, NULL},
+	[248] = {"copy_from_user_str", INT, {BUFFER, BUFFER_SIZE, ANY, NUMBER}, GPL | SLEEPABLE, NULL},
 };
 /* clang-format on */
 

@@ -35,6 +35,10 @@ enum bpf_arg_kind {
 	ARG_ANY_PTR_OUT,    /* the same, written to: it may point into the stack */
 	ARG_NUMBER,         /* a number, no pointer (kernel functions say so) */
 	ARG_ITER,           /* an iterator on the stack (bpf/kfunc.h says which) */
+	ARG_BUFFER,         /* readable and writable, as long as the following ARG_BUFFER_SIZE argument says */
+	ARG_BUFFER_OR_NULL, /* the same, or 0 whatever follows; the helper does not touch it */
+	ARG_BUFFER_SIZE,    /* bytes of the preceding buffer */
+	ARG_CONST_SIZE,     /* the same, known: what the helper returns has as many */
 };
 
 enum bpf_ret_kind {
@@ -73,6 +77,22 @@ enum bpf_ret_kind {
 #define HELPER_STRCSPN           230 /* int bpf_strcspn(const char *s, const char *reject) */
 #define HELPER_STRSTR            231 /* int bpf_strstr(const char *s1, const char *s2) */
 #define HELPER_STRNSTR           232 /* int bpf_strnstr(const char *s1, const char *s2, size_t len) */
+#define HELPER_DYNPTR_ADJUST 233 /* int bpf_dynptr_adjust(const struct bpf_dynptr *p, u32 start, u32 end) */
+#define HELPER_DYNPTR_CLONE 234 /* int bpf_dynptr_clone(const struct bpf_dynptr *p, struct bpf_dynptr *clone) */
+#define HELPER_DYNPTR_COPY 235 /* int bpf_dynptr_copy(dst, u32 dst_off, src, u32 src_off, u32 size) */
+#define HELPER_DYNPTR_IS_NULL 236 /* bool bpf_dynptr_is_null(const struct bpf_dynptr *p) */
+#define HELPER_DYNPTR_IS_RDONLY 237 /* bool bpf_dynptr_is_rdonly(const struct bpf_dynptr *p) */
+#define HELPER_DYNPTR_MEMSET 238 /* int bpf_dynptr_memset(struct bpf_dynptr *p, u32 offset, u32 size, u8 val) */
+#define HELPER_DYNPTR_SIZE 239 /* u32 bpf_dynptr_size(const struct bpf_dynptr *p) */
+#define HELPER_DYNPTR_SLICE 240 /* void *bpf_dynptr_slice(p, u32 offset, void *buffer, u32 size) */
+#define HELPER_DYNPTR_SLICE_RDWR 241 /* the same, to be written */
+#define HELPER_PROBE_READ_USER_DYNPTR 242 /* int bpf_probe_read_user_dynptr(p, u32 off, u32 size, const void *from) */
+#define HELPER_PROBE_READ_KERNEL_DYNPTR 243 /* likewise */
+#define HELPER_PROBE_READ_USER_STR_DYNPTR 244
+#define HELPER_PROBE_READ_KERNEL_STR_DYNPTR 245
+#define HELPER_COPY_FROM_USER_DYNPTR 246
+#define HELPER_COPY_FROM_USER_STR_DYNPTR 247
+#define HELPER_COPY_FROM_USER_STR 248 /* int bpf_copy_from_user_str(void *dst, u32 size, const void *from, u64 flags) */
 
 #define HELPER_GPL_ONLY  BIT(0)
 #define HELPER_SLEEPABLE BIT(1)

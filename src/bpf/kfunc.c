@@ -27,6 +27,22 @@ static const struct bpf_kfunc kfuncs[] = {
 	{"bpf_strcspn", HELPER_STRCSPN, 0, KFUNC_PLAIN, ITER_NONE},
 	{"bpf_strstr", HELPER_STRSTR, 0, KFUNC_PLAIN, ITER_NONE},
 	{"bpf_strnstr", HELPER_STRNSTR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_dynptr_adjust", HELPER_DYNPTR_ADJUST, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_dynptr_clone", HELPER_DYNPTR_CLONE, 0, KFUNC_DYNPTR_CLONE, ITER_NONE},
+	{"bpf_dynptr_copy", HELPER_DYNPTR_COPY, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_dynptr_is_null", HELPER_DYNPTR_IS_NULL, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_dynptr_is_rdonly", HELPER_DYNPTR_IS_RDONLY, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_dynptr_memset", HELPER_DYNPTR_MEMSET, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_dynptr_size", HELPER_DYNPTR_SIZE, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_dynptr_slice", HELPER_DYNPTR_SLICE, 0, KFUNC_DYNPTR_SLICE, ITER_NONE},
+	{"bpf_dynptr_slice_rdwr", HELPER_DYNPTR_SLICE_RDWR, 0, KFUNC_DYNPTR_SLICE_RDWR, ITER_NONE},
+	{"bpf_probe_read_user_dynptr", HELPER_PROBE_READ_USER_DYNPTR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_probe_read_kernel_dynptr", HELPER_PROBE_READ_KERNEL_DYNPTR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_probe_read_user_str_dynptr", HELPER_PROBE_READ_USER_STR_DYNPTR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_probe_read_kernel_str_dynptr", HELPER_PROBE_READ_KERNEL_STR_DYNPTR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_copy_from_user_dynptr", HELPER_COPY_FROM_USER_DYNPTR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_copy_from_user_str_dynptr", HELPER_COPY_FROM_USER_STR_DYNPTR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_copy_from_user_str", HELPER_COPY_FROM_USER_STR, 0, KFUNC_PLAIN, ITER_NONE},
 };
 /* clang-format on */
 

@@ -21,6 +21,9 @@ enum bpf_kfunc_role {
 	KFUNC_RCU_UNLOCK,
 	KFUNC_PREEMPT_DISABLE,
 	KFUNC_PREEMPT_ENABLE,
+	KFUNC_DYNPTR_CLONE, /* r2 becomes one more of the dynptr in r1 */
+	KFUNC_DYNPTR_SLICE, /* what it returns may be read only */
+	KFUNC_DYNPTR_SLICE_RDWR,
 };
 
 enum bpf_iter_type {

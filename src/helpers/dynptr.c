@@ -3,8 +3,7 @@
 #include "base/mem.h"
 #include "helpers/dynptr.h"
 
-/* Where [offset, offset + len) of it is: 0 and the address, or an error. */
-static long locate(const struct vm_run *run, const struct dynptr *d, u64 offset, u64 len,
+long dynptr_locate(const struct vm_run *run, const struct dynptr *d, u64 offset, u64 len,
 		   bool write, u64 *ret)
 {
 	u64 size = d->size & DYNPTR_SIZE, addr = d->data + d->offset + offset;
@@ -15,6 +14,16 @@ static long locate(const struct vm_run *run, const struct dynptr *d, u64 offset,
 		return -EINVAL; /* not what a helper made of it */
 	*ret = addr;
 	return 0;
+}
+
+u64 dynptr_slice(const struct vm_run *run, const struct dynptr *d, u32 offset, u32 len, bool write)
+{
+	u64 addr;
+
+	if (!d->data || (write && d->size & DYNPTR_RDONLY) ||
+	    dynptr_locate(run, d, offset, len, write, &addr))
+		return 0;
+	return addr;
 }
 
 u64 help_dynptr_from_mem(u64 data, u64 size, u64 flags, u64 ptr, u64 r5, struct vm_run *run)
@@ -36,7 +45,7 @@ u64 help_dynptr_read(u64 dst, u64 len, u64 ptr, u64 offset, u64 flags, struct vm
 
 	if (!d.data || flags)
 		return (u64)-EINVAL;
-	err = locate(run, &d, offset, (u32)len, false, &from);
+	err = dynptr_locate(run, &d, offset, (u32)len, false, &from);
 	if (!err)
 		memmove((void *)dst, (const void *)from, (u32)len);
 	return (u64)err;
@@ -50,7 +59,7 @@ u64 help_dynptr_write(u64 ptr, u64 offset, u64 src, u64 len, u64 flags, struct v
 
 	if (!d.data || d.size & DYNPTR_RDONLY)
 		return (u64)-EINVAL;
-	err = locate(run, &d, offset, (u32)len, true, &to);
+	err = dynptr_locate(run, &d, offset, (u32)len, true, &to);
 	if (!err && flags)
 		err = -EINVAL;
 	if (!err)
@@ -63,7 +72,7 @@ u64 help_dynptr_data(u64 ptr, u64 offset, u64 len, u64 r4, u64 r5, struct vm_run
 	const struct dynptr d = *(const struct dynptr *)ptr;
 	u64 addr;
 
-	if (!d.data || d.size & DYNPTR_RDONLY || locate(run, &d, offset, len, true, &addr))
+	if (!d.data || d.size & DYNPTR_RDONLY || dynptr_locate(run, &d, offset, len, true, &addr))
 		return 0;
 	return addr;
 }

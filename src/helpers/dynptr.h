@@ -27,4 +27,11 @@ static inline void dynptr_set(u64 at, u64 data, u32 size)
 	*(struct dynptr *)at = (struct dynptr){data, size, 0};
 }
 
+/* Where [offset, offset + len) of it is: 0 and the address, or -E2BIG; -EINVAL: no helper has made it. */
+long dynptr_locate(const struct vm_run *run, const struct dynptr *d, u64 offset, u64 len,
+		   bool write, u64 *ret);
+
+/* The same, NULL for errors, for a dynptr that is null, and where `write` is not allowed. */
+u64 dynptr_slice(const struct vm_run *run, const struct dynptr *d, u32 offset, u32 len, bool write);
+
 #endif

@@ -26,6 +26,9 @@ vm_helper_fn help_loop, help_tail_call, help_for_each;
 vm_helper_fn help_ringbuf_output, help_ringbuf_reserve, help_ringbuf_submit, help_ringbuf_discard, help_ringbuf_query;
 vm_helper_fn help_ringbuf_reserve_dynptr, help_ringbuf_submit_dynptr, help_ringbuf_discard_dynptr;
 vm_helper_fn help_dynptr_from_mem, help_dynptr_read, help_dynptr_write, help_dynptr_data;
+vm_helper_fn help_dynptr_adjust, help_dynptr_clone, help_dynptr_copy, help_dynptr_is_null, help_dynptr_is_rdonly, help_dynptr_memset, help_dynptr_size,
+	help_dynptr_slice, help_dynptr_slice_rdwr, help_probe_read_user_dynptr, help_probe_read_kernel_dynptr,
+	help_probe_read_user_str_dynptr, help_probe_read_kernel_str_dynptr, help_copy_from_user_dynptr, help_copy_from_user_str_dynptr, help_copy_from_user_str;
 vm_helper_fn help_user_ringbuf_drain;
 vm_helper_fn help_iter_num_new, help_iter_num_next, help_iter_num_destroy, help_section;
 vm_helper_fn help_strcmp, help_strcasecmp, help_strchr, help_strchrnul, help_strnchr, help_strrchr,
@@ -37,6 +40,12 @@ static inline const struct helper_hit *help_hit(const struct vm_run *run)
 	const struct helper_hit *hit = run->hit;
 
 	return hit && hit->flags & HELPER_HIT_REGS ? hit : NULL;
+}
+
+/* What a kernel function that is an int leaves in r0: 32 bits, the upper half clear. */
+static inline u64 help_int(long ret)
+{
+	return (u32)ret;
 }
 
 /* The stack that is certainly there: [*ret_start, *ret_end). False: this run has no such context. */

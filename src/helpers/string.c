@@ -232,60 +232,60 @@ static int search(const struct vm_run *run, u64 s1, u64 s2, u64 len)
 
 u64 help_strcmp(u64 s1, u64 s2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)compare(run, s1, s2, false);
+	return help_int(compare(run, s1, s2, false));
 }
 
 u64 help_strcasecmp(u64 s1, u64 s2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)compare(run, s1, s2, true);
+	return help_int(compare(run, s1, s2, true));
 }
 
 u64 help_strchr(u64 s, u64 c, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)find(run, s, LONGEST, (u8)c, false);
+	return help_int(find(run, s, LONGEST, (u8)c, false));
 }
 
 u64 help_strchrnul(u64 s, u64 c, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)find(run, s, LONGEST, (u8)c, true);
+	return help_int(find(run, s, LONGEST, (u8)c, true));
 }
 
 u64 help_strnchr(u64 s, u64 count, u64 c, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)find(run, s, count, (u8)c, false);
+	return help_int(find(run, s, count, (u8)c, false));
 }
 
 u64 help_strrchr(u64 s, u64 c, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)find_last(run, s, (int)c);
+	return help_int(find_last(run, s, (int)c));
 }
 
 u64 help_strlen(u64 s, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)length(run, s, LONGEST);
+	return help_int(length(run, s, LONGEST));
 }
 
 u64 help_strnlen(u64 s, u64 count, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)length(run, s, count);
+	return help_int(length(run, s, count));
 }
 
 u64 help_strspn(u64 s, u64 accept, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)span(run, s, accept, true);
+	return help_int(span(run, s, accept, true));
 }
 
 u64 help_strcspn(u64 s, u64 reject, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)span(run, s, reject, false);
+	return help_int(span(run, s, reject, false));
 }
 
 u64 help_strstr(u64 s1, u64 s2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)search(run, s1, s2, LONGEST);
+	return help_int(search(run, s1, s2, LONGEST));
 }
 
 u64 help_strnstr(u64 s1, u64 s2, u64 len, u64 r4, u64 r5, struct vm_run *run)
 {
-	return (u32)search(run, s1, s2, len);
+	return help_int(search(run, s1, s2, len));
 }

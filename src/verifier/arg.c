@@ -95,10 +95,10 @@ static bool is_out(u8 kind)
 	return kind == ARG_MEM_OUT || kind == ARG_MEM_OUT_OR_NULL;
 }
 
-static int size_arg(struct verifier *v, struct call *c, u32 n, bool zero_ok)
+/* As many bytes as register n says, at the one before. */
+static int sized_memory(struct verifier *v, struct call *c, u32 n, bool zero_ok, u32 how)
 {
 	struct reg *r = &cur_regs(v->st)[n];
-	const u32 how = is_out(c->desc->arg[n - 2]) ? ACCESS_WRITE : ACCESS_READ;
 	int err;
 
 	if (r->type != REG_SCALAR)
@@ -121,6 +121,11 @@ static int size_arg(struct verifier *v, struct call *c, u32 n, bool zero_ok)
 	return err;
 }
 
+static int size_arg(struct verifier *v, struct call *c, u32 n, bool zero_ok)
+{
+	return sized_memory(v, c, n, zero_ok, is_out(c->desc->arg[n - 2]) ? ACCESS_WRITE : ACCESS_READ);
+}
+
 static int arg_size(struct verifier *v, struct call *c, u32 n)
 {
 	return size_arg(v, c, n, false);
@@ -129,6 +134,38 @@ static int arg_size(struct verifier *v, struct call *c, u32 n)
 static int arg_size_or_zero(struct verifier *v, struct call *c, u32 n)
 {
 	return size_arg(v, c, n, true);
+}
+
+/* Kernel functions take memory of any kind with its size, and may do anything with it. */
+static int arg_buffer(struct verifier *v, struct call *c, u32 n)
+{
+	if (cur_regs(v->st)[n + 1].type == REG_SCALAR)
+		return 0;
+	return fail(v, EINVAL, "arg#%u pointer type UNKNOWN  must point to scalar, or struct with scalar\n", n - 1);
+}
+
+static int arg_buffer_size(struct verifier *v, struct call *c, u32 n)
+{
+	const bool none = c->desc->arg[n - 2] == ARG_BUFFER_OR_NULL && reg_is_null(&cur_regs(v->st)[n - 1]);
+	int err = none ? 0 : sized_memory(v, c, n, true, ACCESS_READ);
+
+	if (!err && !none)
+		err = sized_memory(v, c, n, true, ACCESS_WRITE);
+	if (err)
+		say(v, "arg#%u arg#%u memory, len pair leads to invalid memory access\n", n - 2, n - 1);
+	return err;
+}
+
+static int arg_const_size(struct verifier *v, struct call *c, u32 n)
+{
+	struct reg *r = &cur_regs(v->st)[n];
+	int err = arg_buffer_size(v, c, n);
+
+	if (!err && !tnum_is_const(r->var))
+		err = fail(v, EINVAL, "R%u must be a known constant\n", n);
+	c->mem_size = r->var.value;
+	mark_precise(v, r);
+	return err;
 }
 
 static int arg_ctx(struct verifier *v, struct call *c, u32 n)
@@ -227,6 +264,8 @@ static int arg_dynptr(struct verifier *v, struct call *c, u32 n)
 	case BPF_FUNC_ringbuf_submit_dynptr:
 	case BPF_FUNC_ringbuf_discard_dynptr:
 		return 0; /* made or ended behind the other arguments (call.c) */
+	case HELPER_DYNPTR_CLONE:
+		return n == 2 ? 0 : dynptr_use(v, n, c);
 	default:
 		return dynptr_use(v, n, c);
 	}
@@ -279,6 +318,10 @@ static int (*const kinds[])(struct verifier *v, struct call *c, u32 n) = {
 	[ARG_ANY_PTR_OUT] = arg_any,
 	[ARG_NUMBER] = arg_number,
 	[ARG_ITER] = arg_iter,
+	[ARG_BUFFER] = arg_buffer,
+	[ARG_BUFFER_OR_NULL] = arg_buffer,
+	[ARG_BUFFER_SIZE] = arg_buffer_size,
+	[ARG_CONST_SIZE] = arg_const_size,
 };
 
 /* Arguments that must be known: sizes of what is handed out, and a dynptr's slice. */
@@ -287,7 +330,7 @@ static int known_size(struct verifier *v, struct call *c)
 	const u32 n = c->id == BPF_FUNC_dynptr_data ? 3 : 2;
 	struct reg *r = &cur_regs(v->st)[n];
 
-	if (c->desc->ret != RET_MEM_OR_NULL)
+	if (c->desc->ret != RET_MEM_OR_NULL || bpf_kfunc_by_helper(c->id))
 		return 0;
 	if (!reg_is_const(r))
 		return fail(v, EACCES, "R%u is not a known constant'\n", n);

@@ -11,8 +11,12 @@
 /* What sleeps, and where nothing may. */
 static int check_sleep(struct verifier *v, const struct call *c)
 {
+	const struct bpf_kfunc *k = bpf_kfunc_by_helper(c->id);
+
 	if (!(c->desc->flags & HELPER_SLEEPABLE))
 		return 0;
+	if (k)
+		return kfunc_may_sleep(v, k);
 	if (!v->prog->sleepable)
 		return fail(v, EINVAL, "helper call might sleep in a non-sleepable prog\n");
 	if (v->st->rcu_locks)
@@ -102,8 +106,9 @@ static int give_memory(struct verifier *v, const struct call *c, struct reg *r0)
 		r0->flags |= REG_RECORD;
 		return ref_new(v, &r0->ref);
 	}
-	r0->ref = c->dynptr_ref ? c->dynptr_ref : c->dynptr_id;
-	if (c->dynptr_rdonly)
+	/* what a kernel function gives stays when the dynptr is overwritten, unless it is a record */
+	r0->ref = c->dynptr_ref || bpf_kfunc_by_helper(c->id) ? c->dynptr_ref : c->dynptr_id;
+	if (c->slice_rdonly)
 		r0->flags |= REG_RDONLY;
 	return 0;
 }

@@ -60,10 +60,16 @@ int dynptr_new(struct verifier *v, u32 n, u8 kind, u32 ref)
 	struct frame *f;
 	u32 low, id;
 	struct slot *s = stack_slots(v, n, 2, true, &f, &low);
+	const struct reg *r = &cur_regs(v->st)[n];
+	struct reg any;
 	int err = 0;
 
+	if (!s && stack_takes_slots(v, n) && r->off < 0) { /* in line, but below the stack */
+		reg_number(&any, 0);
+		err = check_access(v, n, 0, 8, ACCESS_WRITE, &any);
+	}
 	if (!s)
-		return fail(v, EINVAL, "Dynptr has to be an uninitialized dynptr\n");
+		return err ? err : fail(v, EINVAL, "Dynptr has to be an uninitialized dynptr\n");
 	for (u32 i = low - 1; i <= low && !err; i++)
 		if (f->stack[i].kind[0] == SLOT_DYNPTR)
 			err = stack_kill_dynptr(v, f, i);
@@ -102,7 +108,9 @@ int dynptr_use(struct verifier *v, u32 n, struct call *c)
 
 	if (r->type == REG_DYNPTR) {
 		c->dynptr_id = r->id;
-		c->dynptr_rdonly = true;
+		c->dynptr_ref = 0;
+		c->dynptr_kind = DYNPTR_LOCAL;
+		c->slice_rdonly = true;
 		return 0;
 	}
 	if (r->type != REG_STACK)
@@ -113,7 +121,20 @@ int dynptr_use(struct verifier *v, u32 n, struct call *c)
 		return fail(v, EINVAL, "Expected an initialized dynptr as arg #%u\n", n - 1);
 	c->dynptr_id = s->reg.id;
 	c->dynptr_ref = s->reg.ref;
+	c->dynptr_kind = s->dynptr;
 	return 0;
+}
+
+/* All dynptrs on a reference: it and its clones. */
+static void clear_all(struct verifier *v, u32 ref)
+{
+	for (u32 d = 0; d <= v->st->depth; d++) {
+		struct frame *f = v->st->frame[d];
+
+		for (u32 i = 0; i < f->slots; i++)
+			if (f->stack[i].kind[0] == SLOT_DYNPTR && f->stack[i].dynptr_first && f->stack[i].reg.ref == ref)
+				clear_pair(v, f, i);
+	}
 }
 
 int dynptr_release(struct verifier *v, u32 n, struct call *c)
@@ -129,6 +150,6 @@ int dynptr_release(struct verifier *v, u32 n, struct call *c)
 	if (s->dynptr != DYNPTR_RINGBUF)
 		return fail(v, EINVAL, "Expected a dynptr of type ringbuf as arg #%u\n", n - 1);
 	c->release = s->reg.ref;
-	clear_pair(v, f, low);
+	clear_all(v, s->reg.ref);
 	return 0;
 }

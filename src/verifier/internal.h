@@ -215,7 +215,8 @@ struct call {
 	u32 release;               /* reference given back, 0: none */
 	s64 max_size;              /* of the SIZE argument: bounds results; -1: none */
 	u32 dynptr_id, dynptr_ref; /* dynptr argument */
-	bool dynptr_rdonly;
+	u8 dynptr_kind;
+	bool slice_rdonly;         /* the memory returned may be read only */
 };
 
 /* arg.c, allow.c */
@@ -241,6 +242,7 @@ void rounds_free(struct verifier *v);
 
 /* kfunc.c */
 int kfunc_effects(struct verifier *v, struct call *c);
+int kfunc_may_sleep(struct verifier *v, const struct bpf_kfunc *k);
 int kfunc_unknown(struct verifier *v, s32 imm);
 
 /* show.c, lines.c */

@@ -146,6 +146,24 @@ static int leave_section(struct verifier *v, const struct bpf_kfunc *k, u32 *dep
 	return 0;
 }
 
+int kfunc_may_sleep(struct verifier *v, const struct bpf_kfunc *k)
+{
+	if (!v->prog->sleepable)
+		return fail(v, EACCES, "program must be sleepable to call sleepable kfunc %s\n", k->name);
+	if (v->st->rcu_locks)
+		return fail(v, EACCES, "kernel func %s is sleepable within rcu_read_lock region\n", k->name);
+	if (v->st->preempt_locks)
+		return fail(v, EACCES, "kernel func %s is sleepable within non-preemptible region\n", k->name);
+	return 0;
+}
+
+static int clone_dynptr(struct verifier *v, const struct call *c)
+{
+	if (cur_regs(v->st)[2].type != REG_STACK)
+		return fail(v, EINVAL, "arg#1 expected pointer to stack or const struct bpf_dynptr\n");
+	return dynptr_new(v, 2, c->dynptr_kind, c->dynptr_ref);
+}
+
 /* What the call does beyond its prototype. */
 int kfunc_effects(struct verifier *v, struct call *c)
 {
@@ -167,6 +185,13 @@ int kfunc_effects(struct verifier *v, struct call *c)
 	case KFUNC_PREEMPT_ENABLE:
 		return leave_section(v, k, &v->st->preempt_locks,
 				     "unmatched attempt to enable preemption");
+	case KFUNC_DYNPTR_CLONE:
+		return clone_dynptr(v, c);
+	case KFUNC_DYNPTR_SLICE:
+		c->slice_rdonly = true;
+		return 0;
+	case KFUNC_DYNPTR_SLICE_RDWR: /* as the kernel has it for programs that get no packets */
+		return fail(v, EINVAL, "the prog does not allow writes to packet data\n");
 	default:
 		return 0;
 	}

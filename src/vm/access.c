@@ -153,6 +153,7 @@ static bool arg_ok(const struct vm_run *run, u8 kind, u64 value, u64 size, const
 	case ARG_MEM:
 		return !size || vm_may_access(run, value, size, false);
 	case ARG_MEM_OUT:
+	case ARG_BUFFER:
 		return !size || vm_may_access(run, value, size, true);
 	case ARG_MEM_OR_NULL:
 		return (!value && !size) || vm_may_access(run, value, size, false);

@@ -40,7 +40,7 @@ static u64 extent(const struct call *c, u32 i)
 static bool is_output(u8 kind)
 {
 	return kind == ARG_MEM_OUT || kind == ARG_MEM_OUT_OR_NULL || kind == ARG_MAP_VALUE_OUT ||
-	       kind == ARG_LONG_OUT || kind == ARG_ITER;
+	       kind == ARG_LONG_OUT || kind == ARG_ITER || kind == ARG_BUFFER;
 }
 
 static bool is_zero(struct flow_val v)
@@ -53,10 +53,10 @@ static bool memory_proven(const struct call *c, u32 i)
 	u8 kind = c->desc->arg[i];
 	u64 size = extent(c, i);
 	bool sized = i < 4 && (kind == ARG_MEM || kind == ARG_MEM_OUT || kind == ARG_MEM_OR_NULL ||
-			       kind == ARG_MEM_OUT_OR_NULL);
+			       kind == ARG_MEM_OUT_OR_NULL || kind == ARG_BUFFER);
 
 	if (sized && is_zero(c->arg[i + 1]))
-		return kind == ARG_MEM || kind == ARG_MEM_OUT || is_zero(c->arg[i]);
+		return kind == ARG_MEM || kind == ARG_MEM_OUT || kind == ARG_BUFFER || is_zero(c->arg[i]);
 	return size &&
 	       flow_test_access(c->prog, c->arg[i], 0, size, is_output(kind)) == FLOW_PROVEN;
 }
@@ -79,6 +79,9 @@ static bool arg_proven(const struct flow *f, const struct call *c, u32 i)
 	case ARG_ANY_PTR:
 	case ARG_ANY_PTR_OUT:
 	case ARG_NUMBER:
+	case ARG_BUFFER_OR_NULL:
+	case ARG_BUFFER_SIZE:
+	case ARG_CONST_SIZE:
 	case ARG_STACK_OR_NULL: /* what a callback does with it is tested there */
 		return true;
 	case ARG_MAP:
@@ -106,6 +109,7 @@ static bool arg_proven(const struct flow *f, const struct call *c, u32 i)
 	case ARG_MEM_OR_NULL:
 	case ARG_MEM_OUT_OR_NULL:
 	case ARG_LONG_OUT:
+	case ARG_BUFFER:
 		return memory_proven(c, i);
 	default:
 		return false;
@@ -122,7 +126,8 @@ static void forget_outputs(struct flow_state *s, const struct call *c)
 
 		if (kind <= ARG_MAP_VALUE || kind == ARG_MEM || kind == ARG_MEM_OR_NULL ||
 		    kind == ARG_SIZE || kind == ARG_SIZE_OR_ZERO || kind == ARG_CTX ||
-		    kind == ARG_CONST_STR || kind == ARG_ANY_PTR || kind == ARG_NUMBER)
+		    kind == ARG_CONST_STR || kind == ARG_ANY_PTR || kind == ARG_NUMBER ||
+		    kind == ARG_BUFFER_OR_NULL || kind == ARG_BUFFER_SIZE || kind == ARG_CONST_SIZE)
 			continue;
 		size = is_output(kind) ? extent(c, i) : 0;
 		if (size && v.kind == FLOW_STACK && !v.val)

@@ -33,6 +33,10 @@ static const char *const args[] = {
 	[ARG_ANY_PTR_OUT] = "address",
 	[ARG_NUMBER] = "number",
 	[ARG_ITER] = "iterator",
+	[ARG_BUFFER] = "buffer",
+	[ARG_BUFFER_OR_NULL] = "buffer or NULL",
+	[ARG_BUFFER_SIZE] = "size or 0",
+	[ARG_CONST_SIZE] = "known size",
 };
 static const char *const rets[] = {
 	[RET_INTEGER] = "number",
@@ -109,6 +113,9 @@ static const char head[] =
 	"nothing to do (src/helpers/iter.c).\n"
 	"- strcmp and the other functions on strings read what is the program's own (stack, maps, records, context) and the "
 	"task, and answer -ERANGE to the target's\n  memory, as kernels do; the kernel's own memory is -EFAULT.\n"
+	"- dynptr_slice_rdwr: kernels refuse it to programs that get no packets, and so does limpet.\n"
+	"- Other kernel functions are refused: `calling kernel function bpf_NAME is not allowed`. Among them are bpf_throw, bpf_cast_to_kern_ctx, "
+	"bpf_rdonly_cast (types of the\n  kernel), bpf_get_kmem_cache, bpf_task_* and bpf_*_task_* (tasks), bpf_iter_task and the like, bpf_local_irq_save.\n"
 	"- Helpers for maps that limpet does not have yet are marked so.\n\n"
 	"| number | helper | arguments | returns | limpet | programs "
 	"|\n|---|---|---|---|---|---|\n";

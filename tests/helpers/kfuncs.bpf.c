@@ -27,6 +27,9 @@ extern void bpf_rcu_read_lock(void) __ksym;
 extern void bpf_rcu_read_unlock(void) __ksym;
 extern void bpf_preempt_disable(void) __ksym;
 extern void bpf_preempt_enable(void) __ksym;
+extern int bpf_copy_from_user_str(void *dst, __u32 dst__sz, const void *unsafe_ptr__ign, __u64 flags) __ksym;
+extern int bpf_copy_from_user_dynptr(struct bpf_dynptr *dptr, __u32 off, __u32 size, const void *unsafe_ptr__ign) __ksym;
+extern int bpf_copy_from_user_str_dynptr(struct bpf_dynptr *dptr, __u32 off, __u32 size, const void *unsafe_ptr__ign) __ksym;
 extern int bpf_strlen(const char *s) __ksym;
 extern int bpf_strcmp(const char *s1, const char *s2) __ksym;
 extern int bpf_strstr(const char *s1, const char *s2) __ksym;
@@ -168,6 +171,25 @@ int stacks(struct pt_regs *ctx)
 	return 0;
 }
 
+#define USER_STR(n, size, from, flags)                                                             \
+	do {                                                                                       \
+		struct result *r_ = result(n);                                                     \
+		if (r_) {                                                                          \
+			__builtin_memset(r_->out, 'x', 24);                                        \
+			r_->ret = 100 + bpf_copy_from_user_str(r_->out, size, (void *)(from), flags); \
+		}                                                                                  \
+	} while (0)
+#define USER_DYNPTR(n, function, off, size, from)                                                  \
+	do {                                                                                       \
+		struct result *r_ = result(n);                                                     \
+		struct bpf_dynptr d_;                                                              \
+		if (r_) {                                                                          \
+			__builtin_memset(r_->out, 'x', 24);                                        \
+			bpf_dynptr_from_mem(r_->out, 24, 0, &d_);                                  \
+			r_->ret = 100 + function(&d_, off, size, (void *)(from));                  \
+		}                                                                                  \
+	} while (0)
+
 SEC("uprobe.s")
 int texts(struct pt_regs *ctx)
 {
@@ -178,5 +200,25 @@ int texts(struct pt_regs *ctx)
 	r = result(21);
 	if (r)
 		r->ret = 100 + bpf_copy_from_user(r->out, 8, (void *)16);
+	USER_STR(22, 16, PT_REGS_PARM1(ctx), 0);
+	USER_STR(23, 16, PT_REGS_PARM1(ctx), 1);
+	USER_STR(24, 4, PT_REGS_PARM1(ctx), 0);
+	USER_STR(25, 4, PT_REGS_PARM1(ctx), 1);
+	USER_STR(26, 16, PT_REGS_PARM1(ctx), 2);
+	USER_STR(27, 0, PT_REGS_PARM1(ctx), 0);
+	USER_STR(28, 16, PT_REGS_PARM2(ctx), 0);
+	USER_STR(29, 16, PT_REGS_PARM2(ctx), 1);
+	USER_STR(50, 1, PT_REGS_PARM1(ctx), 0);
+	USER_STR(51, 16, PT_REGS_PARM1(ctx) + 8, 1);
+	USER_DYNPTR(60, bpf_copy_from_user_dynptr, 2, 8, PT_REGS_PARM1(ctx));
+	USER_DYNPTR(61, bpf_copy_from_user_dynptr, 0, 16, PT_REGS_PARM1(ctx));
+	USER_DYNPTR(62, bpf_copy_from_user_dynptr, 2, 8, PT_REGS_PARM2(ctx));
+	USER_DYNPTR(63, bpf_copy_from_user_dynptr, 20, 8, PT_REGS_PARM1(ctx));
+	USER_DYNPTR(64, bpf_copy_from_user_dynptr, 24, 0, PT_REGS_PARM1(ctx));
+	USER_DYNPTR(65, bpf_copy_from_user_str_dynptr, 2, 16, PT_REGS_PARM1(ctx));
+	USER_DYNPTR(66, bpf_copy_from_user_str_dynptr, 2, 4, PT_REGS_PARM1(ctx));
+	USER_DYNPTR(67, bpf_copy_from_user_str_dynptr, 2, 0, PT_REGS_PARM1(ctx));
+	USER_DYNPTR(68, bpf_copy_from_user_str_dynptr, 2, 8, PT_REGS_PARM2(ctx));
+	USER_DYNPTR(69, bpf_copy_from_user_str_dynptr, 20, 8, PT_REGS_PARM1(ctx));
 	return 0;
 }

@@ -118,6 +118,19 @@ static long element(struct world *w, int cmd, int map, void *value)
 	return w->bpf(cmd, &a, sizeof(a));
 }
 
+/* A program, made by and by. */
+struct code {
+	struct bpf_insn insn[512];
+	u32 count;
+};
+
+#define ADD_CODE(c, ...)                                                                           \
+	do {                                                                                       \
+		const struct bpf_insn i_[] = {__VA_ARGS__};                                        \
+		memcpy((c)->insn + (c)->count, i_, sizeof(i_));                                    \
+		(c)->count += ARRAY_SIZE(i_);                                                      \
+	} while (0)
+
 /* Runs a raw tracepoint program on the array w->io, which is `in` before and `ret` after it; what the run answers. */
 static long run(struct world *w, int prog, const void *in, void *ret)
 {

@@ -36,18 +36,6 @@ static int progs[2][ARRAY_SIZE(functions)], big[2];
 
 /* ---- programs ---- */
 
-struct code {
-	struct bpf_insn insn[64];
-	u32 count;
-};
-
-#define ADD_CODE(c, ...)                                                                           \
-	do {                                                                                       \
-		const struct bpf_insn i_[] = {__VA_ARGS__};                                        \
-		memcpy((c)->insn + (c)->count, i_, sizeof(i_));                                    \
-		(c)->count += ARRAY_SIZE(i_);                                                      \
-	} while (0)
-
 /* String k in register `to`: in its area, anywhere, or in the big map. */
 static void put_string(struct code *c, int big_map, u32 k, u8 to)
 {

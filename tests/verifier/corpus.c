@@ -122,6 +122,7 @@ static int by_limpet(const struct row *r, char *text, u32 level)
 					   .insn_count = length(r),
 					   .type = type_of(r),
 					   .gpl = true,
+					   .sleepable = r->sleepable,
 					   .cpus = (u32)libbpf_num_possible_cpus(),
 					   .maps = maps,
 					   .map_count = MAPS,
@@ -173,7 +174,7 @@ static int by_kernel(const struct row *r, const struct btf *btf, char *text, u32
 {
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .log_buf = text, .log_size = LOG, .log_level = level,
 		    .prog_btf_fd = (u32)types_fd, .func_info = funcs, .func_info_cnt = find_funcs(r),
-		    .func_info_rec_size = sizeof(funcs[0]));
+		    .func_info_rec_size = sizeof(funcs[0]), .prog_flags = r->sleepable ? BPF_F_SLEEPABLE : 0);
 	struct bpf_insn p[MAX];
 	int fd;
 
@@ -234,7 +235,7 @@ static void show_row(const struct row *r, const struct btf *btf)
 
 int main(int argc, char **argv)
 {
-	static const struct row *const themes[] = {rows_basic, rows_holes, rows_record, rows_kfunc};
+	static const struct row *const themes[] = {rows_basic, rows_holes, rows_record, rows_kfunc, rows_dynptr};
 	struct btf *btf = btf__load_vmlinux_btf();
 	bool kernel;
 	int bad = 0;

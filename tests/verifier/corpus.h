@@ -18,9 +18,10 @@ struct row {
 	struct bpf_insn p[MAX];
 	u32 type;           /* BPF_PROG_TYPE_*, 0: KPROBE */
 	const char *differ; /* why the kernel has another verdict; NULL: it has not */
+	bool sleepable;
 };
 
-extern const struct row rows_basic[], rows_holes[], rows_record[], rows_kfunc[]; /* a row without a name ends them */
+extern const struct row rows_basic[], rows_holes[], rows_record[], rows_kfunc[], rows_dynptr[]; /* a row without a name ends them */
 
 /* Most rows leave the last fields out. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
