@@ -125,7 +125,6 @@ struct run {
 	struct watch *watch;     /* gets its ticks while we wait; may be NULL */
 	pid_t pid;
 	pid_t supervisor;
-	bool supervisor_lost; /* it was killed */
 	int status_fd; /* the supervisor's reports */
 	sigset_t old_mask;
 	struct sigaction old_chld; /* what the child is to inherit */

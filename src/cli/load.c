@@ -97,8 +97,7 @@ int load_foreground(struct store *s, char **argv, const char *via)
 	}
 	status = run_wait(&r);
 	watch_end(&watch);
-	if (r.supervisor_lost)
-		store_collect(s); /* it would have done that */
+	store_collect(s); /* a child of the tool's may have had the last descriptor of something for a moment, and closed it by executing */
 	if (status)
 		say_when_full(s);
 	return status;

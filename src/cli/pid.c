@@ -135,7 +135,7 @@ static bool other_arch(pid_t pid)
 	return other;
 }
 
-/* A keeper of ours traces for a moment only. */
+/* A keeper of ours traces for a moment only, or has gone already. */
 static bool is_keeper(long tracer)
 {
 	char path[64], exe[PATH_MAX], self[PATH_MAX];
@@ -143,7 +143,9 @@ static bool is_keeper(long tracer)
 
 	snprintf(path, sizeof(path), "/proc/%ld/exe", tracer);
 	n = readlink(path, exe, sizeof(exe));
-	return n > 0 && n == m && !memcmp(exe, self, (size_t)n);
+	if (n < 0)
+		return errno == ENOENT || errno == ESRCH;
+	return n == m && !memcmp(exe, self, (size_t)n);
 }
 
 /* As facts_read(), when no keeper is at work on it, or after a while. */

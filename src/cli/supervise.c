@@ -140,7 +140,6 @@ bool supervise_ended(struct run *r, int *ret_status)
 	note(T("load: the process that served %s was killed, and the tool with it",
 	       "load：为 %s 提供服务的进程被终止，工具也随之结束"), r->argv[0]);
 	*ret_status = SIGKILL;
-	r->supervisor_lost = true;
 	return true;
 }
 

@@ -362,6 +362,13 @@ static void answer(struct trace_log *log, u32 calls)
 	syscall(SYS_futex, &log->answers, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
+/* What dead tools have left. */
+static void collect(struct loop *l)
+{
+	store_tools(&l->k->store, NULL, 0); /* forgets the dead */
+	store_collect(&l->k->store);
+}
+
 static void rounds(struct loop *l, int stop_fd, bool until_alone)
 {
 	u32 calls;
@@ -369,13 +376,13 @@ static void rounds(struct loop *l, int stop_fd, bool until_alone)
 	do {
 		empty(l->changed[0]);
 		calls = l->log ? atomic_load(&l->log->calls) : 0;
-		store_tools(&l->k->store, NULL, 0); /* forgets the dead */
-		store_collect(&l->k->store);
+		collect(l);
 		l->failures = l->draining = 0;
 		sync_all(l, stop_fd);
 		if (!l->failures)
 			answer(l->log, calls);
 	} while ((l->targets || l->executing.count || !until_alone) && sleep_until_change(l, stop_fd));
+	collect(l); /* the last target may have been a tool, which ended while it was looked for */
 }
 
 /* Works until it is time to stop. */
