@@ -43,7 +43,7 @@
 #include "session/layout.h"
 
 #define AGENT_MAGIC      0x746e6567616d706cULL
-#define AGENT_VERSION    5
+#define AGENT_VERSION    6
 #define AGENT_SYMBOL     "limpet_agent" /* struct agent_header, the agent's only exported symbol */
 #define AGENT_DONE_NR    39             /* getpid: harmless should nobody watch */
 #define AGENT_DONE_MAGIC 0x6c696d7065740000ULL
@@ -259,6 +259,7 @@ struct agent_header {
 	u32 follows; /* 1: what it executes is to be a target, whatever its environment (agent/executing.c) */
 	_Atomic u32 again; /* enum agent_again: another SYNC may make more probes (traps.c) */
 	u32 pad;
+	u64 leases_start, leases_end; /* leased stacks (attach/lease.h); empty: none */
 };
 
 #endif

@@ -45,26 +45,37 @@ HIDDEN void agent_hit(void *site, struct attach_regs *regs)
 	run_one(&s->progs[0], &run, &hit);
 }
 
-/* What found no stack to run on (attach/lease.h) is counted by who finds one. */
-void agent_count_missed(const struct site *s)
+static void count_skipped(const struct site *s, u32 from, u32 to, _Atomic u64 *missed)
 {
-	_Atomic u64 *missed = (_Atomic u64 *)&s->missed;
-	u64 n = likely(!atomic_load_explicit(missed, memory_order_relaxed))
-			? 0
-			: atomic_exchange_explicit(missed, 0, memory_order_relaxed);
+	u64 n = atomic_exchange_explicit(missed, 0, memory_order_relaxed);
 
-	for (u32 i = 0; n && i < s->count; i++)
+	for (u32 i = from; n && i < to; i++)
 		atomic_fetch_add_explicit(&s->progs[i].stats->skipped, n, memory_order_relaxed);
 }
 
-/* All of several, or on a leased stack. */
+HIDDEN NOINLINE void run_count_missed(struct site *s)
+{
+	count_skipped(s, 0, s->steers ? s->count : s->entries, &s->missed);
+	count_skipped(s, s->entries, s->count, &s->missed_returns);
+}
+
+HIDDEN NOINLINE void run_count_missed_returns(struct ret_fn_runs *r, const struct site *s)
+{
+	u64 n = atomic_exchange_explicit(&r->missed, 0, memory_order_relaxed);
+
+	for (u32 i = 0; n && i < s->count; i++)
+		if (s->progs[i].when & WHEN_RETURN)
+			atomic_fetch_add_explicit(&s->progs[i].stats->skipped, n, memory_order_relaxed);
+}
+
+/* All of several. */
 HIDDEN void agent_hit_all(void *site, struct attach_regs *regs)
 {
-	const struct site *s = site;
+	struct site *s = site;
 	struct helper_hit hit;
 	struct vm_run run;
 
-	agent_count_missed(s);
+	count_missed(s);
 	begin_run(&run, &hit, s->plan.addr, s->hit_flags, regs);
 	for (u32 i = 0; i < s->entries; i++)
 		if (living(&s->progs[i]))
@@ -118,13 +129,15 @@ static u64 override(const struct site *s, u64 ra, struct attach_regs *regs)
  */
 HIDDEN u64 agent_enter_function(void *site, struct attach_regs *regs)
 {
-	const struct site *s = site;
+	struct site *s = site;
 	u64 ra = *(const u64 *)regs->rsp, stub;
 	struct helper_hit hit;
 	struct vm_run run;
 	bool returns = false;
 
-	agent_count_missed(s);
+	if (unlikely(atomic_load_explicit(&s->missed_returns, memory_order_relaxed)))
+		run_count_missed(s);
+	count_missed(s);
 	begin_run(&run, &hit, s->plan.addr, s->hit_flags | HELPER_HIT_CALL, regs);
 	for (u32 i = 0; i < s->count; i++) {
 		const struct site_prog *sp = &s->progs[i];
@@ -165,12 +178,15 @@ static void leave_session(const struct site *s, const struct site_prog *sp, stru
 /* A function has returned; regs are the caller's, just after its call. */
 HIDDEN void agent_return(void *fn, struct attach_regs *regs)
 {
-	const struct site *s = stubs_site(fn);
+	struct ret_fn_runs *r = fn;
+	const struct site *s = atomic_load_explicit(&r->site, memory_order_acquire);
 	struct helper_hit hit;
 	struct vm_run run;
 
 	if (!s)
 		return;
+	if (unlikely(atomic_load_explicit(&r->missed, memory_order_relaxed)))
+		run_count_missed_returns(r, s);
 	begin_run(&run, &hit, s->plan.addr, HELPER_HIT_REGS | HELPER_HIT_RETURN, regs);
 	for (u32 i = 0; i < s->count; i++) {
 		const struct site_prog *sp = &s->progs[i];

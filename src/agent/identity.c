@@ -26,10 +26,11 @@
 #include "base/mem.h"
 #include "base/sys.h"
 
-#define STACKS_SIZE    (HELPER_STACKS * sizeof(struct helper_stack))
+#define MAIN_STACK_MAX (64UL << 20) /* how far down the main thread's is looked up */
+#define STACK_GUARD    (1UL << 20) /* that the kernel keeps below it */
 #define REACH          24 /* bytes before a patch from where a probe's window may reach it */
 
-static struct helper_stack *stacks; /* lent to agent.env while every new thread's is noted */
+static u64 main_tp;           /* the main thread's, as far as it is known */
 static bool exact;            /* identity may be read: all the calls that matter are patched */
 static bool catches;          /* faults may be caught: so are those that catch.c wants to see */
 static bool lingers;          /* catch.c's handler is unwanted, and a thread may need it */
@@ -81,15 +82,23 @@ static bool thread_made(const struct call_regs *r, u32 nr, u64 *ret_flags, u64 *
 	return true;
 }
 
+/* Somebody makes a thread whose stack is not known: of no thread but the main one is it any more. */
 static void never(void)
 {
+	if (agent.env.stacks)
+		stacks_forget(agent.env.stacks, main_tp);
 	atomic_fetch_or_explicit(&agent.env.process->ident, IDENT_NEVER, memory_order_relaxed);
 }
 
-/* The stack that a new thread will run on. */
+/* The stack that a new thread will run on. clone(2) does not say its size. */
 static void note_stack(u64 tp, const struct clone_args *a)
 {
-	helper_stack_note(&agent.env, tp, a->stack, a->stack + a->stack_size);
+	if (!agent.env.stacks)
+		return;
+	if (exact && a)
+		stack_note(agent.env.stacks, tp, a->stack, a->stack + a->stack_size, 0);
+	else
+		stack_note(agent.env.stacks, tp, 0, 0, 0);
 }
 
 /* The same for calls that make threads and processes, and install filters. */
@@ -119,8 +128,7 @@ static bool thread_call(const struct call_regs *r, u32 nr, bool any)
 		never();
 		return false;
 	}
-	if (nr != __NR_clone)
-		note_stack(tls, (const struct clone_args *)r->rdi);
+	note_stack(tls, nr == __NR_clone ? NULL : (const struct clone_args *)r->rdi);
 	/* A vfork child that makes threads: they may outlive its count, in another thread group. */
 	ident = atomic_load_explicit(&p->ident, memory_order_relaxed);
 	if (ident >> 32 && (u32)ident != (u32)sys_getpid())
@@ -222,7 +230,8 @@ static void give_up(void)
 		atomic_fetch_or_explicit(&agent.env.process->ident, IDENT_OFF,
 					 memory_order_relaxed);
 	agent.env.tid_off = 0;
-	agent.env.stacks = NULL; /* nobody notes new ones any more */
+	if (agent.env.stacks) /* nobody notes new ones any more */
+		stacks_forget(agent.env.stacks, main_tp);
 }
 
 /* Faults are not caught any more. True: nor is the handler in place, and its calls may be restored. */
@@ -296,37 +305,67 @@ void identity_begin(bool none)
 		}
 }
 
-/*
- * The stack of a thread that is there: of the main thread the mapping named so, of others what lies
- * in one mapping with the thread pointer, below it. (A stack made by somebody else, as coroutines
- * have, is neither.)
- */
-static void note_found_stack(u64 tp, u64 sp)
+/* Of the main thread: the mapping named so, which stays as long as the process, and grows downwards. */
+static void note_main_stack(u64 tp, const struct agent_region *r)
 {
-	const struct agent_region *r = region_at(sp);
+	u64 start = r->end - MAIN_STACK_MAX;
 
-	if (r && r->stack)
-		helper_stack_note(&agent.env, tp, r->start, r->end);
-	else if (r && tp > sp && tp < r->end)
-		helper_stack_note(&agent.env, tp, r->start, tp);
+	if (r != agent.regions && start < r[-1].end + STACK_GUARD)
+		start = r[-1].end + STACK_GUARD;
+	main_tp = tp;
+	stack_note(agent.env.stacks, tp, start < r->start ? start : r->start, r->end, r->start);
 }
 
-static void note_found_stacks(void)
+/*
+ * Of another thread that is there: what lies in one mapping with the thread pointer, below it, and above a guard and
+ * all other threads'. (A stack made by somebody else, as coroutines have, is none.)
+ */
+static void note_found_stack(const struct agent_thread *t)
 {
-	u64 tp;
+	const struct agent_region *r = region_at(t->sp);
+	u64 start;
 
-	if (!stacks)
-		stacks = map_anon(STACKS_SIZE, PROT_READ | PROT_WRITE);
-	else
-		memset(stacks, 0, STACKS_SIZE);
-	agent.env.stacks = stacks;
-	if (!agent.threads) {
-		__asm__ volatile("mov %%fs:0, %0" : "=r"(tp));
-		note_found_stack(tp, (u64)__builtin_frame_address(0));
+	if (!r || t->tp <= t->sp || t->tp >= r->end || r == agent.regions || r[-1].end != r->start || r[-1].read ||
+	    r[-1].private_write)
+		return;
+	start = r->start;
+	for (u32 i = 0; i < agent.thread_count; i++)
+		if (agent.threads[i].tp < t->tp && agent.threads[i].tp > start)
+			start = agent.threads[i].tp;
+	stack_note(agent.env.stacks, t->tp, start, t->tp, start);
+}
+
+static void note_stacks_of(const struct agent_thread *t, u32 count, u32 pid)
+{
+	const struct agent_region *main = NULL;
+
+	for (u32 i = 0; i < agent.region_count; i++)
+		if (agent.regions[i].stack)
+			main = &agent.regions[i];
+	for (u32 i = 0; i < count; i++) {
+		if (t[i].stuck)
+			continue;
+		if (main && (t[i].tid == pid || (t[i].sp >= main->start && t[i].sp < main->end)))
+			note_main_stack(t[i].tp, main);
+		else if (exact)
+			note_found_stack(&t[i]);
 	}
-	for (u32 i = 0; i < agent.thread_count && agent.threads; i++)
-		if (!agent.threads[i].stuck)
-			note_found_stack(agent.threads[i].tp, agent.threads[i].sp);
+}
+
+/* Of those who make threads later the stacks are noted when everybody who does is seen. */
+static void note_stacks(bool anew)
+{
+	struct agent_thread self = {.sp = (u64)__builtin_frame_address(0)};
+
+	if (!agent.env.stacks || (exact && !anew))
+		return;
+	stacks_forget(agent.env.stacks, 0);
+	self.tp = stack_thread();
+	self.tid = (u32)sys_gettid();
+	if (agent.threads)
+		note_stacks_of(agent.threads, agent.thread_count, (u32)sys_getpid());
+	else
+		note_stacks_of(&self, 1, (u32)sys_getpid());
 }
 
 static bool makes_threads(u32 nr)
@@ -424,10 +463,12 @@ static void plan_catching(void)
 void identity_end(bool none)
 {
 	struct libc_calls calls;
-	bool fresh = !patches_any();
+	bool fresh = !patches_any(), was_exact = exact;
 
-	if (!wanted(none))
+	if (!wanted(none)) {
+		note_stacks(true);
 		return;
+	}
 	if (fresh || text_seen != fingerprint()) {
 		text_seen = fingerprint();
 		libc_find(&calls);
@@ -435,14 +476,13 @@ void identity_end(bool none)
 			tid_off = calls.tid_off;
 			exact = calls.exact && !sites_hide_calls(false) && calls_complete(&calls) &&
 				threads_agree();
-			if (exact)
-				note_found_stacks();
 		} else if (!calls.exact) {
 			give_up();
 		}
 		catches = exact && calls.catches && catch_complete(&calls) && !sites_hide_calls(true);
 		patch_all(&calls);
 	}
+	note_stacks(!was_exact);
 	plan_catching();
 }
 
@@ -485,9 +525,7 @@ bool identity_retire(const u64 *busy, u64 count, bool all_idle)
 
 void identity_release(void)
 {
-	if (stacks)
-		sys_munmap(stacks, STACKS_SIZE);
-	stacks = NULL;
+	main_tp = 0;
 	text_seen = 0;
 	catches = false;
 }

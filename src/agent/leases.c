@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stacks to lend to hits (attach/lease.h): room for them, from the first site that needs one to the
- * release. What is written to is there only; the rest costs addresses.
+ * Stacks to lend to hits (attach/lease.h), and what is known of the threads' own (base/stacks.h): room for both,
+ * from the first site to the release. What is written to is there only; the rest costs addresses.
+ *
+ * Threads' stacks are looked up where every thread pointer points to itself. Where that is not so, and in Go, all
+ * hits are on leased ones.
  */
+#include <asm/errno.h>
 #include <linux/mman.h>
 #include "agent/state.h"
 #include "attach/lease.h"
 #include "base/sys.h"
+
+#define SIGKILL_    9
+#define STACKS_SIZE sizeof(struct known_stacks)
 
 #define BITS_MAX 5 /* 32 stacks */
 #define BITS_MIN 2
@@ -53,7 +60,26 @@ static bool make_room(u64 base, u32 bits)
 	return true;
 }
 
-bool leases_ready(void)
+/* rt_sigaction(2) reads what it is given before it refuses the signal; nothing else comes of it. */
+static bool is_there(u64 addr)
+{
+	return helper_may(&agent.env, HELPER_CALL_SIGACTION) &&
+	       sys_call4(__NR_rt_sigaction, SIGKILL_, (long)addr, 0, sizeof(u64)) != -EFAULT;
+}
+
+static void taken(u64 sp)
+{
+	if (agent.env.stacks)
+		stack_look_below(agent.env.stacks, sp, is_there);
+}
+
+void leases_filtered(void)
+{
+	atomic_store_explicit(&attach_leases.quiet, !pool.base || !helper_may(&agent.env, HELPER_CALL_YIELD),
+			      memory_order_relaxed);
+}
+
+static void make_pool(void)
 {
 	for (u32 bits = BITS_MAX; !pool.base && bits >= BITS_MIN; bits--) {
 		u64 base = reserve(bits);
@@ -65,13 +91,29 @@ bool leases_ready(void)
 			release(base, bits);
 		}
 	}
-	return pool.base;
+	attach_leases_set(pool.base, pool.bits, taken);
+	limpet_agent.header.leases_start = pool.base;
+	limpet_agent.header.leases_end = pool.base ? pool.base + distance(1u << pool.bits) : 0;
 }
 
-void leases_of(u32 red_zone, const void *missed, struct attach_lease *ret)
+bool leases_ready(bool always)
+{
+	if (!pool.base)
+		make_pool();
+	leases_filtered();
+	if (!agent.env.stacks && agent.env.tp_is_thread)
+		agent.env.stacks = map_anon(STACKS_SIZE, PROT_READ | PROT_WRITE);
+	return pool.base || (!always && agent.env.stacks);
+}
+
+void leases_of(bool always, u32 red_zone, _Atomic u64 *missed, struct attach_lease *ret)
 {
 	*ret = (struct attach_lease){
-		.base = pool.base, .bits = pool.bits, .red_zone = red_zone, .missed = missed};
+		.stacks = always ? NULL : agent.env.stacks,
+		.red_zone = red_zone,
+		.insists = !missed && !always && agent.env.stacks,
+		.missed = missed,
+	};
 }
 
 /* No thread is in limpet's code: whoever has one will not come back. */
@@ -84,6 +126,11 @@ void leases_reset(void)
 
 void leases_release(void)
 {
+	attach_leases_set(0, 0, NULL);
 	release(pool.base, pool.bits);
 	pool.base = 0;
+	if (agent.env.stacks)
+		sys_munmap(agent.env.stacks, STACKS_SIZE);
+	agent.env.stacks = NULL;
+	limpet_agent.header.leases_start = limpet_agent.header.leases_end = 0;
 }

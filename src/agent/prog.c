@@ -152,27 +152,6 @@ static int compile(struct agent_prog *p)
 	return len == -EOPNOTSUPP ? 0 : len ? (int)len : -EINVAL;
 }
 
-static bool has_subprograms(const struct bpf_insn *insns, u32 count)
-{
-	for (u32 i = 0; i < count; i++)
-		if (insns[i].code == (BPF_JMP | BPF_CALL) && insns[i].src_reg == BPF_PSEUDO_CALL)
-			return true;
-	return false;
-}
-
-/*
- * A tail call out of a subprogram keeps what called it, 33 times at most (vm_nested_run()). Where a chain of tail
- * calls leads is not known: one that nests may be in any.
- */
-bool prog_goes_deep(const struct agent_prog *p)
-{
-	bool nests = p->nests;
-
-	for (const struct agent_prog *q = agent.progs; q && p->tails && !nests; q = q->next)
-		nests = q->nests;
-	return nests;
-}
-
 /* Makes the program runnable, once; later calls give the same answer. */
 int prog_prepare(struct agent_prog *p)
 {
@@ -180,8 +159,6 @@ int prog_prepare(struct agent_prog *p)
 		return p->error;
 	p->vm.insns = p->insns;
 	p->overrides = calls(p->insns, p->vm.insn_count, BPF_FUNC_override_return);
-	p->tails = calls(p->insns, p->vm.insn_count, BPF_FUNC_tail_call);
-	p->nests = p->tails && has_subprograms(p->insns, p->vm.insn_count);
 	p->uses_stacks = mappings_used(p->insns, p->vm.insn_count);
 	p->uses_memory = memory_used(p->insns, p->vm.insn_count);
 	p->vm.ctx_size = ctx_size(p->type);

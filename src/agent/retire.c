@@ -2,7 +2,7 @@
 /*
  * The end of sites: a trampoline is freed when no thread is in it, nor comes back to it.
  */
-#include "agent/state.h"
+#include "agent/run.h"
 
 bool busy_in(const u64 *busy, u64 count, u64 start, u64 end)
 {
@@ -42,7 +42,7 @@ bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 	for (struct site **p = &agent.sites; *p;) {
 		struct site *s = *p;
 
-		agent_count_missed(s);
+		run_count_missed(s);
 		if (!s->retired || (!all_idle && site_busy(s, busy, count))) {
 			left |= s->retired;
 			p = &s->next;

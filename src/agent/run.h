@@ -11,7 +11,16 @@ static inline void run_count(_Atomic u64 *n)
 }
 
 void run_count_failure(struct link_stats *stats, const struct vm_run *run);
+/* What found no stack to run on (attach/lease.h) is counted by who finds one. */
+void run_count_missed(struct site *s);
+void run_count_missed_returns(struct ret_fn_runs *r, const struct site *s);
 u64 run_rarely(const struct site_prog *sp, struct vm_run *run, u64 ctx); /* interpreted, or timed */
+
+static inline void count_missed(struct site *s)
+{
+	if (unlikely(atomic_load_explicit(&s->missed, memory_order_relaxed)))
+		run_count_missed(s);
+}
 
 /* A forked child is another process: its copy of the wiped page is empty. */
 static inline bool this_process(void)

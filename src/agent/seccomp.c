@@ -42,6 +42,7 @@ static void begins(bool filter, u64 fprog)
 	atomic_fetch_or_explicit(&agent.env.denied, denied, memory_order_relaxed);
 	catch_denied();
 	trap_filtered();
+	leases_filtered();
 }
 
 void seccomp_call(u32 nr, const u64 args[3])

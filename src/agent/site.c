@@ -5,6 +5,7 @@
  * the original bytes of all patches laid over it (place.c).
  */
 #include <asm/errno.h>
+#include <asm/unistd.h>
 #include "agent/state.h"
 #include "attach/lease.h"
 #include "attach/stub.h"
@@ -30,22 +31,37 @@ static u32 hit_flags(const struct attach_plan *plan)
 struct call_parts {
 	struct attach_call before;
 	struct attach_stubs stubs;
-	struct attach_lease lease;
+	struct attach_lease lease, lease_returns;
 };
 
 #define RED_ZONE 128
 
+static void lease_for(const struct site *s, _Atomic u64 *missed, struct attach_lease *ret)
+{
+	bool go = place_small_stack();
+
+	leases_of(go, s->own || s->steers || s->kind || !go ? RED_ZONE : 0, missed, ret);
+}
+
+/* Where hits without a stack are counted; NULL: there are none, for what is done at the site must be. */
+static _Atomic u64 *missed_at(const struct site *s)
+{
+	struct site *site = (struct site *)s;
+
+	if (s->own || (s->kind == SITE_ENTER && (s->nr < 0 || s->nr == __NR_prctl || s->nr == __NR_seccomp)))
+		return NULL;
+	return s->count == 1 && s->entries == 1 ? &site->progs[0].stats->skipped : &site->missed;
+}
+
 /* What the trampoline of a site calls. */
 static void site_call(const struct site *s, struct attach_call *ret, struct call_parts *parts)
 {
-	struct attach_call run = {.arg = (void *)s, .handler = agent_hit_all, .behind = s->behind};
+	struct attach_call run = {.arg = (void *)s, .handler = agent_hit_all, .behind = s->behind, .lease = &parts->lease};
 
+	lease_for(s, missed_at(s), &parts->lease);
 	if (s->kind)
 		run.handler = s->kind == SITE_ENTER ? agent_syscall_enter : agent_syscall_leave;
-	if (s->leased) {
-		leases_of(s->steers || s->kind || !place_small_stack() ? RED_ZONE : 0, &s->missed, &parts->lease);
-		run.lease = &parts->lease;
-	} else if (s->entries == 1 && !s->notes) {
+	if (s->entries == 1 && !s->notes) {
 		if (!s->kind)
 			run.handler = agent_hit;
 		run.live = (const void *)s->progs[0].live;
@@ -61,6 +77,8 @@ static void site_call(const struct site *s, struct attach_call *ret, struct call
 		return;
 	stubs_of(s->fn, &parts->stubs);
 	ret->stubs = &parts->stubs;
+	lease_for(s, (_Atomic u64 *)&s->missed_returns, &parts->lease_returns);
+	ret->lease = &parts->lease_returns;
 	parts->before = run;
 	ret->before = s->entries ? &parts->before : NULL;
 }
@@ -173,14 +191,6 @@ static bool plan_trap(struct site *s, struct attach_text *text, u64 addr, u8 *co
 	return true;
 }
 
-static bool goes_deep(const struct site *s)
-{
-	for (u32 i = 0; i < s->count; i++)
-		if (prog_goes_deep(s->progs[i].link->prog))
-			return true;
-	return false;
-}
-
 static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *why)
 {
 	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX], now[ATTACH_PATCH_MAX];
@@ -190,8 +200,7 @@ static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *w
 		return why->error;
 	if (s->kind == SITE_LEAVE && place_is_led_to(addr))
 		return refuse(why, ATTACH_E_BRANCH_IN, addr);
-	s->leased = !s->own && (place_small_stack() || s->lends || goes_deep(s));
-	if (s->leased && !leases_ready())
+	if (!leases_ready(place_small_stack()))
 		return refuse(why, ATTACH_E_NO_MEMORY, addr);
 	if ((plan_function(s, &text, addr, why) ||
 	     plan_code(s, &text, addr, code_room(addr, &s->area), code, why)) &&
@@ -261,7 +270,6 @@ struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why)
 	s->kind = w->kind;
 	s->behind = w->behind;
 	s->nr = w->nr;
-	s->lends = w->lends;
 	if (w->own)
 		s->own = w->own;
 	else

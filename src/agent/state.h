@@ -44,8 +44,6 @@ struct agent_prog {
 	bool ready;
 	bool overrides; /* calls override_return */
 	bool refs_maps; /* uses maps that hold objects */
-	bool tails;     /* makes tail calls, */
-	bool nests;     /* out of subprograms, maybe: each keeps a frame */
 	bool reached;   /* a link runs it, or one that does leads to it (SYNC) */
 	bool live;      /* reached, and its code is written: others may go to it */
 	bool scanned;   /* object_reach() has looked at its maps */
@@ -132,10 +130,8 @@ struct site {
 	bool retired;
 	bool steers;    /* one of its programs decides how the call goes on: session, override_return */
 	bool refs_maps; /* one of its programs does */
-	bool leased;    /* hits run on leased stacks: the thread's may be small, or the programs take much */
 	u8 kind;        /* enum site_kind */
 	u8 behind;      /* SITE_ENTER: how many bytes are displaced */
-	bool lends;     /* who comes there may be on a small stack */
 	bool timed;     /* its programs' runs are */
 	bool trap;      /* the patch is a breakpoint */
 	bool notes;     /* of a system call: its number is noted from before it to behind it (syscall_hit.c) */
@@ -144,7 +140,9 @@ struct site {
 	struct attach_refusal no_returns; /* error not 0: why return probes asked for here are not among progs */
 	u32 count;
 	u32 entries; /* how many of them run where the site is: the first */
-	_Atomic u64 missed; /* hits without a stack; a later hit, or a COMMIT, counts them for its programs */
+	/* Hits without a stack, for its programs that run at the site, and for the others: a later hit, or a
+	   COMMIT, counts them. */
+	_Atomic u64 missed, missed_returns;
 	struct site_prog progs[];
 };
 
@@ -156,7 +154,7 @@ struct want {
 	attach_steer *own;
 	u8 kind;   /* enum site_kind; then likewise as in struct site */
 	u8 behind;
-	bool lends, notes;
+	bool notes;
 	bool note; /* SITE_ENTER: not to run the link's program, but for what it is told at the return */
 	s32 nr;
 };
@@ -237,7 +235,6 @@ void pages_forget(void); /* drops those that came and belong to nothing */
 /* prog.c */
 int prog_prepare(struct agent_prog *p);
 void prog_free(struct agent_prog *p);
-bool prog_goes_deep(const struct agent_prog *p); /* may it take more of a stack than most have to spare? */
 
 /* code.c: room for code, and the list of what is to be written */
 int code_write(u64 dst, const void *bytes, u32 len);
@@ -298,13 +295,20 @@ bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
 
 /* leases.c (attach/lease.h) */
 struct attach_lease;
-bool leases_ready(void);
-void leases_of(u32 red_zone, const void *missed, struct attach_lease *ret);
+/* SYNC; false: no memory. always: for sites where the thread's own stack is not looked up. */
+bool leases_ready(bool always);
+/* missed NULL: the call is made in any case, if need be on the thread's own stack. */
+void leases_of(bool always, u32 red_zone, _Atomic u64 *missed, struct attach_lease *ret);
+void leases_filtered(void); /* agent.env.denied has changed */
 void leases_reset(void); /* no thread is in limpet's code */
 void leases_release(void);
 
 /* stubs.c: return probes (attach/stub.h) */
-struct ret_fn;
+struct ret_fn; /* begins with: */
+struct ret_fn_runs {
+	const struct site *_Atomic site; /* whose programs run at returns; NULL: none */
+	_Atomic u64 missed; /* returns that found no stack (attach/lease.h): a later one, or a COMMIT, counts them */
+};
 struct attach_stubs;
 extern u8 stub_return[] HIDDEN; /* a return instruction */
 enum attach_error stubs_function(const struct attach_text *text, u64 addr, struct ret_fn **ret,
@@ -312,7 +316,6 @@ enum attach_error stubs_function(const struct attach_text *text, u64 addr, struc
 void stubs_of(const struct ret_fn *f, struct attach_stubs *ret);
 u32 stubs_window(const struct ret_fn *f); /* bytes that its stubs' copy of the function's beginning has */
 u64 stubs_for(const struct ret_fn *f, u64 ra); /* the pair's stub; 0: there is no room */
-const struct site *stubs_site(const struct ret_fn *f);
 u64 stubs_address(const struct ret_fn *f);
 bool stubs_busy(const struct ret_fn *f, const u64 *busy, u64 count); /* a thread is in its code */
 bool stubs_cover(u64 ip); /* is it in the pool? */
@@ -507,7 +510,6 @@ int semaphores_sync(void); /* SYNC, when the sites are known */
 void semaphores_release(void);
 
 /* hit.c: what trampolines call, for one program or for several */
-void agent_count_missed(const struct site *s);
 void agent_hit(void *site, struct attach_regs *regs);
 void agent_hit_all(void *site, struct attach_regs *regs);
 u64 agent_enter_function(void *site, struct attach_regs *regs); /* with return probes */

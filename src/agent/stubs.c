@@ -22,11 +22,13 @@
  */
 #include <asm/errno.h>
 #include <linux/mman.h>
-#include "agent/state.h"
+#include "agent/run.h"
+#include "attach/lease.h"
 #include "attach/stub.h"
 #include "base/mem.h"
 #include "base/sys.h"
 
+#define RED_ZONE   128
 #define POOL_SLOTS 65536u
 #define POOL_HALF  (POOL_SLOTS * (u64)ATTACH_STUB_SIZE)
 #define FIRST_BITS 12
@@ -103,9 +105,9 @@ _Static_assert(POOL_HALF == 0x200000 && ATTACH_STUB_DONE == 17 && ATTACH_STUB_SI
 	       "as above");
 
 struct ret_fn {
+	struct ret_fn_runs runs;
 	struct ret_fn *next, *chained; /* of all, in its bucket */
-	const struct site *_Atomic site; /* whose programs run at returns */
-	const struct site *wanted;       /* COMMIT: will be `site` */
+	const struct site *wanted;     /* COMMIT: will be runs.site */
 	struct tramp_area *area;
 	struct attach_plan plan;
 	u64 exit, body;
@@ -202,7 +204,8 @@ enum attach_error stubs_function(const struct attach_text *text, u64 addr, struc
 				 struct attach_refusal *why)
 {
 	struct ret_fn *f = known_fn(text, addr);
-	struct attach_call call = {.handler = agent_return};
+	struct attach_lease lease;
+	struct attach_call call = {.handler = agent_return, .lease = &lease};
 	struct attach_return offs;
 	u8 code[ATTACH_TRAMP_MAX];
 	u64 at;
@@ -220,6 +223,7 @@ enum attach_error stubs_function(const struct attach_text *text, u64 addr, struc
 	why->error = ATTACH_E_RANGE;
 	at = code_room(addr, &f->area);
 	call.arg = f;
+	leases_of(false, RED_ZONE, &f->runs.missed, &lease);
 	if (!at ||
 	    attach_plan_return(text, addr, at, &call, code, sizeof(code), &f->plan, &offs, why))
 		goto fail;
@@ -348,11 +352,6 @@ u64 stubs_for(const struct ret_fn *f, u64 ra)
 	return (u64)s - POOL_HALF;
 }
 
-const struct site *stubs_site(const struct ret_fn *f)
-{
-	return atomic_load_explicit(&f->site, memory_order_acquire);
-}
-
 u64 stubs_address(const struct ret_fn *f)
 {
 	return f->plan.addr;
@@ -382,13 +381,18 @@ void stubs_commit(void)
 	agent.env.own_end = (u64)stub_pool + POOL_HALF;
 	agent.env.own_caller = stubs_caller;
 	atomic_store_explicit(&pool.ready, pool.planned, memory_order_release);
-	for (struct ret_fn *f = pool.fns; f; f = f->next)
+	for (struct ret_fn *f = pool.fns; f; f = f->next) {
+		const struct site *s = atomic_load_explicit(&f->runs.site, memory_order_relaxed);
+
+		if (s)
+			run_count_missed_returns(&f->runs, s);
 		f->wanted = NULL;
+	}
 	for (struct site *s = agent.sites; s; s = s->next)
 		if (s->fn && !s->retired)
 			s->fn->wanted = s;
 	for (struct ret_fn *f = pool.fns; f; f = f->next)
-		atomic_store_explicit(&f->site, f->wanted, memory_order_release);
+		atomic_store_explicit(&f->runs.site, f->wanted, memory_order_release);
 }
 
 void stubs_list_area(void (*list)(u64 start, u64 end))

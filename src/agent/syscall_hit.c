@@ -4,7 +4,7 @@
  * the code does not say it, it is noted before the call, in the table that sessions have, under the stack
  * pointer, which is the same behind it. So a child that comes back on a stack of its own finds
  * nothing there, and no program runs (counted as skipped, as is the return from a call that began before
- * there was a probe). Where the code says that a child comes, or the end of a signal handler, a leased stack has room for programs.
+ * there was a probe).
  */
 #include <asm/errno.h>
 #include <asm/unistd.h>
@@ -96,7 +96,7 @@ HIDDEN void agent_syscall_enter(void *site, struct attach_regs *regs)
 	struct call c = {.site = site, .regs = regs};
 
 	c.nr = c.site->nr >= 0 ? c.site->nr : (s32)regs->rax;
-	agent_count_missed(c.site);
+	count_missed(site);
 	regs->rip += CALL_LEN; /* where the call returns to */
 	run_all(&c);
 	if (unlikely(c.nr == __NR_prctl || c.nr == __NR_seccomp))
@@ -130,7 +130,7 @@ HIDDEN void agent_syscall_leave(void *site, struct attach_regs *regs)
 {
 	struct call c = {.site = site, .regs = regs, .leaves = true};
 
-	agent_count_missed(c.site);
+	count_missed(site);
 	c.nr = c.site->nr;
 	if (!c.site->notes || find_note(&c))
 		run_all(&c);

@@ -193,12 +193,6 @@ static int refuse(const struct agent_link *l, const struct syscall_site *s, u64 
 	return p ? 0 : -ENOMEM;
 }
 
-/* A child comes back on the stack it was given; handlers may have a small one, and all of them end there. */
-static bool small_stack(const struct syscall_site *s, enum site_kind kind)
-{
-	return kind == SITE_LEAVE ? s->nr == __NR_clone || s->nr == __NR_clone3 : s->nr == __NR_rt_sigreturn;
-}
-
 static int want(struct agent_link *l, const struct syscall_site *s, u64 file_off, enum site_kind kind, bool note)
 {
 	struct want *w = vec_push(&agent.wants, sizeof(*w));
@@ -214,7 +208,6 @@ static int want(struct agent_link *l, const struct syscall_site *s, u64 file_off
 	w->note = note;
 	w->notes = note || (kind == SITE_LEAVE && needs_note(s));
 	w->nr = s->nr;
-	w->lends = small_stack(s, kind);
 	return 0;
 }
 

@@ -64,7 +64,8 @@ struct attach_call {
 	const struct attach_call *before;
 	/* With steer: where return stubs are found without a call; NULL: always ask. */
 	const struct attach_stubs *stubs;
-	const struct attach_lease *lease; /* not NULL: it is made on a leased stack */
+	/* NULL: it is made on the thread's own stack, which takes 300 bytes and what the handler does. */
+	const struct attach_lease *lease;
 	/*
 	 * Not 0: the call is made when the instructions in the first so many bytes have run,
 	 * and no others are displaced. A branch among them that is taken goes where it leads, without a call.
@@ -76,7 +77,7 @@ struct attach_call {
 #define ATTACH_PATCH_MAX   8   /* bytes written over the text */
 #define ATTACH_WINDOW_MAX  20  /* bytes of text a patch may displace: 5 + a 15-byte insn */
 #define ATTACH_TEXT_WANTED 32  /* bytes from the address that attach_plan() wants to see */
-#define ATTACH_TRAMP_MAX   1088/* bytes a trampoline takes at most */
+#define ATTACH_TRAMP_MAX   1344/* bytes a trampoline takes at most */
 #define ATTACH_INSN_MAX    15
 
 /* Why an address cannot be probed; attach_reason() gives the words. */

@@ -6,6 +6,7 @@
 #ifndef LIMPET_HELPERS_HELPERS_H
 #define LIMPET_HELPERS_HELPERS_H
 
+#include "base/stacks.h"
 #include "maps/map.h"
 #include "vm/vm.h"
 
@@ -65,22 +66,6 @@ struct helper_process {
 	_Atomic u32 self; /* whose memory this is: getpid(2); 0 in a forked child that nobody has asked */
 	u64 pad2[4];
 	struct helper_name names[HELPER_THREADS];
-};
-
-/*
- * The stack of a thread, found by its thread pointer: what the thread's maker gave to clone3, or
- * the mapping it was found on. What lies between a frame of the thread and the end of its stack is
- * there as long as the thread runs, so it can be read directly. Not wiped: a forked child has the
- * same stack. An entry is written by whoever makes the thread, before it runs; seq as in struct
- * helper_name. `low` is the lowest address that was seen to be there: below it may be the guard.
- */
-#define HELPER_STACKS 1024 /* a power of two */
-
-struct helper_stack {
-	_Atomic u32 seq;
-	u32 pad;
-	_Atomic u64 tp, start, end, low;
-	u64 pad2[3];
 };
 
 /*
@@ -155,7 +140,7 @@ struct helper_env {
 	u64 (*clock_gettime)(u64 clock, void *ts); /* the vDSO's, or NULL: system call */
 	long (*getcpu)(void *cpu, void *node, void *unused);
 	struct helper_process *process; /* NULL: always ask the kernel */
-	struct helper_stack *stacks;    /* HELPER_STACKS entries, or NULL */
+	struct known_stacks *stacks;     /* base/stacks.h, or NULL */
 	u64 tid_off;                    /* 0: unknown */
 	u64 name_ns;                    /* how old by the coarse clock a name may be */
 	u64 tick_ns;                    /* of the coarse clock, and of jiffies; 0: unknown */
@@ -219,9 +204,6 @@ static inline bool helper_may(const struct helper_env *env, enum helper_call cal
 {
 	return !(atomic_load_explicit(&env->denied, memory_order_relaxed) >> call & 1);
 }
-
-/* Notes a thread's stack. */
-void helper_stack_note(struct helper_env *env, u64 tp, u64 start, u64 end);
 
 /* Describes an open map to the engines; ret_region is what programs may reach of it. */
 void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_region);

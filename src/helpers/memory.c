@@ -33,91 +33,29 @@ static u64 by_kernel(const struct helper_env *env, long call, void *here, u64 th
 	return n > 0 ? (u64)n : 0;
 }
 
-static struct helper_stack *stack_entry(const struct helper_env *env, u64 tp)
+static ALWAYS_INLINE u64 end_of_stack(const struct helper_env *env, u64 frame, u64 *ret_low)
 {
-	return &env->stacks[(tp * 0x9e3779b97f4a7c15ULL) >> 54];
-}
-_Static_assert(HELPER_STACKS == 1 << (64 - 54), "ten bits of the product");
-
-void helper_stack_note(struct helper_env *env, u64 tp, u64 start, u64 end)
-{
-	struct helper_stack *e = env->stacks ? stack_entry(env, tp) : NULL;
-	u32 seq = e ? atomic_load_explicit(&e->seq, memory_order_relaxed) : 1;
-
-	if (seq & 1 || !atomic_compare_exchange_strong_explicit(
-			       &e->seq, &seq, seq + 1, memory_order_relaxed, memory_order_relaxed))
-		return;
-	atomic_thread_fence(memory_order_release);
-	atomic_store_explicit(&e->tp, tp, memory_order_relaxed);
-	atomic_store_explicit(&e->start, start, memory_order_relaxed);
-	atomic_store_explicit(&e->end, end, memory_order_relaxed);
-	atomic_store_explicit(&e->low, ~0ULL, memory_order_relaxed);
-	atomic_store_explicit(&e->seq, seq + 2, memory_order_release);
+	return env->stacks ? stack_end(env->stacks, frame, ret_low) : 0;
 }
 
-/* The running thread's stack [*ret_start, return value), when `frame` lies on it; else 0. */
-static ALWAYS_INLINE u64 own_stack(const struct helper_env *env, u64 frame, u64 *ret_start,
-				   struct helper_stack **ret)
-{
-	struct helper_stack *e;
-	u64 tp, start, end;
-	u32 seq;
-
-	if (!env->stacks)
-		return 0;
-	__asm__ volatile("mov %%fs:0, %0" : "=r"(tp));
-	e = stack_entry(env, tp);
-	seq = atomic_load_explicit(&e->seq, memory_order_acquire);
-	start = atomic_load_explicit(&e->start, memory_order_relaxed);
-	end = atomic_load_explicit(&e->end, memory_order_relaxed);
-	if (atomic_load_explicit(&e->tp, memory_order_relaxed) != tp || frame < start ||
-	    frame >= end)
-		return 0;
-	atomic_thread_fence(memory_order_acquire);
-	*ret_start = start;
-	*ret = e;
-	return !(seq & 1) && atomic_load_explicit(&e->seq, memory_order_relaxed) == seq ? end : 0;
-}
-
-static u64 stack_end(const struct helper_env *env, u64 frame)
-{
-	struct helper_stack *e;
-	u64 start;
-
-	return own_stack(env, frame, &start, &e);
-}
-
-/*
- * A stack's low end may be a guard of any size, so the place is looked at, once a depth. A `low` of
- * another stack that had this entry before lies outside this one.
- */
 bool help_stack_room(const struct helper_env *env, u64 frame)
 {
-	struct helper_stack *e;
-	u64 start, end = own_stack(env, frame, &start, &e), low;
-	char c;
+	u64 low;
 
-	if (!end || frame - start < ROOM)
-		return false;
-	low = atomic_load_explicit(&e->low, memory_order_relaxed);
-	if (low >= start && low <= frame - ROOM)
-		return true;
-	if (by_kernel(env, __NR_process_vm_readv, &c, frame - ROOM, 1) != 1)
-		return false;
-	atomic_store_explicit(&e->low, frame - ROOM, memory_order_relaxed);
-	return true;
+	return end_of_stack(env, frame, &low) && frame >= low && frame - low >= ROOM;
 }
 
 bool help_known_stack(const struct vm_run *run, u64 *ret_start, u64 *ret_end)
 {
 	const struct helper_hit *hit = help_hit(run);
 	const struct pt_regs *regs;
+	u64 low;
 
 	if (!hit)
 		return false;
 	regs = hit->regs;
 	*ret_start = (u64)regs;
-	*ret_end = stack_end(run->env, (u64)regs);
+	*ret_end = end_of_stack(run->env, (u64)regs, &low);
 	if (!*ret_end)
 		*ret_end = (((u64)(regs + 1) - 1) | (PAGE_SIZE - 1)) + 1;
 	return true;

@@ -5,15 +5,17 @@
  *   - program counters;
  *   - program counters saved in signal frames, told by the kernel's cs/ss word next to them. Where
  *     such a frame was pushed on another stack (sigaltstack), that stack is looked through too;
- *   - return addresses followed closely by the struct attach_regs of a hit in progress; where that is
- *     on a leased stack, the thread's own is looked through too;
+ *   - return addresses followed closely by the struct attach_regs of a hit in progress;
  *   - where one of the first two lies in limpet's code, everything just above that stack pointer.
+ *
+ * From a leased stack (attach/lease.h) it goes on with the own one of the thread that has it, likewise.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include "keeper/internal.h"
+#include "attach/lease.h"
 
 #define STACK_MAX (8UL << 20)
 #define RAW_WORDS 512 /* looked at without further proof above a stack pointer in limpet's code */
@@ -94,17 +96,16 @@ static void add_frame(struct scan *s, u64 at, u64 value)
 	t->frames[t->frame_count++] = (struct frame_word){at, value};
 }
 
-/* The stack pointer in the living struct attach_regs just above word i; 0: there is none. */
-static u64 hit_above(const u64 *w, size_t n, size_t i)
+/* Is there a living struct attach_regs just above word i? */
+static bool hit_above(const u64 *w, size_t n, size_t i)
 {
 	const size_t cs = offsetof(struct attach_regs, cs) / 8, ss = offsetof(struct attach_regs, ss) / 8;
-	const size_t rsp = offsetof(struct attach_regs, rsp) / 8;
 	const size_t orig = offsetof(struct attach_regs, orig_rax) / 8;
 
 	for (size_t k = i + 1; k < i + 1 + REGS_NEAR && k + ss < n; k++)
 		if (w[k + cs] == USER_CS && w[k + ss] == USER_SS && w[k + orig] == ~0ULL)
-			return w[k + rsp];
-	return 0;
+			return true;
+	return false;
 }
 
 static void scan_stack(struct scan *s, u64 pc, u64 sp);
@@ -118,11 +119,16 @@ static void scan_deeper(struct scan *s, u64 pc, u64 sp)
 	s->depth--;
 }
 
-/* A hit may run on a leased stack (attach/lease.h): others are on the thread's own, perhaps. */
-static void scan_hit(struct scan *s, u64 own_sp, u64 base, u64 end)
+/* Where the thread that has the leased stack with `sp` was on its own; 0: `sp` is on none. */
+static u64 own_stack(struct target *t, u64 sp)
 {
-	if (own_sp && (own_sp < base || own_sp >= end))
-		scan_deeper(s, 0, own_sp);
+	const struct agent_header *h = &t->header;
+	u64 own = 0, word = (sp | ((1ULL << ATTACH_LEASE_SHIFT) - 1)) + 1 - ATTACH_LEASE_WORD;
+
+	if (sp < h->leases_start || sp >= h->leases_end || sp > word || target_read(t, word, &own, sizeof(own)) ||
+	    (own >= h->leases_start && own < h->leases_end))
+		return 0;
+	return own;
 }
 
 static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, u64 end, size_t raw)
@@ -130,13 +136,8 @@ static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, u64 end
 	for (size_t i = 0; i < n; i++) {
 		u64 v = w[i];
 
-		if (in_areas(s, v)) {
-			u64 own_sp = hit_above(w, n, i);
-
-			if (own_sp || i < raw)
-				add_busy(s, v);
-			scan_hit(s, own_sp, base, end);
-		}
+		if (in_areas(s, v) && (i < raw || hit_above(w, n, i)))
+			add_busy(s, v);
 		if (i >= 3 && (v & 0xffffffffffffULL) == SIG_WORD && (w[i - 1] & 2) &&
 		    w[i - 1] < 1 << 22) {
 			u64 rip = w[i - 2], rsp = w[i - 3];
@@ -154,9 +155,11 @@ static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, u64 end
 static void scan_stack(struct scan *s, u64 pc, u64 sp)
 {
 	const struct region *r;
-	u64 base = sp & ~7ULL, len;
+	u64 base = sp & ~7ULL, len, own = own_stack(s->t, sp);
 	u64 *words;
 
+	if (own)
+		scan_deeper(s, pc, own);
 	r = region_at(&s->t->maps, base);
 	if (!r || !r->read)
 		return;

@@ -5,6 +5,7 @@
 
 #include "attach/attach.h"
 #include "attach/decode.h"
+#include "attach/lease.h"
 #include "base/mem.h"
 
 struct emit {
@@ -56,13 +57,19 @@ static inline bool emit_jmp(struct emit *e, u64 to)
 	return emit_rel32(e, to);
 }
 
-/* Fills in the distance, emitted as 0 at `off`, to where the code has got to. */
-static inline void emit_lands_here(struct emit *e, size_t off)
+/* Fills in the distance, emitted as 0 at `off`, to code[to]. */
+static inline void emit_leads_to(struct emit *e, size_t off, size_t to)
 {
-	u32 rel = (u32)(e->len - (off + 4));
+	u32 rel = (u32)(to - (off + 4));
 
 	if (!e->full)
 		memcpy(e->code + off, &rel, 4);
+}
+
+/* Likewise, to where the code has got to. */
+static inline void emit_lands_here(struct emit *e, size_t off)
+{
+	emit_leads_to(e, off, e->len);
 }
 
 /*
@@ -86,13 +93,23 @@ void emit_stub_jump(struct emit *e, const struct attach_stubs *s);
 size_t emit_stub_find(struct emit *e, const struct attach_stubs *s, u32 ra, u32 found);
 
 /*
- * A hit on a leased stack (lease.c): as far as struct attach_regs, which rsp is left at; returns where the
- * distance to the end of the hit is, for when no stack is to be had. Then, with rbx there and the flags not
- * restored yet; last, with them restored.
+ * lease.c: the look whether the own stack has room, with rsp at struct attach_regs: where two distances are for when
+ * it has not, and where it goes on. rax, rcx, rdx, rsi are lost.
  */
-struct attach_lease;
-size_t emit_leased_save(struct emit *e, u64 addr, u32 pushed, const struct attach_lease *l);
-void emit_leased_rcx(struct emit *e);
-void emit_leased_back(struct emit *e, const struct attach_lease *l);
+struct lease_ways {
+	size_t no_room, other, looked;
+};
+void emit_stack_look(struct emit *e, const struct known_stacks *all, struct lease_ways *ret);
+
+/*
+ * The hit on a leased stack, after one of the first two (from what the look has left, from the probe): there with rbx
+ * at struct attach_regs and rsp aligned, which returns where the distance is to emit_lease_none(); and back. With
+ * `insists` the last ends as before the look.
+ */
+void emit_lease_instead(struct emit *e);
+void emit_lease_push(struct emit *e, const struct attach_lease *l);
+size_t emit_lease_take(struct emit *e, u64 addr, u32 pushed, const struct attach_lease *l);
+void emit_lease_give(struct emit *e, const struct attach_lease *l);
+void emit_lease_none(struct emit *e, const struct attach_lease *l);
 
 #endif

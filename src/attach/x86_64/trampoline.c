@@ -7,7 +7,8 @@
  *     R - 128 - 168      struct attach_regs, pushed from its end
  *     below, aligned     the handler's call
  *
- * On a leased stack (lease.c) the last two are there.
+ * When the registers are pushed, the stack is looked at, if the call wants that (lease.c). Where it has no
+ * room, the trampoline goes off to its end, does the same on a leased stack, and comes back behind the hit.
  *
  * Programs see every register, so all are pushed; only what the handler may change is popped. Of
  * the flags, arithmetic ones come back by sahf and an addition that overflows or not; popf, which
@@ -24,11 +25,8 @@
 #define INT3      0xcc
 #define ODD_FLAGS 0x00, 0x04, 0x04, 0x00 /* DF, AC: not as C code expects them */
 
-/*
- * Ends with rsp at struct attach_regs; the places of rip and rsp are filled in afterwards. addr 0:
- * rip is what tops the stack.
- */
-static void emit_save(struct emit *e, u64 addr, u32 pushed)
+/* Ends with rsp at struct attach_regs, in which rip and rsp are missing. */
+static void emit_push(struct emit *e)
 {
 	EMIT(e, 0x48, 0x8d, 0x64, 0x24, 0x80,                /* lea -128(%rsp), %rsp */
 	     0x6a, 0x2b,                                     /* push $0x2b: ss */
@@ -40,8 +38,13 @@ static void emit_save(struct emit *e, u64 addr, u32 pushed)
 	     0x57, 0x56, 0x52, 0x51, 0x50,                   /* push rdi, rsi, rdx, rcx, rax, */
 	     0x41, 0x50, 0x41, 0x51, 0x41, 0x52, 0x41, 0x53, /* r8 .. r11, */
 	     0x53, 0x55,                                     /* rbx, rbp, */
-	     0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, /* r12 .. r15 */
-	     0x48, 0x8d, 0x8c, 0x24);                        /* lea R(%rsp), %rcx */
+	     0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57); /* r12 .. r15 */
+}
+
+/* The two that are missing. addr 0: rip is what tops the stack. */
+static void emit_place(struct emit *e, u64 addr, u32 pushed)
+{
+	EMIT(e, 0x48, 0x8d, 0x8c, 0x24); /* lea R(%rsp), %rcx */
 	emit32(e, ON_TOP + pushed);
 	if (addr) {
 		EMIT(e, 0x48, 0x8d, 0x05); /* lea addr(%rip), %rax */
@@ -93,9 +96,9 @@ static void emit_call(struct emit *e, const struct attach_call *c)
 
 /*
  * Keeps the answer of a steering handler just below the function's stack; not at its first instruction
- * (`behind`): in r11. Returns where the distance to the function is.
+ * (`behind`): in r11. With `lease` the hit is on a leased stack. Returns where the distance to the function is.
  */
-static size_t emit_keep_answer(struct emit *e, bool leased, bool behind)
+static size_t emit_keep_answer(struct emit *e, const struct attach_lease *lease, bool behind)
 {
 	size_t off;
 
@@ -106,9 +109,11 @@ static size_t emit_keep_answer(struct emit *e, bool leased, bool behind)
 		EMIT(e, 0x48, 0x89, 0x43, REGS(r11)); /* over: mov %rax, r11(%rbx) */
 		return off;
 	}
-	if (leased) {
-		EMIT(e, 0x48, 0x8b, 0x8b, REGS(rsp), 0, 0, 0, /* over: mov rsp(%rbx), %rcx */
-		     0x48, 0x89, 0x41, 0xf8);                 /* mov %rax, -8(%rcx) */
+	if (lease) {
+		EMIT(e, 0x48, 0x8b, 0x8b); /* over: mov word(%rbx), %rcx: 32 bytes and the red zone below R */
+		emit32(e, (u32)sizeof(struct attach_regs));
+		EMIT(e, 0x48, 0x89, 0x81); /* mov %rax, R - 8 */
+		emit32(e, 32 + lease->red_zone - 8);
 		return off;
 	}
 	EMIT(e, 0x48, 0x89, 0x83); /* over: mov %rax, R - 8 */
@@ -120,13 +125,11 @@ static size_t emit_keep_answer(struct emit *e, bool leased, bool behind)
  * Returns where the distance to the code for odd flags is, and where that comes back to. With `dead` the arithmetic
  * flags are not needed.
  */
-static size_t emit_restore(struct emit *e, const struct attach_lease *lease, bool dead, size_t *ret_back)
+static size_t emit_restore(struct emit *e, bool dead, size_t *ret_back)
 {
 	size_t odd;
 
 	EMIT(e, 0x48, 0xc7, 0x83, REGS(cs), 0, 0, 0, 0, 0, 0, 0); /* movq $0, cs(%rbx) */
-	if (lease)
-		emit_leased_rcx(e);
 	odd = emit_odd_flags_test(e);
 	if (!dead)
 		EMIT(e, 0x0f, 0xb6, 0x83, REGS(eflags) + 1, 0, 0, 0, /* movzbl eflags+1(%rbx), %eax */
@@ -135,10 +138,6 @@ static size_t emit_restore(struct emit *e, const struct attach_lease *lease, boo
 		     0x8a, 0xa3, REGS(eflags), 0, 0, 0,              /* mov eflags(%rbx), %ah */
 		     0x9e);                                          /* sahf */
 	*ret_back = e->len;
-	if (lease) {
-		emit_leased_back(e, lease);
-		return odd;
-	}
 	EMIT(e, 0x48, 0x8d, 0x63, REGS(rbx),                 /* lea rbx(%rbx), %rsp */
 	     0x5b,                                           /* pop rbx, */
 	     0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58, /* r11 .. r8, */
@@ -350,63 +349,114 @@ static bool make_patch(struct attach_plan *plan, const struct attach_text *t, bo
 	return rel == (s32)rel;
 }
 
-/* Where the parts of a trampoline that runs with odd flags go off and come back. */
-struct detours {
+/* A call that a trampoline makes, and where its parts are that go off to the trampoline's end and come back. */
+struct hit {
+	const struct attach_call *call;
+	u64 addr;
+	u32 pushed;
 	size_t odd_in, back_in, odd_out, back_out;
+	struct lease_ways ways;
+	size_t behind; /* where it goes on */
 };
 
-/* Save, call. Returns where the distance to the end of the hit is, for when a leased stack is not to be had. */
-static size_t emit_run(struct emit *e, u64 addr, u32 pushed, const struct attach_call *call,
-		       struct detours *ret)
+static bool leased_only(const struct attach_call *c)
 {
-	size_t none = 0;
+	return c->lease && !c->lease->stacks;
+}
 
-	if (call->lease)
-		none = emit_leased_save(e, addr, pushed, call->lease);
-	else
-		emit_save(e, addr, pushed);
+static void emit_run(struct emit *e, struct hit *h)
+{
+	if (leased_only(h->call)) {
+		EMIT(e, 0xe9, 0, 0, 0, 0); /* jmp */
+		h->ways.no_room = e->len - 4;
+		return;
+	}
+	emit_push(e);
+	if (h->call->lease)
+		emit_stack_look(e, h->call->lease->stacks, &h->ways);
+	emit_place(e, h->addr, h->pushed);
 	EMIT(e, 0x48, 0x89, 0xe3); /* mov %rsp, %rbx */
-	ret->odd_in = emit_odd_flags_test(e);
-	ret->back_in = e->len;
+	h->odd_in = emit_odd_flags_test(e);
+	h->back_in = e->len;
 	EMIT(e, 0x48, 0x83, 0xe4, 0xf0); /* and $-16, %rsp */
-	emit_call(e, call);
-	return none;
+	emit_call(e, h->call);
 }
 
-/* Save, call, restore. Returns where the distance to the function is, when the call steers. */
-static size_t emit_hit(struct emit *e, u64 addr, u32 pushed, const struct attach_call *call,
-		       struct detours *ret)
+static void emit_go_by_answer(struct emit *e, bool behind)
 {
-	size_t to_function = 0, none = emit_run(e, addr, pushed, call, ret);
-
-	if (call->steer)
-		to_function = emit_keep_answer(e, call->lease, call->behind);
-	ret->odd_out = emit_restore(e, call->lease, false, &ret->back_out);
-	if (call->steer && call->behind)
+	if (behind)
 		EMIT(e, 0x41, 0xff, 0xe3); /* jmp *%r11 */
-	else if (call->steer)
+	else
 		EMIT(e, 0xff, 0x64, 0x24, 0xf8); /* jmp *-8(%rsp) */
-	if (call->lease)
-		emit_lands_here(e, none);
-	return to_function;
 }
 
-/* At a function's first instruction, on its own stack: save, call, find the stub, restore, go there; or go on. */
+/* Save, call, restore. What steers goes behind it where the answer is 0. */
+static void emit_hit(struct emit *e, u64 addr, u32 pushed, const struct attach_call *call, struct hit *ret)
+{
+	size_t to_function = 0;
+
+	*ret = (struct hit){.call = call, .addr = addr, .pushed = pushed};
+	emit_run(e, ret);
+	if (!leased_only(call)) {
+		if (call->steer)
+			to_function = emit_keep_answer(e, NULL, call->behind);
+		ret->odd_out = emit_restore(e, false, &ret->back_out);
+		if (call->steer)
+			emit_go_by_answer(e, call->behind);
+	}
+	ret->behind = e->len;
+	if (to_function)
+		emit_lands_here(e, to_function);
+}
+
+/* At a function's first instruction: save, call, find the stub, restore, go there; or go on. */
 static void emit_hit_to_stub(struct emit *e, u64 addr, const struct attach_call *call,
-			     const struct attach_stubs *stubs, struct detours *ret)
+			     const struct attach_stubs *stubs, struct hit *ret)
 {
 	size_t ask;
 
-	emit_run(e, addr, 0, call, ret);
+	*ret = (struct hit){.call = call, .addr = addr};
+	emit_run(e, ret);
 	ask = emit_stub_find(e, stubs, ON_TOP, ON_TOP - 8);
-	ret->odd_out = emit_restore(e, NULL, true, &ret->back_out);
-	EMIT(e, 0xff, 0x64, 0x24, 0xf8); /* jmp *-8(%rsp) */
+	ret->odd_out = emit_restore(e, true, &ret->back_out);
+	emit_go_by_answer(e, false);
+	ret->behind = e->len;
 	emit_lands_here(e, ask);
 }
 
-static void emit_detours(struct emit *e, const struct detours *d)
+/* What the hit is when the own stack has no room. */
+static void emit_leased_hit(struct emit *e, const struct hit *h)
 {
-	emit_odd_flags(e, d->odd_in, d->back_in, d->odd_out, d->back_out);
+	const struct attach_call *c = h->call;
+	size_t none;
+
+	emit_lands_here(e, h->ways.no_room);
+	if (leased_only(c)) {
+		emit_lease_push(e, c->lease);
+	} else {
+		emit_lands_here(e, h->ways.other);
+		emit_lease_instead(e);
+	}
+	none = emit_lease_take(e, h->addr, h->pushed, c->lease);
+	emit_call(e, c);
+	if (c->steer)
+		emit_leads_to(e, emit_keep_answer(e, c->lease, c->behind), h->behind);
+	emit_lease_give(e, c->lease);
+	if (c->steer)
+		emit_go_by_answer(e, c->behind);
+	else
+		emit_jmp(e, e->at + h->behind);
+	emit_lands_here(e, none);
+	emit_lease_none(e, c->lease);
+	emit_jmp(e, e->at + (c->lease->insists ? h->ways.looked : h->behind));
+}
+
+static void emit_detours(struct emit *e, const struct hit *h)
+{
+	if (!leased_only(h->call))
+		emit_odd_flags(e, h->odd_in, h->back_in, h->odd_out, h->back_out);
+	if (h->call->lease)
+		emit_leased_hit(e, h);
 }
 
 enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tramp,
@@ -415,19 +465,18 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 {
 	struct attach_plan plan = {.addr = addr, .tramp = tramp};
 	struct emit e = {.code = code, .cap = cap, .at = tramp, .shadow_stack = text->shadow_stack};
-	struct detours odd, odd_before;
-	size_t to_function;
+	struct hit hit, before;
 	enum attach_error err = ATTACH_OK;
 
 	if (!(text->trap         ? make_trap(&plan)
 	      : text->first_only ? make_pun(&plan, text)
 				 : make_patch(&plan, text, call->steer || call->behind)))
 		return refuse(ret_why, ATTACH_E_RANGE, text, addr, 0, 0);
-	if (call->before && call->stubs && !call->before->lease) {
-		emit_hit_to_stub(&e, addr, call->before, call->stubs, &odd_before);
+	if (call->before && call->stubs && !leased_only(call->before)) {
+		emit_hit_to_stub(&e, addr, call->before, call->stubs, &before);
 	} else {
 		if (call->before)
-			emit_hit(&e, addr, 0, call->before, &odd_before);
+			emit_hit(&e, addr, 0, call->before, &before);
 		if (call->stubs)
 			emit_stub_jump(&e, call->stubs);
 	}
@@ -437,18 +486,16 @@ enum attach_error attach_plan(const struct attach_text *text, u64 addr, u64 tram
 			return err;
 		plan.behind_off = (u16)e.len;
 	}
-	to_function = emit_hit(&e, addr + call->behind, is_call(&plan) ? 8 : 0, call, &odd);
-	if (call->steer)
-		emit_lands_here(&e, to_function);
+	emit_hit(&e, addr + call->behind, is_call(&plan) ? 8 : 0, call, &hit);
 	if (!call->behind)
 		err = emit_window(&e, text, &plan, ret_why);
 	else if (!emit_jmp(&e, addr + call->behind))
 		err = refuse(ret_why, ATTACH_E_RANGE, text, addr, 0, 0);
 	if (err)
 		return err;
-	emit_detours(&e, &odd);
+	emit_detours(&e, &hit);
 	if (call->before)
-		emit_detours(&e, &odd_before);
+		emit_detours(&e, &before);
 	if (e.full)
 		return refuse(ret_why, ATTACH_E_RELOCATE, text, addr, 0, 0);
 	plan.code_len = (u16)e.len;
@@ -467,18 +514,18 @@ enum attach_error attach_plan_return(const struct attach_text *text, u64 addr, u
 	struct attach_plan plan = {.addr = addr, .tramp = at, .patch_len = text->first_only ? 1 : ATTACH_JMP_LEN};
 	struct emit e = {.code = code, .cap = cap, .at = at};
 	struct attach_return offs = {0};
-	struct detours odd;
+	struct hit hit;
 	enum attach_error err;
 
 	if (text->shadow_stack)
 		return refuse(ret_why, ATTACH_E_SHADOW, text, addr, 0, 0);
-	emit_hit(&e, 0, 8, call, &odd);
+	emit_hit(&e, 0, 8, call, &hit);
 	EMIT(&e, 0xc3); /* ret */
 	offs.body_off = (u16)e.len;
 	err = emit_window(&e, text, &plan, ret_why);
 	if (err)
 		return err;
-	emit_detours(&e, &odd);
+	emit_detours(&e, &hit);
 	if (e.full)
 		return refuse(ret_why, ATTACH_E_RELOCATE, text, addr, 0, 0);
 	plan.code_len = (u16)e.len;
