@@ -53,7 +53,7 @@ def own_probes():
 def stress():
     program, seconds = build(common.folder(), "own_stress"), "60" if os.environ.get("LIMPET_LONG") else "3"
     env = common.environment(common.folder(), lang="en")
-    status, said = common.run([LIMPET, "load", "--", program, seconds], env)
+    status, said = common.run([LIMPET, "load", "--", program, seconds], env, seconds=120)
     ok("from many threads at once", not status and "limpet:" not in said, said)
     status, said = common.run([LIMPET, "list"], env)
     ok("nothing is left of it", not status and not said, said)
