@@ -115,6 +115,18 @@ void kernel_only_raw_tracepoint(struct store *s, u32 prog, const char *tracepoin
 		   name, tracepoint);
 }
 
+void kernel_only_socket(struct store *s, u32 prog)
+{
+	char name[16];
+
+	if (!s)
+		return;
+	name_of(s, prog, name);
+	loader_say("limpet: program %s was not attached: sockets are in the kernel (limpet load --with-kernel); here it "
+		   "runs by BPF_PROG_TEST_RUN\n",
+		   name);
+}
+
 /* The number that this kernel gives them, which is also what tools read; 0: none. */
 static u32 kprobe_type(void)
 {

@@ -14,6 +14,7 @@ HIDDEN void kernel_only_prog(const union bpf_attr *a);
 /* The program cannot go on what descriptor `fd` is, if that is an event of the kernel's. */
 HIDDEN void kernel_only_event(struct store *s, u32 prog, int fd);
 HIDDEN void kernel_only_raw_tracepoint(struct store *s, u32 prog, const char *name);
+HIDDEN void kernel_only_socket(struct store *s, u32 prog); /* SO_ATTACH_BPF */
 /* perf_event_open(2) for a probe in the kernel, by the type of its own that it has: -ENOENT, or 0: it is none. */
 HIDDEN int kernel_only_kprobe(u32 type, u64 function);
 

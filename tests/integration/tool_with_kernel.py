@@ -18,6 +18,7 @@ import time
 
 import common
 from common import BUILD, DEMO, LIMPET, MOUNTED, SOURCE, ok
+from tool_own_probes import build
 
 TOOL = os.path.join(BUILD, "tests/integration/with_kernel")
 CALLS, STARTS = 12, 7
@@ -189,6 +190,17 @@ def libbpf_tools():
     ok("exitsnoop", lines[0] == lines[1] and len(lines[0]) == STARTS, lines)
 
 
+def socket_filter():
+    """A program of a kind that limpet can run, but not where the tool puts it."""
+    place = Place()
+    program = build(place.work, "socket_filter")
+    want = common.run([program], place.env)
+    got = common.run([LIMPET, "load", "--with-kernel", program], place.env)
+    ok("a program on a socket", got == want and not want[0], f"limpet {got}\nkernel {want}")
+    status, said = common.run([LIMPET, "load", program], place.env)
+    ok("without the option the user reads why not", status == 1 and "not attached: Invalid argument" in said and "--with-kernel" in said, said)
+
+
 def not_allowed():
     """Without the kernel's bpf(2) the user reads so; with the option off nothing of the kernel's is asked for."""
     place = Place()
@@ -209,7 +221,7 @@ if __name__ == "__main__":
         sys.exit(0)
     parts = [not_allowed]
     if kernel_serves():
-        parts += [libbpf_tool, attached_target, libbpf_tools] + ([scripts] if shutil.which("bpftrace") else [])
+        parts += [libbpf_tool, attached_target, libbpf_tools, socket_filter] + ([scripts] if shutil.which("bpftrace") else [])
     else:
         print("skip tool_with_kernel against the kernel: no bpf(2), or no tracefs of its own, here")
     sys.exit(common.main(*parts))
