@@ -218,10 +218,10 @@ static inline void helper_run_end(struct vm_run *run)
 	while (unlikely(run->held_count)) {
 		struct vm_held *h = &run->held[--run->held_count];
 
-		if (h->map)
-			map_slot_release(h->word);
-		else
+		if (!h->map)
 			map_unlock((u32 *)h->word, h->slot);
+		else if (h->word)
+			map_slot_release(h->word);
 	}
 }
 

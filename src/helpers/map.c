@@ -6,26 +6,35 @@
 #define NOT_SUPPORTED ((u64)-EOPNOTSUPP)
 #define BUSY          ((u64)-EBUSY)
 
-/* The run's execution slot of a per-CPU map, leased when it is first asked for; -1: none is free. */
+/*
+ * The run's execution slot of a per-CPU map, leased when it is first asked for; -1: none is free. Then there is none
+ * until the run ends, or a program that has looked up a value in vain, and puts the first one there, would
+ * overwrite what is there.
+ */
 static int slot_of(struct vm_run *run, struct map *m)
 {
 	struct vm_held *h = run->held;
 	int slot = -1;
 
 	for (u32 i = 0; i < run->held_count; i++)
-		if (h[i].map == m)
-			return (int)h[i].slot;
+		if (h[i].map == m || h[i].map == vm_held_refused(m))
+			return h[i].map == m ? (int)h[i].slot : -1;
 	h += run->held_count;
-	if (likely(run->held_count < VM_HELD))
-		slot = m->ops->lease(m, (u32)help_cpu(0, 0, 0, 0, 0, run), &h->word);
-	if (unlikely(slot < 0)) {
+	if (unlikely(run->held_count == VM_HELD)) {
 		map_count(m, MAP_STAT_NO_SLOT);
 		return -1;
 	}
-	h->map = m;
-	h->slot = (u32)slot;
 	run->held_count++;
-	return slot;
+	slot = m->ops->lease(m, (u32)help_cpu(0, 0, 0, 0, 0, run), &h->word);
+	if (likely(slot >= 0)) {
+		h->map = m;
+		h->slot = (u32)slot;
+		return slot;
+	}
+	map_count(m, MAP_STAT_NO_SLOT);
+	h->map = vm_held_refused(m);
+	h->word = NULL;
+	return -1;
 }
 
 u64 help_map_lookup_percpu(u64 map, u64 key, u64 cpu, u64 r4, u64 r5, struct vm_run *run)

@@ -162,12 +162,21 @@ struct vm_recent {
 	u64 room[4];
 };
 
-/* A map whose execution slot (shm/slot.h) the run has until it ends; map NULL: a lock (maps/lock.h), slot: its word. */
+/*
+ * A map whose execution slot (shm/slot.h) the run has until it ends, or, `word` NULL, was refused; map NULL: a lock
+ * (maps/lock.h), slot: its word.
+ */
 struct vm_held {
 	const void *map;
 	_Atomic u32 *word;
 	u32 slot;
 };
+
+/* What `map` says where the slot was refused: no map. */
+static inline const void *vm_held_refused(const void *map)
+{
+	return (const char *)map + 1;
+}
 
 /* Memory that a helper lets its callbacks reach while it runs. On its stack, first in run->lent meanwhile. */
 struct vm_lent {

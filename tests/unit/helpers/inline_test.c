@@ -150,6 +150,36 @@ TEST(per_cpu_lookups_in_place)
 	engine_free(&jit);
 }
 
+/* A run that was refused a slot gets none before it ends: a value that it did not find it must not begin anew. */
+TEST(refused_until_the_run_ends)
+{
+	const u64 value = 1;
+	_Atomic u32 *words[64];
+	struct vm_run run = {.env = &env};
+	const u32 key = 0;
+	struct map *m;
+	u64 *found;
+
+	CHECK(make_map(0, 8));
+	m = &maps[0];
+	CHECK(m->cpus <= 64);
+	for (u32 cpu = 0; cpu < m->cpus; cpu++) {
+		CHECK_EQ(m->ops->lease(m, cpu, &words[cpu]), cpu);
+		*(u64 *)m->ops->lookup_cpu(m, &key, cpu) = 100;
+	}
+	CHECK_EQ(helper_table[1]((u64)m, (u64)&key, 0, 0, 0, &run), 0);
+	for (u32 cpu = 0; cpu < m->cpus; cpu++)
+		map_slot_release(words[cpu]);
+	CHECK_EQ((long)helper_table[2]((u64)m, (u64)&key, (u64)&value, 0, 0, &run), -EBUSY);
+	CHECK_EQ(helper_table[1]((u64)m, (u64)&key, 0, 0, 0, &run), 0);
+	helper_run_end(&run);
+	CHECK_EQ(run.held_count, 0);
+	found = (u64 *)helper_table[1]((u64)m, (u64)&key, 0, 0, 0, &run);
+	CHECK(found && *found == 100);
+	CHECK_EQ((long)helper_table[2]((u64)m, (u64)&key, (u64)&value, 0, 0, &run), 0);
+	helper_run_end(&run);
+}
+
 TEST(identity_in_place)
 {
 	static const struct {
