@@ -267,9 +267,11 @@ static void outer_over(struct map *m)
 
 static const struct kind kinds[] = {
 	{"lru_percpu_hash",
-	 {.type = BPF_MAP_TYPE_LRU_PERCPU_HASH, .key_size = 4, .value_size = 8, .max_entries = ENTRIES, .cpus = CPUS},
+	 {.type = BPF_MAP_TYPE_LRU_PERCPU_HASH, .key_size = 4, .value_size = 8, .max_entries = ENTRIES,
+	  .flags = BPF_F_ZERO_SEED, .cpus = CPUS},
 	 lru_fill, lru_act, lru_whole, lru_over},
-	{"bloom_filter", {.type = BPF_MAP_TYPE_BLOOM_FILTER, .value_size = 8, .max_entries = 64}, bloom_fill, bloom_act,
+	{"bloom_filter", {.type = BPF_MAP_TYPE_BLOOM_FILTER, .value_size = 8, .max_entries = 64,
+	  .flags = BPF_F_ZERO_SEED}, bloom_fill, bloom_act,
 	 bloom_whole, bloom_over},
 	{"prog_array", ARRAY_OF(BPF_MAP_TYPE_PROG_ARRAY), ids_fill, ids_act, ids_whole, ids_over},
 	{"array_of_maps", ARRAY_OF(BPF_MAP_TYPE_ARRAY_OF_MAPS), ids_fill, ids_act, ids_whole, ids_over},
@@ -318,7 +320,7 @@ static void interrupted(const char *name)
 	for (enum steps_end end = STEPS_STOP; end <= STEPS_FORK_LATE && !check_failed && !check_skipped; end++) {
 		int n = 0, last = 0;
 
-		for (; at_instruction(n, end); n += getenv("LIMPET_LONG") ? 1 : 5 * steps_stride(end))
+		for (; at_instruction(n, end); n += getenv("LIMPET_LONG") ? 1 : 4 * steps_stride(end))
 			last = n;
 		CHECK(last > 0);
 		if (check_failed)

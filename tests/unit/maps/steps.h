@@ -32,18 +32,87 @@ static void steps_fork(int sig)
 }
 
 /*
- * Runs act(m) in a child up to instruction n. *ret_pid: the child. False: it came to its end before
- * (*ret_pid is 0, it is reaped), or ptrace is not allowed (*ret_pid is -1).
+ * Where earlier children were after n steps. The next one need not be stepped there: it runs up to a breakpoint at a
+ * place on the way, the k-th time it comes there, and is stepped from then on. So an operation of n instructions takes
+ * some n steps, not n * n / 2.
  */
-static bool steps_start(struct map *m, void (*act)(struct map *m), int n, enum steps_end end, pid_t *ret_pid)
-{
-	int status;
-	pid_t pid;
+#define STEPS_RIP   (16 * 8) /* in struct user_regs_struct, whose header has a PAGE_SIZE of its own */
+#define STEPS_TRACE 100000
+#define STEPS_NEVER (1 << 20)
+#define STEPS_BACK  300 /* how far before an instruction a place is looked for */
 
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	fflush(stdout);
-	steps_end = end;
-	pid = fork();
+static struct {
+	void (*act)(struct map *m);
+	int known;
+	u64 at[STEPS_TRACE];
+	int times[STEPS_TRACE]; /* how often it had been there by then; STEPS_NEVER: no place for a breakpoint */
+} steps_trace;
+
+static inline u64 steps_place(pid_t pid)
+{
+	return (u64)ptrace(PTRACE_PEEKUSER, pid, STEPS_RIP, NULL);
+}
+
+/* The child has done n steps. A repeated string instruction is stepped once a round: no place. */
+static inline void steps_note(pid_t pid, int n)
+{
+	if (n >= STEPS_TRACE || n != steps_trace.known)
+		return;
+	steps_trace.at[n] = steps_place(pid);
+	steps_trace.times[n] = n ? 1 : STEPS_NEVER;
+	for (int i = n - 1; n && i > 0; i--)
+		if (steps_trace.at[i] == steps_trace.at[n]) {
+			steps_trace.times[n] = i == n - 1 ? STEPS_NEVER : steps_trace.times[i] + (steps_trace.times[i] < STEPS_NEVER);
+			break;
+		}
+	steps_trace.known++;
+}
+
+static inline void steps_one(pid_t pid, int *status)
+{
+	ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
+	waitpid(pid, status, 0);
+}
+
+/* From where the child is to the given place, for the k-th time. False: it has come to its end before. */
+static inline bool steps_run(pid_t pid, u64 place, int k, int *status)
+{
+	const long text = ptrace(PTRACE_PEEKTEXT, pid, place, NULL), trap = (text & ~0xffL) | 0xcc;
+
+	for (; k; k--) {
+		ptrace(PTRACE_POKETEXT, pid, place, trap);
+		ptrace(PTRACE_CONT, pid, NULL, NULL);
+		waitpid(pid, status, 0);
+		if (!WIFSTOPPED(*status))
+			return false;
+		ptrace(PTRACE_POKETEXT, pid, place, text);
+		ptrace(PTRACE_POKEUSER, pid, STEPS_RIP, place);
+		if (k > 1)
+			steps_one(pid, status);
+	}
+	return WIFSTOPPED(*status);
+}
+
+/*
+ * Brings the child, which has done no step yet, near instruction n: how many steps it has done then. -1: it has gone another
+ * way, to its end.
+ */
+static inline int steps_leap(pid_t pid, int n, int *status)
+{
+	int last = n < steps_trace.known ? n : steps_trace.known - 1, best = 0, cost = n;
+
+	for (int i = last; i > 0 && i > last - STEPS_BACK; i--)
+		if (n - i + 4 * steps_trace.times[i] < cost) {
+			cost = n - i + 4 * steps_trace.times[i];
+			best = i;
+		}
+	return !best || steps_run(pid, steps_trace.at[best], steps_trace.times[best], status) ? best : -1;
+}
+
+static inline pid_t steps_child(struct map *m, void (*act)(struct map *m), int *status)
+{
+	pid_t pid = fork();
+
 	if (!pid) {
 		signal(SIGUSR1, steps_fork);
 		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
@@ -52,11 +121,45 @@ static bool steps_start(struct map *m, void (*act)(struct map *m), int n, enum s
 		act(m);
 		_exit(0);
 	}
-	*ret_pid = pid;
-	waitpid(pid, &status, 0);
-	for (int i = 0; i < n && WIFSTOPPED(status); i++) {
-		ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
-		waitpid(pid, &status, 0);
+	waitpid(pid, status, 0);
+	return pid;
+}
+
+/*
+ * Runs act(m) in a child up to instruction n. *ret_pid: the child. False: it came to its end before
+ * (*ret_pid is 0, it is reaped), or ptrace is not allowed (*ret_pid is -1). From n = 0 on it is the same operation on the
+ * same map again and again.
+ */
+static bool steps_start(struct map *m, void (*act)(struct map *m), int n, enum steps_end end, pid_t *ret_pid)
+{
+	u8 *before = malloc(m->file_size);
+	int status, at = 0;
+
+	if (!before)
+		abort();
+	memcpy(before, m->base, m->file_size);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	fflush(stdout);
+	steps_end = end;
+	if (!n || act != steps_trace.act)
+		steps_trace.known = 0;
+	steps_trace.act = act;
+	*ret_pid = steps_child(m, act, &status);
+	if (WIFSTOPPED(status))
+		steps_note(*ret_pid, 0);
+	if (WIFSTOPPED(status) && n)
+		at = steps_leap(*ret_pid, n, &status);
+	if (at < 0) { /* the same, without leaps */
+		memcpy(m->base, before, m->file_size);
+		free(before);
+		steps_trace.known = 0;
+		return steps_start(m, act, n, end, ret_pid);
+	}
+	free(before);
+	for (; at < n && WIFSTOPPED(status); at++) {
+		steps_one(*ret_pid, &status);
+		if (WIFSTOPPED(status))
+			steps_note(*ret_pid, at + 1);
 	}
 	if (WIFSTOPPED(status))
 		return true;
@@ -128,8 +231,7 @@ static inline void steps_kill_each(struct map *m, void (*act)(struct map *m), vo
 	if (!steps_start(m, act, 0, STEPS_KILL, &steps_pid))
 		check_skipped = "ptrace is not allowed here";
 	for (; !check_failed && !check_skipped; n++) {
-		ptrace(PTRACE_SINGLESTEP, steps_pid, NULL, NULL);
-		waitpid(steps_pid, &status, 0);
+		steps_one(steps_pid, &status);
 		if (!WIFSTOPPED(status))
 			break;
 		memcpy(copy.base, m->base, m->file_size);
