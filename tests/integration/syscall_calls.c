@@ -2,7 +2,8 @@
 /*
  * What tool_syscalls.py observes: a fixed list of system calls, through libc and by instructions of its own,
  * of a thread and of a child, whose arguments tell them from everybody else's. They are made under a
- * name of their own (the argument), so that what starts a program is not among them.
+ * name of their own (the first argument), so that what starts a program is not among them, and when a second
+ * argument, a named pipe, has been opened for writing.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -91,6 +92,8 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "/nowhere/%s", argv[1]);
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		((volatile char *)words[i])[15] = 0;
+	if (argc > 2)
+		close(open(argv[2], O_RDONLY));
 	prctl(PR_SET_NAME, argv[1]);
 	files();
 	signals();
@@ -98,5 +101,5 @@ int main(int argc, char **argv)
 	mount(argv[1], path, words[NO_SUCH_FS], MS_NOSUID, words[DATA]);
 	umount(path);
 	child(argv[1]);
-	return argc != 2;
+	return argc < 2;
 }
