@@ -110,7 +110,6 @@ int dynptr_use(struct verifier *v, u32 n, struct call *c)
 		c->dynptr_id = r->id;
 		c->dynptr_ref = 0;
 		c->dynptr_kind = DYNPTR_LOCAL;
-		c->slice_rdonly = true;
 		return 0;
 	}
 	if (r->type != REG_STACK)

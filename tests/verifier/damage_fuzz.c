@@ -62,14 +62,14 @@ static int verify(struct edge_gen *g)
 				     .type = BPF_PROG_TYPE_KPROBE,
 				     .gpl = true,
 				     .maps = edge_maps,
-				     .map_count = 2,
+				     .map_count = EDGE_MAPS,
 				     .btf = btf,
 				     .btf_size = types_size,
 				     .funcs = funcs,
 				     .func_count = g->sub_calls + 1,
 				     .lines = lines,
 				     .line_count = 2};
-	const struct bpf_check_env env = {.map_count = 2};
+	const struct bpf_check_env env = {.map_count = EDGE_MAPS};
 	struct verifier_sink log = {.keep = 1 + edge_below(g, LOG), .fixed = edge_below(g, 2)};
 	struct verifier_result result;
 	int err;

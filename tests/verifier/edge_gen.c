@@ -1,94 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* See edge_gen.h. A snippet is a function that emits a few instructions. */
-#include "edge_gen.h"
-#include "bpf/helper_desc.h"
+#include "edge_emit.h"
 
-const struct verifier_map edge_maps[2] = {
+const struct verifier_map edge_maps[EDGE_MAPS] = {
 	{.name = "value", .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = EDGE_VALUE, .max_entries = 1, .lock_off = -1},
 	{.name = "hash", .type = BPF_MAP_TYPE_HASH, .key_size = 4, .value_size = EDGE_HASH_VALUE, .max_entries = 8, .lock_off = -1},
+	{.name = "ring", .type = BPF_MAP_TYPE_RINGBUF, .max_entries = EDGE_RING, .lock_off = -1},
+	{.name = "queue", .type = BPF_MAP_TYPE_QUEUE, .value_size = EDGE_HASH_VALUE, .max_entries = 8, .lock_off = -1},
+	{.name = "given", .type = BPF_MAP_TYPE_USER_RINGBUF, .max_entries = EDGE_RING, .lock_off = -1},
 };
 
 u32 edge_below(struct edge_gen *g, u32 n)
 {
 	g->seed = g->seed * 6364136223846793005ULL + 1442695040888963407ULL;
 	return n ? (u32)((g->seed >> 33) % n) : 0;
-}
-
-static bool one_in(struct edge_gen *g, u32 n)
-{
-	return !edge_below(g, n);
-}
-
-static u32 emit(struct edge_gen *g, u8 code, u32 dst, u32 src, s32 off, s32 imm)
-{
-	if (g->count < EDGE_INSNS - 40)
-		g->insns[g->count++] = (struct bpf_insn){.code = code,
-							 .dst_reg = dst & 15,
-							 .src_reg = src & 15,
-							 .off = (s16)off,
-							 .imm = imm};
-	return g->count - 1;
-}
-
-static void to_here(struct edge_gen *g, u32 jump)
-{
-	g->insns[jump].off = (s16)(g->count - jump - 1);
-}
-
-static s32 edge(struct edge_gen *g)
-{
-	static const s32 edges[] = {
-		0,  1,  -1, 2,  3,   7,   8,   15,   16,    31,     32,         47,
-		48, 49, 63, 64, 127, 128, 255, -128, 65535, -32768, 0x7fffffff, -0x7fffffff - 1};
-
-	return one_in(g, 6) ? (s32)(edge_below(g, 0xffffffff))
-			    : edges[edge_below(g, sizeof(edges) / sizeof(edges[0]))];
-}
-
-static u32 num(struct edge_gen *g)
-{
-	static const u8 regs[] = {0, 1, 2, 3, 4, 5, 8, 9};
-
-	return regs[edge_below(g, 8)];
-}
-
-static u8 alu_class(struct edge_gen *g)
-{
-	return one_in(g, 3) ? BPF_ALU : BPF_ALU64;
-}
-
-static u8 jmp_class(struct edge_gen *g)
-{
-	return one_in(g, 3) ? BPF_JMP32 : BPF_JMP;
-}
-
-static u8 size(struct edge_gen *g)
-{
-	static const u8 sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
-
-	return sizes[edge_below(g, 4)];
-}
-
-static s32 bytes(u8 size)
-{
-	return size == BPF_B ? 1 : size == BPF_H ? 2 : size == BPF_W ? 4 : 8;
-}
-
-static u8 compare(struct edge_gen *g)
-{
-	static const u8 ops[] = {BPF_JEQ,  BPF_JNE,  BPF_JGT,  BPF_JGE,  BPF_JLT, BPF_JLE,
-				 BPF_JSGT, BPF_JSGE, BPF_JSLT, BPF_JSLE, BPF_JSET};
-
-	return ops[edge_below(g, sizeof(ops))];
-}
-
-/* A number nobody knows. */
-static void unknown(struct edge_gen *g, u32 r)
-{
-	u8 s = size(g);
-
-	emit(g, BPF_LDX | (one_in(g, 4) && s != BPF_DW ? BPF_MEMSX : BPF_MEM) | s, r,
-	     one_in(g, 3) ? 7 : 6, (s32)edge_below(g, 5) * 8, 0);
 }
 
 static void alu_on(struct edge_gen *g, u32 d)
@@ -133,6 +58,15 @@ static void alu(struct edge_gen *g)
 	alu_on(g, num(g));
 }
 
+static u32 bound_and_more(struct edge_gen *g, u32 r, s32 limit, u32 *ret_jumps)
+{
+	u32 n = bound(g, r, limit, ret_jumps);
+
+	if (one_in(g, 5))
+		alu(g);
+	return n;
+}
+
 /* A branch over one or two operations: what is known differs on both ways. */
 static void merge(struct edge_gen *g)
 {
@@ -151,78 +85,6 @@ static void merge(struct edge_gen *g)
 	to_here(g, jump);
 }
 
-/* r is made to lie below about `limit`, or nearly so. */
-static u32 bound(struct edge_gen *g, u32 r, s32 limit, u32 *ret_jumps)
-{
-	static const u8 out[] = {BPF_JGT, BPF_JGE, BPF_JSGT, BPF_JSGE};
-	u32 n = 0;
-
-	limit += (s32)edge_below(g, 3) - 1;
-	switch (edge_below(g, 7)) {
-	case 0:
-		emit(g, alu_class(g) | BPF_AND | BPF_K, r, 0, 0,
-		     one_in(g, 2)   ? 31
-		     : one_in(g, 2) ? 15
-				    : 63);
-		break;
-	case 1:
-		ret_jumps[n++] =
-			emit(g, jmp_class(g) | out[edge_below(g, 4)] | BPF_K, r, 0, 0, limit);
-		break;
-	case 2: /* both ends, signed */
-		ret_jumps[n++] = emit(g, jmp_class(g) | BPF_JSGT | BPF_K, r, 0, 0, limit);
-		ret_jumps[n++] = emit(g, jmp_class(g) | BPF_JSLT | BPF_K, r, 0, 0,
-				      (s32)edge_below(g, 2) - one_in(g, 4));
-		break;
-	case 3: /* by another register */
-		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 5, 0, 0, limit);
-		ret_jumps[n++] = emit(g, jmp_class(g) | out[edge_below(g, 4)] | BPF_X, r, 5, 0, 0);
-		break;
-	case 4: /* through a copy */
-		emit(g, (one_in(g, 3) ? BPF_ALU : BPF_ALU64) | BPF_MOV | BPF_X, 5, r, 0, 0);
-		if (one_in(g, 3))
-			emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 5, 0, 0, (s32)edge_below(g, 4));
-		ret_jumps[n++] =
-			emit(g, jmp_class(g) | out[edge_below(g, 4)] | BPF_K, 5, 0, 0, limit);
-		break;
-	case 5: /* shifted in and out */
-		emit(g, alu_class(g) | BPF_LSH | BPF_K, r, 0, 0, (s32)(24 + edge_below(g, 6)));
-		emit(g, alu_class(g) | (one_in(g, 3) ? BPF_ARSH : BPF_RSH) | BPF_K, r, 0, 0,
-		     (s32)(24 + edge_below(g, 6)));
-		break;
-	default: /* the other way round */
-		ret_jumps[n] = emit(g, jmp_class(g) | (one_in(g, 2) ? BPF_JLT : BPF_JLE) | BPF_K, r,
-				    0, 1, limit);
-		ret_jumps[n++] = emit(g, BPF_JMP | BPF_JA, 0, 0, 0, 0);
-	}
-	if (one_in(g, 5))
-		alu(g);
-	return n;
-}
-
-static void load_or_store(struct edge_gen *g, u32 ptr, s32 off, u8 sz)
-{
-	switch (edge_below(g, 5)) {
-	case 0:
-		emit(g, BPF_ST | BPF_MEM | sz, ptr, 0, off, edge(g));
-		break;
-	case 1:
-		emit(g, BPF_STX | BPF_MEM | sz, ptr, num(g), off, 0);
-		break;
-	case 2:
-		if (sz == BPF_W || sz == BPF_DW) {
-			static const s32 ops[] = {BPF_ADD, BPF_ADD | BPF_FETCH, BPF_XCHG,
-						  BPF_CMPXCHG, BPF_OR | BPF_FETCH};
-
-			emit(g, BPF_STX | BPF_ATOMIC | sz, ptr, num(g), off, ops[edge_below(g, 5)]);
-			break;
-		}
-		/* fall through */
-	default:
-		emit(g, BPF_LDX | BPF_MEM | sz, num(g), ptr, off, 0);
-	}
-}
-
 /* An element of the map's value at a bounded place. */
 static void indexed(struct edge_gen *g)
 {
@@ -235,7 +97,7 @@ static void indexed(struct edge_gen *g)
 	limit = EDGE_VALUE - bytes(sz) - off;
 	if (one_in(g, 2))
 		unknown(g, r);
-	n = bound(g, r, limit, jumps);
+	n = bound_and_more(g, r, limit, jumps);
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, one_in(g, 8) ? r : 4, 7, 0, 0);
 	if (r == 4)
 		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, 1), r = 3;
@@ -301,7 +163,7 @@ static void stack_indexed(struct edge_gen *g)
 	if (one_in(g, 2))
 		fill_slots(g);
 	unknown(g, r);
-	n = bound(g, r, 16, jumps);
+	n = bound_and_more(g, r, 16, jumps);
 	if (!one_in(g, 4))
 		emit(g, BPF_ALU64 | BPF_AND | BPF_K, r, 0, 0, -bytes(sz));
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 10, 0, 0);
@@ -315,21 +177,6 @@ static void stack_indexed(struct edge_gen *g)
 		to_here(g, jumps[i]);
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 1);
 	read_slots(g);
-}
-
-static void scratch_regs(struct edge_gen *g)
-{
-	for (u32 r = 1; r < 6; r++)
-		if (one_in(g, 2))
-			unknown(g, r);
-		else
-			emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, edge(g));
-}
-
-static void wide(struct edge_gen *g, u32 dst, u32 src, s32 low, s32 high)
-{
-	emit(g, BPF_LD | BPF_IMM | BPF_DW, dst, src, 0, low);
-	emit(g, 0, 0, 0, 0, high);
 }
 
 /* A lookup; its test is there mostly. */
@@ -380,7 +227,7 @@ static void helper(struct edge_gen *g)
 		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, room + (s32)edge_below(g, 3) - 1);
 	} else {
 		unknown(g, 2);
-		n = bound(g, 2, room, jumps);
+		n = bound_and_more(g, 2, room, jumps);
 	}
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, on_stack ? 10 : 7, 0, 0);
 	if (on_stack)
@@ -446,9 +293,11 @@ static void call(struct edge_gen *g)
 		if (g->insns[g->count - 1].src_reg == 10)
 			emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 1, 0, 0, one_in(g, 2) ? -40 : -8);
 		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 2, num(g), 0, 0);
+		g->sub_kind[g->sub_calls] = EDGE_CALL;
 		g->sub_call[g->sub_calls++] = emit(g, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 0);
 	} else {
 		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 1, 0, 0, (s32)edge_below(g, 20));
+		g->sub_kind[g->sub_calls] = EDGE_LOOP;
 		g->sub_call[g->sub_calls++] =
 			emit(g, BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_FUNC, 0, 0);
 		emit(g, 0, 0, 0, 0, 0);
@@ -708,6 +557,10 @@ static void functions(struct edge_gen *g)
 		u8 sz = size(g);
 
 		in->imm = (s32)(g->count - g->sub_call[i] - 1);
+		if (g->sub_kind[i] > EDGE_LOOP) {
+			edge_callback(g, i);
+			continue;
+		}
 		jump = emit(g, jmp_class(g) | BPF_JGT | BPF_K, n, 0, 0,
 			    8 - bytes(sz) + (s32)one_in(g, 5));
 		if (one_in(g, 3) && sz == BPF_B)
@@ -730,7 +583,8 @@ static void (*const snippets[])(struct edge_gen *g) = {
 	alu,     alu,     alu,           merge,  merge,   indexed,   indexed,
 	indexed, stack,   stack_indexed, lookup, helper,  loop,      call,
 	refined, refined, linked,        linked, diverge, link_lost, changed_in_loop,
-	iterate};
+	iterate, edge_record,    edge_record,   edge_dynptr, edge_dynptr, edge_section, edge_string,
+	edge_update, edge_queue, edge_each};
 
 void edge_generate(struct edge_gen *g, u64 seed)
 {

@@ -112,12 +112,12 @@ class Build:
         self.objects = {}
         for path in sources("src/verifier") + sources("src/bpf"):
             self.objects[path] = self.compile(path)
-        engine = [TOP + "/src/vm/interp.c", TOP + "/src/vm/access.c"]
-        gen = self.compile(TOP + "/tests/verifier/edge_gen.c")
+        engine = [TOP + n for n in ("/src/vm/interp.c", "/src/vm/access.c", "/src/helpers/iter.c", "/src/helpers/dynptr.c")]
+        gen = [self.compile(f"{TOP}/tests/verifier/{n}") for n in ("edge_gen.c", "edge_objects.c")]
         self.tests = {
-            "sound": [gen] + [self.compile(p, "-DVM_WATCH=watch_insn") for p in engine + [TOP + "/tests/verifier/sound_fuzz.c"]],
-            "corpus": [self.compile(TOP + "/tests/verifier/corpus.c")],
-            "verdicts": [gen, self.compile(TOP + "/tests/verifier/verdict_fuzz.c")],
+            "sound": gen + [self.compile(p, "-DVM_WATCH=watch_insn") for p in engine + [TOP + "/tests/verifier/sound_fuzz.c"]],
+            "corpus": [self.compile(p) for p in sources("tests/verifier") if os.path.basename(p).startswith("corpus")],
+            "verdicts": [*gen, self.compile(TOP + "/tests/verifier/verdict_fuzz.c")],
         }
 
     def compile(self, path, *flags):

@@ -8,6 +8,8 @@
  * them as a rule, states that cover what was needed, is held against it: a program that is accepted so and refused
  * otherwise was accepted because a path was left out.
  *
+ * Helpers are stand-ins that answer anything their prototype lets them, but for iterators and dynptrs, which are limpet's own.
+ *
  * usage: sound_fuzz [PROGRAMS [FIRST-SEED]]; LIMPET_LONG=1: a million runs.
  */
 #include <errno.h>
@@ -17,6 +19,7 @@
 #include <bpf/btf.h>
 #include "bpf/check.h"
 #include "edge_gen.h"
+#include "helpers/dynptr.h"
 #include "verifier/verifier.h"
 #include "vm/vm.h"
 
@@ -26,10 +29,10 @@
 void watch_insn(const struct vm_run *run, const u64 *reg, u32 insn);
 
 static struct verifier_claim claims[EDGE_INSNS * 11];
-static u64 value[EDGE_VALUE / 8], hash[EDGE_HASH_VALUE / 8];
+static u64 value[EDGE_VALUE / 8], hash[EDGE_HASH_VALUE / 8], given[8];
 static u8 ctx[CTX_SIZE];
 static bool broken, hash_there, ends_by_helpers;
-static int handles[2];
+static int handles[EDGE_MAPS];
 static u64 seed_now;
 
 static bool claim_holds(const struct verifier_claim *c, u64 v)
@@ -55,7 +58,7 @@ void watch_insn(const struct vm_run *run, const u64 *reg, u32 insn)
 	}
 }
 
-static u64 help_lookup(u64 map, u64 key, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+static u64 as_lookup(u64 map, u64 key, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	u32 index;
 
@@ -65,19 +68,19 @@ static u64 help_lookup(u64 map, u64 key, u64 r3, u64 r4, u64 r5, struct vm_run *
 	return hash_there ? (u64)hash : 0;
 }
 
-static u64 help_read(u64 to, u64 size, u64 from, u64 r4, u64 r5, struct vm_run *run)
+static u64 as_read(u64 to, u64 size, u64 from, u64 r4, u64 r5, struct vm_run *run)
 {
 	memset((void *)to, (int)(seed_now >> 3), size);
 	return seed_now & 1 ? (u64)-14 : 0;
 }
 
-static u64 help_comm(u64 to, u64 size, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+static u64 as_comm(u64 to, u64 size, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 {
 	memset((void *)to, 'x', size);
 	return 0;
 }
 
-static u64 help_loop(u64 n, u64 fn, u64 arg, u64 flags, u64 r5, struct vm_run *run)
+static u64 as_loop(u64 n, u64 fn, u64 arg, u64 flags, u64 r5, struct vm_run *run)
 {
 	u64 i = 0;
 
@@ -85,6 +88,136 @@ static u64 help_loop(u64 n, u64 fn, u64 arg, u64 flags, u64 r5, struct vm_run *r
 		if (vm_callback(run, fn, i, arg, 0, 0) || run->status)
 			break;
 	return i;
+}
+
+/* Any number, for what a helper answers. */
+static u64 any_number(void)
+{
+	static u64 state;
+
+	state = state * 6364136223846793005ULL + seed_now + 1;
+	return state ^ state >> 29;
+}
+
+/* ---- ring buffers: records on this side's heap, so that whoever goes on using one is found ---- */
+
+#define RECORD_MAX 256
+
+static struct {
+	_Alignas(8) u8 bytes[RECORD_MAX];
+} records[VM_RECORDS];
+
+static u64 reserve(u64 size, struct vm_run *run)
+{
+	u64 at;
+
+	if (size > RECORD_MAX || run->record_count == VM_RECORDS || !(any_number() & 3))
+		return 0;
+	at = (u64)records[run->record_count].bytes;
+	for (u32 i = 0; i < run->record_count; i++) /* the first place that is free */
+		if (run->record[i].start == at)
+			return 0;
+	run->record[run->record_count++] = (struct vm_record){at, at + size, NULL};
+	return at;
+}
+
+static void finish(u64 at, struct vm_run *run)
+{
+	for (u32 i = 0; i < run->record_count; i++)
+		if (run->record[i].start == at) {
+			run->record[i] = run->record[--run->record_count];
+			return;
+		}
+	printf("# seed %llu: a record is given back that nobody has\n", (unsigned long long)seed_now);
+	broken = true;
+}
+
+static u64 as_reserve(u64 map, u64 size, u64 flags, u64 r4, u64 r5, struct vm_run *run)
+{
+	return reserve(size, run);
+}
+
+static u64 as_finish(u64 record, u64 flags, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	finish(record, run);
+	return 0;
+}
+
+static u64 as_reserve_dynptr(u64 map, u64 size, u64 flags, u64 ptr, u64 r5, struct vm_run *run)
+{
+	const u64 at = reserve((u32)size, run);
+
+	dynptr_set(ptr, at, at ? DYNPTR_RINGBUF | (u32)size : 0);
+	return at ? 0 : (u64)-12;
+}
+
+static u64 as_finish_dynptr(u64 ptr, u64 flags, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	const u64 at = ((const struct dynptr *)ptr)->data;
+
+	if (at)
+		finish(at, run);
+	dynptr_set(ptr, 0, 0);
+	return 0;
+}
+
+static u64 as_drain(u64 map, u64 fn, u64 arg, u64 flags, u64 r5, struct vm_run *run)
+{
+	struct dynptr d;
+	u64 i = 0;
+
+	for (; i < any_number() % 4 && !run->status; i++) {
+		d = (struct dynptr){(u64)given, DYNPTR_LOCAL | (u32)(any_number() % (sizeof(given) + 1)), 0};
+		run->dynptr = (u64)&d;
+		if (vm_callback(run, fn, (u64)&d, arg, 0, 0))
+			break;
+	}
+	run->dynptr = 0;
+	return i;
+}
+
+/* ---- maps ---- */
+
+static u64 as_update(u64 map, u64 key, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	if (map == (u64)&handles[1] && any_number() & 1)
+		hash_there = !hash_there;
+	return any_number() & 1 ? 0 : (u64)-17;
+}
+
+static u64 as_push(u64 map, u64 from, u64 flags, u64 r4, u64 r5, struct vm_run *run)
+{
+	return any_number() & 1 ? 0 : (u64)-7;
+}
+
+static u64 as_pop(u64 map, u64 to, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	if (any_number() & 1)
+		return (u64)-2;
+	for (u32 i = 0; i < EDGE_HASH_VALUE / 8; i++)
+		((u64 *)to)[i] = any_number();
+	return 0;
+}
+
+/* The key is lent to the callback, who may read it. */
+static u64 as_each(u64 map, u64 fn, u64 arg, u64 flags, u64 r5, struct vm_run *run)
+{
+	const bool array = map == (u64)&handles[0];
+	u32 key = array ? 0 : (u32)any_number();
+	struct vm_lent lent = {.next = run->lent, .region = {(u64)&key, (u64)&key + sizeof(key), false}};
+
+	if (!array && !hash_there)
+		return 0;
+	run->lent = &lent;
+	vm_callback(run, fn, map, (u64)&key, array ? (u64)value : (u64)hash, arg);
+	run->lent = lent.next;
+	return 1;
+}
+
+/* An int of a function whose answer nobody foresees; and a mark of a section. */
+static u64 as_int(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	return (u32)any_number() >> any_number() % 32;
 }
 
 static u64 at_an_edge(struct edge_gen *g)
@@ -142,40 +275,45 @@ static u64 some_value(struct edge_gen *g)
 	return edge_below(g, 2) ? v : v + edge_below(g, 41) - 20;
 }
 
-/* src/helpers/iter.c */
-vm_helper_fn help_iter_num_new, help_iter_num_next, help_iter_num_destroy;
-
 static bool run_once(struct edge_gen *g, u64 seed)
 {
-	static vm_helper_fn *helpers[HELPER_ITER_NUM_DESTROY + 1] = {
-		[BPF_FUNC_map_lookup_elem] = help_lookup,
-		[BPF_FUNC_probe_read_kernel] = help_read,
-		[BPF_FUNC_get_current_comm] = help_comm,
-		[BPF_FUNC_loop] = help_loop,
+	static vm_helper_fn *helpers[HELPER_STRNSTR + 1] = {
+		[BPF_FUNC_map_lookup_elem] = as_lookup,
+		[BPF_FUNC_probe_read_kernel] = as_read,
+		[BPF_FUNC_get_current_comm] = as_comm,
+		[BPF_FUNC_loop] = as_loop,
 		[HELPER_ITER_NUM_NEW] = help_iter_num_new,
 		[HELPER_ITER_NUM_NEXT] = help_iter_num_next,
 		[HELPER_ITER_NUM_DESTROY] = help_iter_num_destroy,
+		[HELPER_RCU_READ_LOCK ... HELPER_STRNSTR] = as_int,
+		[BPF_FUNC_ringbuf_reserve] = as_reserve,
+		[BPF_FUNC_ringbuf_submit] = as_finish,
+		[BPF_FUNC_ringbuf_discard] = as_finish,
+		[BPF_FUNC_ringbuf_reserve_dynptr] = as_reserve_dynptr,
+		[BPF_FUNC_ringbuf_submit_dynptr] = as_finish_dynptr,
+		[BPF_FUNC_ringbuf_discard_dynptr] = as_finish_dynptr,
+		[BPF_FUNC_dynptr_from_mem] = help_dynptr_from_mem,
+		[BPF_FUNC_dynptr_read] = help_dynptr_read,
+		[BPF_FUNC_dynptr_write] = help_dynptr_write,
+		[BPF_FUNC_dynptr_data] = help_dynptr_data,
+		[BPF_FUNC_user_ringbuf_drain] = as_drain,
+		[BPF_FUNC_for_each_map_elem] = as_each,
+		[BPF_FUNC_map_update_elem] = as_update,
+		[BPF_FUNC_map_delete_elem] = as_update,
+		[BPF_FUNC_map_push_elem] = as_push,
+		[BPF_FUNC_map_pop_elem] = as_pop,
+		[BPF_FUNC_map_peek_elem] = as_pop,
 	};
-	const struct vm_map maps[2] = {{.handle = &handles[0],
-					.direct_value = (u64)value,
-					.direct_size = sizeof(value),
-					.key_size = 4,
-					.value_size = sizeof(value),
-					.writable = true,
-					.max_entries = 1},
-				       {.handle = &handles[1],
-					.key_size = 4,
-					.value_size = sizeof(hash),
-					.writable = true,
-					.max_entries = 8}};
-	const struct vm_region regions[2] = {{(u64)value, (u64)value + sizeof(value), true},
-					     {(u64)hash, (u64)hash + sizeof(hash), true}};
+	struct vm_map maps[EDGE_MAPS];
+	const struct vm_region regions[] = {{(u64)value, (u64)value + sizeof(value), true},
+					    {(u64)hash, (u64)hash + sizeof(hash), true},
+					    {(u64)given, (u64)given + sizeof(given), true}};
 	const struct vm_program prog = {.insns = g->insns,
 					.insn_count = g->count,
 					.maps = maps,
-					.map_count = 2,
+					.map_count = EDGE_MAPS,
 					.regions = regions,
-					.region_count = 2,
+					.region_count = ARRAY_SIZE(regions),
 					.ctx_size = sizeof(ctx),
 					.helpers = helpers,
 					.helper_count = ARRAY_SIZE(helpers),
@@ -183,6 +321,14 @@ static bool run_once(struct edge_gen *g, u64 seed)
 					.budget = ends_by_helpers ? 100000 : BPF_MAX_INSNS};
 	struct vm_run run = {.prog = &prog, .ctx = ctx};
 
+	for (u32 i = 0; i < EDGE_MAPS; i++)
+		maps[i] = (struct vm_map){.handle = &handles[i],
+					  .direct_value = i ? 0 : (u64)value,
+					  .direct_size = i ? 0 : sizeof(value),
+					  .key_size = edge_maps[i].key_size,
+					  .value_size = edge_maps[i].value_size,
+					  .writable = true,
+					  .max_entries = edge_maps[i].max_entries};
 	seed_now = seed;
 	hash_there = edge_below(g, 4);
 	for (u32 i = 0; i < sizeof(ctx) / 8; i++)
@@ -196,6 +342,10 @@ static bool run_once(struct edge_gen *g, u64 seed)
 		printf("# seed %llu: the run ended with status %u at insn %u, address %llx\n",
 		       (unsigned long long)seed, run.status, run.fault_insn,
 		       (unsigned long long)run.fault_addr);
+		broken = true;
+	}
+	if (run.status == VM_OK && run.record_count && !broken) {
+		printf("# seed %llu: %u records are left\n", (unsigned long long)seed, run.record_count);
 		broken = true;
 	}
 	return !broken;
@@ -217,26 +367,16 @@ static void make_types(void)
 
 static bool accepted(const struct edge_gen *g, u64 seed)
 {
-	static const struct verifier_map maps[2] = {{.type = BPF_MAP_TYPE_ARRAY,
-						     .key_size = 4,
-						     .value_size = EDGE_VALUE,
-						     .max_entries = 1,
-						     .lock_off = -1},
-						    {.type = BPF_MAP_TYPE_HASH,
-						     .key_size = 4,
-						     .value_size = EDGE_HASH_VALUE,
-						     .max_entries = 8,
-						     .lock_off = -1}};
 	struct verifier_prog prog = {.insns = g->insns,
 				     .insn_count = g->count,
 				     .type = BPF_PROG_TYPE_KPROBE,
 				     .gpl = true,
-				     .maps = maps,
-				     .map_count = 2,
+				     .maps = edge_maps,
+				     .map_count = EDGE_MAPS,
 				     .btf = types,
 				     .btf_size = types_size,
 				     .funcs = funcs};
-	const struct bpf_check_env env = {.map_count = 2};
+	const struct bpf_check_env env = {.map_count = EDGE_MAPS};
 	struct verifier_sink log = {.keep = 0};
 	struct verifier_result result;
 	int plain, all;

@@ -22,12 +22,25 @@
 
 #define LOG_SIZE (16u << 20)
 
-static int map_fd[2];
+static int map_fd[EDGE_MAPS];
 static char *text;
 static struct btf *btf;
 static int btf_fd = -1, func_type[2]; /* of the main function, and of the others */
 static struct bpf_func_info funcs[16];
-static int kfunc_id[HELPER_ITER_NUM_DESTROY - HELPER_OWN_FIRST + 1];
+static int kfunc_id[HELPER_STRNSTR - HELPER_OWN_FIRST + 1];
+
+static bool make_maps(void)
+{
+	bool all = true;
+
+	for (u32 i = 0; i < EDGE_MAPS; i++) {
+		const struct verifier_map *m = &edge_maps[i];
+
+		map_fd[i] = bpf_map_create(m->type, m->name, m->key_size, m->value_size, m->max_entries, NULL);
+		all &= map_fd[i] >= 0;
+	}
+	return all;
+}
 
 /* Callbacks need a type. */
 static bool make_types(void)
@@ -52,7 +65,7 @@ static bool find_kfuncs(void)
 	struct btf *vmlinux = btf__load_vmlinux_btf();
 	bool all = vmlinux;
 
-	for (u32 i = HELPER_ITER_NUM_NEW; i <= HELPER_ITER_NUM_DESTROY && all; i++) {
+	for (u32 i = HELPER_ITER_NUM_NEW; i <= HELPER_STRNSTR && all; i++) {
 		kfunc_id[i - HELPER_OWN_FIRST] =
 			btf__find_by_name_kind(vmlinux, bpf_kfunc_by_helper(i)->name, BTF_KIND_FUNC);
 		all = kfunc_id[i - HELPER_OWN_FIRST] > 0;
@@ -108,10 +121,10 @@ static int by_limpet(const struct edge_gen *g, u32 log_level)
 				     .type = BPF_PROG_TYPE_KPROBE,
 				     .gpl = true,
 				     .maps = edge_maps,
-				     .map_count = 2,
+				     .map_count = EDGE_MAPS,
 				     .funcs = funcs,
 				     .func_count = take_funcs(g)};
-	const struct bpf_check_env env = {.map_count = 2};
+	const struct bpf_check_env env = {.map_count = EDGE_MAPS};
 	struct verifier_sink log = {.keep = log_level ? LOG_SIZE : 0};
 	struct verifier_result result;
 	u32 size;
@@ -190,9 +203,7 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	text = calloc(1, LOG_SIZE);
-	map_fd[0] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "value", 4, EDGE_VALUE, 1, NULL);
-	map_fd[1] = bpf_map_create(BPF_MAP_TYPE_HASH, "hash", 4, EDGE_HASH_VALUE, 8, NULL);
-	if (!text || map_fd[0] < 0 || map_fd[1] < 0 || !make_types())
+	if (!text || !make_maps() || !make_types())
 		return puts("skip the kernel's verdict: bpf(2) is not allowed here"), 0;
 	kfuncs = find_kfuncs();
 	if (argc > 3 && strcmp(argv[3], "reasons"))
