@@ -67,12 +67,20 @@ static int check_map(struct verifier *v, const struct verifier_map *m)
 	return 0;
 }
 
+/* Those that its instructions name. */
 int check_maps(struct verifier *v)
 {
 	int err = 0;
 
-	for (u32 i = 0; i < v->prog->map_count && !err; i++)
-		err = check_map(v, &v->prog->maps[i]);
+	for (u32 i = 0; i < v->prog->insn_count && !err; i++) {
+		const struct bpf_insn *in = &v->prog->insns[i];
+
+		if (in->code != (BPF_LD | BPF_IMM | BPF_DW))
+			continue;
+		if (in->src_reg == BPF_PSEUDO_MAP_FD || in->src_reg == BPF_PSEUDO_MAP_VALUE)
+			err = check_map(v, &v->prog->maps[in->imm]);
+		i++;
+	}
 	return err;
 }
 
