@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Maps the agent into a stopped target, without help from the target's loader. The image is built
- * here (segments, relative relocations), then copied into anonymous memory over there: nothing
- * depends on paths, mount options or namespaces of the target.
+ * here (segments, before the target is stopped; then relative relocations), then copied into anonymous memory
+ * over there: nothing depends on paths, mount options or namespaces of the target.
  */
 #include <elf.h>
 #include <errno.h>
@@ -16,18 +16,20 @@
 #include "keeper/internal.h"
 
 struct image {
+	const char *path;
+	int err; /* why there is none */
 	const u8 *file;
 	size_t file_size;
 	const Elf64_Ehdr *eh;
 	const Elf64_Phdr *ph;
 	u8 *mem; /* as it will lie in the target */
-	u64 span;
+	u64 span, symbol;
 };
 
-static int image_open(struct image *im, const char *path)
+static int map_file(struct image *im)
 {
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(im->path, O_RDONLY | O_CLOEXEC);
 	void *p;
 
 	if (fd < 0)
@@ -50,11 +52,13 @@ static int image_open(struct image *im, const char *path)
 	return 0;
 }
 
-static void image_close(struct image *im)
+void image_close(struct image *im)
 {
-	if (im->file)
+	if (im && im->file)
 		munmap((void *)im->file, im->file_size);
-	free(im->mem);
+	if (im)
+		free(im->mem);
+	free(im);
 }
 
 static int image_load(struct image *im)
@@ -168,7 +172,23 @@ static int image_protect(struct target *t, const struct image *im, u64 base)
 	return (int)err;
 }
 
-static int image_map(struct target *t, struct image *im, u64 symbol)
+struct image *image_open(const char *path)
+{
+	struct image *im = calloc(1, sizeof(*im));
+
+	if (!im)
+		return NULL;
+	im->path = path;
+	im->err = map_file(im);
+	if (!im->err)
+		im->err = image_load(im);
+	im->symbol = im->err ? 0 : image_symbol(im, AGENT_SYMBOL);
+	if (!im->err && !im->symbol)
+		im->err = -ENOEXEC;
+	return im;
+}
+
+static int image_map(struct target *t, struct image *im)
 {
 	long base = target_syscall(t, SYS_mmap, 0, im->span, PROT_READ | PROT_EXEC,
 				   MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
@@ -178,7 +198,7 @@ static int image_map(struct target *t, struct image *im, u64 symbol)
 		return (int)base;
 	err = image_copy(t, im, (u64)base);
 	if (!err)
-		err = target_read(t, (u64)base + symbol, &t->header, sizeof(t->header));
+		err = target_read(t, (u64)base + im->symbol, &t->header, sizeof(t->header));
 	if (!err && (t->header.magic != AGENT_MAGIC || t->header.version != AGENT_VERSION ||
 		     t->header.size != sizeof(t->header)))
 		err = -ENOEXEC;
@@ -186,31 +206,22 @@ static int image_map(struct target *t, struct image *im, u64 symbol)
 		target_syscall(t, SYS_munmap, (u64)base, im->span, 0, 0, 0, 0);
 		return err;
 	}
-	t->header_at = (u64)base + symbol;
+	t->header_at = (u64)base + im->symbol;
 	err = target_move_in(t);
 	return err ? err : image_protect(t, im, (u64)base);
 }
 
-/* Maps the agent; header_at and header of the target are set. Not initialised yet. */
-int image_inject(struct target *t, const char *path)
+int image_inject(struct target *t, struct image *im)
 {
-	struct image im = {0};
-	u64 symbol;
-	int err = image_open(&im, path);
+	int err;
 
-	if (!err)
-		err = image_load(&im);
-	symbol = err ? 0 : image_symbol(&im, AGENT_SYMBOL);
-	if (!err && !symbol)
-		err = -ENOEXEC;
-	if (err) {
-		image_close(&im);
-		return keeper_fail(t->e, KEEPER_NO_AGENT, err, "%s: %s", path, strerror(-err));
-	}
-	err = image_map(t, &im, symbol);
-	image_close(&im);
+	if (!im)
+		return -ENOMEM;
+	if (im->err)
+		return keeper_fail(t->e, KEEPER_NO_AGENT, im->err, "%s: %s", im->path, strerror(-im->err));
+	err = image_map(t, im);
 	if (err == -ENOEXEC)
-		return keeper_fail(t->e, KEEPER_NO_AGENT, err, "%s: another version", path);
+		return keeper_fail(t->e, KEEPER_NO_AGENT, err, "%s: another version", im->path);
 	return err ? keeper_fail(t->e, KEEPER_SYSTEM, err, "mapping the agent: %s", strerror(-err))
 		   : 0;
 }

@@ -174,8 +174,14 @@ u64 target_denied(const struct target *t, bool all);
 /* starting.c: is the dynamic loader still at the program's objects, or about to bring the agent? */
 bool target_is_starting(struct target *t, const char *agent_path);
 
-/* image.c */
-int image_inject(struct target *t, const char *path);
+/*
+ * image.c. image_open() reads the agent's file, which can be done before the target is stopped; why that failed
+ * image_inject() says, which maps the agent: header and header_at are set, nothing of it has run yet. `path` is kept.
+ */
+struct image;
+struct image *image_open(const char *path);
+void image_close(struct image *im); /* or NULL */
+int image_inject(struct target *t, struct image *im);
 
 /* session.c */
 int keeper_find(struct keeper *k, const struct regions *maps, int mem, u64 *ret_at,

@@ -317,10 +317,15 @@ static void retire_later(struct keeper *k, pid_t pid)
 	}
 }
 
-/* Maps the agent and starts it; its text is there before anything depends on it. */
-static int inject(struct keeper *k, struct target *t, bool follows)
+static struct image *agent_image(struct keeper *k)
 {
-	int err = image_inject(t, k->agent_path ? k->agent_path : "liblimpet-agent.so");
+	return image_open(k->agent_path ? k->agent_path : "liblimpet-agent.so");
+}
+
+/* Maps the agent and starts it; its text is there before anything depends on it. */
+static int inject(struct keeper *k, struct target *t, struct image *image, bool follows)
+{
+	int err = image_inject(t, image);
 
 	if (err)
 		return err;
@@ -365,19 +370,24 @@ static int supply(struct keeper *k, struct target *t, bool *ret_in_use)
 	return err;
 }
 
-/* ret_later: another one may do more. */
+/* What a process that is no target will need is made ready before it is stopped. ret_later: another one may do more. */
 static int sync_once(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer newcomer, bool *ret_later)
 {
 	struct home_code home = {0};
+	struct image *image = NULL;
 	bool in_use = false, fresh;
 	struct target t;
 	int err;
 
-	if (newcomer != STAYS_OUT && !keeper_is_target(k, pid, NULL))
+	if (newcomer != STAYS_OUT && !keeper_is_target(k, pid, NULL)) {
 		home = home_code_ahead(pid);
+		image = agent_image(k);
+	}
 	err = sync_begin(k, &t, pid, &home, e);
-	if (err)
+	if (err) {
+		image_close(image);
 		return err;
+	}
 	fresh = !t.header_at;
 	if (fresh && newcomer == STAYS_OUT)
 		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "process %d is no target", pid);
@@ -385,8 +395,10 @@ static int sync_once(struct keeper *k, pid_t pid, struct keeper_error *e, enum n
 		err = keeper_fail(e, KEEPER_BUSY, -EAGAIN, "process %d is just starting", pid);
 	if (!err)
 		err = target_borrow(&t, fresh);
+	if (!err && fresh && !image) /* it was a target when that was looked at */
+		image = agent_image(k);
 	if (!err)
-		err = fresh ? inject(k, &t, newcomer == COMES_IN_FOLLOWED) : sync_finish_pending(&t);
+		err = fresh ? inject(k, &t, image, newcomer == COMES_IN_FOLLOWED) : sync_finish_pending(&t);
 	if (!err)
 		err = supply(k, &t, &in_use);
 	if (err && fresh && t.header_at && t.borrowed && t.lead->stopped)
@@ -395,6 +407,7 @@ static int sync_once(struct keeper *k, pid_t pid, struct keeper_error *e, enum n
 		sync_fail(&t, err, "bringing the probes in line");
 	*ret_later = !err && t.header.again == AGAIN_LATER;
 	target_resume(&t);
+	image_close(image);
 	if (!err && in_use)
 		retire_later(k, pid);
 	return err;
