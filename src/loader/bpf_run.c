@@ -5,6 +5,7 @@
  * programs do.
  */
 #include "loader/run.h"
+#include "loader/source.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -175,5 +176,6 @@ long loader_prog_test_run(const struct loader_call *c, union bpf_attr *a)
 	else
 		err = -LOADER_ENOTSUPP;
 	run_close(&r);
+	pump_catch_up(); /* what the program has sent is in the rings now */
 	return err;
 }

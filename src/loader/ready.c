@@ -236,6 +236,7 @@ void ready_refresh(void)
 {
 	if (!atomic_load_explicit(&count, memory_order_relaxed))
 		return;
+	pump_catch_up();
 	pthread_mutex_lock(&lock);
 	for (struct registration *r = all; r; r = r->next) {
 		if (r->source && r->source->pump)
@@ -290,6 +291,8 @@ long ready_wait(ready_wait_fn *wait, int set, struct epoll_event *events, int ma
 	const s64 until = timeout ? now_ns() + to_ns(timeout) : 0;
 	struct timespec left = timeout ? *timeout : (struct timespec){0};
 
+	if (timeout && !ready_valid(timeout))
+		return -EINVAL;
 	ready_refresh();
 	for (;;) {
 		long n = wait(set, events, max, timeout ? &left : NULL, mask), kept = 0;

@@ -30,6 +30,12 @@ HIDDEN long ready_ctl(int set, int op, int fd, const struct epoll_event *event);
 /* True when a wait on this set has to go through ready_wait(). */
 HIDDEN bool ready_is_set(int set);
 
+/* As the kernel takes timeouts. */
+static inline bool ready_valid(const struct timespec *t)
+{
+	return t->tv_sec >= 0 && (u64)t->tv_nsec < 1000000000;
+}
+
 typedef long ready_wait_fn(int set, struct epoll_event *events, int max,
 			   const struct timespec *timeout, const sigset_t *mask);
 /* `wait` is the real one; timeout NULL: none. Errors as -errno. */

@@ -147,7 +147,8 @@ static long wait_once(struct poll_call *c, ready_poll_fn *poll, struct pollfd *f
 
 	for (nfds_t i = 0; !waits && i < c->map_count; i++)
 		c->real[c->maps[i].index].fd = -1;
-	n = err ? err : poll(c->real, c->count, waits ? timeout : &at_once, mask);
+	/* what is ready comes before a signal, which the mask would let through */
+	n = err ? err : poll(c->real, c->count, waits ? timeout : &at_once, ready ? NULL : mask);
 	take_stand_ins(c);
 	if (n < 0)
 		return n;
@@ -165,6 +166,9 @@ long ready_poll(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
 	long n;
 	s64 rest;
 
+	if (timeout && !ready_valid(timeout))
+		return -EINVAL;
+	pump_catch_up();
 	ready_refresh();
 	n = open_call(&c, fds, count);
 	while (!n) {

@@ -62,7 +62,10 @@ struct pump {
 	bool (*idle)(struct pump *p);
 	struct staging_wake *wake;
 	void *self;
-	_Atomic u32 pid; /* of the process that has its thread; the rest is source.c's */
+	_Atomic u32 pid; /* of the process that has its thread; this and the rest are pump.c's */
+	_Atomic u32 passing;
+	_Atomic bool listed;
+	struct pump *next;
 };
 
 /* The source behind a descriptor, made at the first call; NULL: it cannot be waited for by limpet. */
@@ -86,5 +89,8 @@ HIDDEN int source_eventfd(void);
 
 /* Sees to it that this process has the pump's thread. */
 HIDDEN void pump_start(struct pump *p);
+
+/* What programs have written is moved now, where this process's pumps have not come to it: who looks sees it. */
+HIDDEN void pump_catch_up(void);
 
 #endif

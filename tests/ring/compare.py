@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Ring buffers on the kernel (where it may be asked) and on limpet: the same tool prints the same positions, records
-and answers of mmap, epoll, poll and select.
+"""Ring buffers on the kernel (where it may be asked) and on limpet: the same tools print the same positions, records
+and answers of mmap, epoll, poll and select; and the same of every way of waiting, with perf events, too.
 
 usage: compare.py BUILD_DIR
 """
@@ -21,28 +21,34 @@ ENV = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "
 ENV.update(LIMPET_DIR=os.path.join(WORK, "sessions"), LIMPET_LANG="en")
 
 
-def lines(command):
-    done = subprocess.run(command + [os.path.join(HERE, "ring_tool"), os.path.join(HERE, "ring.bpf.o"), COUNT], env=ENV,
+def lines(command, tool):
+    done = subprocess.run(command + [os.path.join(HERE, tool[0]), os.path.join(HERE, tool[1]), *tool[2:]], env=ENV,
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, check=False)
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
+def compare(*tool):
+    """False: the two differ, or limpet fails."""
+    status, mine, errors = lines([LIMPET, "load", "--"], tool)
+    if status:
+        print(f"# exit status {status}: {errors[-500:]}\nnot ok {tool[0]} runs on limpet")
+        return False
+    print(f"ok {tool[0]} runs on limpet")
+    status, theirs, _ = lines([], tool)
+    if status:
+        print("skip the kernel's answers: bpf(2) is not allowed here")
+        return True
+    different = list(difflib.unified_diff(theirs, mine, "kernel", "limpet", lineterm="", n=4))
+    for line in different[:60]:
+        print("#", line)
+    print(("not ok" if different else "ok") + f" all {len(mine)} lines of {tool[0]} are the kernel's")
+    return not different
+
+
 def main():
     try:
-        status, mine, errors = lines([LIMPET, "load", "--"])
-        if status:
-            print(f"# exit status {status}: {errors[-500:]}\nnot ok the tool runs on limpet")
-            return 1
-        print("ok the tool runs on limpet")
-        status, theirs, _ = lines([])
-        if status:
-            print("skip the kernel's answers: bpf(2) is not allowed here")
-            return 0
-        different = list(difflib.unified_diff(theirs, mine, "kernel", "limpet", lineterm="", n=4))
-        for line in different[:60]:
-            print("#", line)
-        print(("not ok" if different else "ok") + f" all {len(mine)} lines are the kernel's")
-        return 1 if different else 0
+        results = [compare("ring_tool", "ring.bpf.o", COUNT), compare("ring_ready", "ready.bpf.o")]
+        return 0 if all(results) else 1
     finally:
         subprocess.run([LIMPET, "gc"], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         shutil.rmtree(WORK, ignore_errors=True)
