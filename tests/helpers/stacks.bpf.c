@@ -32,10 +32,13 @@ STACKS(stacks_one, 1, 40, 0);
 STACKS(stacks_two, 2, 16, 0);
 STACKS(stacks_named, 64, 160, BPF_F_STACK_BUILD_ID);
 STACKS(stacks_named_one, 1, 64, BPF_F_STACK_BUILD_ID);
+STACKS(stacks_single, 16, 8, 0);
+STACKS(stacks_named_single, 16, 32, BPF_F_STACK_BUILD_ID);
 
 #define USER BPF_F_USER_STACK
 #define FAST BPF_F_FAST_STACK_CMP
 #define REUSE BPF_F_REUSE_STACKID
+#define NAMED BPF_F_USER_BUILD_ID
 
 static __always_inline struct result *result(__u32 n)
 {
@@ -112,6 +115,74 @@ int facts(struct pt_regs *ctx)
 	STACK(52, 40, USER | FAST);
 	STACK(53, 0, 0);
 	STACK(54, 96, USER | BPF_F_USER_BUILD_ID | 255);
+
+	/* sizes: one frame, some, parts of one */
+	STACK(100, 8, USER);
+	STACK(101, 16, USER | 3);
+	STACK(102, 80, USER | 4);
+	STACK(103, 7, USER);
+	STACK(104, 1, USER);
+	STACK(105, 39, USER);
+	STACK(106, 41, USER | 1);
+	STACK(107, 7, 0);
+	STACK(108, 32, USER | NAMED);
+	STACK(109, 64, USER | NAMED | 5);
+	STACK(110, 31, USER | NAMED);
+	STACK(111, 33, USER | NAMED);
+	STACK(112, 95, USER | NAMED);
+	STACK(113, 104, USER | NAMED);
+	STACK(114, 8, USER | NAMED);
+	STACK(115, 0, USER | NAMED);
+	STACK(116, 31, NAMED);
+	/* skipping to and beyond the end */
+	STACK(117, 8, USER | 9);
+	STACK(118, 8, USER | 12);
+	STACK(119, 8, USER | 100);
+	STACK(120, 8, USER | 127);
+	STACK(121, 8, USER | 128);
+	STACK(122, 32, USER | NAMED | 12);
+	STACK(123, 32, USER | NAMED | 127);
+	STACK(124, 8, 255);
+	/* flags of the other one */
+	STACK(125, 40, USER | REUSE);
+	STACK(126, 40, USER | FAST | REUSE);
+	STACK(127, 40, REUSE);
+	STACK(128, 40, USER | 1ULL << 12);
+	STACK(129, 40, USER | 1ULL << 63);
+	ID(130, stacks_single, USER | NAMED);
+	ID(131, stacks_named_single, USER | NAMED);
+	ID(132, stacks_single, NAMED);
+	/* one frame at a time: the same, another, skipped ones */
+	ID(133, stacks_single, USER);
+	ID(134, stacks_single, USER);
+	ID(135, stacks_single, USER | 1);
+	ID(136, stacks_single, USER | 2);
+	ID(137, stacks_single, USER | 3 | FAST);
+	ID(138, stacks_single, USER | 4 | REUSE);
+	ID(139, stacks_single, USER | 12);
+	ID(140, stacks_single, USER | 100);
+	ID(141, stacks_single, USER | 127);
+	ID(142, stacks_single, USER | 128);
+	ID(143, stacks_single, 127);
+	ID(144, stacks_named_single, USER);
+	ID(145, stacks_named_single, USER | 1);
+	ID(146, stacks_named_single, USER | 2 | REUSE);
+	ID(147, stacks_named_single, USER | 12 | FAST);
+	ID(148, stacks_named_single, 127);
+	return 0;
+}
+
+/* In a program that may sleep, where the kernel has another helper of the same number. */
+SEC("uprobe.s")
+int formats(struct pt_regs *ctx)
+{
+	STACK(160, 8, USER);
+	STACK(162, 12, USER);
+	STACK(163, 32, USER | NAMED);
+	STACK(164, 64, USER | NAMED);
+	STACK(165, 40, 0);
+	STACK(166, 8, USER | 100);
+	STACK(167, 8, USER | 1 << 9);
 	return 0;
 }
 
