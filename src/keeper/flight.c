@@ -3,7 +3,13 @@
  * Calls in flight through return stubs (attach/stub.h): their frames hold a return address into the
  * agent's pool, at a known place in a stub. Looked for on the threads' stacks first, then in all
  * private writable memory that is there, for coroutines have stacks, or copies of stacks, anywhere.
- * What was left behind on dead parts of the heap looks the same, and is taken for a call.
+ *
+ * The stacks of threads that have ended are no such memory. glibc keeps those that it has mapped itself for the
+ * next threads: above a guard, with the thread's descriptor at the upper end. That begins with its own address, where
+ * thread pointers point, and says where the block is, how large, and how much of it is guard (of a stack
+ * that the program has made it says something else). When no living thread has that pointer, what lies below is dead.
+ *
+ * What was left behind on dead parts of the heap looks like a call, and is taken for one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +20,9 @@
 
 #define CHUNK    (256 * PAGE_SIZE)
 #define RED_ZONE 128
+#define ABOVE    (256 * 1024UL) /* of a stack's region at most: the descriptor, and what libraries have per thread */
+#define WORDS    512            /* in a descriptor, more than there are */
+#define SELF     2 /* words from the one in it that has its address to the other */
 
 struct look {
 	struct target *t;
@@ -88,6 +97,42 @@ static u64 live_from(const struct target *t, const struct region *r)
 	return from > r->start + RED_ZONE ? from - RED_ZONE : r->start;
 }
 
+/* With a thread that could not be stopped nobody is taken for dead. */
+static bool has_thread(const struct target *t, u64 tp)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (!t->threads[i].stopped || t->threads[i].regs.fs_base == tp)
+			return true;
+	return false;
+}
+
+/* Does a thread's descriptor, w[n] at `tp`, say that it has the stack above this guard? */
+static bool describes(const u64 *w, size_t n, u64 tp, const struct region *guard, u64 end)
+{
+	if (n <= SELF || w[0] != tp || w[SELF] != tp)
+		return false;
+	for (size_t i = SELF + 1; i + 2 < n && i < WORDS; i++)
+		if (w[i] == guard->start && w[i + 1] > tp - guard->start && w[i + 1] <= end - guard->start &&
+		    w[i + 2] == guard->end - guard->start)
+			return true;
+	return false;
+}
+
+/* Up to where a region is the stack of a thread that has ended; its start: it is none. */
+static u64 dead_up_to(struct look *l, size_t at)
+{
+	const struct region *r = &l->t->maps.all[at];
+	u64 from = r->end - r->start < ABOVE ? r->start : r->end - ABOVE, n = (r->end - from) / 8;
+
+	if (!at || r[-1].end != r->start || r[-1].read || r[-1].write || r[-1].ino || r->ino ||
+	    target_read(l->t, from, l->words, n * 8))
+		return r->start;
+	for (u64 i = n; i-- > 0;)
+		if (describes(l->words + i, n - i, from + i * 8, r - 1, r->end))
+			return has_thread(l->t, from + i * 8) ? r->start : from + i * 8;
+	return r->start;
+}
+
 static bool in_registers(const struct look *l)
 {
 	for (size_t i = 0; i < l->t->count; i++) {
@@ -114,6 +159,8 @@ static int look_everywhere(struct look *l, bool stacks)
 		if (!r->read || !r->write || !r->private || (stacks && from == r->start) ||
 		    (r->start >= l->skip_start && r->start < l->skip_end))
 			continue;
+		if (from == r->start)
+			from = dead_up_to(l, i);
 		found = look_at_present(l, from, r->end);
 	}
 	return found;

@@ -96,8 +96,8 @@ def greenlets():
 class Waits:
     """returns_waits: in its function until a byte comes; or another that answers a byte with a line."""
 
-    def __init__(self, env, start=(), name="returns_waits"):
-        self.p = subprocess.Popen([*start, os.path.join(HERE, name)], env=env, stdin=subprocess.PIPE,
+    def __init__(self, env, start=(), name="returns_waits", *words):
+        self.p = subprocess.Popen([*start, os.path.join(HERE, name), *words], env=env, stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True, bufsize=1)
         c.processes.append(self.p)
         self.p.stdout.readline()
@@ -145,6 +145,28 @@ def drain():
     c.ok("returns_after_the_detach_are_not_seen", tool.seen()["waits"]["returns"] == 1, tool.seen())
     tool.close()
     c.ok("the_drained_target_ends_well", target.close() == 0)
+
+
+def ended():
+    """What ended threads have left on their stacks keeps nobody; a coroutine on such a stack does."""
+    env = session()
+    tool = Tool(env, os.path.join(HERE, "returns_ended"), ["called"])
+    for words in ([], ["own"]):
+        target = Waits(env, (), "returns_ended", *words)
+        limpet(env, "attach", str(target.p.pid))
+        target.go()
+        said = limpet(env, "detach", str(target.p.pid))
+        if words:
+            c.ok("a_coroutine_on_an_ended_threads_stack_drains", "draining" in said.stdout, said.stdout)
+            target.go()
+            c.ok("it_drains_to_the_end", c.wait_for(lambda: "limpet" not in maps(target.p.pid), 30), maps(target.p.pid))
+        else:
+            c.ok("ended_threads_do_not_drain", said.returncode == 0 and "draining" not in said.stdout and
+                 "limpet" not in maps(target.p.pid) and not draining(env, target.p.pid), said.stdout + maps(target.p.pid))
+        c.ok(f"it_ends_well{len(words)}", target.close() == 0)
+    seen = tool.seen()["called"]
+    c.ok("ended_exact", (seen["entries"], seen["returns"]) == (8 + 2, 1), seen)
+    tool.close()
 
 
 def callers():
@@ -283,4 +305,4 @@ def storm():
 
 
 if __name__ == "__main__":
-    sys.exit(c.main(greenlets, drain, callers, own_frames, javascript, debugger, storm))
+    sys.exit(c.main(greenlets, drain, ended, callers, own_frames, javascript, debugger, storm))
