@@ -76,6 +76,13 @@ static int hold_thawed(int fd, const struct map *m)
 	return atomic_load(&m->meta->frozen) ? -EPERM : 0;
 }
 
+/* What programs have written before is there when it is mapped. */
+static void start_ring(struct map *m)
+{
+	ring_source_start(m->id);
+	pump_catch_up();
+}
+
 int loader_mmap_theirs(int fd, size_t len, int prot, int flags, off_t off)
 {
 	int mode, err = 0;
@@ -88,7 +95,7 @@ int loader_mmap_theirs(int fd, size_t len, int prot, int flags, off_t off)
 	if (!err && (prot & PROT_WRITE))
 		err = hold_thawed(user_fd(fd), m);
 	if (!err && m->def.type == BPF_MAP_TYPE_RINGBUF)
-		ring_source_start(m->id);
+		start_ring(m);
 	return err;
 }
 
@@ -128,6 +135,6 @@ long loader_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 	ret = err ? err : sys_mmap(addr, len, prot, flags, own, (u64)off);
 	sys_close(own);
 	if (!sys_is_err(ret) && m->def.type == BPF_MAP_TYPE_RINGBUF)
-		ring_source_start(m->id);
+		start_ring(m);
 	return ret;
 }

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""libbpf's interface as users of skeletons call it (libbpf_api.c). The output with limpet is the kernel's.
+
+usage: tool_libbpf_api.py BUILD_DIR
+"""
+import sys
+
+import common
+from common import LIMPET, ok
+from tool_bpftool import own_bpffs
+from tool_own_probes import build, missing
+
+PINS = "/sys/fs/bpf/libbpf_api"
+
+
+def api():
+    program = build(common.folder(), "libbpf_api")
+    env = common.environment(common.folder(), lang="en")
+    status, said = common.run([LIMPET, "load", "--", program, PINS], env)
+    ours = [line for line in said.splitlines() if not line.startswith("limpet: ")]
+    if not own_bpffs():
+        print("skip libbpf's interface against the kernel: no bpf(2), or no bpffs of its own, here")
+        ok("libbpf's interface", not status and len(ours) > 60, said)
+        return
+    want = common.run([program, PINS], env)
+    ok("libbpf's interface", (status, ours) == (want[0], want[1].splitlines()) and not status and len(ours) > 60,
+       "\n".join(f"limpet {a} | kernel {b}" for a, b in zip(ours, want[1].splitlines()) if a != b) or said)
+
+
+if __name__ == "__main__":
+    why = missing()
+    if why:
+        print(f"skip tool_libbpf_api: {why}")
+        sys.exit(0)
+    sys.exit(common.main(api, need=("src/loader/liblimpet-shim.so", "src/agent/liblimpet-agent.so")))
