@@ -48,9 +48,12 @@ class Scene:
         kind = how if how in ("prog", "link") else "map"
         subprocess.run([SPOIL, how, self.file(kind, name), *map(str, what)], check=True)
 
-    def start(self):
-        p = subprocess.Popen([LIMPET, "start", TARGET], env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def start(self, attached=False):
+        argv = [TARGET] if attached else [LIMPET, "start", TARGET]
+        p = subprocess.Popen(argv, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         p.stdout.readline()
+        if attached:
+            subprocess.run([LIMPET, "attach", str(p.pid)], env=self.env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return p
 
     def went(self):
@@ -95,10 +98,10 @@ def lives(name, target):
     ok(f"{name}: the target goes on", got == [f"done {f}" for f in FUNCTIONS] and status == 0, (got, status))
 
 
-def run(s, function, n):
+def run(s, function, n, attached):
     """What a target makes of calling it: (probe's state, tested, runs that came to their end, runs that were ended)."""
     gone = (None, None, None, 0)
-    target = s.start()
+    target = s.start(attached)
     before, fell = s.went()[function], (s.state(function, target) or gone)[3]
     answer = ask(target, f"{function} {n} {TIMES}")
     state = s.state(function, target) or gone
@@ -115,18 +118,18 @@ REFUSED = ("no program", None, 0, 0)
 def untouched():
     s = Scene()
     for f in FUNCTIONS:
-        target, answer, got = run(s, f, 1000)
+        target, answer, got = run(s, f, 1000, f == "on_value")
         budgeted = s.state(f, target)[2]
         ok(f"untouched: {f} runs without tests and budget", got == TRUSTED and not budgeted and answer == f"done {f}", (answer, got))
         lives(f"untouched, {f}", target)
     s.end()
 
 
-def case(name, function, n, expected, *spoils):
+def case(name, function, n, expected, *spoils, attached=False):
     s = Scene()
     for what in spoils:
         s.spoil(*what(s) if callable(what) else what)
-    target, answer, got = run(s, function, n)
+    target, answer, got = run(s, function, n, attached)
     ok(f"{name}: {function} {n}", got in (expected if isinstance(expected, list) else [expected]) and answer == f"done {function}",
        (answer, got))
     lives(name, target)
@@ -136,6 +139,7 @@ def case(name, function, n, expected, *spoils):
 def descriptions():
     """A map that is another one now, consistently. (Its tool finds its mapping cut short.)"""
     case("a smaller value", "on_value", FAR, ENDED, ("map", "wide", "value_size", 8))
+    case("a smaller value, attached", "on_value", FAR, ENDED, ("map", "wide", "value_size", 8), attached=True)
     case("smaller global data", "on_global", FAR, ENDED, ("map", "trust.bss", "value_size", 8))
     case("fewer elements", "on_element", 1, ENDED, ("map", "many", "max_entries", 1))
     case("a longer key", "on_key", 1, ENDED, ("map", "keyed", "key_size", 512))
