@@ -9,7 +9,8 @@
 vm_helper_fn help_map_lookup, help_map_lookup_percpu, help_map_update, help_map_delete, help_map_push, help_map_pop,
 	help_map_peek;
 vm_helper_fn help_probe_read, help_probe_read_str, help_probe_write_user;
-vm_helper_fn help_current_task, help_probe_read_kernel, help_probe_read_kernel_str;
+vm_helper_fn help_current_task, help_probe_read_kernel, help_probe_read_kernel_str, help_probe_read_any,
+	help_probe_read_any_str;
 vm_helper_fn help_ktime, help_ktime_boot, help_ktime_coarse, help_ktime_tai, help_jiffies64;
 vm_helper_fn help_prandom, help_cpu, help_numa_node, help_uid_gid, help_pid_tgid, help_ns_pid_tgid,
 	help_comm;
@@ -40,6 +41,15 @@ static inline const struct helper_hit *help_hit(const struct vm_run *run)
 	const struct helper_hit *hit = run->hit;
 
 	return hit && hit->flags & HELPER_HIT_REGS ? hit : NULL;
+}
+
+#define HELP_KERNEL_HALF 0xffff800000000000ULL
+#define HELP_VSYSCALL    0xffffffffff600000ULL
+
+/* Places that kernels do not read as their own: a process's, what is no address, and one page. */
+static inline bool help_not_kernels(u64 addr)
+{
+	return addr < HELP_KERNEL_HALF || addr - HELP_VSYSCALL < PAGE_SIZE;
 }
 
 /* What a kernel function that is an int leaves in r0: 32 bits, the upper half clear. */

@@ -11,8 +11,6 @@
 
 #define LONGEST     65536 /* the kernel's XATTR_SIZE_MAX */
 #define AHEAD       256   /* bytes looked at together */
-#define KERNEL_HALF 0xffff800000000000ULL
-#define VSYSCALL    0xffffffffff600000ULL
 
 struct text {
 	const struct vm_run *run;
@@ -22,19 +20,13 @@ struct text {
 	u64 piece_at, piece_end;
 };
 
-/* Places that kernels do not read for programs: a process's, what is no address, and one page. */
-static bool is_forbidden(u64 addr)
-{
-	return addr < KERNEL_HALF || addr - VSYSCALL < PAGE_SIZE;
-}
-
 /* False: no kernel would look there. */
 static bool text_open(struct text *t, const struct vm_run *run, u64 at)
 {
 	*t = (struct text){.run = run, .at = at};
 	t->start = at;
 	t->end = at + help_own_bytes(run, at, AHEAD);
-	return t->end > at || !is_forbidden(at);
+	return t->end > at || !help_not_kernels(at);
 }
 
 static NOINLINE bool look_ahead(struct text *t, u64 addr)

@@ -22,6 +22,7 @@
 #define OBJ_SHIFT 38
 #define OBJ_MASK  63u
 #define NAME_LEN  16
+#define TASK_SIZE 0x7ffffffff000ULL /* where the kernel's programs take a process's memory to end */
 
 struct place {
 	u32 object, id, off;
@@ -218,16 +219,35 @@ static NOINLINE u64 read_task_str(char *dst, u64 size, u64 src, struct vm_run *r
 	return size;
 }
 
+/* Of what cannot be read: kernels tell addresses that are not theirs from memory that is not there. */
+static u64 error_of(u64 src, u64 ret)
+{
+	return (s64)ret == -EFAULT && help_not_kernels(src) ? (u64)-ERANGE : ret;
+}
+
 u64 help_probe_read_kernel(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_run *run)
 {
 	if (unlikely(help_is_task(src)))
 		return read_task((u8 *)dst, size, src, run);
-	return help_probe_read(dst, size, src, 0, 0, run);
+	return error_of(src, help_probe_read(dst, size, src, 0, 0, run));
 }
 
 u64 help_probe_read_kernel_str(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_run *run)
 {
 	if (unlikely(help_is_task(src)))
 		return read_task_str((char *)dst, size, src, run);
-	return help_probe_read_str(dst, size, src, 0, 0, run);
+	return error_of(src, help_probe_read_str(dst, size, src, 0, 0, run));
+}
+
+/* The old names: by the address. */
+u64 help_probe_read_any(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_run *run)
+{
+	return src < TASK_SIZE ? help_probe_read(dst, size, src, 0, 0, run)
+			       : help_probe_read_kernel(dst, size, src, 0, 0, run);
+}
+
+u64 help_probe_read_any_str(u64 dst, u64 size, u64 src, u64 r4, u64 r5, struct vm_run *run)
+{
+	return src < TASK_SIZE ? help_probe_read_str(dst, size, src, 0, 0, run)
+			       : help_probe_read_kernel_str(dst, size, src, 0, 0, run);
 }

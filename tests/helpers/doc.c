@@ -74,6 +74,7 @@ static const char head[] =
 	"copied directly; all else is loaded where a fault is sure to be caught "
 	"(docs/architecture.md says where), after one system call a run,\n  and else costs one "
 	"process_vm_readv a read (about a microsecond). probe_write_user likewise.\n"
+	"  What cannot be read is -EFAULT, or -ERANGE where the kernel says so (probe_read_kernel of addresses that are not the kernel's).\n"
 	"- trace_printk, trace_vprintk, snprintf: `%p` and `%pK` show the pointer itself; `%ps`, "
 	"`%pS`, `%pB` know no "
 	"symbols of the kernel;\n  `%s`, `%pks` and `%pus` read this process's memory.\n"

@@ -229,6 +229,15 @@ static __always_inline void cpus(__u32 n, void *map)
 	((long *)r->out)[2] = lookup(map, 0, -1);
 }
 
+#define NOWHERE(n, helper, addr)                                                                   \
+	do {                                                                                       \
+		struct result *r_ = result(n);                                                     \
+		if (r_) {                                                                          \
+			__builtin_memset(r_->out, 'x', 8);                                         \
+			r_->ret = 1000 + helper(r_->out, 8, (void *)(addr));                       \
+		}                                                                                  \
+	} while (0)
+
 SEC("uprobe")
 int texts(struct pt_regs *ctx)
 {
@@ -274,5 +283,35 @@ int texts(struct pt_regs *ctx)
 		r->ret = 1000 + bpf_probe_read_str(r->out, 8, (void *)PT_REGS_PARM1(ctx));
 	if ((r = result(34)))
 		r->ret = 1000 + bpf_probe_read_str(r->out, 0, (void *)PT_REGS_PARM1(ctx));
+	/* addresses that are nobody's, by each of the names */
+	NOWHERE(40, bpf_probe_read, 16);
+	NOWHERE(41, bpf_probe_read_user, 16);
+	NOWHERE(42, bpf_probe_read_kernel, 16);
+	NOWHERE(43, bpf_probe_read_str, 16);
+	NOWHERE(44, bpf_probe_read_user_str, 16);
+	NOWHERE(45, bpf_probe_read_kernel_str, 16);
+	NOWHERE(46, bpf_probe_read, 0x0123456789abcdef);
+	NOWHERE(47, bpf_probe_read_user, 0x0123456789abcdef);
+	NOWHERE(48, bpf_probe_read_kernel, 0x0123456789abcdef);
+	NOWHERE(49, bpf_probe_read_str, 0x0123456789abcdef);
+	NOWHERE(50, bpf_probe_read_user_str, 0x0123456789abcdef);
+	NOWHERE(51, bpf_probe_read_kernel_str, 0x0123456789abcdef);
+	NOWHERE(52, bpf_probe_read, ~0ULL - 63);
+	NOWHERE(53, bpf_probe_read_user, ~0ULL - 63);
+	NOWHERE(54, bpf_probe_read_kernel, ~0ULL - 63);
+	NOWHERE(55, bpf_probe_read_str, ~0ULL - 63);
+	NOWHERE(56, bpf_probe_read_user_str, ~0ULL - 63);
+	NOWHERE(57, bpf_probe_read_kernel_str, ~0ULL - 63);
+	NOWHERE(61, bpf_probe_read, 0x800000000000);
+	NOWHERE(62, bpf_probe_read_str, 0x800000000000);
+	NOWHERE(63, bpf_probe_read_kernel, 0);
+	NOWHERE(64, bpf_probe_read_kernel_str, 0);
+	NOWHERE(65, bpf_probe_read_kernel, 0xffffffffff600000);
+	NOWHERE(66, bpf_probe_read_kernel_str, 0xffffffffff600000);
+	NOWHERE(67, bpf_probe_read_kernel, ~0ULL - 3);
+	NOWHERE(68, bpf_probe_read_kernel_str, ~0ULL - 3);
+	NOWHERE(69, bpf_probe_read_user, ~0ULL - 3);
+	NOWHERE(70, bpf_probe_read, 0x7fffffffefff);
+	NOWHERE(71, bpf_probe_read, 0x7ffffffff000);
 	return 0;
 }
