@@ -163,7 +163,7 @@ struct records {
 
 /*
  * Copies the records as ones of `known` bytes, ascending by their first word, which is an
- * instruction's number.
+ * instruction's number; that of a function is held against the program later (check_funcs).
  */
 static int take_records(struct prog_load *l, void **ret, const struct records *r)
 {
@@ -189,7 +189,11 @@ static int take_records(struct prog_load *l, void **ret, const struct records *r
 			err = user_read(record, from, size < known ? size : known);
 		if (err)
 			return err;
-		if (record[0] >= l->count || (i && record[0] <= last)) {
+		if (r->types && !i && record[0]) {
+			bpf_log(&l->log.text, "nonzero insn_off %u for the first func info record", record[0]);
+			return -EINVAL;
+		}
+		if ((!r->types && record[0] >= l->count) || (i && record[0] <= last)) {
 			bpf_log(&l->log.text, "%s record %u: insn_off %u does not follow %u, or is not in the program\n",
 				r->what, i, record[0], last);
 			return -EINVAL;
@@ -231,41 +235,38 @@ static u32 mark_subprogs(const struct prog_load *l, u8 *starts)
 	return n;
 }
 
-/* Every subprogram has a function type, and a line where it begins, if there are any at all. */
-static int check_subprogs(struct prog_load *l, const union bpf_attr *a, const struct btf *b)
+/* Every subprogram has a function type, if there are any at all. */
+static int check_funcs(struct prog_load *l, const union bpf_attr *a, const u8 *starts, u32 n)
 {
-	struct bpf_log *log = &l->log.text;
-	u8 *starts = calloc(1, l->count);
-	u32 n, lines = 0;
-	int err = 0;
+	if (a->func_info_cnt != n) {
+		bpf_log(&l->log.text, "number of funcs in func_info doesn't match number of subprogs\n");
+		return -EINVAL;
+	}
+	for (u32 i = 0; i < n; i++)
+		if (l->funcs[i].insn_off >= l->count || !starts[l->funcs[i].insn_off]) {
+			bpf_log(&l->log.text, "func_info BTF section doesn't match subprog layout in BPF program\n");
+			return -EINVAL;
+		}
+	return 0;
+}
 
-	if (!starts)
-		return -ENOMEM;
-	n = mark_subprogs(l, starts);
-	if (l->funcs && a->func_info_cnt != n) {
-		bpf_log(log, "number of funcs in func_info doesn't match number of subprogs\n");
-		err = -EINVAL;
-	}
-	for (u32 i = 0; !err && l->funcs && i < n; i++)
-		if (!starts[l->funcs[i].insn_off]) {
-			bpf_log(log, "func_info BTF section doesn't match subprog layout in BPF program\n");
-			err = -EINVAL;
-		}
-	for (u32 i = 0; !err && l->lines && i < a->line_info_cnt; i++) {
+/* ... and a line where it begins. */
+static int check_lines(struct prog_load *l, const union bpf_attr *a, const struct btf *b, const u8 *starts, u32 n)
+{
+	u32 lines = 0;
+
+	for (u32 i = 0; i < a->line_info_cnt; i++) {
 		lines += starts[l->lines[i].insn_off];
-		if (!l->insns[l->lines[i].insn_off].code ||
-		    l->lines[i].line_off >= b->head.str_len ||
-		    l->lines[i].file_name_off >= b->head.str_len) {
-			bpf_log(log, "invalid line_info record %u\n", i);
-			err = -EINVAL;
-		}
+		if (l->insns[l->lines[i].insn_off].code && l->lines[i].line_off < b->head.str_len &&
+		    l->lines[i].file_name_off < b->head.str_len)
+			continue;
+		bpf_log(&l->log.text, "invalid line_info record %u\n", i);
+		return -EINVAL;
 	}
-	if (!err && l->lines && lines != n) {
-		bpf_log(log, "missing bpf_line_info for a func\n");
-		err = -EINVAL;
-	}
-	free(starts);
-	return err;
+	if (lines == n)
+		return 0;
+	bpf_log(&l->log.text, "missing bpf_line_info for a func\n");
+	return -EINVAL;
 }
 
 static int take_funcs(struct prog_load *l, const union bpf_attr *a, const struct btf *b)
@@ -277,13 +278,8 @@ static int take_funcs(struct prog_load *l, const union bpf_attr *a, const struct
 				  .known = sizeof(*l->funcs),
 				  .min = MIN_FUNC_REC,
 				  .types = b};
-	int err = take_records(l, (void **)&l->funcs, &r);
 
-	if (err || !l->funcs[0].insn_off)
-		return err;
-	bpf_log(&l->log.text, "nonzero insn_off %u for the first func info record\n",
-		l->funcs[0].insn_off);
-	return -EINVAL;
+	return take_records(l, (void **)&l->funcs, &r);
 }
 
 static int take_lines(struct prog_load *l, const union bpf_attr *a)
@@ -298,6 +294,27 @@ static int take_lines(struct prog_load *l, const union bpf_attr *a)
 	return take_records(l, (void **)&l->lines, &r);
 }
 
+/* What it finds out before the subprograms are known, and then, as the kernel does. */
+static int take_records_of_btf(struct prog_load *l, const union bpf_attr *a, const struct btf *b)
+{
+	u8 *starts = calloc(1, l->count);
+	int err = starts ? 0 : -ENOMEM;
+	u32 n = 0;
+
+	if (!err)
+		n = mark_subprogs(l, starts);
+	if (!err && a->func_info_cnt)
+		err = take_funcs(l, a, b);
+	if (!err && a->func_info_cnt)
+		err = check_funcs(l, a, starts, n);
+	if (!err && a->line_info_cnt)
+		err = take_lines(l, a);
+	if (!err && a->line_info_cnt)
+		err = check_lines(l, a, b, starts, n);
+	free(starts);
+	return err;
+}
+
 static int take_btf_info(const struct loader_call *c, struct prog_load *l, const union bpf_attr *a)
 {
 	struct btf b;
@@ -310,12 +327,7 @@ static int take_btf_info(const struct loader_call *c, struct prog_load *l, const
 		err = btf_open(&b, c->store, l->btf_id);
 	if (err)
 		return err;
-	if (a->func_info_cnt)
-		err = take_funcs(l, a, &b);
-	if (!err && a->line_info_cnt)
-		err = take_lines(l, a);
-	if (!err)
-		err = check_subprogs(l, a, &b);
+	err = take_records_of_btf(l, a, &b);
 	btf_close(&b);
 	/* libraries relocate themselves, as for kernels before 5.17; without types nobody looks */
 	return !err && a->core_relo_cnt ? -EINVAL : err;

@@ -45,7 +45,7 @@ extern HIDDEN const struct btf_kind btf_kinds[BTF_KINDS];
  * -E2BIG, -ENOMEM, or -524 for a version or flags nobody knows. btf_close() ends it.
  */
 HIDDEN int btf_read(struct btf *ret, const void *blob, u32 size);
-HIDDEN int btf_check(const struct btf *b); /* every type of it: 0, -EINVAL, -524 */
+HIDDEN int btf_check(const struct btf *b); /* every type of it: 0, -EINVAL, -EEXIST (a loop), -ENOMEM, -524 */
 HIDDEN int btf_open(struct btf *ret, struct store *s, u32 id); /* a BTF object of the session */
 /* The first bytes of the kernel's, at most `most`, to be unmapped by the caller. 0 or -errno. */
 HIDDEN int btf_map_kernel(size_t most, const void **ret, size_t *ret_size);

@@ -223,7 +223,7 @@ static bool prototype_fits(const struct btf *b, const struct btf_type *t)
 	const u32 n = BTF_INFO_VLEN(t->info);
 	u32 size;
 
-	if (t->type && !btf_size(b, t->type, &size) && btf_strip(b, t->type))
+	if (t->type && !btf_size(b, t->type, &size))
 		return false;
 	for (u32 i = 0; i < n; i++) {
 		if (!p[i].type && i == n - 1)
@@ -236,20 +236,60 @@ static bool prototype_fits(const struct btf *b, const struct btf_type *t)
 	return true;
 }
 
-/* A chain of wrappers and pointers ends somewhere, and not at a variable or section. */
-static bool refers_well(const struct btf *b, u32 id)
+static bool is_modifier(const struct btf_type *t)
 {
+	const u32 kind = BTF_INFO_KIND(t->info);
+
+	return kind == BTF_KIND_TYPEDEF || kind == BTF_KIND_CONST || kind == BTF_KIND_VOLATILE ||
+	       kind == BTF_KIND_RESTRICT || kind == BTF_TYPE_TAG;
+}
+
+/* A chain of wrappers and pointers ends somewhere, and not at a variable, section or tag; a pointer not at a function that comes later. */
+static bool refers_well(const struct btf *b, const struct btf_type *t)
+{
+	u32 id = t->type;
 	u32 kind;
 
 	for (int depth = 0; depth < MAX_CHAIN; depth++) {
 		kind = btf_kind(b, id);
-		if (kind != BTF_KIND_TYPEDEF && kind != BTF_KIND_CONST &&
-		    kind != BTF_KIND_VOLATILE && kind != BTF_KIND_RESTRICT && kind != BTF_TYPE_TAG)
-			return kind != BTF_KIND_VAR && kind != BTF_KIND_DATASEC &&
-			       kind != BTF_DECL_TAG;
+		if (!btf_type(b, id) || !is_modifier(btf_type(b, id)))
+			return kind != BTF_KIND_VAR && kind != BTF_KIND_DATASEC && kind != BTF_DECL_TAG &&
+			       (kind != BTF_KIND_FUNC || BTF_INFO_KIND(t->info) != BTF_KIND_PTR || btf_type(b, id) < t);
 		id = btf_type(b, id)->type;
 	}
 	return false;
+}
+
+/* Type tags come before all other modifiers of a chain. */
+static bool tags_first(const struct btf *b, const struct btf_type *t)
+{
+	const struct btf_type *to = btf_type(b, t->type);
+
+	return BTF_INFO_KIND(t->info) == BTF_TYPE_TAG || !to || BTF_INFO_KIND(to->info) != BTF_TYPE_TAG;
+}
+
+/* What a declaration tag is on: a type, a variable, a function, or a part of one of these. */
+static bool tag_fits(const struct btf *b, const struct btf_type *t)
+{
+	const struct btf_type *on = btf_type(b, t->type);
+	const s32 part = *(const s32 *)(t + 1);
+
+	if (!on)
+		return false;
+	switch (BTF_INFO_KIND(on->info)) {
+	case BTF_KIND_VAR:
+	case BTF_KIND_TYPEDEF:
+		return part == -1;
+	case BTF_KIND_FUNC:
+		on = btf_type(b, on->type);
+		break;
+	case BTF_KIND_STRUCT:
+	case BTF_KIND_UNION:
+		break;
+	default:
+		return false;
+	}
+	return part == -1 || (on && (u32)part < BTF_INFO_VLEN(on->info));
 }
 
 /* What a record says about others. */
@@ -273,14 +313,17 @@ static bool fits_others(const struct btf *b, const struct btf_type *t)
 	case BTF_KIND_FUNC_PROTO:
 		return prototype_fits(b, t);
 	case BTF_KIND_VAR:
-		return btf_size(b, t->type, &size) && refers_well(b, t->type);
+		return btf_size(b, t->type, &size) && refers_well(b, t);
 	case BTF_KIND_PTR:
+		return refers_well(b, t);
 	case BTF_KIND_TYPEDEF:
 	case BTF_KIND_CONST:
 	case BTF_KIND_VOLATILE:
 	case BTF_KIND_RESTRICT:
 	case BTF_TYPE_TAG:
-		return refers_well(b, t->type);
+		return refers_well(b, t) && tags_first(b, t);
+	case BTF_DECL_TAG:
+		return tag_fits(b, t);
 	case BTF_KIND_DATASEC:
 		for (u32 i = 0; i < BTF_INFO_VLEN(t->info); i++) {
 			const struct btf_var_secinfo *v =
@@ -297,17 +340,37 @@ static bool fits_others(const struct btf *b, const struct btf_type *t)
 }
 
 /*
+ * Whether following modifiers and pointers from `id` comes back to where it was. `walked`: which walk was at each type,
+ * so that each is passed once.
+ */
+static bool loops(const struct btf *b, u32 id, u32 *walked)
+{
+	const struct btf_type *t;
+
+	for (u32 at = id; (t = btf_type(b, at)) && (is_modifier(t) || BTF_INFO_KIND(t->info) == BTF_KIND_PTR); at = t->type) {
+		if (walked[at])
+			return walked[at] == id;
+		walked[at] = id;
+	}
+	return false;
+}
+
+/*
  * A type that contains itself has no size; following one stops at a depth the kernel would not
  * reach.
  */
 int btf_check(const struct btf *b)
 {
-	int err = 0;
+	u32 *walked = calloc(b->count + 1, sizeof(*walked));
+	int err = walked ? 0 : -ENOMEM;
 
 	for (u32 id = 1; !err && id <= b->count; id++)
 		err = check_record(b, btf_type(b, id));
 	for (u32 id = 1; !err && id <= b->count; id++)
-		if (!fits_others(b, btf_type(b, id)))
+		if (loops(b, id, walked))
+			err = -EEXIST;
+		else if (!fits_others(b, btf_type(b, id)))
 			err = -EINVAL;
+	free(walked);
 	return err;
 }

@@ -252,7 +252,7 @@ static int call_helper(struct verifier *v, const struct bpf_insn *in)
 		reg_none(&cur_regs(v->st)[i]);
 	err = give_result(v, &c);
 	v->st->insn++;
-	return err;
+	return err || c.id != BPF_FUNC_tail_call ? err : after_tail_call(v);
 }
 
 int do_call(struct verifier *v, const struct bpf_insn *in)

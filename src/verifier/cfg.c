@@ -48,6 +48,11 @@ static int add_subprog(struct verifier *v, u32 start)
 	return 0;
 }
 
+static bool is_tail_call(const struct bpf_insn *in)
+{
+	return in->code == (BPF_JMP | BPF_CALL) && !in->src_reg && in->imm == BPF_FUNC_tail_call;
+}
+
 int cfg_find(struct verifier *v)
 {
 	const u32 n = v->prog->insn_count;
@@ -65,6 +70,8 @@ int cfg_find(struct verifier *v)
 	}
 	for (u32 i = 0; i < v->subs; i++) {
 		v->sub[i].end = i + 1 < v->subs ? v->sub[i + 1].start : n;
+		for (u32 at = v->sub[i].start; at < v->sub[i].end; at++)
+			v->sub[i].tail_calls |= is_tail_call(&v->prog->insns[at]);
 		if (v->level & VERIFIER_LOG_ALL)
 			say(v, "func#%u @%u\n", i, v->sub[i].start);
 	}

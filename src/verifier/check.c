@@ -5,16 +5,28 @@
 
 #define BTF_FUNC_GLOBAL_LINKAGE 1
 
-static const char *unfit(const struct verifier *v, const struct btf_type *proto)
+/* A whole number of at most eight bytes. */
+static bool returns_number(const struct verifier *v, const struct subprog *s)
 {
-	const struct btf_type *ret = types_strip(&v->types, proto->type, NULL);
+	const struct btf_type *proto = types_get(&v->types, s->type_id),
+			      *ret = types_strip(&v->types, proto->type, NULL);
+	const u32 kind = ret ? BTF_INFO_KIND(ret->info) : 0;
 
-	if (BTF_INFO_VLEN(proto->info) > 5)
-		return "more than five arguments";
-	if (ret && BTF_INFO_KIND(ret->info) != BTF_KIND_INT &&
-	    BTF_INFO_KIND(ret->info) != BTF_KIND_ENUM && BTF_INFO_KIND(ret->info) != 19)
-		return "its result is not a number";
-	return NULL;
+	return (kind == BTF_KIND_INT && ret->size <= 8) || kind == BTF_KIND_ENUM || kind == 19;
+}
+
+/* Tail calls leave what the program called that they return to with whatever the other program returns. */
+static int check_tail_calls(struct verifier *v)
+{
+	for (u32 i = 1; i < v->subs; i++) {
+		if (!v->sub[i].tail_calls)
+			continue;
+		if (!v->sub[i].type_id)
+			return fail(v, EINVAL, "tail_call is not allowed in subprogs without BTF\n");
+		if (!returns_number(v, &v->sub[i]))
+			return fail(v, EINVAL, "tail_call is only allowed in functions that return 'int'.\n");
+	}
+	return 0;
 }
 
 /* Names and prototypes of the subprograms, and which of them are global. */
@@ -31,11 +43,9 @@ static int name_subprogs(struct verifier *v)
 		if (!proto || BTF_INFO_KIND(proto->info) != BTF_KIND_FUNC_PROTO)
 			return fail(v, EINVAL, "invalid type in func_info record %u\n", i);
 		s->name = types_string(&v->types, func->name_off);
+		s->func_id = info->type_id;
 		s->type_id = func->type;
-		s->nargs = BTF_INFO_VLEN(proto->info);
 		s->global = s != v->sub && BTF_INFO_VLEN(func->info) == BTF_FUNC_GLOBAL_LINKAGE;
-		if (s->global)
-			s->why_not = unfit(v, proto);
 	}
 	return 0;
 }
@@ -88,6 +98,8 @@ static int run(struct verifier *v)
 		err = name_subprogs(v);
 	if (!err)
 		err = check_maps(v);
+	if (!err)
+		err = check_tail_calls(v);
 	if (!err)
 		err = cfg_check(v);
 	if (!err)

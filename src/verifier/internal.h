@@ -5,7 +5,7 @@
  *     check.c  the way through: shape, then main, then global functions
  *     cfg.c    control flow: subprograms, reachability, where to keep states; live.c: registers read later
  *     walk.c   follows paths; step.c: one instruction, by table
- *     alu.c branch.c memory.c stack.c ctx.c call.c arg.c callback.c kfunc.c ...   what instructions do
+ *     alu.c branch.c memory.c stack.c ctx.c call.c global.c arg.c callback.c kfunc.c ...   what instructions do
  *     prune.c  what was shown already; compare.c: one state covers another; marks.c: what was needed; rounds.c: loops
  *     show.c   states as text; lines.c: source lines
  */
@@ -34,14 +34,22 @@ struct insn_info {
 	struct state *kept;
 };
 
+enum global_shape { GLOBAL_NUMBER, GLOBAL_CTX, GLOBAL_MEM, GLOBAL_MEM_OR_NULL, GLOBAL_DYNPTR };
+
+struct global_arg {
+	enum global_shape shape;
+	u32 size; /* GLOBAL_MEM*: bytes */
+};
+
 struct subprog {
 	u32 start, end;
 	u32 depth; /* bytes of its stack */
-	bool global, called, done;
+	bool global, called, done, tail_calls;
 	const char *name;
-	u32 type_id;         /* BTF function prototype, 0: unknown */
-	const char *why_not; /* reason a global function's arguments cannot be checked */
+	u32 func_id, type_id; /* its BTF, and that of its prototype; 0: unknown */
+	bool args_known;      /* a global one's: */
 	u32 nargs;
+	struct global_arg arg[5];
 };
 
 struct pending {
@@ -193,9 +201,14 @@ void prune_free(struct verifier *v);
 enum compare_mode { COMPARE_NEEDED, COMPARE_WITHIN, COMPARE_EXACT };
 bool state_covers(struct verifier *v, struct state *old, struct state *cur, enum compare_mode mode);
 
+/* global.c: `index` is a global function with types. Its arguments are known once it was called. */
+int call_global(struct verifier *v, u32 index);
+void set_global_args(struct verifier *v, const struct subprog *s);
+
 /* call.c, subprog.c, ref.c */
 int do_call(struct verifier *v, const struct bpf_insn *in);
 int do_exit(struct verifier *v);
+int after_tail_call(struct verifier *v);
 int call_subprog(struct verifier *v, u32 target);
 int push_frame(struct verifier *v, struct state *st, u32 sub, u32 call_insn);
 int start_function(struct verifier *v, u32 sub);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Functions: called ones are followed in the caller's state, global ones are verified once by themselves, their
- * arguments being what their prototype says; returns, the end of the program, and how deep stacks get.
+ * Functions: called ones are followed in the caller's state (global ones: global.c); returns, the end of the
+ * program, and how deep stacks get.
  */
 #include <stdlib.h>
 #include "verifier/internal.h"
@@ -27,32 +27,6 @@ int push_frame(struct verifier *v, struct state *st, u32 sub, u32 call_insn)
 	f->reg[FP].type = REG_STACK;
 	f->reg[FP].frame = st->depth + 1;
 	st->frame[++st->depth] = f;
-	return 0;
-}
-
-static int check_global_args(struct verifier *v, const struct subprog *s);
-
-static int call_global(struct verifier *v, u32 index)
-{
-	struct subprog *s = &v->sub[index];
-	int err;
-
-	if (v->st->lock.held)
-		return fail(v, EINVAL,
-			    "global function calls are not allowed while holding a lock\n");
-	if (s->why_not)
-		return fail(v, EINVAL, "Caller passes invalid args into func#%u ('%s'): %s\n",
-			    index, s->name, s->why_not);
-	err = check_global_args(v, s);
-	if (err)
-		return fail(v, -err, "Caller passes invalid args into func#%u ('%s')\n", index,
-			    s->name);
-	if (logs_insns(v))
-		say(v, "Func#%u ('%s') is global and assumed valid.\n", index, s->name);
-	s->called = true;
-	clear_caller_saved(cur_regs(v->st));
-	reg_unknown(&cur_regs(v->st)[0]);
-	v->st->insn++;
 	return 0;
 }
 
@@ -94,6 +68,20 @@ static int leave_function(struct verifier *v)
 	st->frame[st->depth--] = NULL;
 	frame_free(v, f);
 	return 0;
+}
+
+/*
+ * A tail call of a called function: the other program's end is this function's, with a result that may be anything.
+ * Where it fails the function goes on, which is followed later.
+ */
+int after_tail_call(struct verifier *v)
+{
+	if (!v->st->depth)
+		return 0;
+	if (!path_later_state(v, v->st->insn))
+		return v->pending_count >= MAX_PENDING ? -E2BIG : -ENOMEM;
+	reg_unknown(&cur_regs(v->st)[0]);
+	return leave_function(v);
 }
 
 static bool session_program(const struct verifier *v)
@@ -140,137 +128,6 @@ int do_exit(struct verifier *v)
 	return err ? err : PATH_DONE;
 }
 
-static const struct btf_param *param_of(const struct verifier *v, const struct subprog *s, u32 i)
-{
-	const struct btf_type *proto = types_get(&v->types, s->type_id);
-
-	return (const struct btf_param *)(proto + 1) + i;
-}
-
-enum arg_shape { SHAPE_NUMBER, SHAPE_CTX, SHAPE_MEM, SHAPE_BAD };
-
-static bool names_context(const char *name)
-{
-	static const char *const names[] = {"pt_regs",
-					    "bpf_user_pt_regs_t",
-					    "__sk_buff",
-					    "bpf_perf_event_data",
-					    "bpf_raw_tracepoint_args",
-					    "user_pt_regs"};
-
-	for (u32 i = 0; i < ARRAY_SIZE(names); i++) {
-		const char *a = names[i], *b = name;
-
-		while (*a && *a == *b)
-			a++, b++;
-		if (*a == *b)
-			return true;
-	}
-	return false;
-}
-
-/* What a global function's argument is, by its type: a number, the context, or memory of a size, or NULL. */
-static enum arg_shape shape_of(const struct verifier *v, const struct subprog *s, u32 i,
-			       u32 *ret_size)
-{
-	u32 id;
-	const struct btf_type *t = types_strip(&v->types, param_of(v, s, i)->type, NULL), *to;
-
-	if (!t)
-		return SHAPE_BAD;
-	switch (BTF_INFO_KIND(t->info)) {
-	case BTF_KIND_INT:
-	case BTF_KIND_ENUM:
-	case 19:
-		return t->size <= 8 ? SHAPE_NUMBER : SHAPE_BAD;
-	case BTF_KIND_PTR:
-		to = types_strip(&v->types, t->type, &id);
-		if (!to)
-			return !i && v->prog->type != BPF_PROG_TYPE_SOCKET_FILTER ? SHAPE_CTX
-										  : SHAPE_BAD;
-		if (names_context(types_string(&v->types, to->name_off)))
-			return SHAPE_CTX;
-		return types_size(&v->types, id, ret_size) ? SHAPE_MEM : SHAPE_BAD;
-	default:
-		return SHAPE_BAD;
-	}
-}
-
-static int check_global_arg(struct verifier *v, const struct subprog *s, u32 i)
-{
-	struct reg *r = &cur_regs(v->st)[i + 1];
-	u32 size;
-	int err = reg_read(v, i + 1);
-
-	if (err)
-		return err;
-	switch (shape_of(v, s, i, &size)) {
-	case SHAPE_NUMBER:
-		return r->type == REG_SCALAR ? 0 : fail(v, EINVAL, "R%u is not a scalar\n", i + 1);
-	case SHAPE_CTX:
-		return r->type == REG_CTX && !r->off ? 0
-						     : fail(v, EINVAL, "R%u is not a ctx\n", i + 1);
-	case SHAPE_MEM:
-		if (reg_is_null(r))
-			return 0;
-		if (r->flags & REG_OR_NULL) { /* the function looks itself */
-			struct reg was = *r;
-
-			r->flags &= (u8)~REG_OR_NULL;
-			err = check_helper_access(v, i + 1, size, ACCESS_READ | ACCESS_WRITE, false,
-						  false);
-			*r = was;
-			return err ? -EINVAL : 0;
-		}
-		err = check_helper_access(v, i + 1, size, ACCESS_READ | ACCESS_WRITE, false, false);
-		return err ? -EINVAL : 0;
-	default:
-		return -EINVAL;
-	}
-}
-
-static int check_global_args(struct verifier *v, const struct subprog *s)
-{
-	int err = 0;
-
-	for (u32 i = 0; i < s->nargs && !err; i++)
-		err = check_global_arg(v, s, i);
-	return err;
-}
-
-static int set_global_args(struct verifier *v, const struct subprog *s)
-{
-	struct reg *regs = cur_regs(v->st);
-	u32 size;
-
-	if (s->why_not)
-		return fail(v, EINVAL, "%s: %s\n", s->name, s->why_not);
-	for (u32 i = 0; i < s->nargs; i++) {
-		struct reg *r = &regs[i + 1];
-
-		reg_unknown(r);
-		switch (shape_of(v, s, i, &size)) {
-		case SHAPE_NUMBER:
-			break;
-		case SHAPE_CTX:
-			reg_number(r, 0);
-			r->type = REG_CTX;
-			break;
-		case SHAPE_MEM:
-			reg_number(r, 0);
-			r->type = REG_MEM;
-			r->flags = REG_OR_NULL;
-			r->size = size;
-			r->id = new_id(v);
-			break;
-		default:
-			return fail(v, EINVAL, "%s: argument %u has no type that can be verified\n",
-				    s->name, i + 1);
-		}
-	}
-	return 0;
-}
-
 int start_function(struct verifier *v, u32 sub)
 {
 	struct state *st = state_new(v);
@@ -293,8 +150,10 @@ int start_function(struct verifier *v, u32 sub)
 	v->st = st;
 	v->last_insns = v->insns;
 	v->last_jumps = v->jumps;
-	if (sub)
-		return set_global_args(v, &v->sub[sub]);
+	if (sub) {
+		set_global_args(v, &v->sub[sub]);
+		return 0;
+	}
 	reg_number(&f->reg[1], 0);
 	f->reg[1].type = REG_CTX;
 	return 0;

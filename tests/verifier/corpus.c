@@ -95,11 +95,11 @@ static u32 type_of(const struct row *r)
 	return r->type ? r->type : BPF_PROG_TYPE_KPROBE;
 }
 
-/* How many of `funcs` are filled in: 0 when none is a callback. */
+/* How many of `funcs` are filled in: 0 when nothing needs them, callbacks and functions with tail calls. */
 static u32 find_funcs(const struct row *r)
 {
 	u32 n = 1;
-	bool callback = false;
+	bool callback = false, tail_call = false;
 
 	funcs[0] = (struct bpf_func_info){0, (u32)func_type};
 	for (u32 i = 0; i < length(r); i++) {
@@ -107,11 +107,12 @@ static u32 find_funcs(const struct row *r)
 					 r->p[i].src_reg == BPF_PSEUDO_FUNC;
 
 		callback |= is_callback;
+		tail_call |= r->p[i].code == (BPF_JMP | BPF_CALL) && !r->p[i].src_reg && r->p[i].imm == BPF_FUNC_tail_call;
 		if (is_callback || (r->p[i].code == (BPF_JMP | BPF_CALL) &&
 				    r->p[i].src_reg == BPF_PSEUDO_CALL))
 			funcs[n++] = (struct bpf_func_info){i + 1 + (u32)r->p[i].imm, (u32)func_type};
 	}
-	return callback ? n : 0;
+	return callback || (tail_call && n > 1) ? n : 0;
 }
 
 static int by_limpet(const struct row *r, char *text, u32 level)

@@ -45,5 +45,11 @@ const struct row rows_holes[] = {
 	{"dynptr", 0, NULL, {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), MOVX(1, 10), ALU(BPF_ADD, 1, -16), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr), END}},
 	{"hole_dynptr_twice", -EINVAL, NULL, {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), MOVX(1, 10), ALU(BPF_ADD, 1, -16), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr), MOVX(1, 10), ALU(BPF_ADD, 1, -16), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr), END}},
 	{"hole_dynptr_read_as_bytes", -EACCES, NULL, {MAP(1, 2), MOV(2, 8), MOV(3, 0), MOVX(4, 10), ALU(BPF_ADD, 4, -16), CALL(BPF_FUNC_ringbuf_reserve_dynptr), LD(BPF_DW, 0, 10, -16), EXIT}},
+	/* what a tail call's program returns, its caller's caller gets */
+	{"tail_call_result", -EINVAL, "math between map_value pointer and register with unbounded min value", {SUB(6), DATA(3, 0), ALUX(BPF_ADD, 3, 0), LD(BPF_B, 4, 3, 0), END, MOV(3, 0), MAP(2, 3), CALL(BPF_FUNC_tail_call), END}},
+	{"tail_call_result_masked", 0, NULL, {SUB(7), ALU(BPF_AND, 0, 15), DATA(3, 0), ALUX(BPF_ADD, 3, 0), LD(BPF_B, 4, 3, 0), END, MOV(3, 0), MAP(2, 3), CALL(BPF_FUNC_tail_call), END}},
+	{"tail_call_result_pointer", -EACCES, "!read_ok", {MOV(3, 0), MAP(2, 3), CALL(BPF_FUNC_tail_call), EXIT}},
+	{"tail_call_leaves_stack", -EACCES, NULL, {ST(BPF_DW, 10, -8, 3), FP(2, -8), SUB(7), LD(BPF_DW, 0, 10, -8), DATA(3, 0), ALUX(BPF_ADD, 3, 0), LD(BPF_B, 4, 3, 0), END, MOVX(6, 2), ST(BPF_DW, 6, 0, 100), MOV(3, 0), MAP(2, 3), CALL(BPF_FUNC_tail_call), ST(BPF_DW, 6, 0, 3), END}},
+	{"tail_call_in_callback", -EINVAL, NULL, {MOVX(6, 1), STX(BPF_DW, 10, -8, 1), MOV(1, 3), I(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_FUNC, 0, 7), I(0, 0, 0, 0, 0), FP(3, -8), MOV(4, 0), CALL(BPF_FUNC_loop), END, LD(BPF_DW, 1, 2, 0), MOV(3, 0), MAP(2, 3), CALL(BPF_FUNC_tail_call), END}, .differ = "the kernel's verifier names it a bug of its own, EFAULT"},
 	{.name = NULL},
 };
