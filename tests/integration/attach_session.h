@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A session made by the test itself, without a tool: a program that adds 1 to the first value of an
- * array for every hit, and links on probed() of the program ATTACH_TARGET names.
+ * array for every hit, and links on probed() of the program ATTACH_TARGET names, or on system calls.
  */
 #include <elf.h>
 #include <errno.h>
@@ -25,8 +25,8 @@ static char shared_path[] = "/dev/shm/limpet-attach-XXXXXX";
 static char target_path[4096], agent_path[4096];
 static u64 probed_off;
 static struct map counter;
-static u32 counter_id, prog_id;
-static int map_fd, prog_fd;
+static u32 counter_id, prog_id, syscall_prog_id;
+static int map_fd;
 
 static u64 hits(void)
 {
@@ -59,7 +59,8 @@ static int make_map(void)
 	return map_fd < 0 || !size ? map_fd : 0;
 }
 
-static int make_prog(void)
+/* Its descriptor, which holds it, or -errno. */
+static int make_prog(u32 type, u32 *ret_id)
 {
 	const struct bpf_insn insns[] = {
 		{.code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_VALUE},
@@ -70,14 +71,14 @@ static int make_prog(void)
 		{.code = BPF_JMP | BPF_EXIT},
 	};
 	u64 size = PAGE_SIZE;
-	int err, fd = store_new(&s, OBJ_PROG, size, &prog_id);
+	int err, fd = store_new(&s, OBJ_PROG, size, ret_id);
 	struct prog_file *p;
 
 	if (fd < 0)
 		return fd;
 	p = store_map_fd(fd, true, &size, &err);
-	store_head(&p->head, OBJ_PROG, prog_id, size);
-	p->type = BPF_PROG_TYPE_KPROBE;
+	store_head(&p->head, OBJ_PROG, *ret_id, size);
+	p->type = type;
 	p->insn_count = ARRAY_SIZE(insns);
 	p->insns_off = sizeof(*p);
 	memcpy((u8 *)p + p->insns_off, insns, sizeof(insns));
@@ -85,12 +86,15 @@ static int make_prog(void)
 	p->map_ids_off = p->insns_off + sizeof(insns);
 	*(u32 *)((u8 *)p + p->map_ids_off) = counter_id;
 	munmap(p, size);
-	prog_fd = store_publish(&s, OBJ_PROG, prog_id, fd);
-	return prog_fd < 0 ? prog_fd : 0;
+	return store_publish(&s, OBJ_PROG, *ret_id, fd);
 }
 
-/* A living link on probed(); returns the held descriptor. Closing and collecting ends it. */
-static u32 link_flags; /* PROBE_F_* of the links that are made */
+/* Of the links that are made: PROBE_F_*, and the system call that they are on, or NO_SYSCALL: on probed(). */
+#define NO_SYSCALL (-2)
+static u32 link_flags;
+static s32 link_syscall = NO_SYSCALL;
+
+/* A living link; returns the held descriptor. Closing and collecting ends it. */
 
 static int make_link(pid_t pid)
 {
@@ -105,17 +109,24 @@ static int make_link(pid_t pid)
 		return fd < 0 ? fd : -errno;
 	l = store_map_fd(fd, true, &size, &err);
 	store_head(&l->head, OBJ_LINK, id, size);
-	l->type = LINK_UPROBE_MULTI;
-	l->prog_id = prog_id;
 	l->pid = pid;
 	l->flags = link_flags;
-	l->dev_major = major(st.st_dev);
-	l->dev_minor = minor(st.st_dev);
-	l->ino = st.st_ino;
 	l->probe_count = 1;
 	l->probes_off = sizeof(*l);
-	p = (void *)(l + 1);
-	p->offset = probed_off;
+	if (link_syscall != NO_SYSCALL) {
+		l->type = LINK_PERF_EVENT;
+		l->prog_id = syscall_prog_id;
+		l->place = LINK_AT_SYSCALL;
+		l->syscall_nr = link_syscall;
+	} else {
+		l->type = LINK_UPROBE_MULTI;
+		l->prog_id = prog_id;
+		l->dev_major = major(st.st_dev);
+		l->dev_minor = minor(st.st_dev);
+		l->ino = st.st_ino;
+		p = (void *)(l + 1);
+		p->offset = probed_off;
+	}
 	l->live = 1;
 	munmap(l, size);
 	fd = store_publish(&s, OBJ_LINK, id, fd);
@@ -176,7 +187,9 @@ static bool prepare(void)
 	close(fd);
 	probed_off = symbol_offset(target_path, "probed");
 	good = mkdtemp(dir) && !store_open_path(&s, dir, STORE_CREATE) && !make_map() &&
-	       !make_prog() && !keeper_open(&k, dir, agent_path) && probed_off;
+	       make_prog(BPF_PROG_TYPE_KPROBE, &prog_id) >= 0 &&
+	       make_prog(BPF_PROG_TYPE_TRACEPOINT, &syscall_prog_id) >= 0 &&
+	       !keeper_open(&k, dir, agent_path) && probed_off;
 	return good;
 }
 
@@ -236,7 +249,7 @@ static inline size_t slurp(pid_t pid, const char *name, char *buf, size_t size)
 	return n;
 }
 
-static void text_of(pid_t pid, u8 *buf, size_t n)
+static inline void text_of(pid_t pid, u8 *buf, size_t n)
 {
 	char path[64], line[512];
 	unsigned long long start, end, off;
@@ -256,6 +269,40 @@ static void text_of(pid_t pid, u8 *buf, size_t n)
 				break;
 	fclose(f);
 	close(fd);
+}
+
+/* Over all code from files, wherever it lies, but the agent's, where a preloaded one has it. */
+static inline u64 sum_text(pid_t pid)
+{
+	unsigned long long start, end;
+	char path[64], line[512];
+	static u8 buf[65536];
+	u64 sum = 0, all = 0;
+	FILE *maps;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	maps = fopen(path, "r");
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDONLY);
+	while (maps && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%llx-%llx r-xp", &start, &end) != 2 || !strstr(line, " r-xp ") ||
+		    !strchr(line, '/') || strstr(line, agent_path))
+			continue;
+		for (u64 at = start; at < end; at += sizeof(buf)) {
+			ssize_t n = pread(fd, buf, end - at < sizeof(buf) ? end - at : sizeof(buf),
+					  (off_t)at);
+
+			for (ssize_t i = 0; i < n; i++)
+				sum = sum * 31 + buf[i];
+		}
+		all += sum;
+		sum = 0;
+	}
+	if (maps)
+		fclose(maps);
+	close(fd);
+	return all;
 }
 
 static void clean_up(void)

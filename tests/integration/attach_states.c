@@ -42,6 +42,17 @@ __asm__(".text\n.globl probed\n.type probed, @function\nprobed:\n"
 	"	ret\n"
 	".size probed, . - probed\n");
 
+/* No jump fits: the second instruction is led to, and what follows would take a trampoline below address 0. */
+int looping(int times);
+__asm__(".text\n.globl looping\n.type looping, @function\nlooping:\n.cfi_startproc\n"
+	"	nop\n"
+	"1:	add $-128, %r8d\n"
+	"	dec %edi\n"
+	"	jns 1b\n"
+	"	mov $4, %eax\n"
+	"	ret\n"
+	".cfi_endproc\n.size looping, . - looping\n");
+
 static void wrong(long what)
 {
 	atomic_store(&shared->where, self);
@@ -79,6 +90,24 @@ static void call(void)
 	do
 		for (long i = 0; i < 100; i++)
 			HOLDS(probed(i) == i + 1);
+	while (round_done());
+}
+
+static void call_looping(void)
+{
+	do
+		for (int i = 0; i < 20; i++)
+			HOLDS(looping(i) == 4);
+	while (round_done());
+}
+
+static void make_calls(void)
+{
+	const pid_t parent = getppid();
+
+	do
+		for (int i = 0; i < 20; i++)
+			HOLDS(getppid() == parent && syscall(SYS_getppid) == parent);
 	while (round_done());
 }
 
@@ -571,6 +600,8 @@ static const struct {
 } states[] = {
 	{"call", call},
 	{"call_seldom", call_seldom},
+	{"call_looping", call_looping},
+	{"make_calls", make_calls},
 	{"registers", registers},
 	{"nanosleep", in_nanosleep},
 	{"poll", in_poll},

@@ -258,29 +258,6 @@ struct looks {
 	u64 text; /* sum over all code from files */
 };
 
-static u64 sum_text(pid_t pid, const char *maps)
-{
-	unsigned long long start, end;
-	char path[64], kind[8];
-	static u8 buf[65536];
-	u64 sum = 0;
-	int fd, len;
-
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	fd = open(path, O_RDONLY);
-	for (; sscanf(maps, "%llx-%llx %7s %*[^\n]%n", &start, &end, kind, &len) == 3;
-	     maps += len + 1)
-		for (u64 at = start; !strcmp(kind, "r-xp") && at < end; at += sizeof(buf)) {
-			ssize_t n = pread(fd, buf, end - at < sizeof(buf) ? end - at : sizeof(buf),
-					  (off_t)at);
-
-			for (ssize_t i = 0; i < n; i++)
-				sum = sum * 31 + buf[i];
-		}
-	close(fd);
-	return sum;
-}
-
 static long list_folder(pid_t pid, const char *name, char *ret, size_t size)
 {
 	char path[64], to[256];
@@ -317,7 +294,7 @@ static void look_at(pid_t pid, struct looks *ret)
 					      line);
 	list_folder(pid, "fd", ret->fds, sizeof(ret->fds));
 	ret->threads = list_folder(pid, "task", tasks, sizeof(tasks));
-	ret->text = sum_text(pid, ret->maps);
+	ret->text = sum_text(pid);
 }
 
 static _Atomic bool calm_down;
