@@ -115,8 +115,9 @@ static const char head[] =
 	"- strcmp and the other functions on strings read what is the program's own (stack, maps, records, context) and the "
 	"task, and answer -ERANGE to the target's\n  memory, as kernels do; the kernel's own memory is -EFAULT.\n"
 	"- dynptr_slice_rdwr: kernels refuse it to programs that get no packets, and so does limpet.\n"
-	"- Other kernel functions are refused: `calling kernel function bpf_NAME is not allowed`. Among them are bpf_throw, bpf_cast_to_kern_ctx, "
-	"bpf_rdonly_cast (types of the\n  kernel), bpf_get_kmem_cache, bpf_task_* and bpf_*_task_* (tasks), bpf_iter_task and the like, bpf_local_irq_save.\n"
+	"- Other kernel functions are refused: `calling kernel function bpf_NAME is not allowed`. Linux 6.18 offers uprobes these besides: bpf_arena_*, "
+	"bpf_wq_*, bpf_task_work_*,\n  bpf_stream_*, bpf_res_spin_*, bpf_local_irq_*, bpf_iter_bits_*; and, on the kernel's own objects, bpf_cast_to_kern_ctx, bpf_rdonly_cast, "
+	"bpf_get_kmem_cache, bpf_copy_from_user_task_*,\n  bpf_cgroup_*, bpf_map_sum_elem_count, and iterators over tasks, memory areas, control groups and caches.\n"
 	"- Helpers for maps that limpet does not have yet are marked so.\n\n"
 	"| number | helper | arguments | returns | limpet | programs "
 	"|\n|---|---|---|---|---|---|\n";

@@ -5,6 +5,7 @@
  */
 #include "bpf/helper_desc.h"
 #include "sides.h"
+#include <sys/utsname.h>
 
 #define KERNEL_HELPERS 212 /* numbers below */
 
@@ -140,9 +141,13 @@ static const struct kind {
 /* Loads a program that names a map of that kind; 0 or -errno, and the log. */
 static int with_map(struct world *w, const struct kind *k, u32 type, u32 flags)
 {
-	union bpf_attr a = {.map_type = k->type, .key_size = k->key, .value_size = k->value, .max_entries = k->entries,
+	union bpf_attr a = {.map_type = k->type,
+			    .key_size = k->key,
+			    .value_size = k->value,
+			    .max_entries = k->entries,
 			    .map_flags = k->flags};
-	const bool outer = k->type == BPF_MAP_TYPE_ARRAY_OF_MAPS || k->type == BPF_MAP_TYPE_HASH_OF_MAPS;
+	const bool outer =
+		k->type == BPF_MAP_TYPE_ARRAY_OF_MAPS || k->type == BPF_MAP_TYPE_HASH_OF_MAPS;
 	const int inner = outer ? make_map(w, 8, 0) : -1;
 	int map, prog;
 
@@ -151,8 +156,11 @@ static int with_map(struct world *w, const struct kind *k, u32 type, u32 flags)
 	map = (int)w->bpf(BPF_MAP_CREATE, &a, sizeof(a));
 	CHECK(map >= 0);
 	*log_text = 0;
-	prog = load(w, type, flags, (const struct bpf_insn[]){INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map),
-		    INSN(0, 0, 0, 0, 0), MOV(0, 0), EXIT}, 4, log_text, sizeof(log_text));
+	prog = load(w, type, flags,
+		    (const struct bpf_insn[]){
+			    INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map),
+			    INSN(0, 0, 0, 0, 0), MOV(0, 0), EXIT},
+		    4, log_text, sizeof(log_text));
 	w->close(map);
 	if (outer)
 		w->close(inner);
@@ -165,8 +173,9 @@ TEST(map_types_are_for_the_programs_the_kernel_has_them_for)
 {
 	static const struct {
 		u32 type, flags;
-	} programs[] = {{BPF_PROG_TYPE_KPROBE, 0}, {BPF_PROG_TYPE_KPROBE, BPF_F_SLEEPABLE}, {BPF_PROG_TYPE_TRACEPOINT, 0},
-			{BPF_PROG_TYPE_RAW_TRACEPOINT, 0}, {BPF_PROG_TYPE_PERF_EVENT, 0}, {BPF_PROG_TYPE_SOCKET_FILTER, 0}};
+	} programs[] = {{BPF_PROG_TYPE_KPROBE, 0},     {BPF_PROG_TYPE_KPROBE, BPF_F_SLEEPABLE},
+			{BPF_PROG_TYPE_TRACEPOINT, 0}, {BPF_PROG_TYPE_RAW_TRACEPOINT, 0},
+			{BPF_PROG_TYPE_PERF_EVENT, 0}, {BPF_PROG_TYPE_SOCKET_FILTER, 0}};
 	static char theirs_text[sizeof(log_text)];
 	u32 refused = 0;
 
@@ -174,7 +183,8 @@ TEST(map_types_are_for_the_programs_the_kernel_has_them_for)
 		SKIP("the kernel's bpf(2) is not to be had here");
 	for (u32 i = 0; i < ARRAY_SIZE(programs); i++)
 		for (const struct kind *k = kinds; k < kinds + ARRAY_SIZE(kinds); k++) {
-			const int theirs = with_map(&kernel, k, programs[i].type, programs[i].flags);
+			const int theirs =
+				with_map(&kernel, k, programs[i].type, programs[i].flags);
 			char *end;
 			int mine;
 
@@ -186,8 +196,10 @@ TEST(map_types_are_for_the_programs_the_kernel_has_them_for)
 			refused += theirs != 0;
 			if (mine == theirs && (!theirs || strstr(log_text, theirs_text)))
 				continue;
-			printf("# map type %u in program type %u, flags %u: %d, the kernel says %d\n# %s\n# %s\n", k->type,
-			       programs[i].type, programs[i].flags, mine, theirs, log_text, theirs_text);
+			printf("# map type %u in program type %u, flags %u: %d, the kernel says "
+			       "%d\n# %s\n# %s\n",
+			       k->type, programs[i].type, programs[i].flags, mine, theirs, log_text,
+			       theirs_text);
 			check_failed = 1;
 		}
 	CHECK(refused);
@@ -197,7 +209,8 @@ TEST(map_types_are_for_the_programs_the_kernel_has_them_for)
 static int make_types(struct world *w, const char *name, u32 *ret_key, u32 *ret_value)
 {
 	struct btf *b = btf__new_empty();
-	const int key = btf__add_int(b, "int", 4, BTF_INT_SIGNED), word = btf__add_int(b, "long", 8, BTF_INT_SIGNED);
+	const int key = btf__add_int(b, "int", 4, BTF_INT_SIGNED),
+		  word = btf__add_int(b, "long", 8, BTF_INT_SIGNED);
 	union bpf_attr a = {0};
 	int inside, fd;
 	u32 size;
@@ -219,7 +232,11 @@ static int make_types(struct world *w, const char *name, u32 *ret_key, u32 *ret_
 /* What is said of a program of that type that names such a map: 0 or -errno; -1000: of the map itself. */
 static int with_field(struct world *w, const char *name, u32 map_type, u32 map_flags, u32 type)
 {
-	union bpf_attr a = {.map_type = map_type, .key_size = 4, .value_size = 24, .max_entries = 4, .map_flags = map_flags};
+	union bpf_attr a = {.map_type = map_type,
+			    .key_size = 4,
+			    .value_size = 24,
+			    .max_entries = 4,
+			    .map_flags = map_flags};
 	const int types = make_types(w, name, &a.btf_key_type_id, &a.btf_value_type_id);
 	int map, prog;
 
@@ -230,8 +247,11 @@ static int with_field(struct world *w, const char *name, u32 map_type, u32 map_f
 	*log_text = 0;
 	if (map < 0)
 		return map - 1000;
-	prog = load(w, type, 0, (const struct bpf_insn[]){INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map),
-		    INSN(0, 0, 0, 0, 0), MOV(0, 0), EXIT}, 4, log_text, sizeof(log_text));
+	prog = load(w, type, 0,
+		    (const struct bpf_insn[]){
+			    INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map),
+			    INSN(0, 0, 0, 0, 0), MOV(0, 0), EXIT},
+		    4, log_text, sizeof(log_text));
 	w->close(map);
 	if (prog >= 0)
 		w->close(prog);
@@ -241,9 +261,10 @@ static int with_field(struct world *w, const char *name, u32 map_type, u32 map_f
 TEST(values_with_timers_and_work_queues_are_refused_as_by_the_kernel)
 {
 	static const char *const names[] = {"bpf_timer", "bpf_wq", "bpf_nothing"};
-	static const u32 maps[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY};
-	static const u32 types[] = {BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_PERF_EVENT,
-				    BPF_PROG_TYPE_SOCKET_FILTER};
+	static const u32 maps[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH,
+				   BPF_MAP_TYPE_PERCPU_ARRAY};
+	static const u32 types[] = {BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_RAW_TRACEPOINT,
+				    BPF_PROG_TYPE_PERF_EVENT, BPF_PROG_TYPE_SOCKET_FILTER};
 	static char theirs_text[sizeof(log_text)];
 
 	if (!ready())
@@ -252,7 +273,8 @@ TEST(values_with_timers_and_work_queues_are_refused_as_by_the_kernel)
 		for (u32 m = 0; m < 2 * ARRAY_SIZE(maps); m++)
 			for (u32 t = 0; t < ARRAY_SIZE(types); t++) {
 				const u32 flags = m % 2 ? BPF_F_RDONLY_PROG : 0;
-				const int theirs = with_field(&kernel, names[n], maps[m / 2], flags, types[t]);
+				const int theirs =
+					with_field(&kernel, names[n], maps[m / 2], flags, types[t]);
 				char *end;
 				int mine;
 
@@ -263,10 +285,101 @@ TEST(values_with_timers_and_work_queues_are_refused_as_by_the_kernel)
 				mine = with_field(&ours, names[n], maps[m / 2], flags, types[t]);
 				if (mine == theirs && (!theirs || strstr(log_text, theirs_text)))
 					continue;
-				printf("# %s in map type %u, flags %u, program type %u: %d, the kernel says %d\n# %s\n# %s\n", names[n],
-				       maps[m / 2], flags, types[t], mine, theirs, log_text, theirs_text);
+				printf("# %s in map type %u, flags %u, program type %u: %d, the "
+				       "kernel says %d\n# %s\n# %s\n",
+				       names[n], maps[m / 2], flags, types[t], mine, theirs,
+				       log_text, theirs_text);
 				check_failed = 1;
 			}
+}
+
+/*
+ * Kernel functions that limpet has not, by how their names begin: each works on objects that only a kernel has, or is for
+ * what limpet does not run. (docs/helpers.md)
+ */
+static const char *const not_here[] = {
+	"__bpf_trap",
+	"bpf_arena_",
+	"bpf_cast_to_kern_ctx",
+	"bpf_cgroup_",
+	"bpf_copy_from_user_task_",
+	"bpf_get_kmem_cache",
+	"bpf_iter_bits_",
+	"bpf_iter_css_",
+	"bpf_iter_dmabuf_",
+	"bpf_iter_kmem_cache_",
+	"bpf_iter_task_",
+	"bpf_local_irq_",
+	"bpf_map_sum_elem_count",
+	"bpf_modify_return_test_",
+	"bpf_rdonly_cast",
+	"bpf_res_spin_",
+	"bpf_stream_",
+	"bpf_task_work_",
+	"bpf_wq_",
+	"bpf_xdp_metadata_",
+};
+
+static bool is_function_offered(struct world *w, int id)
+{
+	const struct bpf_insn insns[] = {KFUNC(id), MOV(0, 0), EXIT};
+	int fd;
+
+	*log_text = 0;
+	fd = load(w, BPF_PROG_TYPE_KPROBE, BPF_F_SLEEPABLE, insns, ARRAY_SIZE(insns), log_text,
+		  sizeof(log_text));
+	if (fd >= 0)
+		w->close(fd);
+	return !strstr(log_text, "is not allowed");
+}
+
+static bool is_known_to_be_missing(const char *name)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(not_here); i++)
+		if (!strncmp(name, not_here[i], strlen(not_here[i])))
+			return true;
+	return false;
+}
+
+/* Other kernels have others: of those it is only told. */
+static bool is_the_kernel_we_know(void)
+{
+	struct utsname u;
+
+	return !uname(&u) && !strncmp(u.release, "6.18.", 5);
+}
+
+/* The kernel marks its functions for programs. */
+TEST(kernel_functions_are_there_or_refused)
+{
+	struct btf *types = btf__load_vmlinux_btf();
+	u32 both = 0, refused = 0;
+
+	if (!ready() || !types)
+		SKIP("the kernel's bpf(2) is not to be had here, or it has no types");
+	for (u32 i = 1; i < btf__type_cnt(types); i++) {
+		const struct btf_type *t = btf__type_by_id(types, i), *f;
+		const char *name;
+		bool mine;
+
+		if (btf_kind(t) != BTF_KIND_DECL_TAG ||
+		    strcmp(btf__name_by_offset(types, t->name_off), "bpf_kfunc"))
+			continue;
+		f = btf__type_by_id(types, t->type);
+		name = btf__name_by_offset(types, f->name_off);
+		if (!is_function_offered(&kernel, (int)t->type))
+			continue;
+		mine = is_function_offered(&ours, (int)t->type);
+		both += mine;
+		refused += !mine;
+		if (mine || is_known_to_be_missing(name))
+			continue;
+		printf("# the kernel offers %s, limpet not; it says %s\n", name, log_text);
+		check_failed |= is_the_kernel_we_know();
+	}
+	btf__free(types);
+	printf("# %u functions of both, %u that limpet has not\n", both, refused);
+	CHECK(!is_the_kernel_we_know() || both > 30);
 }
 
 TEST_MAIN()
