@@ -122,7 +122,7 @@ void kernel_only_socket(struct store *s, u32 prog)
 	if (!s)
 		return;
 	name_of(s, prog, name);
-	loader_say("limpet: program %s was not attached: sockets are in the kernel (limpet load --with-kernel); here it "
+	loader_say("limpet: program %s was not attached: sockets and network devices are in the kernel (limpet load --with-kernel); here it "
 		   "runs by BPF_PROG_TEST_RUN\n",
 		   name);
 }

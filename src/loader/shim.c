@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls without a libc function of their own, ioctl, mmap, setrlimit, setsockopt.
+ * System calls without a libc function of their own, ioctl, mmap, setrlimit.
  *
  * syscall() is assembly: anything not listed must reach the kernel from the caller's own frame (a
  * clone with a new stack returns there).
@@ -15,12 +15,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/sysinfo.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "loader/kernel.h"
-#include "loader/kernel_only.h"
 #include "loader/loader.h"
 
 bool shim_finding;
@@ -162,37 +160,6 @@ EXPORT int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limi
 	return setrlimit(resource, (const struct rlimit *)limit); /* the same on 64-bit machines */
 }
 
-/*
- * A program for a socket is the kernel's to run: with --with-kernel it gets there now; else the kernel's answer, that
- * the descriptor is no program's, is explained.
- */
-static int socket_program(int fd)
-{
-	int err = 0;
-	u32 prog;
-
-	if (loader_fd_object(fd, OBJ_PROG, &prog))
-		return fd;
-	loader_inside++;
-	if (kernel_on())
-		fd = kernel_prog_fd(prog);
-	else
-		kernel_only_socket(loader_session(&err), prog);
-	loader_inside--;
-	return fd;
-}
-
-EXPORT int setsockopt(int socket, int level, int name, const void *value, socklen_t len)
-{
-	int fd;
-
-	if (level != SOL_SOCKET || (name != SO_ATTACH_BPF && name != SO_ATTACH_REUSEPORT_EBPF) || len != sizeof(fd) ||
-	    !loader_active() || user_read(&fd, (u64)value, sizeof(fd)))
-		return NEXT(setsockopt)(socket, level, name, value, len);
-	fd = socket_program(fd);
-	return fd < -1 ? (int)shim_result(fd) : NEXT(setsockopt)(socket, level, name, &fd, sizeof(fd));
-}
-
 /* As find_next() of shim_fd.c. */
 __attribute__((constructor)) static void find_next(void)
 {
@@ -205,7 +172,6 @@ __attribute__((constructor)) static void find_next(void)
 	shim_finding = true;
 	ioctl(-1, 0);
 	setrlimit(RLIMIT_MEMLOCK, &none);
-	setsockopt(-1, 0, 0, "", 0);
 	shim_finding = false;
 	errno = saved;
 }

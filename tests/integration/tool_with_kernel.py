@@ -37,7 +37,7 @@ class Place:
         self.work = common.folder()
         self.env = common.environment(common.folder(), lang="en")
         self.target = os.path.join(self.work, "target")
-        self.name = f"wk{os.getpid()}x{next(numbers)}"  # the kernel's programs see all starts of the machine
+        self.name = f"wk{os.getpid()}x{next(numbers)}e"  # the kernel's programs see all starts of the machine
         self.child = os.path.join(self.work, self.name)
         common.copy(os.path.join(DEMO, "target"), self.target)
         common.copy(shutil.which("true"), self.child)
@@ -201,6 +201,18 @@ def socket_filter():
     ok("without the option the user reads why not", status == 1 and "not attached: Invalid argument" in said and "--with-kernel" in said, said)
 
 
+def network():
+    """Programs on a network device, put there by a link and by netlink, in a network of their own."""
+    place = Place()
+    program = build(place.work, "network")
+    if subprocess.run(["unshare", "-n", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        print("skip programs on a network device: no network of its own here")
+        return
+    want = common.run(["unshare", "-n", program], place.env)
+    got = common.run(["unshare", "-n", LIMPET, "load", "--with-kernel", program], place.env)
+    ok("programs on a network device", got == want and not want[0] and "by traffic control: received 0, sent 3" in want[1], f"limpet {got}\nkernel {want}")
+
+
 def not_allowed():
     """Without the kernel's bpf(2) the user reads so; with the option off nothing of the kernel's is asked for."""
     place = Place()
@@ -221,7 +233,7 @@ if __name__ == "__main__":
         sys.exit(0)
     parts = [not_allowed]
     if kernel_serves():
-        parts += [libbpf_tool, attached_target, libbpf_tools, socket_filter] + ([scripts] if shutil.which("bpftrace") else [])
+        parts += [libbpf_tool, attached_target, libbpf_tools, socket_filter, network] + ([scripts] if shutil.which("bpftrace") else [])
     else:
         print("skip tool_with_kernel against the kernel: no bpf(2), or no tracefs of its own, here")
     sys.exit(common.main(*parts))
