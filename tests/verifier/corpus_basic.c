@@ -49,5 +49,11 @@ const struct row rows_basic[] = {
 	{"pointer_sign_extended", 0, NULL, {I(BPF_ALU64 | BPF_MOV | BPF_X, 2, 1, 16, 0), MOVX(0, 2), EXIT}},
 	{"pointer_sign_extended_is_none", -EACCES, "R2 invalid mem access 'scalar'", {I(BPF_ALU64 | BPF_MOV | BPF_X, 2, 10, 32, 0), LD(BPF_DW, 0, 2, -8), EXIT}},
 	{"pointer_low_half_sign_extended", 0, NULL, {I(BPF_ALU | BPF_MOV | BPF_X, 2, 1, 8, 0), MOVX(0, 2), EXIT}},
+	{"stack_varying_beyond", -EINVAL, "invalid variable-offset read from stack R2", {ANY(3), ALU(BPF_AND, 3, 63), FP(2, -24), ALUX(BPF_ADD, 2, 3), LD(BPF_B, 0, 2, 0), EXIT}},
+	{"stack_varying_below", -EACCES, "invalid variable-offset read from stack R2", {ANY(3), ALU(BPF_AND, 3, 63), FP(2, -524), ALUX(BPF_ADD, 2, 3), LD(BPF_B, 0, 2, 0), EXIT}},
+	{"atomic_on_number", -EACCES, "R2 invalid mem access 'scalar'", {MOV(2, 0), MOV(3, 1), ATOMIC(BPF_DW, 2, 0, 3, BPF_ADD), END}},
+	{"atomic_on_odd_number", -EACCES, "misaligned access off", {MOV(2, 0), MOV(3, 1), ATOMIC(BPF_DW, 2, 3, 3, BPF_ADD), END}},
+	{"atomic_on_odd_or_null", -EACCES, "misaligned access off", {LOOKUP, MOV(3, 1), ATOMIC(BPF_DW, 0, 4, 3, BPF_ADD), END}},
+	{"atomic_out_of_line", -EACCES, "misaligned value access off 0+0+4", {DATA(2, 0), MOV(3, 1), ATOMIC(BPF_DW, 2, 4, 3, BPF_ADD), END}},
 	{.name = NULL},
 };
