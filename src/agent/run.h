@@ -54,6 +54,7 @@ static ALWAYS_INLINE u64 run_one(const struct site_prog *sp, struct vm_run *run,
 	run->tail_calls = 0;
 	run->held_count = 0;
 	run->record_count = 0;
+	run->signal_count = 0;
 	run->dynptr = 0;
 	run->engine = NULL;
 	if (likely(sp->entry))

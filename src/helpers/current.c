@@ -186,20 +186,44 @@ struct signal_info { /* uapi siginfo_t */
 #define SI_KERNEL_ 0x80
 #define SIGNAL_MAX 64
 
-/* To oneself these two calls take any si_code. `thread`: to this thread, not to any of the process. */
-static u64 send(struct vm_run *run, u64 sig, bool thread)
+#define TO_THREAD BIT(31)
+
+/* To oneself these two calls take any si_code. */
+static long send_now(struct vm_run *run, u32 sig, bool thread)
 {
 	struct signal_info info = {.signo = (s32)sig, .code = SI_KERNEL_};
 	u64 id = help_identity(run->env);
 
+	if (thread)
+		return sys_call4(__NR_rt_tgsigqueueinfo, (long)(id >> 32), (long)(u32)id, (long)sig, (long)&info);
+	/* a thread's own id: only so may si_code say that the kernel sends; the signal is its process's */
+	return sys_call3(__NR_rt_sigqueueinfo, (long)(u32)id, (long)sig, (long)&info);
+}
+
+/*
+ * A signal acts when the thread goes back to user space, for the kernel's programs: after their end. So it waits
+ * for that here, too. `thread`: to this thread, not to any of the process.
+ */
+static u64 send(struct vm_run *run, u64 sig, bool thread)
+{
 	if ((u32)sig > SIGNAL_MAX)
 		return (u64)-EINVAL;
-	if ((s64)id < 0 || !helper_may(run->env, thread ? HELPER_CALL_TGSIGQUEUE : HELPER_CALL_SIGQUEUE))
+	if ((s64)help_identity(run->env) < 0 ||
+	    !helper_may(run->env, thread ? HELPER_CALL_TGSIGQUEUE : HELPER_CALL_SIGQUEUE))
 		return (u64)-EPERM;
-	if (thread)
-		return (u64)sys_call4(__NR_rt_tgsigqueueinfo, (long)(id >> 32), (long)(u32)id, (long)(u32)sig, (long)&info);
-	/* a thread's own id: only so may si_code say that the kernel sends; the signal is its process's */
-	return (u64)sys_call3(__NR_rt_sigqueueinfo, (long)(u32)id, (long)(u32)sig, (long)&info);
+	if (run->signal_count == VM_SIGNALS)
+		return (u64)send_now(run, (u32)sig, thread);
+	run->signal[run->signal_count++] = (u32)sig | (thread ? TO_THREAD : 0);
+	return 0;
+}
+
+void helper_send_signals(struct vm_run *run)
+{
+	u32 n = run->signal_count;
+
+	run->signal_count = 0;
+	for (u32 i = 0; i < n; i++)
+		send_now(run, run->signal[i] & ~TO_THREAD, run->signal[i] & TO_THREAD);
 }
 
 u64 help_send_signal(u64 sig, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)

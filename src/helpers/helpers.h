@@ -209,6 +209,7 @@ static inline bool helper_may(const struct helper_env *env, enum helper_call cal
 void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_region);
 
 void helper_abandon_records(struct vm_run *run);
+void helper_send_signals(struct vm_run *run);
 
 /* Whoever runs a program calls this when it has ended: gives back what its helpers took for it. */
 static inline void helper_run_end(struct vm_run *run)
@@ -223,6 +224,8 @@ static inline void helper_run_end(struct vm_run *run)
 		else if (h->word)
 			map_slot_release(h->word);
 	}
+	if (unlikely(run->signal_count))
+		helper_send_signals(run);
 }
 
 #endif

@@ -198,9 +198,10 @@ struct vm_record {
 #define VM_DYNPTR_SIZE 16 /* struct bpf_dynptr */
 #define VM_ITER_SIZE   8  /* struct bpf_iter_num */
 #define VM_RECORDS     8 /* that one run may have at a time */
+#define VM_SIGNALS     4 /* that wait for its end */
 
 /*
- * One run. The caller sets prog, ctx, env, hit and zeroes status, engine, tail_calls, held_count, record_count and
+ * One run. The caller sets prog, ctx, env, hit and zeroes status, engine, tail_calls, held_count, record_count, signal_count and
  * dynptr; the rest is the engine's. After tail calls prog is the program that ran last.
  * Kept small: it is built on the target's stack for every hit.
  */
@@ -226,6 +227,8 @@ struct vm_run {
 	u32 record_count;  /* of `record`; 0 at the start */
 	struct vm_held held[VM_HELD];
 	struct vm_record record[VM_RECORDS];
+	u32 signal_count;  /* of `signal`; 0 at the start */
+	u32 signal[VM_SIGNALS]; /* as helpers/current.c keeps them */
 	u64 dynptr;        /* the dynptr that a helper passes to a callback; only looked at, and compared */
 };
 

@@ -91,6 +91,7 @@ static const char head[] =
 	"- spin_lock, spin_unlock: kernels refuse them to programs of these types; BPF_F_LOCK in bpf(2) is the kernel's. A lock whose "
 	"holder is gone is free at once, one whose\n"
 	"  holder is stopped is taken after 100 ms; a run whose own thread has it (a signal handler's) ends, counted.\n"
+	"- send_signal, send_signal_thread: the signal is sent when the program has ended, so its answer does not know of a full queue of signals.\n"
 	"- get_branch_snapshot: -ENOENT, as where the processor keeps no branch records.\n"
 	"- jiffies64: to within three jiffies.\n"
 	"- get_func_arg, get_func_arg_cnt, get_func_ret, probe_write_user, ktime_get_coarse_ns: "
