@@ -4,10 +4,18 @@
  * a moment at the end. Everything it passes lies in memory that has been touched, since the kernel does not
  * read what is not there yet. The functions are long enough for a probe.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#define _SDT_HAS_SEMAPHORES 1
+#include <sys/sdt.h>
+
+/* Tools raise it while they watch. */
+unsigned short shop_sold_semaphore __attribute__((section(".probes")));
+unsigned short shop_opened_semaphore __attribute__((section(".probes")));
+unsigned short shop_watched_semaphore __attribute__((section(".probes")));
 
 struct point {
 	int x, y;
@@ -61,6 +69,56 @@ PROBED void w_two(void)
 	KEEP;
 }
 
+/* As C++ has app::count(int) and app::count(char const*). */
+PROBED long count_int(int n) __asm__("_ZN3app5countEi");
+PROBED long count_int(int n)
+{
+	KEEP;
+	return n;
+}
+
+PROBED long count_text(const char *s) __asm__("_ZN3app5countEPKc");
+PROBED long count_text(const char *s)
+{
+	KEEP;
+	return s[0];
+}
+
+PROBED long fib(int n)
+{
+	KEEP;
+	return n < 2 ? n : fib(n - 1) + fib(n - 2);
+}
+
+PROBED void sell(int n, const char *what, long price)
+{
+	STAP_PROBE3(shop, sold, n, what, price);
+	if (shop_watched_semaphore)
+		STAP_PROBE1(shop, watched, n);
+}
+
+PROBED void in_thread(long n)
+{
+	KEEP;
+}
+
+static void *thread(void *arg)
+{
+	for (long i = 0; i < 500; i++)
+		in_thread(i);
+	return arg;
+}
+
+static void threads(void)
+{
+	pthread_t t[4];
+
+	for (int i = 0; i < 4; i++)
+		pthread_create(&t[i], NULL, thread, NULL);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+}
+
 PROBED void last(void)
 {
 	KEEP;
@@ -89,6 +147,7 @@ int main(int argc, char **argv)
 		sum += touch(words[i], strlen(words[i]) + 1);
 	for (int i = 0; i < 3; i++)
 		sum += touch(args[i], strlen(args[i]) + 1);
+	STAP_PROBE(shop, opened);
 	for (int i = 0; i < 10; i++) {
 		p.x = i;
 		sum += work(i, words[i % 5], 1ul << (i * 6), &p);
@@ -97,9 +156,13 @@ int main(int argc, char **argv)
 		sum += strtol("17", NULL, 10);
 		outer();
 		w_one();
+		sum += count_int(i) + count_text(words[i % 5]);
+		sell(i, words[i % 5], i * 1000000007L);
 		if (i % 2)
 			w_two();
 	}
+	sum += fib(6);
+	threads();
 	last();
 	if (argc > 2)
 		usleep(700000); /* for whoever looks symbols up in /proc */
