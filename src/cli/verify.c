@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "cli/cli.h"
 #include "cli/prog.h"
@@ -19,9 +20,22 @@
 #define CHILD    "LIMPET_VERIFY_CHILD"
 #define LOG_SIZE (16u << 20)
 
-static int quiet(enum libbpf_print_level level, const char *format, va_list args)
+/* What libbpf said of the object: the reason, where no program came as far as the verifier. */
+static struct {
+	char text[4096];
+	size_t length;
+} said;
+
+static int keep_warnings(enum libbpf_print_level level, const char *format, va_list args)
 {
-	return 0;
+	int n;
+
+	if (level != LIBBPF_WARN)
+		return 0;
+	n = vsnprintf(said.text + said.length, sizeof(said.text) - said.length, format, args);
+	if (n > 0)
+		said.length = said.length + (size_t)n < sizeof(said.text) ? said.length + (size_t)n : sizeof(said.text) - 1;
+	return n;
 }
 
 /* Loads program number `want` alone. Its name; NULL: there is no such program. */
@@ -33,6 +47,7 @@ static char *load_one(const char *path, int want, u32 level, char *log, int *ret
 	char *name = NULL;
 	int i = 0;
 
+	said.length = 0;
 	*ret_err = object ? 0 : -errno;
 	if (!object)
 		return NULL;
@@ -46,6 +61,8 @@ static char *load_one(const char *path, int want, u32 level, char *log, int *ret
 		*ret_err = bpf_object__load(object);
 	if (*ret_err == -EBADF) /* loaded; only then libbpf fills arrays of programs, with others, which are not */
 		*ret_err = 0;
+	if (*ret_err && !log[0])
+		snprintf(log, LOG_SIZE, "%.*s", (int)said.length, said.text);
 	bpf_object__close(object);
 	return name;
 }
@@ -76,7 +93,7 @@ static int verify_each(const char *path, bool json)
 	char *log = calloc(1, LOG_SIZE), *name;
 	int err = 0, refused = 0, n = 0;
 
-	libbpf_set_print(quiet);
+	libbpf_set_print(keep_warnings);
 	for (; log && (name = load_one(path, n, 1, log, &err)); n++) {
 		refused += err != 0;
 		if (json)
@@ -107,6 +124,7 @@ int prog_verify_object(const char *path, bool json)
 	char shim[PATH_MAX], name[64];
 	struct run r = {.argv = cli_argv, .preload = shim, .output = -1};
 	struct options o = {.session = name};
+	struct stat st;
 	struct store s;
 	int status;
 
@@ -114,6 +132,8 @@ int prog_verify_object(const char *path, bool json)
 		return verify_each(path, json);
 	if (access(path, R_OK))
 		return fail(EXIT_FAILED, T("prog verify: cannot read %s: %s", "prog verify：无法读取 %s：%s"), path, error_text(errno));
+	if (stat(path, &st) || !S_ISREG(st.st_mode)) /* a pipe would be waited for */
+		return fail(EXIT_FAILED, T("prog verify: %s is not a regular file", "prog verify：%s 不是普通文件"), path);
 	if (!library_find("loader", "liblimpet-shim.so", "LIMPET_SHIM", shim, sizeof(shim)))
 		return EXIT_FAILED;
 	snprintf(name, sizeof(name), "verify-%d", getpid());
