@@ -186,4 +186,11 @@ void keep_follow_stop(void);
 int keep_follow_leave(struct store *s, pid_t pid);
 void keep_thread_stop(void);
 
+/* In the environment of a `limpet` that runs as a tool of its own. */
+#define RUN_CHILD    "LIMPET_RUN_CHILD"
+#define VERIFY_CHILD "LIMPET_VERIFY_CHILD"
+
+/* Executes itself again where it has limpet's libraries preloaded (preloaded.c); returns where it has not. */
+void begin_without_preload(char **argv);
+
 #endif

@@ -89,6 +89,7 @@ int main(int argc, char **argv)
 	const char *base = argc ? strrchr(argv[0], '/') : NULL;
 	int status;
 
+	begin_without_preload(argv);
 	lang_init();
 	base = base ? base + 1 : argc ? argv[0] : "limpet";
 	cli_argv = argv;

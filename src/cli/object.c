@@ -15,7 +15,6 @@
 #include <unistd.h>
 #include "cli/object.h"
 
-#define CHILD	    "LIMPET_RUN_CHILD"
 #define LOG_LINES   24 /* of a verifier's log, its end */
 #define LOG_SIZE    (1u << 20)
 #define POLL_MS	    100
@@ -204,7 +203,7 @@ static int run_as_tool(const struct options *o, char **argv)
 	struct store s;
 	int status;
 
-	unsetenv(CHILD);
+	unsetenv(RUN_CHILD);
 	libbpf_set_print(keep_warning);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
@@ -232,7 +231,7 @@ static int run_object(const struct command *c, int argc, char **argv)
 		return status;
 	if (i == argc)
 		return usage_error(c, T("which object file?", "要运行哪个目标文件？"));
-	if (getenv(CHILD)) {
+	if (getenv(RUN_CHILD)) {
 		if (argv[i + 1] && !strcmp(argv[i + 1], "--")) { /* the object's path takes its place */
 			argv[i + 1] = argv[i];
 			i++;
@@ -247,7 +246,7 @@ static int run_object(const struct command *c, int argc, char **argv)
 	if (status)
 		return status;
 	keep_take_over(&s); /* says itself what fails; probes come a little later then */
-	setenv(CHILD, "1", 1);
+	setenv(RUN_CHILD, "1", 1);
 	cli_argv[0] = exe;
 	status = load_foreground(&s, cli_argv, NULL);
 	store_close(&s);

@@ -17,7 +17,6 @@
 #include "cli/cli.h"
 #include "cli/prog.h"
 
-#define CHILD    "LIMPET_VERIFY_CHILD"
 #define LOG_SIZE (16u << 20)
 
 /* What libbpf said of the object: the reason, where no program came as far as the verifier. */
@@ -128,7 +127,7 @@ int prog_verify_object(const char *path, bool json)
 	struct store s;
 	int status;
 
-	if (getenv(CHILD))
+	if (getenv(VERIFY_CHILD))
 		return verify_each(path, json);
 	if (access(path, R_OK))
 		return fail(EXIT_FAILED, T("prog verify: cannot read %s: %s", "prog verify：无法读取 %s：%s"), path, error_text(errno));
@@ -141,7 +140,7 @@ int prog_verify_object(const char *path, bool json)
 	if (status)
 		return status;
 	r.session_dir = s.path;
-	setenv(CHILD, "1", 1);
+	setenv(VERIFY_CHILD, "1", 1);
 	status = run_start(&r);
 	if (!status)
 		status = run_wait(&r);

@@ -47,7 +47,7 @@ static bool add_ours(char *to, const char *libraries)
 __attribute__((constructor)) static void remember(void)
 {
 	for (char **e = environ; e && *e; e++) {
-		if (!strncmp(*e, "LIMPET_", 7) && kept_count < KEPT_MAX)
+		if (!strncmp(*e, "LIMPET_", 7) && !strstr(*e, "_CHILD=") && kept_count < KEPT_MAX)
 			kept[kept_count++] = strdup(*e);
 		if (strncmp(*e, PRELOAD, strlen(PRELOAD)))
 			continue;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What a tool executes with an environment of its own is a tool of the session too, whichever way it does: nothing
-of it goes to the kernel's eBPF unseen.
+of it goes to the kernel's eBPF unseen. And limpet itself, started by a tool.
 
 usage: tool_environment.py BUILD_DIR
 """
@@ -76,5 +76,31 @@ def environment():
     ok("without limpet nothing is kept", clean == b"", clean)
 
 
+# A tool by its first call, and what it starts are targets: the command too, unless it sees to it that it is none.
+NESTED = """
+import ctypes, os, sys
+limpet = sys.argv[1]
+ctypes.CDLL(None).syscall(321, 11, ctypes.create_string_buffer(128), 128)
+os.system(f"{limpet} load /bin/true; {limpet} list; exec {limpet} list --json")
+"""
+
+
+def nested():
+    """limpet in a tool of limpet's: no target of its own, and no keeper that keeps itself."""
+    for via in ("preload", "seccomp"):
+        env = common.environment(os.path.join(common.folder(), "sessions"), lang="en")
+        status, said = common.run([LIMPET, "load", "--via", via, "python3", "-c", NESTED, LIMPET], env)
+        ok(f"limpet in a tool, {via}: it is no target", not status and ": limpet" not in said and ": sh" in said, said)
+        status, said = common.run([LIMPET, "list"], env)
+        ok(f"limpet in a tool, {via}: nobody is left", not status and "keeper" not in said, said)
+        left = subprocess.run(["pgrep", "-f", "limpet: keeper of " + env["LIMPET_DIR"]], stdout=subprocess.PIPE, check=False).stdout
+        ok(f"limpet in a tool, {via}: no keeper is left", not left, left)
+
+
+def both():
+    environment()
+    nested()
+
+
 if __name__ == "__main__":
-    sys.exit(common.main(environment, need=("src/loader/liblimpet-shim.so",)))
+    sys.exit(common.main(both, need=("src/loader/liblimpet-shim.so",)))
