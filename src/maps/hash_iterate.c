@@ -89,7 +89,7 @@ int hash_next_key(struct map *m, const void *key, void *ret_key)
 			return err;
 		if (err)
 			continue;
-		memcpy(ret_key, hash_entry(pos.elem)->key, m->def.key_size);
+		map_copy_seen(ret_key, hash_entry(pos.elem)->key, m->def.key_size);
 		atomic_thread_fence(memory_order_acquire);
 		if (pool_tag(pos.elem) == pos.tag)
 			return 0;
@@ -174,7 +174,7 @@ bool hash_walk_next(struct map *m, const struct pool *pool, struct hash_walk *w)
 			const u32 hash = (u32)hash_place(he);
 
 			if (m->def.key_size <= sizeof(key))
-				map_copy(key, he->key, m->def.key_size);
+				map_copy_seen(key, he->key, m->def.key_size);
 			atomic_thread_fence(memory_order_acquire);
 			if (unlikely(pool_tag(w->pos.elem) != w->pos.tag)) {
 				w->pos.elem = NULL;
@@ -228,7 +228,7 @@ int hash_user_walk(struct map *m, struct map_each *e, const void *after, void *r
 	}
 	while (hash_walk_next(m, &pool, w)) {
 		if (m->cpus)
-			map_copy(ret_value, hash_value(m, w->pos.elem), m->cpus * m->value_stride);
+			map_copy_seen(ret_value, hash_value(m, w->pos.elem), m->cpus * m->value_stride);
 		else
 			hash_copy_value(m, ret_value, w->pos.elem, flags);
 		atomic_thread_fence(memory_order_acquire);

@@ -155,7 +155,7 @@ static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flag
 	do {
 		if (find_longest(m, &pool, key, &pos))
 			return -ENOENT;
-		map_copy(ret_value, hash_value(m, pos.elem), m->def.value_size);
+		map_copy_seen(ret_value, hash_value(m, pos.elem), m->def.value_size);
 		atomic_thread_fence(memory_order_acquire);
 	} while (pool_tag(pos.elem) != pos.tag);
 	return 0;
@@ -208,7 +208,7 @@ static bool search(struct map *m, const struct lpm_key *after, struct lpm_best *
 		    (best->found && order(&k, &best->key) >= 0))
 			continue;
 		/* the bits as they were given */
-		memcpy(k.data, data_of(m, walk.pos.elem), data_size(m));
+		map_copy_seen(k.data, data_of(m, walk.pos.elem), data_size(m));
 		atomic_thread_fence(memory_order_acquire);
 		if (pool_tag(walk.pos.elem) != walk.pos.tag) { /* deleted, or just replaced: from the start */
 			const u64 steps = walk.steps;

@@ -136,7 +136,7 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 
 static int copy_out(struct map *m, struct hash_pos *pos, void *ret_value)
 {
-	memcpy(ret_value, hash_value(m, pos->elem), (u64)m->cpus * m->value_stride);
+	map_copy_seen(ret_value, hash_value(m, pos->elem), m->cpus * m->value_stride);
 	atomic_thread_fence(memory_order_acquire);
 	return pool_tag(pos->elem) == pos->tag;
 }

@@ -224,7 +224,7 @@ static bool fill(struct map *m, const struct pool *pool, struct storing *in)
 }
 
 /* Is the stack in the bucket, whose element is `e`, this one? */
-static bool same(const struct map *m, const struct pool *pool, struct pool_elem *e,
+static SPECULATIVE bool same(const struct map *m, const struct pool *pool, struct pool_elem *e,
 		 const struct storing *in, u64 flags)
 {
 	const struct trace *t = e ? trace_of(e) : NULL;
@@ -236,7 +236,7 @@ static bool same(const struct map *m, const struct pool *pool, struct pool_elem 
 		return true;
 	if (in->h.index != POOL_NONE)
 		frames = trace_of(pool_elem(pool, in->h.index))->frames;
-	return t->count == in->s->count && !memcmp(t->frames, frames, in->s->count * frame_size(m));
+	return t->count == in->s->count && map_same_seen(t->frames, frames, (u32)(in->s->count * frame_size(m)));
 }
 
 /* One attempt: the id or the kernel's error; 1 << 32: the bucket has changed meanwhile. */
@@ -314,6 +314,11 @@ static long stackid(struct map *m, const struct map_stack *s, u64 flags)
 	return -EBUSY;
 }
 
+static SPECULATIVE u64 size_seen(const struct map *m, struct pool_elem *e)
+{
+	return trace_of(e)->count * frame_size(m);
+}
+
 /* The stack in a bucket, zeroes behind it; *ret_seen: the bucket's word while it was that. */
 static int read_stack(struct map *m, u32 id, void *ret_value, u64 *ret_seen)
 {
@@ -329,10 +334,10 @@ static int read_stack(struct map *m, u32 id, void *ret_value, u64 *ret_seen)
 
 		if (!e)
 			return -ENOENT;
-		size = trace_of(e)->count * frame_size(m);
+		size = size_seen(m, e);
 		if (size > m->def.value_size)
 			size = m->def.value_size;
-		memcpy(ret_value, trace_of(e)->frames, size);
+		map_copy_seen(ret_value, trace_of(e)->frames, (u32)size);
 		memset((u8 *)ret_value + size, 0, m->def.value_size - size);
 		atomic_thread_fence(memory_order_acquire);
 		*ret_seen = seen;

@@ -86,6 +86,17 @@ static SPECULATIVE void map_copy_seen(void *dst, const void *src, u32 size)
 		((volatile u8 *)dst)[i] = ((const volatile u8 *)src)[i];
 }
 
+static SPECULATIVE bool map_same_seen(const void *a, const void *seen, u32 size)
+{
+	bool same = true;
+
+	if (!SEEN_BY_TSAN)
+		return !memcmp(a, seen, size);
+	for (u32 i = 0; i < size; i++)
+		same &= ((const volatile u8 *)a)[i] == ((const volatile u8 *)seen)[i];
+	return same;
+}
+
 #define MAP_MAX_CPUS         8192u
 #define MAP_PERCPU_VALUE_MAX 32768u /* PCPU_MIN_UNIT_SIZE */
 

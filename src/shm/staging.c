@@ -3,6 +3,7 @@
 #include "shm/staging_internal.h"
 
 #define RETRIES 100000
+#define WAITS   200 /* yields while the orphan table is full */
 
 void staging_init(struct staging_ctl *c)
 {
@@ -77,6 +78,7 @@ u8 *staging_claim(const struct staging *s, u32 len, u64 free, enum staging_why *
 	struct staging_ctl *c = s->ctl;
 	const u64 total = staging_total(len);
 	const u32 pid = pool_pid() & STAGING_PID_MASK;
+	u32 waits = 0;
 
 	*ret_why = STAGING_FULL;
 	if (unlikely(total >= s->size))
@@ -93,8 +95,12 @@ u8 *staging_claim(const struct staging *s, u32 len, u64 free, enum staging_why *
 				continue;
 			return NULL;
 		}
-		if (unlikely(!is_known(s, pos, word, clean)))
-			break;
+		if (unlikely(!is_known(s, pos, word, clean))) { /* until the pump has moved on */
+			if (waits++ >= WAITS || !pool_may_call(POOL_CALL_YIELD))
+				break;
+			sys_call0(__NR_sched_yield);
+			continue;
+		}
 		if (likely(staging_cas(&c->claim, pos, word, end, next)))
 			return begin(s, STAGING_BANK_OF(word), pos, len, pid);
 	}

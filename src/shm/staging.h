@@ -15,7 +15,8 @@
  * Producer, and what a death, a stop or a signal after each step leaves:
  *
  *   1. load claim. Is the header of the claim before still 0 (its owner is between 2 and 3, or died
- *      there)? Then note (position, pid, length) in the orphan table first.        nothing
+ *      there)? Then note (position, pid, length) in the orphan table first; while that
+ *      is full, give the processor to the pump and the owners, so many times.      nothing
  *   2. is there room? CAS claim: position + units.      the claim names its owner and length; whoever
  *                                                       claims next keeps that by step 1
  *   3. header 0 -> BUSY, pid                            the header names its owner
