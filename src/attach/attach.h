@@ -77,7 +77,7 @@ struct attach_call {
 #define ATTACH_PATCH_MAX   8   /* bytes written over the text */
 #define ATTACH_WINDOW_MAX  20  /* bytes of text a patch may displace: 5 + a 15-byte insn */
 #define ATTACH_TEXT_WANTED 32  /* bytes from the address that attach_plan() wants to see */
-#define ATTACH_TRAMP_MAX   1344/* bytes a trampoline takes at most */
+#define ATTACH_TRAMP_MAX   1536/* bytes a trampoline takes at most */
 #define ATTACH_INSN_MAX    15
 
 /* Why an address cannot be probed; attach_reason() gives the words. */

@@ -356,6 +356,7 @@ struct hit {
 	u32 pushed;
 	size_t odd_in, back_in, odd_out, back_out;
 	struct lease_ways ways;
+	const struct attach_stubs *stubs; /* not NULL: it goes on at a stub, if there is one */
 	size_t behind; /* where it goes on */
 };
 
@@ -415,7 +416,7 @@ static void emit_hit_to_stub(struct emit *e, u64 addr, const struct attach_call 
 {
 	size_t ask;
 
-	*ret = (struct hit){.call = call, .addr = addr};
+	*ret = (struct hit){.call = call, .addr = addr, .stubs = stubs};
 	emit_run(e, ret);
 	ask = emit_stub_find(e, stubs, ON_TOP, ON_TOP - 8);
 	ret->odd_out = emit_restore(e, true, &ret->back_out);
@@ -442,6 +443,8 @@ static void emit_leased_hit(struct emit *e, const struct hit *h)
 	if (c->steer)
 		emit_leads_to(e, emit_keep_answer(e, c->lease, c->behind), h->behind);
 	emit_lease_give(e, c->lease);
+	if (h->stubs)
+		emit_stub_jump(e, h->stubs);
 	if (c->steer)
 		emit_go_by_answer(e, c->behind);
 	else
