@@ -4,7 +4,8 @@
  * each probe "ENTRIES AGAIN RETURNS", then "end". A plain libbpf tool, for limpet and the kernel alike.
  *
  * usage: count OBJECT.bpf.o KIND PATH WHERE [KIND PATH WHERE]...
- *        KIND: entry (or any instruction), twice (two programs), return, both (entry and return), session, usdt
+ *        KIND: entry (or any instruction), twice (two programs), return, both (entry and return), session, usdt,
+ *        override (by a program that makes the function return 0 at once)
  *        WHERE: an offset in the file, 0x...; for usdt PROVIDER:NAME
  */
 #include <bpf/bpf.h>
@@ -78,6 +79,8 @@ static bool attach(const struct probe *p, __u64 cookie)
 		return usdt(p, cookie);
 	if (is(p, "return"))
 		return uprobe(p, "on_return", true, cookie);
+	if (is(p, "override"))
+		return uprobe(p, "on_override", false, cookie);
 	return uprobe(p, "on_entry", false, cookie) &&
 	       (!is(p, "twice") || uprobe(p, "on_entry_again", false, cookie)) &&
 	       (!is(p, "both") || uprobe(p, "on_return", true, cookie));
@@ -85,11 +88,12 @@ static bool attach(const struct probe *p, __u64 cookie)
 
 static bool load(const char *path, const struct probe *probes, int count)
 {
-	bool sessions = false, usdts = false;
+	bool sessions = false, usdts = false, overrides = false;
 
 	for (int i = 0; i < count; i++) {
 		sessions |= is(&probes[i], "session");
 		usdts |= is(&probes[i], "usdt");
+		overrides |= is(&probes[i], "override");
 	}
 	obj = bpf_object__open_file(path, NULL);
 	if (!obj)
@@ -98,6 +102,7 @@ static bool load(const char *path, const struct probe *probes, int count)
 	bpf_program__set_expected_attach_type(bpf_object__find_program_by_name(obj, "on_session"),
 					      UPROBE_SESSION);
 	bpf_program__set_autoload(bpf_object__find_program_by_name(obj, "on_usdt"), usdts);
+	bpf_program__set_autoload(bpf_object__find_program_by_name(obj, "on_override"), overrides);
 	return !bpf_object__load(obj);
 }
 
