@@ -152,9 +152,9 @@ def stop(tools):
             p.send_signal(signal.SIGINT)
     for p in tools:
         try:
-            p.wait(20)
+            p.wait(8)
         except subprocess.TimeoutExpired:
-            print(f"# {p.args} did not end by itself")
+            print(f"# {p.args[-1]} did not end by itself")
             common.stop(p, signal.SIGKILL)
 
 
