@@ -8,6 +8,9 @@
  *   - return addresses followed closely by the struct attach_regs of a hit in progress;
  *   - where one of the first two lies in limpet's code, everything just above that stack pointer.
  *
+ * The target waits meanwhile, and signal frames that nobody is in any more look like others (a breakpoint leaves one a
+ * hit): so no part of a stack is looked through twice for a thread.
+ *
  * From a leased stack (attach/lease.h) it goes on with the own one of the thread that has it, likewise.
  */
 #include <errno.h>
@@ -23,13 +26,16 @@
 #define USER_CS   0x33
 #define USER_SS   0x2b
 #define SIG_WORD  0x33ULL /* cs | gs << 16 | fs << 32 | ss << 48, ss apart */
-#define DEPTH     8
+#define SCAN_STACKS 8 /* of one thread that are looked through */
 
 struct scan {
 	struct target *t;
 	const struct agent_region *areas;
 	size_t count;
-	int depth;
+	struct {
+		u64 start, end;
+	} seen[SCAN_STACKS]; /* for this thread */
+	u32 seen_count;
 	int err;
 };
 
@@ -110,15 +116,6 @@ static bool hit_above(const u64 *w, size_t n, size_t i)
 
 static void scan_stack(struct scan *s, u64 pc, u64 sp);
 
-static void scan_deeper(struct scan *s, u64 pc, u64 sp)
-{
-	if (s->depth == DEPTH)
-		return;
-	s->depth++;
-	scan_stack(s, pc, sp);
-	s->depth--;
-}
-
 /* Where the thread that has the leased stack with `sp` was on its own; 0: `sp` is on none. */
 static u64 own_stack(struct target *t, u64 sp)
 {
@@ -131,48 +128,94 @@ static u64 own_stack(struct target *t, u64 sp)
 	return own;
 }
 
-static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, u64 end, size_t raw)
+/* Has the thread's stack from `start` to `end` been looked through, or too many others? */
+static bool saw(struct scan *s, u64 start, u64 end)
 {
+	for (u32 i = 0; i < s->seen_count; i++)
+		if (start >= s->seen[i].start && end <= s->seen[i].end)
+			return true;
+	if (s->seen_count == SCAN_STACKS)
+		return true;
+	s->seen[s->seen_count].start = start;
+	s->seen[s->seen_count++].end = end;
+	return false;
+}
+
+/* Words that are return addresses where they lead into the areas, whatever is above them. */
+struct raw {
+	size_t from, to;
+};
+
+static void widen(struct raw *r, size_t from)
+{
+	const struct raw more = {from, from + RAW_WORDS};
+
+	if (!r->to)
+		*r = more;
+	if (r->from > more.from)
+		r->from = more.from;
+	if (r->to < more.to)
+		r->to = more.to;
+}
+
+/* `known`: all but those in `raw` has been looked at. */
+static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, struct raw raw, bool known)
+{
+	const u64 end = base + n * 8;
+	struct raw next = {0};
+
 	for (size_t i = 0; i < n; i++) {
 		u64 v = w[i];
 
-		if (in_areas(s, v) && (i < raw || hit_above(w, n, i)))
+		if (next.to && i >= next.from) {
+			raw = (struct raw){0, next.to > raw.to ? next.to : raw.to};
+			next.to = 0;
+		}
+		if (in_areas(s, v) && ((i >= raw.from && i < raw.to) || (!known && hit_above(w, n, i))))
 			add_busy(s, v);
-		if (i >= 3 && (v & 0xffffffffffffULL) == SIG_WORD && (w[i - 1] & 2) &&
-		    w[i - 1] < 1 << 22) {
+		if (!known && i >= 3 && (v & 0xffffffffffffULL) == SIG_WORD && (w[i - 1] & 2) && w[i - 1] < 1 << 22) {
 			u64 rip = w[i - 2], rsp = w[i - 3];
 
 			add_frame(s, base + (i - 2) * 8, rip);
 			s->t->agent_runs |= in_agent(s->t, rip, rsp);
 			if (in_areas(s, rip))
 				add_busy(s, rip);
-			if (rsp < base || rsp >= end || in_areas(s, rip))
-				scan_deeper(s, rip, rsp);
+			if (rsp < base || rsp >= end)
+				scan_stack(s, rip, rsp);
+			else if (in_areas(s, rip))
+				widen(&next, (rsp - base) / 8);
 		}
 	}
 }
 
 static void scan_stack(struct scan *s, u64 pc, u64 sp)
 {
-	const struct region *r;
+	const struct raw raw = {0, in_areas(s, pc) ? RAW_WORDS : 0};
 	u64 base = sp & ~7ULL, len, own = own_stack(s->t, sp);
+	const struct region *r;
 	u64 *words;
+	bool known;
 
 	if (own)
-		scan_deeper(s, pc, own);
+		scan_stack(s, pc, own);
 	r = region_at(&s->t->maps, base);
 	if (!r || !r->read)
 		return;
 	len = r->end - base;
 	if (len > STACK_MAX)
 		len = STACK_MAX;
+	known = saw(s, base, base + len);
+	if (known && len > raw.to * 8)
+		len = raw.to * 8;
+	if (!len)
+		return;
 	words = malloc(len);
 	if (!words) {
 		s->err = -ENOMEM;
 		return;
 	}
 	if (!target_read(s->t, base, words, len))
-		scan_words(s, words, len / 8, base, base + len, in_areas(s, pc) ? RAW_WORDS : 0);
+		scan_words(s, words, len / 8, base, raw, known);
 	free(words);
 }
 
@@ -194,6 +237,7 @@ int target_scan(struct target *t, const struct agent_region *areas, size_t count
 
 		if (!th->stopped)
 			continue;
+		s.seen_count = 0;
 		if (in_areas(&s, th->regs.rip))
 			add_busy(&s, th->regs.rip);
 		scan_stack(&s, th->regs.rip, th->regs.rsp);

@@ -4,8 +4,9 @@
  * counts its calls, and prints what it finds.
  *
  * usage: traps_target             all of it, when a line has come on standard input
- *        traps_target run [handler|blocked|code]   calls for good; a line "stop" ends it. With a handler for SIGTRAP,
- *                                 a thread that blocks it, or code that no file has, from the beginning
+ *        traps_target run [handler|blocked|code|deep]   calls for good; a line "stop" ends it. With a handler for SIGTRAP,
+ *                                 a thread that blocks it, or code that no file has, from the beginning; or a thread
+ *                                 that waits on a stack full of what breakpoints have left there
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -359,6 +360,26 @@ static _Noreturn void *hot(void *arg)
 			hit();
 }
 
+#define DEEP 300
+
+/* The signal frame of each call stays in the room that the next level has and does not use. */
+static int leave_frames(int depth)
+{
+	volatile char room[6000];
+
+	room[depth] = 0;
+	bare();
+	return depth ? leave_frames(depth - 1) + room[depth] : pause();
+}
+
+static void *deep(void *arg)
+{
+	while (*(const volatile unsigned char *)bare != 0xcc)
+		usleep(1000);
+	leave_frames(DEEP);
+	return NULL;
+}
+
 static int run(const char *how)
 {
 	pthread_t t;
@@ -369,10 +390,14 @@ static int run(const char *how)
 		mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (how && !strcmp(how, "blocked"))
 		pthread_create(&t, NULL, blocker, NULL);
-	handle(SIGALRM, on_signal);
-	setitimer(ITIMER_REAL, &(struct itimerval){{0, 1000}, {0, 1000}}, NULL);
-	for (int i = 0; i < 4; i++)
-		pthread_create(&t, NULL, hot, NULL);
+	if (how && !strcmp(how, "deep")) {
+		pthread_create(&t, NULL, deep, NULL);
+	} else {
+		handle(SIGALRM, on_signal);
+		setitimer(ITIMER_REAL, &(struct itimerval){{0, 1000}, {0, 1000}}, NULL);
+		for (int i = 0; i < 4; i++)
+			pthread_create(&t, NULL, hot, NULL);
+	}
 	puts("runs");
 	fflush(stdout);
 	while (getchar() != '\n' && !feof(stdin))

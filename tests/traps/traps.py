@@ -127,6 +127,22 @@ def links_go_first(env):
     tool.close()
 
 
+def deep_stack(env):
+    """Signal frames that are over are many on a stack, and look like others: looking through them holds nobody up."""
+    tool = Tool(env, TARGET, FUNCTIONS)
+    p = running("deep")
+    limpet(env, "attach", str(p.pid))
+    c.ok("deep", c.wait_for(lambda: tool.seen()["bare"]["entries"] == 301), tool.seen())
+    other = Tool(env, TARGET, FUNCTIONS)
+    joined = limpet(env, "attach", str(p.pid))
+    c.ok("deep_stack_is_no_obstacle", joined[0] == 0 and len(probes(env, p.pid)) == 8, (joined, probes(env, p.pid)))
+    other.close()
+    left = limpet(env, "detach", str(p.pid))  # it answers in time: that they are over cannot be told, so it may have to be told again
+    c.ok("nor_to_leaving", left[0] == 0 or "stays in a probe; try again" in left[1], left)
+    c.stop(p, signal.SIGKILL)
+    tool.close()
+
+
 def traced(env):
     """A tracer that passes signals on sees them, and harms nothing."""
     if not shutil.which("strace"):
@@ -183,4 +199,4 @@ def in_session(part):
 
 
 if __name__ == "__main__":
-    sys.exit(c.main(*map(in_session, (all_signals, refusals, leaves_nothing, links_go_first, traced, killed_keepers))))
+    sys.exit(c.main(*map(in_session, (all_signals, refusals, leaves_nothing, links_go_first, deep_stack, traced, killed_keepers))))
