@@ -5,6 +5,7 @@
  * standard input is answered by the counts so far; it ends with standard input.
  */
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,10 +34,21 @@ static int count_prog(int map, int index)
 			     sizeof(insns) / sizeof(insns[0]), NULL);
 }
 
+/* BTF of two functions that return int; *ret_id: the first one's type. A subprogram that makes tail calls needs that. */
+static int two_functions(int *ret_id)
+{
+	struct btf *btf = btf__new_empty();
+	int number = btf__add_int(btf, "int", 4, BTF_INT_SIGNED), proto = btf__add_func_proto(btf, number);
+
+	*ret_id = btf__add_func(btf, "deep", BTF_FUNC_STATIC, proto);
+	btf__add_func(btf, "deeper", BTF_FUNC_STATIC, proto);
+	return btf__load_into_kernel(btf) ? -1 : btf__fd(btf);
+}
+
 /* One that counts, calls a subprogram, and that itself by way of a program array. */
 static int deep_prog(int map, int index)
 {
-	int zero = 0, progs = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "progs", 4, 4, 1, NULL), prog;
+	int zero = 0, type, btf = two_functions(&type), progs = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "progs", 4, 4, 1, NULL), prog;
 	const struct bpf_insn insns[] = {
 		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 6, .src_reg = 1},
 		{.code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_VALUE, .imm = map},
@@ -57,7 +69,11 @@ static int deep_prog(int map, int index)
 		{.code = BPF_JMP | BPF_EXIT},
 	};
 
-	prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "deep", "GPL", insns, sizeof(insns) / sizeof(insns[0]), NULL);
+	const struct bpf_func_info functions[] = {{0, (__u32)type}, {10, (__u32)type + 1}};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_btf_fd = (__u32)btf, .func_info = functions, .func_info_cnt = 2,
+		    .func_info_rec_size = sizeof(functions[0]));
+
+	prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "deep", "GPL", insns, sizeof(insns) / sizeof(insns[0]), &opts);
 	return prog < 0 || bpf_map_update_elem(progs, &zero, &prog, BPF_ANY) ? -1 : prog;
 }
 

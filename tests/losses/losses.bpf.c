@@ -133,6 +133,34 @@ UPROBE(on_spoilt, n)
 	return 0;
 }
 
+/* The target's struct middle. */
+struct waiting {
+	int *inside, *go;
+};
+
+static long look(__u32 i, struct waiting *w)
+{
+	int go = 1;
+
+	bpf_probe_read_user(&go, sizeof(go), w->go);
+	return go != 0;
+}
+
+static long look_long(__u32 i, struct waiting *w)
+{
+	return bpf_loop(1 << 20, look, w, 0) < 1 << 20;
+}
+
+/* Says that it is there, and waits, for seconds at most: the target is to be interrupted meanwhile. */
+static void wait_for_signal(struct pt_regs *ctx)
+{
+	int *middle = (int *)PT_REGS_PARM2(ctx), one = 1;
+	struct waiting w = {middle, middle + 1};
+
+	bpf_probe_write_user(w.inside, &one, sizeof(one));
+	bpf_loop(1000, look_long, &w, 0);
+}
+
 /* The target's handler of the signal calls the function again, in the middle of this. */
 UPROBE(on_slots, n)
 {
@@ -140,21 +168,19 @@ UPROBE(on_slots, n)
 	__u64 *value = bpf_map_lookup_elem(&slots, &zero);
 
 	if (value && n)
-		bpf_send_signal_thread(n);
+		wait_for_signal(ctx);
 	return 0;
 }
 
-static long take(struct bpf_dynptr *sample, void *signal)
+static long take(struct bpf_dynptr *sample, void *hit)
 {
-	bpf_send_signal_thread(*(__u32 *)signal);
+	wait_for_signal(*(struct pt_regs **)hit);
 	return 0;
 }
 
 UPROBE(on_given, n)
 {
-	__u32 signal = (__u32)n;
-
-	answer(3, bpf_user_ringbuf_drain(&given, take, &signal, 0));
+	answer(3, bpf_user_ringbuf_drain(&given, take, &ctx, 0));
 	return 0;
 }
 
@@ -166,7 +192,7 @@ UPROBE(on_late, n)
 	if (!record)
 		return 0;
 	if (n)
-		bpf_send_signal(n);
+		wait_for_signal(ctx);
 	*record = n;
 	bpf_ringbuf_submit(record, 0);
 	return 0;

@@ -52,7 +52,7 @@ class Scene:
         if kernel:  # limpet's probes of other parts are on the file itself
             self.program = os.path.join(folder(), "target")
             copy(TARGET, self.program)
-        self.tool = Process([*self.limpet("load"), TOOL, OBJECT, self.program, *filter(None, [how])], self.env)
+        self.tool = Process([*self.limpet("load"), TOOL, OBJECT, self.program, *filter(None, ["kernel" if kernel else how])], self.env)
         if "attached" not in self.tool.first:
             raise RuntimeError(self.tool.end())
         self.target = self.start()

@@ -4,8 +4,9 @@
  * of the map answers), "give" (a record for the user ring), "call" (another program into the array), "read PERF" (the samples
  * and what was lost), "cut" (100,000 operations on the map cut).
  *
- * usage: tool OBJECT TARGET [own|blocked]
- *     own: it has a handler for SIGBUS, and gets a signal sent to itself; blocked: its threads block all signals
+ * usage: tool OBJECT TARGET [own|blocked|kernel]
+ *     own: it has a handler for SIGBUS, and gets a signal sent to itself; blocked: its threads block all signals;
+ *     kernel: without the programs that write to the target
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -117,6 +118,15 @@ static struct perf_buffer *perf_new(void)
 				    take, NULL, NULL);
 }
 
+/* Those that write to the target, which kernels may have been told not to let programs do. */
+static void leave_out(void)
+{
+	static const char *const names[] = {"on_slots", "on_given", "on_late"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		bpf_program__set_autoload(bpf_object__find_program_by_name(object, names[i]), false);
+}
+
 static int attach(const char *target)
 {
 	struct bpf_program *prog;
@@ -125,7 +135,7 @@ static int attach(const char *target)
 	{
 		LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = bpf_program__name(prog));
 
-		if (strcmp(bpf_program__name(prog), "called") &&
+		if (strcmp(bpf_program__name(prog), "called") && bpf_program__autoload(prog) &&
 		    !bpf_program__attach_uprobe_opts(prog, -1, target, 0, &opts))
 			return 1;
 	}
@@ -162,7 +172,11 @@ int main(int argc, char **argv)
 	if (!strcmp(how, "blocked"))
 		sigprocmask(SIG_SETMASK, &all, NULL);
 	object = argc > 2 ? bpf_object__open_file(argv[1], NULL) : NULL;
-	if (!object || bpf_object__load(object) || attach(argv[2]))
+	if (!object)
+		return 1;
+	if (!strcmp(how, "kernel"))
+		leave_out();
+	if (bpf_object__load(object) || attach(argv[2]))
 		return 1;
 	perf = perf_new();
 	late = ring_buffer__new(map("late"), take_late, NULL, NULL); /* whose records are moved on, then */

@@ -148,8 +148,9 @@ static void by_callback(struct map *m, struct tally *t)
 
 	if (m->ops->lease)
 		e.slot = (u32)m->ops->lease(m, 0, &word);
+	/* Ids, in maps of maps. What lies where an entry was that is deleted may be another's, as in the kernel. */
 	while (m->ops->each(m, &e))
-		if (!count(t, e.key, m->holds ? NULL : e.value)) /* there, ids */
+		if (!count(t, e.key, m->holds || number_of(m, e.key) >= STABLE ? NULL : e.value))
 			break;
 	if (word)
 		map_slot_release(word);
