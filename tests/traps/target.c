@@ -49,7 +49,9 @@ static void hit(void)
 
 static void on_signal(int sig)
 {
-	if (sig != SIGALRM || atomic_load(&in_handler) < ALARMS)
+	static _Atomic int alarms;
+
+	if (sig != SIGALRM || atomic_fetch_add(&alarms, 1) < ALARMS)
 		hit();
 	atomic_fetch_add(&in_handler, 1);
 }
