@@ -305,4 +305,4 @@ def storm():
 
 
 if __name__ == "__main__":
-    sys.exit(c.main(greenlets, drain, ended, callers, own_frames, javascript, debugger, storm))
+    sys.exit(c.main(greenlets, drain, *([ended] if os.environ.get("LIMPET_LONG") else []), callers, own_frames, javascript, debugger, storm))

