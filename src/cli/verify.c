@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "cli/cli.h"
 #include "cli/prog.h"
+#include "loader/kernel_only.h"
 
 #define LOG_SIZE (16u << 20)
 
@@ -37,12 +38,30 @@ static int keep_warnings(enum libbpf_print_level level, const char *format, va_l
 	return n;
 }
 
+/*
+ * A type that BPF_PROG_LOAD answers by EINVAL alone. True: `log` says which it is, why and what to do; loading would
+ * only bring libbpf's words for "Invalid argument", or "attach program FD is not set" before it.
+ */
+static bool kernel_only(const struct bpf_program *prog, char *log)
+{
+	const char *what = kernel_only_type((u32)bpf_program__type(prog));
+
+	if (what)
+		snprintf(log, LOG_SIZE,
+			 T("program type %s needs the kernel's eBPF: limpet runs programs in user space only, and has no verifier "
+			   "for it; let the kernel verify it (`bpftool prog load`), and run its tool by `limpet load --with-kernel`\n",
+			   "程序类型 %s 需要内核的 eBPF：limpet 只在用户态运行程序，不验证这种类型；请由内核验证（`bpftool prog load`），"
+			   "其工具可用 `limpet load --with-kernel` 运行\n"),
+			 what);
+	return what != NULL;
+}
+
 /* Loads program number `want` alone. Its name; NULL: there is no such program. */
 static char *load_one(const char *path, int want, u32 level, char *log, int *ret_err)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .kernel_log_buf = log, .kernel_log_size = LOG_SIZE, .kernel_log_level = level);
 	struct bpf_object *object = bpf_object__open_file(path, &opts);
-	struct bpf_program *prog;
+	struct bpf_program *prog, *wanted = NULL;
 	char *name = NULL;
 	int i = 0;
 
@@ -53,11 +72,13 @@ static char *load_one(const char *path, int want, u32 level, char *log, int *ret
 	bpf_object__for_each_program(prog, object) {
 		bpf_program__set_autoload(prog, i == want);
 		if (i++ == want)
-			name = strdup(bpf_program__name(prog));
+			wanted = prog;
 	}
 	log[0] = 0;
+	if (wanted)
+		name = strdup(bpf_program__name(wanted));
 	if (name)
-		*ret_err = bpf_object__load(object);
+		*ret_err = kernel_only(wanted, log) ? -EINVAL : bpf_object__load(object);
 	if (*ret_err == -EBADF) /* loaded; only then libbpf fills arrays of programs, with others, which are not */
 		*ret_err = 0;
 	if (*ret_err && !log[0])

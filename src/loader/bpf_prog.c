@@ -329,8 +329,12 @@ static int take_btf_info(const struct loader_call *c, struct prog_load *l, const
 		return err;
 	err = take_records_of_btf(l, a, &b);
 	btf_close(&b);
+	if (err || !a->core_relo_cnt)
+		return err;
 	/* libraries relocate themselves, as for kernels before 5.17; without types nobody looks */
-	return !err && a->core_relo_cnt ? -EINVAL : err;
+	bpf_log(&l->log.text, "%u CO-RE relocations are left to BPF_PROG_LOAD, which applies none here: libraries do that, but not for light skeletons\n",
+		a->core_relo_cnt);
+	return -EINVAL;
 }
 
 /* What the verifier says before it looks at the program. */

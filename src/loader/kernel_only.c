@@ -47,6 +47,11 @@ static const char *const types[] = {
 	[32] = "netfilter (packets)",
 };
 
+const char *kernel_only_type(u32 type)
+{
+	return type < ARRAY_SIZE(types) ? types[type] : NULL;
+}
+
 /* Libraries load a program again, to have the log, and say themselves that they do. */
 static bool said_before(const union bpf_attr *a)
 {
@@ -60,20 +65,20 @@ static bool said_before(const union bpf_attr *a)
 
 void kernel_only_prog(const union bpf_attr *a)
 {
-	const u32 type = a->prog_type;
+	const char *what = kernel_only_type(a->prog_type);
 	char name[16];
 
 	/* one that does nothing is a probe of features too */
 	if (loader_copy_name(name, a->prog_name) || !*name || a->insn_cnt <= PROBE_INSNS || said_before(a))
 		return;
-	if (type < ARRAY_SIZE(types) && types[type])
+	if (what)
 		loader_say("limpet: program %.15s is of type %s, which needs the kernel's eBPF: "
 			   "limpet runs programs in "
 			   "user space only\n",
-			   name, types[type]);
+			   name, what);
 	else
 		loader_say("limpet: program %.15s is of type %u, which limpet does not have\n",
-			   name, type);
+			   name, a->prog_type);
 }
 
 static void name_of(struct store *s, u32 prog, char ret[16])

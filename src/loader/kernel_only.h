@@ -9,6 +9,8 @@
 
 #include "loader/loader.h"
 
+/* What a program type that only the kernel runs is for; NULL: limpet runs it, or nobody knows it. */
+HIDDEN const char *kernel_only_type(u32 type);
 /* BPF_PROG_LOAD of a type that limpet does not run; programs without a name are probes of features. */
 HIDDEN void kernel_only_prog(const union bpf_attr *a);
 /* The program cannot go on what descriptor `fd` is, if that is an event of the kernel's. */

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 
-from common import DEMO, LIMPET, environment, folder, main, ok, spawn, stop, wait_for
+from common import DEMO, LIMPET, compile_bpf, environment, folder, main, ok, spawn, stop, wait_for
 
 WORK = folder("limpet-prog-")
 ENV = environment(os.path.join(WORK, "sessions"), "en")
@@ -89,6 +89,14 @@ def verifies():
     status, out, err = limpet("prog", "verify", "--json", os.path.join(DEMO, "../../tests/unit/lib/sample.bpf.o"))
     refused = {p["name"]: p["log"] for p in json.loads(out or "[]") if not p["accepted"]}
     ok("verify says what is wrong", status == 1 and "invalid func unknown#60000" in refused.get("no_helper", ""), out + err)
+    network = os.path.join(os.path.dirname(os.path.abspath(__file__)), "network.bpf.c")
+    status, out, err = limpet("prog", "verify", compile_bpf(network, os.path.join(WORK, "network.bpf.o")))
+    ok("verify says which type only the kernel runs, and what to do", status == 1 and not err and
+       re.search(r"^program type xdp \(packets\) needs .*limpet load --with-kernel`\nreceive: refused: Invalid argument$", out, re.M) and
+       "program type sched_cls (packets)" in out and "libbpf" not in out, out + err)
+    status, out, err = limpet("prog", "verify", os.path.join(DEMO, "../../tests/unit/lib/core.bpf.o"))
+    ok("verify names a CO-RE relocation that fails", status == 1 and
+       re.search(r"failed to resolve CO-RE relocation <byte_off> \[\d+\] struct thing\.b ", out), out + err)
     ok("verify leaves no session behind", not [n for n in os.listdir(os.path.join(WORK, "sessions")) if n.startswith("verify-")])
     limpet("load", "-s", "unverified", "--no-verify", "--", "true")
     ok("list says that programs are not verified", "not verified" in limpet("list", "-s", "unverified")[1])

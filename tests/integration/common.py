@@ -151,6 +151,15 @@ def compile_c(text, path, *options):
     return path
 
 
+def compile_bpf(source, path, *options):
+    """An object for BPF from a file, or from text."""
+    text = None if os.path.exists(source) else source.encode()
+    multiarch = subprocess.run(["gcc", "-print-multiarch"], check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run(["clang", "-target", "bpf", "-O2", "-g", f"-I/usr/include/{multiarch}", *options, "-xc", "-" if text else source,
+                    "-c", "-o", path], input=text, check=True)
+    return path
+
+
 def clean_up():
     """Ends what was spawned and whatever still works on the test's folders, then removes these."""
     for p in processes:
