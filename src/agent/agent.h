@@ -174,7 +174,12 @@ struct agent_request {
 	u64 view;        /* SYNC: agent_view_link(), ... */
 };
 
-/* A signal frame as rt_sigreturn(2) reads it: struct ucontext with its struct sigcontext_64. */
+/*
+ * A signal frame as rt_sigreturn(2) reads it: struct ucontext with its struct sigcontext_64. `gs` means nothing to the
+ * kernel, which writes 0 there. The agent's handlers put AGENT_FRAME_OVER there just before they leave by
+ * rt_sigreturn(2): what lies on a stack with it is no frame of a handler any more.
+ */
+#define AGENT_FRAME_OVER 1
 struct agent_frame {
 	u64 flags, link;
 	struct {
@@ -189,7 +194,7 @@ struct agent_frame {
 	u64 begins_again; /* limpet's: rip is on a call that a handler's run is to end with EINTR */
 	u64 pad;
 };
-_Static_assert(offsetof(struct agent_frame, mask) == 296 && sizeof(struct agent_frame) == 320,
+_Static_assert(offsetof(struct agent_frame, gs) == 186 && offsetof(struct agent_frame, mask) == 296 && sizeof(struct agent_frame) == 320,
 	       "struct ucontext, then room to the vector state's alignment");
 
 /*

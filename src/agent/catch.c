@@ -63,9 +63,7 @@ __asm__(".text\n"
 	"	jle 1f\n"
 	"	lea help_load_failed(%rip), %rcx\n"
 	"	mov %rcx, 168(%rdx)\n"
-	"	add $8, %rsp\n"  /* the target's restorer may be anything */
-	"	mov $15, %eax\n" /* rt_sigreturn */
-	"	syscall\n"
+	"	jmp 2f\n"
 	"1:	push %rdi\n"
 	"	push %rsi\n"
 	"	push %rdx\n"
@@ -78,8 +76,9 @@ __asm__(".text\n"
 	"	mov %rax, %r11\n"
 	"	xor %eax, %eax\n"
 	"	jmp *%r11\n"
-	"2:	add $8, %rsp\n"
-	"	mov $15, %eax\n"
+	"2:	movw $1, 186(%rdx)\n" /* AGENT_FRAME_OVER in gs */
+	"	add $8, %rsp\n"       /* the target's restorer may be anything */
+	"	mov $15, %eax\n"      /* rt_sigreturn */
 	"	syscall\n"
 	".size catch_enter, . - catch_enter\n");
 

@@ -8,8 +8,8 @@
  *   - return addresses followed closely by the struct attach_regs of a hit in progress;
  *   - where one of the first two lies in limpet's code, everything just above that stack pointer.
  *
- * The target waits meanwhile, and signal frames that nobody is in any more look like others (a breakpoint leaves one a
- * hit): so no part of a stack is looked through twice for a thread.
+ * The target waits meanwhile, and signal frames that nobody is in any more look like others, but for those that the
+ * agent's handlers leave (AGENT_FRAME_OVER): so no part of a stack is looked through twice for a thread.
  *
  * From a leased stack (attach/lease.h) it goes on with the own one of the thread that has it, likewise.
  */
@@ -25,7 +25,7 @@
 #define REGS_NEAR 8   /* words between a trampoline's return address and its attach_regs */
 #define USER_CS   0x33
 #define USER_SS   0x2b
-#define SIG_WORD  0x33ULL /* cs | gs << 16 | fs << 32 | ss << 48, ss apart */
+#define SIG_WORD  0x33ULL /* cs | gs << 16 | fs << 32 | ss << 48, ss apart; gs 0: not AGENT_FRAME_OVER */
 #define SCAN_STACKS 8 /* of one thread that are looked through */
 
 struct scan {
@@ -158,6 +158,39 @@ static void widen(struct raw *r, size_t from)
 		r->to = more.to;
 }
 
+static bool signal_word(u64 word, u64 eflags)
+{
+	return (word & 0xffffffffffffULL) == SIG_WORD && eflags & 2 && eflags < 1 << 22;
+}
+
+/* Saved registers: rip lies at `at`. */
+static void note_frame(struct scan *s, u64 at, u64 rip, u64 rsp)
+{
+	add_frame(s, at, rip);
+	s->t->agent_runs |= in_agent(s->t, rip, rsp);
+	if (in_areas(s, rip))
+		add_busy(s, rip);
+}
+
+/*
+ * A frame that the agent's handlers have marked as over is one until its thread has left it, a few instructions
+ * later: its stack pointer is there then, and its program counter in the agent.
+ */
+static void scan_left(struct scan *s, u64 pc, u64 sp)
+{
+	struct agent_frame f;
+
+	if (pc < s->t->header.text_start || pc >= s->t->header.text_end)
+		return;
+	for (u64 at = sp; at <= sp + 8; at += 8) {
+		if (target_read(s->t, at, &f, sizeof(f)) || f.gs != AGENT_FRAME_OVER ||
+		    !signal_word(f.cs | (u64)f.fs << 32, f.eflags))
+			continue;
+		note_frame(s, at + offsetof(struct agent_frame, rip), f.rip, f.rsp);
+		scan_stack(s, f.rip, f.rsp);
+	}
+}
+
 /* `known`: all but those in `raw` has been looked at. */
 static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, struct raw raw, bool known)
 {
@@ -173,17 +206,15 @@ static void scan_words(struct scan *s, const u64 *w, size_t n, u64 base, struct 
 		}
 		if (in_areas(s, v) && ((i >= raw.from && i < raw.to) || (!known && hit_above(w, n, i))))
 			add_busy(s, v);
-		if (!known && i >= 3 && (v & 0xffffffffffffULL) == SIG_WORD && (w[i - 1] & 2) && w[i - 1] < 1 << 22) {
+		if (!known && i >= 3 && signal_word(v, w[i - 1])) {
 			u64 rip = w[i - 2], rsp = w[i - 3];
 
-			add_frame(s, base + (i - 2) * 8, rip);
-			s->t->agent_runs |= in_agent(s->t, rip, rsp);
-			if (in_areas(s, rip))
-				add_busy(s, rip);
+			note_frame(s, base + (i - 2) * 8, rip, rsp);
 			if (rsp < base || rsp >= end)
 				scan_stack(s, rip, rsp);
 			else if (in_areas(s, rip))
 				widen(&next, (rsp - base) / 8);
+			scan_left(s, rip, rsp);
 		}
 	}
 }
@@ -240,6 +271,7 @@ int target_scan(struct target *t, const struct agent_region *areas, size_t count
 		s.seen_count = 0;
 		if (in_areas(&s, th->regs.rip))
 			add_busy(&s, th->regs.rip);
+		scan_left(&s, th->regs.rip, th->regs.rsp);
 		scan_stack(&s, th->regs.rip, th->regs.rsp);
 	}
 	if (t->busy_count)
