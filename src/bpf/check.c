@@ -25,18 +25,22 @@ static int refuse(const struct check *c, u32 at, const char *what)
 	return -EINVAL;
 }
 
-static int frame_pointer(const struct check *c)
+/* In the kernel's words, which name no instruction. */
+static int refuse_as_kernel(const struct check *c, int err, const char *what)
 {
 	if (c->env->log)
-		bpf_log(c->env->log, "frame pointer is read only\n");
-	return -EACCES;
+		bpf_log(c->env->log, "%s\n", what);
+	return err;
+}
+
+static int frame_pointer(const struct check *c)
+{
+	return refuse_as_kernel(c, -EACCES, "frame pointer is read only");
 }
 
 static int packet_load(const struct check *c)
 {
-	if (c->env->log)
-		bpf_log(c->env->log, "BPF_LD_[ABS|IND] instructions not allowed for this program type\n");
-	return -EINVAL;
+	return refuse_as_kernel(c, -EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type");
 }
 
 /* A wide instruction's second half: everything but imm is zero, and so is the opcode. */
@@ -100,16 +104,23 @@ static int check_wide(const struct check *c, u32 at, const struct bpf_insn *in)
 		return 0;
 	case BPF_PSEUDO_FUNC:
 		return (s64)at + 1 + in->imm < 0 || (s64)at + 1 + in->imm >= c->count ?
-			       refuse(c, at, "invalid callback target") :
+			       refuse_as_kernel(c, -EINVAL, "call to invalid destination") :
 			       0;
 	default:
 		return refuse(c, at, "unrecognized bpf_ld_imm64 insn");
 	}
 }
 
-static bool atomic_known(const struct bpf_insn *in, bool word)
+static int atomic_unknown(const struct check *c, s32 op)
 {
-	switch (in->imm) {
+	if (c->env->log)
+		bpf_log(c->env->log, "BPF_ATOMIC uses invalid atomic opcode %02x\n", op);
+	return -EINVAL;
+}
+
+static bool atomic_known(s32 op)
+{
+	switch (op) {
 	case BPF_ADD:
 	case BPF_AND:
 	case BPF_OR:
@@ -120,7 +131,6 @@ static bool atomic_known(const struct bpf_insn *in, bool word)
 	case BPF_XOR | BPF_FETCH:
 	case BPF_XCHG:
 	case BPF_CMPXCHG:
-		return word;
 	case BPF_LOAD_ACQ:
 	case BPF_STORE_REL:
 		return true;
@@ -144,8 +154,12 @@ static int check_memory(const struct check *c, u32 at, const struct bpf_insn *in
 		return mode != BPF_MEM || in->src_reg ? refuse(c, at, "BPF_ST uses reserved fields") : 0;
 	if (mode == BPF_MEM)
 		return in->imm ? refuse(c, at, "BPF_STX uses reserved fields") : 0;
-	if (mode != BPF_ATOMIC || !atomic_known(in, size == BPF_W || size == BPF_DW))
-		return refuse(c, at, "BPF_ATOMIC uses invalid operation");
+	if (mode != BPF_ATOMIC)
+		return refuse(c, at, "BPF_STX uses reserved fields");
+	if (!atomic_known(in->imm))
+		return atomic_unknown(c, in->imm);
+	if (size != BPF_W && size != BPF_DW && in->imm != BPF_LOAD_ACQ && in->imm != BPF_STORE_REL)
+		return refuse_as_kernel(c, -EINVAL, "invalid atomic operand size");
 	if (in->imm & BPF_FETCH && in->imm != BPF_CMPXCHG && in->src_reg > 9)
 		return frame_pointer(c);
 	if (in->imm == BPF_LOAD_ACQ && in->dst_reg > 9)
@@ -161,7 +175,7 @@ static int check_call(const struct check *c, u32 at, const struct bpf_insn *in)
 		return refuse(c, at, "BPF_CALL uses reserved fields");
 	if (in->src_reg == BPF_PSEUDO_CALL)
 		return (s64)at + 1 + in->imm < 0 || (s64)at + 1 + in->imm >= c->count ?
-			       refuse(c, at, "call out of range") :
+			       refuse_as_kernel(c, -EINVAL, "call to invalid destination") :
 			       0;
 	if (in->src_reg == BPF_PSEUDO_KFUNC_CALL && c->env->kfuncs)
 		return 0;
@@ -222,19 +236,14 @@ static int check_insn(const struct check *c, u32 at)
 	}
 }
 
-/* True when `target` is the second half of a wide instruction, which lies just before it. */
-static bool inside_wide(const struct check *c, u32 target)
+/* `target`, which is in the program, is not the second half of a wide instruction. */
+static int check_target(const struct check *c, s64 target)
 {
 	/* A half's opcode is 0 and no instruction's is: one look back is enough. */
-	return target && !c->insns[target].code && is_wide(&c->insns[target - 1]);
-}
-
-static int check_target(const struct check *c, u32 at, s64 target, const char *what)
-{
-	if (target >= 0 && target < c->count && !inside_wide(c, (u32)target))
+	if (!target || c->insns[target].code || !is_wide(&c->insns[target - 1]))
 		return 0;
 	if (c->env->log)
-		bpf_log(c->env->log, "%s from insn %d to %d\n", what, (int)at, (int)target);
+		bpf_log(c->env->log, "jump into the middle of ldimm64 insn %d\n", (int)target - 1);
 	return -EINVAL;
 }
 
@@ -247,11 +256,8 @@ static int add_start(struct check *c, u32 at)
 		i--;
 	if (i && c->start[i - 1] == at)
 		return 0;
-	if (c->starts == BPF_MAX_SUBPROGS) {
-		if (c->env->log)
-			bpf_log(c->env->log, "too many subprograms\n");
-		return -E2BIG;
-	}
+	if (c->starts == BPF_MAX_SUBPROGS)
+		return refuse_as_kernel(c, -E2BIG, "too many subprograms");
 	for (u32 j = c->starts++; j > i; j--)
 		c->start[j] = c->start[j - 1];
 	c->start[i] = at;
@@ -286,7 +292,7 @@ static int enter_subprogram(struct check *c, u32 at, u32 *next)
 	if (*next == c->starts || c->start[*next] != at)
 		return 0;
 	if (at && !ends(&c->insns[at - 1]))
-		return refuse(c, at - 1, "last insn is not an exit or jmp");
+		return refuse_as_kernel(c, -EINVAL, "last insn is not an exit or jmp");
 	c->low = at;
 	c->high = ++*next < c->starts ? c->start[*next] : c->count;
 	return 0;
@@ -301,20 +307,18 @@ static int check_flow(const struct check *c, u32 at)
 	s64 target;
 
 	if (is_wide(in) && in->src_reg == BPF_PSEUDO_FUNC)
-		return check_target(c, at, (s64)at + 1 + in->imm, "callback out of range");
+		return check_target(c, (s64)at + 1 + in->imm);
 	if (!jump || op == BPF_EXIT)
 		return 0;
 	if (op == BPF_CALL)
-		return in->src_reg == BPF_PSEUDO_CALL ?
-			       check_target(c, at, (s64)at + 1 + in->imm, "call out of range") :
-			       0;
+		return in->src_reg == BPF_PSEUDO_CALL ? check_target(c, (s64)at + 1 + in->imm) : 0;
 	target = (s64)at + 1 + (class == BPF_JMP32 && op == BPF_JA ? in->imm : in->off);
 	if (target < c->low || target >= c->high) {
 		if (c->env->log)
 			bpf_log(c->env->log, "jump out of range from insn %d to %d\n", (int)at, (int)target);
 		return -EINVAL;
 	}
-	return check_target(c, at, target, "jump out of range");
+	return check_target(c, target);
 }
 
 int bpf_check(const struct bpf_insn *insns, u32 count, const struct bpf_check_env *env)
@@ -343,6 +347,6 @@ int bpf_check(const struct bpf_insn *insns, u32 count, const struct bpf_check_en
 		at += is_wide(&insns[at]);
 	}
 	if (next != c.starts || !ends(&insns[count - 1]))
-		return refuse(&c, count - 1, "last insn is not an exit or jmp");
+		return refuse_as_kernel(&c, -EINVAL, "last insn is not an exit or jmp");
 	return 0;
 }

@@ -337,16 +337,6 @@ static int take_btf_info(const struct loader_call *c, struct prog_load *l, const
 	return -EINVAL;
 }
 
-/* What the verifier says before it looks at the program. */
-static int check_kind(struct prog_load *l, const union bpf_attr *a)
-{
-	if (!(a->prog_flags & BPF_F_SLEEPABLE) || a->prog_type == BPF_PROG_TYPE_KPROBE)
-		return 0;
-	bpf_log(&l->log.text, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
-			      "programs can be sleepable\n");
-	return -EINVAL;
-}
-
 /* Arrays of programs that it uses are of its kind, or become so. */
 static int own_arrays(const struct prog_load *l, const union bpf_attr *a)
 {
@@ -385,8 +375,6 @@ static long check_and_store(const struct loader_call *c, struct prog_load *l,
 		ret = prog_resolve_kfuncs(l, a);
 	if (!ret)
 		ret = prog_shape(l, c);
-	if (!ret)
-		ret = check_kind(l, k);
 	if (ret)
 		prog_log_processed(l, 0);
 	if (!ret)

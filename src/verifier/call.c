@@ -56,6 +56,10 @@ static int map_fits(struct verifier *v, const struct call *c)
 {
 	if (c->map < 0 || map_allows(v->prog->maps[c->map].type, c->id))
 		return 0;
+	if (c->id == BPF_FUNC_tail_call)
+		return fail(v, EINVAL, "expected prog array map for tail call\n");
+	if (c->id == BPF_FUNC_for_each_map_elem)
+		return fail(v, ENOTSUPP, "callback function not allowed for map\n");
 	return fail(v, EINVAL, "cannot pass map_type %u into func bpf_%s#%u\n",
 		    v->prog->maps[c->map].type, c->desc->name, c->id);
 }

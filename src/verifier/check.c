@@ -88,6 +88,13 @@ static int walk_globals(struct verifier *v)
 	return err;
 }
 
+static int check_sleepable(struct verifier *v)
+{
+	if (!v->prog->sleepable || v->prog->type == BPF_PROG_TYPE_KPROBE)
+		return 0;
+	return fail(v, EINVAL, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n");
+}
+
 static int run(struct verifier *v)
 {
 	int err = open_types(v);
@@ -98,6 +105,8 @@ static int run(struct verifier *v)
 		err = name_subprogs(v);
 	if (!err)
 		err = check_maps(v);
+	if (!err)
+		err = check_sleepable(v);
 	if (!err)
 		err = check_tail_calls(v);
 	if (!err)

@@ -168,6 +168,9 @@ static u32 rounded(u32 depth)
 	return (depth + 15) & ~15u;
 }
 
+/* What callers' stacks may have below a function with a tail call: they stay, at each of 33 in a row. */
+#define BELOW_TAIL_CALL 256
+
 /* Each instruction of each chain of calls once: recursion would be a chain of more than 8. */
 static int chains_from(struct verifier *v, u32 sub, u32 limit)
 {
@@ -182,6 +185,9 @@ static int chains_from(struct verifier *v, u32 sub, u32 limit)
 
 		if (top->total > v->res->stack_depth)
 			v->res->stack_depth = top->total;
+		if (n > 1 && v->sub[top->sub].tail_calls && chain[n - 2].total >= BELOW_TAIL_CALL)
+			return fail(v, EACCES, "tail_calls are not allowed when call stack of previous frames is %u bytes. Too large\n",
+				    chain[n - 2].total);
 		if (top->total > limit)
 			return fail(v, EACCES, "combined stack size of %u calls is %u. Too large\n",
 				    n, top->total);
@@ -213,13 +219,16 @@ static int chains_from(struct verifier *v, u32 sub, u32 limit)
 	return 0;
 }
 
-/* Kernels give tracing programs a stack for each function; others share one. */
+/* Kernels give tracing programs without tail calls a stack for each function; others share one. */
 int check_stack_depth(struct verifier *v)
 {
-	u32 limit = v->prog->type == BPF_PROG_TYPE_SOCKET_FILTER ? BPF_FRAME_SIZE
-								 : BPF_FRAME_SIZE * BPF_MAX_FRAMES;
+	bool shared = v->prog->type == BPF_PROG_TYPE_SOCKET_FILTER;
+	u32 limit;
 	int err = 0;
 
+	for (u32 i = 0; i < v->subs; i++)
+		shared |= v->sub[i].tail_calls;
+	limit = shared ? BPF_FRAME_SIZE : BPF_FRAME_SIZE * BPF_MAX_FRAMES;
 	for (u32 i = 0; i < v->subs && !err; i++)
 		if (!i || v->sub[i].global)
 			err = chains_from(v, i, limit);

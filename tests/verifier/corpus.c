@@ -46,7 +46,7 @@ static int map_fd[MAPS];
 /* Functions that are callbacks need types. */
 static struct btf *types;
 static int types_fd = -1, func_type;
-static struct bpf_func_info funcs[8];
+static struct bpf_func_info funcs[MAX / 2];
 
 static void make_types(void)
 {
@@ -122,7 +122,8 @@ static int by_limpet(const struct row *r, char *text, u32 level)
 	const struct verifier_prog prog = {.insns = r->p,
 					   .insn_count = length(r),
 					   .type = type_of(r),
-					   .gpl = true,
+					   .gpl = !r->not_gpl,
+					   .strict_alignment = r->flags & BPF_F_STRICT_ALIGNMENT,
 					   .sleepable = r->sleepable,
 					   .cpus = (u32)libbpf_num_possible_cpus(),
 					   .maps = maps,
@@ -175,14 +176,14 @@ static int by_kernel(const struct row *r, const struct btf *btf, char *text, u32
 {
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .log_buf = text, .log_size = LOG, .log_level = level,
 		    .prog_btf_fd = (u32)types_fd, .func_info = funcs, .func_info_cnt = find_funcs(r),
-		    .func_info_rec_size = sizeof(funcs[0]), .prog_flags = r->sleepable ? BPF_F_SLEEPABLE : 0);
+		    .func_info_rec_size = sizeof(funcs[0]), .prog_flags = r->flags | (r->sleepable ? BPF_F_SLEEPABLE : 0));
 	struct bpf_insn p[MAX];
 	int fd;
 
 	memcpy(p, r->p, sizeof(p));
 	if (!for_kernel(r, p, btf))
 		return 1;
-	fd = bpf_prog_load(type_of(r), NULL, "GPL", p, length(r), &opts);
+	fd = bpf_prog_load(type_of(r), NULL, r->not_gpl ? "Proprietary" : "GPL", p, length(r), &opts);
 	if (fd >= 0)
 		close(fd);
 	return fd < 0 ? fd : 0;
@@ -236,7 +237,8 @@ static void show_row(const struct row *r, const struct btf *btf)
 
 int main(int argc, char **argv)
 {
-	static const struct row *const themes[] = {rows_basic, rows_holes, rows_record, rows_kfunc, rows_dynptr};
+	static const struct row *const themes[] = {rows_basic, rows_holes, rows_record, rows_kfunc, rows_dynptr,
+						   rows_branch, rows_flow, rows_rules};
 	struct btf *btf = btf__load_vmlinux_btf();
 	bool kernel;
 	int bad = 0;

@@ -19,9 +19,12 @@ struct row {
 	u32 type;           /* BPF_PROG_TYPE_*, 0: KPROBE */
 	const char *differ; /* why the kernel has another verdict; NULL: it has not */
 	bool sleepable;
+	bool not_gpl;
+	u32 flags; /* BPF_F_* */
 };
 
-extern const struct row rows_basic[], rows_holes[], rows_record[], rows_kfunc[], rows_dynptr[]; /* a row without a name ends them */
+/* A row without a name ends them. */
+extern const struct row rows_basic[], rows_holes[], rows_record[], rows_kfunc[], rows_dynptr[], rows_branch[], rows_flow[], rows_rules[];
 
 /* Most rows leave the last fields out. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
@@ -55,6 +58,10 @@ extern const struct row rows_basic[], rows_holes[], rows_record[], rows_kfunc[],
 #define ENDLESS       I(BPF_JMP | BPF_JA, 0, 0, -1, 0)
 #define KFUNC(h)      CALL(h) /* the driver puts the kernel's id there for the kernel */
 #define FP(d, o)      MOVX(d, 10), ALU(BPF_ADD, d, o)
+#define FUNC(d, o)    I(BPF_LD | BPF_IMM | BPF_DW, d, BPF_PSEUDO_FUNC, 0, o), I(0, 0, 0, 0, 0)
+#define MAY_GOTO(o)   I(BPF_JMP | BPF_JCOND, 0, 0, o, 0)
+#define BYTE(p, o)    LD(BPF_B, 0, p, o)
+#define AT(n)         DATA(1, 0), ALUX(BPF_ADD, 1, n), BYTE(1, 0), END /* reads value[n]; 4 on is its end */
 /* clang-format on */
 
 #endif

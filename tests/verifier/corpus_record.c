@@ -7,15 +7,11 @@
 #include "corpus.h"
 
 /* clang-format off */
-#define BYTE(p, o)    LD(BPF_B, 0, p, o)
-#define AT(n)         DATA(1, 0), ALUX(BPF_ADD, 1, n), BYTE(1, 0), END          /* reads value[n] */
 #define HIGH(d, hi, lo) MOV(d, hi), ALU(BPF_LSH, d, 32), ALU(BPF_ADD, d, lo)
 #define SX(w, d, s, o) I(BPF_LDX | BPF_MEMSX | w, d, s, o, 0)
 #define MOVS(d, s, n) I(BPF_ALU64 | BPF_MOV | BPF_X, d, s, n, 0)
 #define MOVSW(d, s, n) I(BPF_ALU | BPF_MOV | BPF_X, d, s, n, 0)
 #define ALUWX(op, d, s) I(BPF_ALU | op | BPF_X, d, s, 0, 0)
-#define FUNC(d, o)    I(BPF_LD | BPF_IMM | BPF_DW, d, BPF_PSEUDO_FUNC, 0, o), I(0, 0, 0, 0, 0)
-#define MAY_GOTO(o)   I(BPF_JMP | BPF_JCOND, 0, 0, o, 0)
 #define RING_DYNPTR(o) MAP(1, 2), MOV(2, 16), MOV(3, 0), FP(4, o), CALL(BPF_FUNC_ringbuf_reserve_dynptr)
 #define DISCARD(o)    FP(1, o), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard_dynptr)
 #define LOCAL_DYNPTR(o) DATA(1, 0), MOV(2, 16), MOV(3, 0), FP(4, o), CALL(BPF_FUNC_dynptr_from_mem)
