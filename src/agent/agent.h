@@ -10,8 +10,15 @@
  * /proc/TID/mem, the constructor through /proc/self/mem. So no page is ever writable and executable,
  * and nothing needs mprotect.
  *
- * A command ends by the system call AGENT_DONE_NR with AGENT_DONE_MAGIC in its first argument,
- * which the keeper sees as a ptrace system-call stop and does not let through. No signal is used.
+ * A command ends in one of two ways, which agent_request.unblock tells:
+ *
+ *     a signal's set  the keeper has sent the borrowed thread one that nothing in the target takes
+ *                     and that does nothing (keeper/borrow.c). It waits, blocked, until the command's last
+ *                     system call lets it in, with AGENT_DONE_MAGIC in rbx: the keeper sees a signal-delivery
+ *                     stop, and the signal is gone. Nothing else stops the thread.
+ *     0               the system call AGENT_DONE_NR with AGENT_DONE_MAGIC in its first argument, which
+ *                     the keeper sees as a ptrace system-call stop and does not let through. All
+ *                     system calls of the command stop the thread, twice each.
  *
  * A keeper can be killed. Its borrowed thread then runs its command to the end, finds that the
  * system call returns, and goes home: rt_sigreturn(2) on the frame that the keeper has put at
@@ -43,7 +50,7 @@
 #include "session/layout.h"
 
 #define AGENT_MAGIC      0x746e6567616d706cULL
-#define AGENT_VERSION    6
+#define AGENT_VERSION    7
 #define AGENT_SYMBOL     "limpet_agent" /* struct agent_header, the agent's only exported symbol */
 #define AGENT_DONE_NR    39             /* getpid: harmless should nobody watch */
 #define AGENT_DONE_MAGIC 0x6c696d7065740000ULL
@@ -56,6 +63,7 @@
 #define AGENT_HEADER_GAP PAGE_SIZE
 #define AGENT_WINDOW     (4 * PAGE_SIZE) /* room for the session file behind the header */
 #define AGENT_REQUEST_SIZE PAGE_SIZE
+#define AGENT_PROTECT_MAX  7 /* parts of its image that are not to be executable */
 #define AGENT_HOME_DEPTH 8192 /* below stack_top: where a borrowed thread's stack pointer is at first */
 #define AGENT_HOME_ROOM  256  /* below that, the keeper clears; a signal handler's frame does not */
 
@@ -172,6 +180,10 @@ struct agent_request {
 	u64 files, file_count; /* SYNC: struct agent_file[], what the session's links for it are on; of more than
 	                          AGENT_FILES_MAX so many */
 	u64 view;        /* SYNC: agent_view_link(), ... */
+	u64 unblock;     /* the signal that ends the command, as a set; 0: none */
+	struct {
+		u64 start, size, prot;
+	} protect[AGENT_PROTECT_MAX]; /* for agent_header.first; size 0: the end */
 };
 
 /*
@@ -235,6 +247,7 @@ struct agent_header {
 	u32 version;
 	u32 size;          /* of this structure */
 	u64 enter, enter_end; /* agent_enter() to the end of the way home, run time addresses */
+	u64 first;         /* in there: the first command's beginning, which gives the image its protections */
 	u64 abandoned;     /* in there: what the end of a keeper asks for, then go_home */
 	u64 go_home;       /* in there: rt_sigreturn(2) on `frame`, without the agent's stack */
 	u64 syscall;       /* in there: a system call, then go_home */

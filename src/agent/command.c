@@ -16,10 +16,18 @@
 #define MSG_CMSG_CLOEXEC_ 0x40000000
 #define MADV_WIPEONFORK_  18
 
+#define REQUEST_UNBLOCK_AT 272
+#define REQUEST_PROTECT_AT 280
+#define STR_(x)            #x
+#define STR(x)             STR_(x)
+#define REQUEST_UNBLOCK    STR(REQUEST_UNBLOCK_AT)
+#define REQUEST_PROTECT    STR(REQUEST_PROTECT_AT)
+
 #define STACK_SIZE (128 * 1024)
 #define INBOX_SIZE (1024 * 1024)
 #define FRAME_SIZE (16 * 1024)
 
+void agent_first(void);
 void agent_enter(void);
 void agent_leave(void);
 void agent_go_home(void);
@@ -44,6 +52,7 @@ __attribute__((visibility("default"))) struct agent_image limpet_agent = {
 			.size = sizeof(struct agent_header),
 			.enter = (u64)agent_enter,
 			.enter_end = (u64)agent_enter_end,
+			.first = (u64)agent_first,
 			.abandoned = (u64)agent_leave,
 			.go_home = (u64)agent_go_home,
 			.syscall = (u64)agent_syscall,
@@ -62,20 +71,53 @@ __attribute__((visibility("default"))) struct agent_image limpet_agent = {
 
 /*
  * A borrowed thread starts here with rdi = request, on the agent's stack. Where nobody watches it
- * goes on to agent_go_home, which needs no stack: it may run before that is writable.
+ * goes on to agent_go_home, which needs no stack: it may run before that is writable. The very first
+ * command starts at agent_first, while the whole image is as it was mapped, readable and executable: nothing
+ * can be written, so what mprotect(2) has against it is not told.
  */
 __asm__(".text\n"
-	".globl agent_enter, agent_leave, agent_go_home, agent_syscall, agent_enter_end\n"
-	".hidden agent_enter, agent_leave, agent_go_home, agent_syscall, agent_enter_end\n"
+	".globl agent_enter, agent_first, agent_leave, agent_go_home, agent_syscall, agent_enter_end\n"
+	".hidden agent_enter, agent_first, agent_leave, agent_go_home, agent_syscall, agent_enter_end\n"
 	".type agent_enter, @function\n"
 	"agent_enter:\n"
 	"	cld\n"
 	"	xor %ebp, %ebp\n"
 	"	and $-16, %rsp\n"
+	"	mov %rdi, %r12\n"
 	"	call agent_command\n"
-	"	mov $39, %eax\n"                    /* AGENT_DONE_NR */
-	"	movabs $0x6c696d7065740000, %rdi\n" /* AGENT_DONE_MAGIC */
+	"	lea agent_leave(%rip), %r13\n"
+	"agent_end:\n" /* of the command for the request r12; r13: where to go on when nobody has stopped it here */
+	"	movabs $0x6c696d7065740000, %rbx\n" /* AGENT_DONE_MAGIC */
+	"	lea " REQUEST_UNBLOCK "(%r12), %rsi\n"
+	"	cmpq $0, (%rsi)\n"
+	"	je 1f\n"
+	"	mov $14, %eax\n" /* rt_sigprocmask */
+	"	mov $1, %edi\n"  /* SIG_UNBLOCK */
+	"	xor %edx, %edx\n"
+	"	mov $8, %r10d\n"
 	"	syscall\n"
+	"	jmp *%r13\n"
+	"1:	mov $39, %eax\n" /* AGENT_DONE_NR */
+	"	mov %rbx, %rdi\n"
+	"	syscall\n"
+	"	jmp *%r13\n"
+	"agent_first:\n"
+	"	mov %rdi, %r12\n"
+	"	lea " REQUEST_PROTECT "(%r12), %rbp\n"
+	"2:	mov (%rbp), %rdi\n"
+	"	mov 8(%rbp), %rsi\n"
+	"	mov 16(%rbp), %rdx\n"
+	"	test %rsi, %rsi\n"
+	"	jz 3f\n"
+	"	mov $10, %eax\n" /* mprotect */
+	"	syscall\n"
+	"	add $24, %rbp\n"
+	"	test %rax, %rax\n"
+	"	jz 2b\n"
+	"	lea agent_go_home(%rip), %r13\n"
+	"	jmp agent_end\n"
+	"3:	mov %r12, %rdi\n"
+	"	jmp agent_enter\n"
 	"agent_leave:\n"
 	"	lea agent_stack + 0x20000(%rip), %rsp\n"
 	"	call agent_abandoned\n"
@@ -90,7 +132,11 @@ __asm__(".text\n"
 	"agent_enter_end:\n"
 	".size agent_enter, . - agent_enter\n");
 _Static_assert(STACK_SIZE == 0x20000, "as above");
+_Static_assert(sizeof(struct agent_request) <= AGENT_REQUEST_SIZE, "there it lies");
 _Static_assert(AGENT_DONE_NR == 39 && AGENT_DONE_MAGIC == 0x6c696d7065740000ULL, "as above");
+_Static_assert(offsetof(struct agent_request, unblock) == REQUEST_UNBLOCK_AT &&
+		       offsetof(struct agent_request, protect) == REQUEST_PROTECT_AT,
+	       "as above");
 
 static bool map_may_call(enum map_call call)
 {

@@ -19,6 +19,12 @@
  *
  * A borrowed thread is given back in a PTRACE_EVENT_STOP, since only on the way out of that stop
  * does the kernel look at orig_rax and restart an interrupted system call.
+ *
+ * A command ends by a signal (agent.h), so that it costs one stop and not two for each of its system
+ * calls. It is one whose default is to be ignored, which nobody has a handler for and the thread does not
+ * block: should we die, it is gone as soon as the thread is home. Traced threads get it all the same. It is
+ * sent to the thread while that blocks everything, before the command begins, so that what may refuse it
+ * (a security module) does so here. Where there is none (Go has handlers for all) a system call ends the command.
  */
 #include <cpuid.h>
 #include <elf.h>
@@ -313,6 +319,18 @@ static int block_signals(struct target *t)
 	return ptrace(PTRACE_SETSIGMASK_, t->lead->tid, sizeof(u64), &all) ? -errno : 0;
 }
 
+/* A signal to end commands with; 0: none will do. */
+static int quiet_signal(const struct target *t)
+{
+	static const int ignored[] = {SIGURG, SIGWINCH, SIGCHLD};
+	u64 taken = t->saved_mask | proc_status_set(t->pid, t->lead->tid, "SigCgt");
+
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		if (!(taken & BIT(ignored[i] - 1)))
+			return ignored[i];
+	return 0;
+}
+
 /* Borrows a thread. on_stack: one whose stack has room for a frame. */
 int target_borrow(struct target *t, bool on_stack)
 {
@@ -327,6 +345,7 @@ int target_borrow(struct target *t, bool on_stack)
 						  "no thread of %d can be borrowed now", t->pid);
 	if (ptrace(PTRACE_GETSIGMASK_, t->lead->tid, sizeof(u64), &t->saved_mask))
 		return keeper_fail(t->e, KEEPER_SYSTEM, -errno, "signal mask: %s", strerror(errno));
+	t->quiet = quiet_signal(t);
 	t->borrowed = true;
 	err = t->header_at ? home_in_agent(t) : home_on_stack(t);
 	return err ? err : block_signals(t);
@@ -354,17 +373,20 @@ int target_redirect_lead(struct target *t, u64 rip)
 	return target_write(t, at + offsetof(struct agent_frame, rip), &f.rip, sizeof(f.rip));
 }
 
-/* Runs the borrowed thread to the next stop that is of interest: a system-call stop. */
-static int run_to_syscall_stop(struct target *t)
+/*
+ * Runs the borrowed thread to the next stop that is of interest: a system-call stop (how: PTRACE_SYSCALL), or
+ * the arrival of the signal that ends a command (PTRACE_CONT).
+ */
+static int run_lead(struct target *t, int how)
 {
 	int status, sig = 0, err;
 
 	for (;;) {
-		if (ptrace(PTRACE_SYSCALL, t->lead->tid, 0, sig))
+		if (ptrace(how, t->lead->tid, 0, sig))
 			return -errno;
 		sig = 0;
 		err = wait_lead(t, &status);
-		if (err || is_syscall_stop(status))
+		if (err || (how == PTRACE_CONT ? status == t->quiet : is_syscall_stop(status)))
 			return err;
 		if (is_event_stop(status))
 			continue; /* a group stop begins or ends: the others wait for our detach */
@@ -374,13 +396,19 @@ static int run_to_syscall_stop(struct target *t)
 	}
 }
 
-/* From a system-call stop (or a fault) to a PTRACE_EVENT_STOP, running nothing in between. */
+/* From any other stop to a PTRACE_EVENT_STOP, running nothing in between. */
 static int to_event_stop(struct target *t)
 {
+	int status, sig = 0, err;
+
 	ptrace(PTRACE_INTERRUPT, t->lead->tid, 0, 0);
-	if (ptrace(PTRACE_CONT, t->lead->tid, 0, 0))
-		return -errno;
-	return wait_stopped(t, t->lead);
+	do {
+		if (ptrace(PTRACE_CONT, t->lead->tid, 0, sig))
+			return -errno;
+		err = wait_lead(t, &status);
+		sig = err || is_syscall_stop(status) ? 0 : status;
+	} while (!err && !is_event_stop(status));
+	return err;
 }
 
 int target_return(struct target *t)
@@ -418,9 +446,9 @@ long target_syscall(struct target *t, long nr, u64 a, u64 b, u64 c, u64 d, u64 e
 	r.r9 = f;
 	err = set_regs(t, &r);
 	if (!err)
-		err = run_to_syscall_stop(t); /* entry */
+		err = run_lead(t, PTRACE_SYSCALL); /* entry */
 	if (!err)
-		err = run_to_syscall_stop(t); /* exit */
+		err = run_lead(t, PTRACE_SYSCALL); /* exit */
 	if (err)
 		return err;
 	if (ptrace(PTRACE_GETREGS, t->lead->tid, 0, &r))
@@ -428,29 +456,67 @@ long target_syscall(struct target *t, long nr, u64 a, u64 b, u64 c, u64 d, u64 e
 	return (long)r.rax;
 }
 
-/* Runs one command of the agent; r goes in and comes back. Returns its result. */
-int target_command(struct target *t, struct agent_request *r)
+/* The command has ended by the signal: that is blocked again. */
+static int ended_by_signal(struct target *t)
+{
+	struct user_regs_struct regs;
+
+	if (ptrace(PTRACE_GETREGS, t->lead->tid, 0, &regs))
+		return -errno;
+	return regs.rbx == AGENT_DONE_MAGIC ? block_signals(t) : -EFAULT;
+}
+
+/* Runs the command to the system call that ends it, which is not let through. */
+static int run_to_done_call(struct target *t)
+{
+	struct user_regs_struct regs;
+	int err;
+
+	do {
+		err = run_lead(t, PTRACE_SYSCALL);
+		if (!err && ptrace(PTRACE_GETREGS, t->lead->tid, 0, &regs))
+			err = -errno;
+	} while (!err && (regs.orig_rax != AGENT_DONE_NR || regs.rdi != AGENT_DONE_MAGIC));
+	regs.orig_rax = (unsigned long long)-1;
+	if (!err)
+		err = set_regs(t, &regs);
+	return err ? err : to_event_stop(t);
+}
+
+static int run_command(struct target *t, struct agent_request *r, u64 entry)
 {
 	struct user_regs_struct regs = home_regs(t);
-	int err = target_write(t, t->header.request, r, sizeof(*r));
+	int err;
 
-	regs.rip = t->header.enter;
+	if (t->quiet && syscall(SYS_tgkill, t->pid, t->lead->tid, t->quiet))
+		t->quiet = 0;
+	r->unblock = t->quiet ? BIT(t->quiet - 1) : 0;
+	err = target_write(t, t->header.request, r, sizeof(*r));
+	regs.rip = entry;
 	regs.rsp = t->header.stack_top;
 	regs.rdi = t->header.request;
 	if (!err)
 		err = set_regs(t, &regs);
-	do {
-		if (!err)
-			err = run_to_syscall_stop(t);
-		if (!err && ptrace(PTRACE_GETREGS, t->lead->tid, 0, &regs))
-			err = -errno;
-	} while (!err && (regs.orig_rax != AGENT_DONE_NR || regs.rdi != AGENT_DONE_MAGIC));
-	regs.orig_rax = (unsigned long long)-1; /* do not let it through */
+	if (!err && t->quiet)
+		err = run_lead(t, PTRACE_CONT);
 	if (!err)
-		err = set_regs(t, &regs);
-	if (!err)
-		err = to_event_stop(t);
+		err = t->quiet ? ended_by_signal(t) : run_to_done_call(t);
 	if (!err)
 		err = target_read(t, t->header.request, r, sizeof(*r));
 	return err ? err : r->result;
+}
+
+int target_command(struct target *t, struct agent_request *r)
+{
+	return run_command(t, r, t->header.enter);
+}
+
+int target_first_command(struct target *t, struct agent_request *r)
+{
+	int err;
+
+	r->result = -ENOMEM; /* stays, when mprotect(2) fails */
+	err = run_command(t, r, t->header.first);
+	t->agent_ready = !err;
+	return err;
 }

@@ -154,22 +154,25 @@ static int image_copy(struct target *t, struct image *im, u64 base)
 	return err;
 }
 
-static int image_protect(struct target *t, const struct image *im, u64 base)
+int image_protections(const struct target *t, const struct image *im, struct agent_request *r)
 {
-	long err = 0;
+	u64 base = t->header_at - im->symbol;
+	u32 n = 0;
 
-	for (int i = 0; i < im->eh->e_phnum && !err; i++) {
+	for (int i = 0; i < im->eh->e_phnum; i++) {
 		const Elf64_Phdr *p = &im->ph[i];
 		u64 start = p->p_vaddr & ~(PAGE_SIZE - 1);
 		u64 end = ALIGN_UP(p->p_vaddr + p->p_memsz, PAGE_SIZE);
 
-		if (p->p_type == PT_LOAD && !(p->p_flags & PF_X))
-			err = target_syscall(t, SYS_mprotect, base + start, end - start,
-					     PROT_READ | (p->p_flags & PF_W ? PROT_WRITE : 0), 0, 0,
-					     0);
+		if (p->p_type != PT_LOAD || p->p_flags & PF_X || start == end)
+			continue;
+		if (n == AGENT_PROTECT_MAX - 1)
+			return -ENOEXEC;
+		r->protect[n].start = base + start;
+		r->protect[n].size = end - start;
+		r->protect[n++].prot = PROT_READ | (p->p_flags & PF_W ? PROT_WRITE : 0);
 	}
-	t->agent_ready = !err;
-	return (int)err;
+	return 0;
 }
 
 struct image *image_open(const char *path)
@@ -207,8 +210,7 @@ static int image_map(struct target *t, struct image *im)
 		return err;
 	}
 	t->header_at = (u64)base + im->symbol;
-	err = target_move_in(t);
-	return err ? err : image_protect(t, im, (u64)base);
+	return target_move_in(t);
 }
 
 int image_inject(struct target *t, struct image *im)

@@ -41,6 +41,7 @@ struct target {
 	struct thread *lead; /* the borrowed thread */
 	bool borrowed, agent_ready; /* the agent's memory is as it is to be */
 	u64 saved_mask;
+	int quiet; /* the signal that commands end by; 0: none, they end by a system call */
 	struct home_code {
 		u64 syscall_ret, restorer; /* 0: not found */
 	} home; /* code of the target's own, while there is no agent */
@@ -66,6 +67,7 @@ struct target {
 int proc_read_maps(pid_t tid, struct regions *ret);
 int proc_check(pid_t pid, struct keeper_error *e);
 long proc_status(pid_t pid, pid_t tid, const char *field); /* a number; 0 when there is none */
+u64 proc_status_set(pid_t pid, pid_t tid, const char *field); /* signals; all when it cannot be told */
 pid_t proc_live_tid(pid_t pid);
 long proc_euid(pid_t pid); /* -1: gone */
 char proc_state(pid_t pid, pid_t tid);
@@ -104,7 +106,9 @@ int target_move_in(struct target *t);
 int target_move_out(struct target *t);
 int target_redirect_lead(struct target *t, u64 rip);
 long target_syscall(struct target *t, long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f);
+/* Runs one command of the agent; r goes in and comes back. Returns its result. */
 int target_command(struct target *t, struct agent_request *r);
+int target_first_command(struct target *t, struct agent_request *r); /* in a fresh image, with `protect` in r */
 
 /*
  * home.c. home_code_ahead() looks in a process that runs; home_code_in() sees to it that a stopped target's `home` is
@@ -182,6 +186,7 @@ struct image;
 struct image *image_open(const char *path);
 void image_close(struct image *im); /* or NULL */
 int image_inject(struct target *t, struct image *im);
+int image_protections(const struct target *t, const struct image *im, struct agent_request *r);
 
 /* session.c */
 int keeper_find(struct keeper *k, const struct regions *maps, int mem, u64 *ret_at,

@@ -163,21 +163,38 @@ bool proc_read_key(pid_t pid, struct proc_key *ret)
 	return ret->size || buf[0] == 'Z'; /* a main thread that has ended shows none */
 }
 
-long proc_status(pid_t pid, pid_t tid, const char *field)
+/* The last such line's text, behind the colon; false: there is none. */
+static bool status_line(pid_t pid, pid_t tid, const char *field, char *ret, size_t size)
 {
 	char path[64], line[256];
 	size_t n = strlen(field);
-	long value = 0;
+	bool found = false;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, field, n) && line[n] == ':')
-			value = strtol(line + n + 1, NULL, 10);
+		if (!strncmp(line, field, n) && line[n] == ':') {
+			snprintf(ret, size, "%s", line + n + 1);
+			found = true;
+		}
 	if (f)
 		fclose(f);
-	return value;
+	return found;
+}
+
+long proc_status(pid_t pid, pid_t tid, const char *field)
+{
+	char text[64];
+
+	return status_line(pid, tid, field, text, sizeof(text)) ? strtol(text, NULL, 10) : 0;
+}
+
+u64 proc_status_set(pid_t pid, pid_t tid, const char *field)
+{
+	char text[64];
+
+	return status_line(pid, tid, field, text, sizeof(text)) ? strtoull(text, NULL, 16) : ~0ULL;
 }
 
 static pid_t look_for_live(pid_t pid)

@@ -231,7 +231,7 @@ static bool tp_is_thread(struct target *t)
 	return true;
 }
 
-static int init_agent(struct keeper *k, struct target *t, bool follows)
+static int init_agent(struct keeper *k, struct target *t, const struct image *image, bool follows)
 {
 	static const struct agent_fd session[] = {{.kind = AGENT_FD_SESSION},
 						  {.kind = AGENT_FD_TRACE, .writable = 1}};
@@ -243,9 +243,10 @@ static int init_agent(struct keeper *k, struct target *t, bool follows)
 				  .phdr_count = (u32)proc_aux(t->live_tid, AT_PHNUM),
 				  .denied = target_denied(t, true),
 				  .follows = follows};
-	int err;
+	int err = image_protections(t, image, &r);
 
-	err = target_command(t, &r);
+	if (!err)
+		err = target_first_command(t, &r);
 	return err ? err : objects_send(k, t, session, 2);
 }
 
@@ -329,7 +330,7 @@ static int inject(struct keeper *k, struct target *t, struct image *image, bool 
 
 	if (err)
 		return err;
-	err = init_agent(k, t, follows);
+	err = init_agent(k, t, image, follows);
 	if (!err)
 		err = target_read(t, t->header_at, &t->header, sizeof(t->header));
 	return err;
@@ -340,7 +341,7 @@ static void take_back(struct target *t)
 {
 	struct agent_request r = {.command = AGENT_CMD_RELEASE, .pid = (u32)t->pid, .in_use = 1};
 
-	if (!target_command(t, &r))
+	if (!t->agent_ready || !target_command(t, &r))
 		sync_unmap_image(t);
 }
 

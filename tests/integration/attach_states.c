@@ -476,6 +476,45 @@ static void filtered(void)
 	} while (round_done());
 }
 
+/* Those that a keeper might end commands by. */
+static const int quiet[] = {SIGURG, SIGWINCH, SIGCHLD};
+
+static void none_pending(void)
+{
+	sigset_t now;
+
+	do {
+		HOLDS(!sigpending(&now));
+		for (int i = 0; i < 3; i++)
+			HOLDS(!sigismember(&now, quiet[i]));
+		HOLDS(probed(7) == 8);
+		usleep(200);
+	} while (round_done());
+}
+
+static void on_quiet(int sig)
+{
+	wrong(__LINE__);
+}
+
+static void quiet_caught(void)
+{
+	for (int i = 0; i < 3; i++)
+		signal(quiet[i], on_quiet);
+	none_pending();
+}
+
+static void quiet_blocked(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (int i = 0; i < 3; i++)
+		sigaddset(&set, quiet[i]);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	none_pending();
+}
+
 /* SIGTRAP ignored for the whole process. */
 static void trap_ignored(void)
 {
@@ -618,6 +657,8 @@ static const struct {
 	{"handler", in_handler},
 	{"blocked", all_blocked},
 	{"trap_ignored", trap_ignored},
+	{"quiet_caught", quiet_caught},
+	{"quiet_blocked", quiet_blocked},
 	{"filtered", filtered},
 	{"vfork", with_vfork},
 	{"spawn", with_spawn},

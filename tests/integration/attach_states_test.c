@@ -79,6 +79,21 @@ TEST(states_of_a_borrowed_thread_see_nothing)
 	}
 }
 
+TEST(signals_that_end_commands_are_not_seen)
+{
+	static const char *const each[][4] = {{"quiet_caught", "call"},
+					      {"quiet_blocked", "call"},
+					      {"call", "quiet_blocked", "sigsuspend"},
+					      {"sigsuspend", "quiet_caught", "call"}};
+
+	REQUIRE(prepare());
+	for (size_t i = 0; i < ARRAY_SIZE(each) && !check_failed; i++) {
+		go_through(each[i], false, 3);
+		if (check_failed)
+			printf("# states %s and %s\n", each[i][0], each[i][1]);
+	}
+}
+
 TEST(children_and_short_threads_live_on)
 {
 	static const char *const each[][4] = {{"vfork", "call"},          {"call", "vfork"},
