@@ -57,6 +57,18 @@ static int next(int i)
 	return err == -ENOENT ? 0 : err;
 }
 
+/* As a tool goes through a map. */
+static int pass(int i)
+{
+	char key[sizeof(struct key)], to[sizeof(struct key)];
+	void *from = NULL;
+	int n = 0, err;
+
+	for (; !(err = bpf_map_get_next_key(fd, from, to)); from = memcpy(key, to, sizeof(key)))
+		n++;
+	return err == -ENOENT && n == N ? 0 : -1;
+}
+
 static int push(int i)
 {
 	return bpf_map_update_elem(fd, NULL, values, BPF_ANY);
@@ -135,6 +147,7 @@ static const struct op hash_ops[] = {{"insert", update, 0},
 				     {"update", update, 0},
 				     {"lookup", lookup, 0},
 				     {"next key", next, 0},
+				     {"next keys of all", pass, 1},
 				     {"delete", delete, 0},
 				     {"insert again", update, 0},
 				     {"lookup and delete", take, 0},
@@ -148,6 +161,8 @@ static const struct op hash_ops[] = {{"insert", update, 0},
 static const struct op trie_ops[] = {{"insert", update, 0},
 				     {"update", update, 0},
 				     {"lookup", lookup, 0},
+				     {"next keys after inserts", pass, 1},
+				     {"next keys of all", pass, 1},
 				     {"next key", next, 0},
 				     {"delete", delete, 0},
 				     {"insert batch", update_all, 1},

@@ -109,6 +109,7 @@ int lib_create_map(struct limpet_vm *vm, const struct map_def *def, const char *
 		free(m);
 		return lib_fail(vm, err, "map %s: %s", name, strerror(-err));
 	}
+	map_order_make(&m->map);
 	strncpy(m->name, name, sizeof(m->name) - 1);
 	helper_bind_map(&m->map, &vm->vm_maps[index], &vm->regions[index]);
 	vm->maps[index] = m;
@@ -118,6 +119,7 @@ int lib_create_map(struct limpet_vm *vm, const struct map_def *def, const char *
 void lib_free_maps(struct limpet_vm *vm)
 {
 	for (u32 i = 0; i < vm->map_count; i++) {
+		map_order_free(&vm->maps[i]->map);
 		munmap(vm->maps[i]->base, vm->maps[i]->map.file_size);
 		free((void *)vm->maps[i]->slots);
 		free(vm->maps[i]);

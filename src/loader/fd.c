@@ -313,6 +313,7 @@ static struct map *open_map(struct store *s, u32 id, int *ret_err)
 		*ret_err = err;
 		return NULL;
 	}
+	map_order_make(&k->map);
 	k->next = known;
 	known = k;
 	return &k->map;

@@ -78,6 +78,7 @@ struct hash_stripe {
 	_Alignas(64) _Atomic u64 free;
 	_Atomic u64 spare;
 	_Atomic s64 count;
+	_Atomic u64 inserts; /* LPM_TRIE: begun so far, for maps/lpm_order.c */
 };
 
 struct hash_area {

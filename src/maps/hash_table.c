@@ -329,6 +329,8 @@ bool hash_insert(struct map *m, struct hash_pos *pos, struct pool_hand h)
 {
 	u64 seen = pos->seen;
 
+	if (m->def.type == BPF_MAP_TYPE_LPM_TRIE)
+		atomic_fetch_add_explicit(&hash_stripe(hash_area(m))->inserts, 1, memory_order_release);
 	if (!atomic_compare_exchange_strong_explicit(pos->prev, &seen, hash_link(seen, h.index + 1),
 						     memory_order_acq_rel, memory_order_relaxed))
 		return false;

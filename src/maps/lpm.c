@@ -7,14 +7,13 @@
  *     entry's value:  | value, 8-padded | the key's bits as they were given, 8-padded |
  *
  * Iteration is in the kernel's order: a prefix after all longer ones it contains, else by the first
- * bit that differs. The next key is searched among all entries.
+ * bit that differs. The next key is searched among all entries, or by a list in order (lpm_order.c).
  *
  * Each entry is as good as a HASH's under concurrency, deaths and stops. A lookup that meets the insert
  * of one matching prefix and the deletion of another may see neither.
  */
-#include "maps/hash.h"
+#include "maps/lpm.h"
 
-#define LPM_DATA_MAX 256u
 #define LPM_FLAGS                                                                                  \
 	(BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG |   \
 	 BPF_F_WRONLY_PROG)
@@ -27,24 +26,9 @@ struct lpm_area {
 };
 _Static_assert(sizeof(struct lpm_area) <= 2048, "lpm_area must fit the type area");
 
-struct lpm_key {
-	u32 length;
-	u8 data[LPM_DATA_MAX];
-};
-
-static u32 data_size(const struct map *m)
-{
-	return m->def.key_size - (u32)sizeof(u32);
-}
-
 static _Atomic u64 *lengths_of(const struct map *m)
 {
 	return ((struct lpm_area *)m->meta->type_area)->lengths;
-}
-
-static u8 *data_of(const struct map *m, struct pool_elem *e)
-{
-	return hash_value(m, e) + m->value_stride;
 }
 
 static int layout(struct map *m)
@@ -58,31 +42,29 @@ static int layout(struct map *m)
 		return -EINVAL;
 	if (def->max_entries > HASH_MAX_ENTRIES)
 		return -ENOMEM;
-	return hash_layout_for(m, LPM_FLAGS, 0, m->value_stride + ALIGN_UP(data_size(m), 8));
+	return hash_layout_for(m, LPM_FLAGS, 0, m->value_stride + ALIGN_UP(lpm_data_size(m), 8));
 }
 
-/* The key with `length` bits of `data`, the others zero. */
-static void make_key(const struct map *m, struct lpm_key *key, const u8 *data, u32 length)
+void lpm_make_key(const struct map *m, struct lpm_key *key, const u8 *data, u32 length)
 {
 	u32 whole = length / 8;
 
 	key->length = length;
-	memcpy(key->data, data, data_size(m));
-	if (whole < data_size(m)) {
+	memcpy(key->data, data, lpm_data_size(m));
+	if (whole < lpm_data_size(m)) {
 		key->data[whole] &= (u8)(0xff00 >> length % 8);
-		memset(key->data + whole + 1, 0, data_size(m) - whole - 1);
+		memset(key->data + whole + 1, 0, lpm_data_size(m) - whole - 1);
 	}
 }
 
-/* Takes a caller's key apart; false: its length is impossible. */
-static bool take_key(const struct map *m, const void *key, struct lpm_key *ret)
+bool lpm_take_key(const struct map *m, const void *key, struct lpm_key *ret)
 {
 	u32 length;
 
 	memcpy(&length, key, sizeof(length));
-	if (length > data_size(m) * 8)
+	if (length > lpm_data_size(m) * 8)
 		return false;
-	make_key(m, ret, (const u8 *)key + sizeof(length), length);
+	lpm_make_key(m, ret, (const u8 *)key + sizeof(length), length);
 	return true;
 }
 
@@ -106,10 +88,10 @@ static int find_longest(struct map *m, const struct pool *pool, const void *key,
 	struct lpm_key k;
 	int length;
 
-	if (!take_key(m, key, &k))
+	if (!lpm_take_key(m, key, &k))
 		return -ENOENT;
 	for (length = length_in_use(m, (int)k.length); length >= 0; length = length_in_use(m, length - 1)) {
-		make_key(m, &k, k.data, (u32)length);
+		lpm_make_key(m, &k, k.data, (u32)length);
 		if (!hash_seek(m, pool, hash_of(m, &k), &k, pos, &steps, false))
 			return 0;
 	}
@@ -129,10 +111,10 @@ static long update(struct map *m, const void *key, const void *value, u64 flags)
 	struct lpm_key k;
 	long err;
 
-	if (flags > BPF_EXIST || !take_key(m, key, &k))
+	if (flags > BPF_EXIST || !lpm_take_key(m, key, &k))
 		return -EINVAL;
 	atomic_fetch_or_explicit(&lengths_of(m)[k.length / 64], BIT(k.length % 64), memory_order_release);
-	err = hash_store(m, &k, value, (const u8 *)key + sizeof(u32), data_size(m), flags);
+	err = hash_store(m, &k, value, (const u8 *)key + sizeof(u32), lpm_data_size(m), flags);
 	return err == -E2BIG ? -ENOSPC : err;
 }
 
@@ -140,7 +122,7 @@ static long remove(struct map *m, const void *key)
 {
 	struct lpm_key k;
 
-	return take_key(m, key, &k) ? hash_delete(m, &k) : -EINVAL;
+	return lpm_take_key(m, key, &k) ? hash_delete(m, &k) : -EINVAL;
 }
 
 static int user_lookup(struct map *m, const void *key, void *ret_value, u64 flags)
@@ -204,11 +186,11 @@ static bool search(struct map *m, const struct lpm_key *after, struct lpm_best *
 
 	for (hash_walk_start(m, &walk); hash_walk_next(m, &pool, &walk);) {
 		memcpy(&k, walk.key, m->def.key_size);
-		if (k.length > data_size(m) * 8 || (after && order(&k, after) <= 0) ||
+		if (k.length > lpm_data_size(m) * 8 || (after && order(&k, after) <= 0) ||
 		    (best->found && order(&k, &best->key) >= 0))
 			continue;
 		/* the bits as they were given */
-		map_copy_seen(k.data, data_of(m, walk.pos.elem), data_size(m));
+		map_copy_seen(k.data, lpm_data(m, walk.pos.elem), lpm_data_size(m));
 		atomic_thread_fence(memory_order_acquire);
 		if (pool_tag(walk.pos.elem) != walk.pos.tag) { /* deleted, or just replaced: from the start */
 			const u64 steps = walk.steps;
@@ -232,8 +214,11 @@ static int next_key(struct map *m, const void *key, void *ret_key)
 	struct hash_pos pos;
 	struct lpm_key k;
 	bool there;
+	int err = m->order ? m->order->next(m, key, ret_key) : -EBUSY;
 
-	there = key && take_key(m, key, &k) && !hash_seek(m, &pool, hash_of(m, &k), &k, &pos, &steps, false);
+	if (likely(err != -EBUSY))
+		return err;
+	there = key && lpm_take_key(m, key, &k) && !hash_seek(m, &pool, hash_of(m, &k), &k, &pos, &steps, false);
 	if (!search(m, there ? &k : NULL, &best))
 		return -EBUSY;
 	if (!best.found)

@@ -33,7 +33,7 @@
 #include "shm/staging.h"
 
 #define MAP_MAGIC          0x70616d7465706d6cULL /* "lmpetmap" */
-#define MAP_LAYOUT_VERSION 5
+#define MAP_LAYOUT_VERSION 6
 #define MAP_META_SIZE      PAGE_SIZE
 #define MAP_NAME_LEN       16
 #define MAP_WHOLE_MAX      (64ULL << 20) /* larger files may get their memory piece by piece */
@@ -197,7 +197,7 @@ struct map_ops {
 	u32 (*collect)(struct map *m, bool (*alive)(u32 owner));
 };
 
-/* A map as one process sees it. Filled by map_create() or map_open(), then read-only but for extents and hands. */
+/* A map as one process sees it. Filled by map_create() or map_open(), then read-only but for extents, hands and order. */
 struct map {
 	const struct map_ops *ops;
 	struct map_def def;
@@ -229,6 +229,7 @@ struct map {
 	bool sparse;           /* memory comes piece by piece: `extents` tells; set by layout() where the type can */
 	struct extents extents;
 	struct hands hands; /* what the process's threads keep between operations */
+	struct lpm_order *order; /* map_order_make() */
 };
 
 /* Does it hold objects of the session, and keep them? */
@@ -264,6 +265,13 @@ int map_alias(struct map *m, int fd);
 
 /* Puts the pages of the kernel's array over the elements. `fd`: of an array of the same shape, BPF_F_MMAPABLE. */
 int map_take_pages(struct map *m, int fd);
+
+/*
+ * For who asks for next keys: a list of an LPM_TRIE's entries in order, in private memory, without which each next
+ * key is searched among all entries. Nothing to do for other types; without memory it stays as it is.
+ */
+void map_order_make(struct map *m);
+void map_order_free(struct map *m);
 
 /*
  * The n-th part of the file that takes memory from the start: 0, or -ENOENT. The rest is holes: what is

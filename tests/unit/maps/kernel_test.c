@@ -85,6 +85,14 @@ static bool step(struct twin *t, long n)
 	if (t->m.def.type == BPF_MAP_TYPE_BLOOM_FILTER) /* values that come again */
 		for (u32 i = 0; i < t->m.def.value_size; i++)
 			va[i] = vb[i] = (u8)(number * 7 + i);
+	/* a few steps of an iteration: then by a list in order */
+	while (cmd == BPF_MAP_GET_NEXT_KEY && t->m.order && test_random(&t->seed) % 4) {
+		if (op_kernel(t->fd, cmd, null_key ? NULL : key, va, 0) || map_user_next_key(&t->m, null_key ? NULL : key, vb) ||
+		    memcmp(va, vb, key_size))
+			break;
+		null_key = false;
+		memcpy(key, va, key_size);
+	}
 	a = op_kernel(t->fd, cmd, null_key ? NULL : key, va, flags);
 	b = op_limpet(&t->m, cmd, null_key ? NULL : key, vb, flags);
 	if (a == b && (a || !memcmp(va, vb, cmd == BPF_MAP_GET_NEXT_KEY ? key_size : map_user_value_size(&t->m))))
@@ -126,12 +134,14 @@ static void compare_keys(u32 type, u32 key_size, u32 value_size, u32 max_entries
 	if (t.fd < 0)
 		SKIP("bpf(2) is not allowed here");
 	REQUIRE(!test_map_make(&t.m, type, key_size, value_size, max_entries, flags));
+	map_order_make(&t.m);
 	for (long n = 0; n < count && !check_failed; n++) {
 		CHECK(step(&t, n));
 		if (has_own_order(&t) && n % (50 + max_entries) == 0)
 			CHECK(same_entries(&t));
 	}
 	close(t.fd);
+	map_order_free(&t.m);
 	test_map_free(&t.m);
 }
 

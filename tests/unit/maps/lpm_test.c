@@ -30,6 +30,27 @@ static long put(struct map *m, struct prefix p, u64 flags)
 	return m->ops->update(m, &p, &v, flags);
 }
 
+/* The same keys in the same order by a list (maps/lpm_order.c), which `listed` has, and by a search. */
+static u32 is_same_order(struct map *listed)
+{
+	struct map searched = *listed;
+	u8 key[264], a[264], b[264];
+	void *k = NULL;
+	u32 n = 0;
+
+	searched.order = NULL;
+	for (;; n++, k = memcpy(key, a, sizeof(key))) {
+		int err = map_user_next_key(listed, k, a);
+
+		CHECK_EQ(err, map_user_next_key(&searched, k, b));
+		if (err || check_failed || memcmp(a, b, listed->def.key_size))
+			break;
+	}
+	CHECK(n <= listed->def.max_entries);
+	CHECK(check_failed || map_user_next_key(listed, k, a) == -ENOENT);
+	return n;
+}
+
 static void change(struct map *m)
 {
 	struct prefix p = prefix(8, 10, 0);
@@ -43,6 +64,7 @@ static void change(struct map *m)
 static void is_whole(struct map *m, int n)
 {
 	struct prefix p = prefix(32, 10, 1), next;
+	struct map listed = *m;
 	u32 entries = 0;
 	u64 v;
 
@@ -55,8 +77,12 @@ static void is_whole(struct map *m, int n)
 		CHECK_EQ(v, value_of(p));
 	}
 	CHECK(entries >= 1 && entries <= 3);
+	map_order_make(&listed);
+	CHECK_EQ(is_same_order(&listed), entries);
 	for (u8 i = 0; i < 3; i++)
 		put(m, prefix(24, 20, i), 0);
+	is_same_order(&listed);
+	map_order_free(&listed);
 	p = prefix(24, 99, 0);
 	CHECK(steps_end == STEPS_STOP || put(m, p, 0) == -ENOSPC);
 }
@@ -99,6 +125,127 @@ TEST(trie_interrupted_at_every_instruction)
 		if (check_failed)
 			printf("# %s at instruction %d\n", steps_end_names[end], n);
 	}
+}
+
+static void insert(struct map *m)
+{
+	put(m, prefix(16, 10, 1), BPF_NOEXIST);
+}
+
+/*
+ * A list that is made while somebody is stopped in the middle of an insert is as good as any when that one has
+ * gone on. Its process has the list from before the insert, too.
+ */
+TEST(list_made_in_the_middle_of_an_insert)
+{
+	bool more = true;
+
+	for (int n = 0; more && !check_failed && !check_skipped; n += getenv("LIMPET_LONG") ? 1 : 2) {
+		struct map m, before;
+
+		make_with_two(&m);
+		before = m;
+		map_order_make(&m);
+		map_order_make(&before);
+		CHECK_EQ(is_same_order(&before), 2);
+		more = steps_start(&m, insert, n, STEPS_STOP, &steps_pid);
+		if (steps_pid == -1)
+			check_skipped = "ptrace is not allowed here";
+		if (more) {
+			is_same_order(&m);
+			is_same_order(&before);
+			steps_finish(steps_pid, STEPS_STOP);
+			CHECK_EQ(is_same_order(&m), 3);
+			CHECK_EQ(is_same_order(&before), 3);
+		}
+		if (check_failed)
+			printf("# stopped at instruction %d\n", n);
+		map_order_free(&m);
+		map_order_free(&before);
+		test_map_free(&m);
+	}
+}
+
+/* Prefixes that often contain each other, changed and asked for in turns. */
+TEST(list_after_every_kind_of_change)
+{
+	static const u32 key_sizes[] = {5, 8, 12, 13, 36, 260};
+	u64 seed = 4, v = 0;
+
+	for (u32 i = 0; i < ARRAY_SIZE(key_sizes) && !check_failed; i++) {
+		struct map m;
+
+		REQUIRE(!test_map_make(&m, BPF_MAP_TYPE_LPM_TRIE, key_sizes[i], 8, 60, BPF_F_NO_PREALLOC));
+		map_order_make(&m);
+		for (u32 n = 0; n < 400 && !check_failed; n++) {
+			u8 key[264], next[264];
+			u32 length = test_random(&seed) % ((key_sizes[i] - 4) * 8 + 1);
+
+			memcpy(key, &length, sizeof(length));
+			for (u32 b = 4; b < key_sizes[i]; b++)
+				key[b] = test_random(&seed) % 4 ? 0xa5 : (u8)test_random(&seed);
+			if (test_random(&seed) % 4 == 0 && !map_user_next_key(&m, NULL, next)) /* the first one goes */
+				CHECK_EQ(map_user_delete(&m, next), 0);
+			else if (test_random(&seed) % 3 == 0 && !map_user_next_key(&m, key, next))
+				CHECK_EQ(map_user_update(&m, next, &v, BPF_EXIST), 0);
+			else
+				map_user_update(&m, key, &v, BPF_ANY);
+			if (n % 3)
+				is_same_order(&m);
+		}
+		map_order_free(&m);
+		test_map_free(&m);
+	}
+}
+
+/* What stays is there exactly once, whatever comes and goes beside it, in every list. */
+TEST(lists_while_others_change_the_map)
+{
+	_Atomic u32 *ended = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	const u32 passes = getenv("LIMPET_LONG") ? 100000 : 3000;
+	struct map m;
+
+	REQUIRE(!make(&m, 256));
+	for (u8 i = 0; i < 20; i++)
+		put(&m, prefix(16, 10, i), 0);
+	for (u32 c = 0; c < 2; c++) {
+		u64 seed = c + 1;
+
+		if (fork())
+			continue;
+		while (!*ended) {
+			struct prefix p = prefix(17 + test_random(&seed) % 15, 10, (u8)(test_random(&seed) % 20));
+
+			if (test_random(&seed) % 2)
+				put(&m, p, 0);
+			else
+				m.ops->remove(&m, &p);
+			if (test_random(&seed) % 4 == 0)
+				usleep(1);
+		}
+		_exit(0);
+	}
+	map_order_make(&m);
+	for (u32 n = 0; n < passes && !check_failed; n++) {
+		struct prefix at, next;
+		u32 stays = 0, all = 0;
+
+		for (void *k = NULL; !map_user_next_key(&m, k, &next) && all < 10000; k = &at, all++) {
+			at = next;
+			stays += at.length == 16;
+			CHECK(at.data[0] == 10 && at.length >= 16);
+		}
+		if (stays < 20)
+			printf("# pass %u of %u entries: %u of 20\n", n, all, stays);
+		CHECK(stays >= 20);
+	}
+	*ended = 1;
+	while (wait(NULL) > 0)
+		;
+	is_same_order(&m);
+	munmap(ended, PAGE_SIZE);
+	map_order_free(&m);
+	test_map_free(&m);
 }
 
 /* Prefixes come and go below one that stays: there is always a match, and its value is a whole one. */
@@ -168,6 +315,7 @@ TEST(spoilt_memory_neither_crashes_nor_hangs)
 		struct map m, b;
 
 		REQUIRE(!make(&m, 16));
+		map_order_make(&m);
 		REQUIRE(!test_map_make(&b, BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 100, 0));
 		for (int i = 0; i < 60; i++) {
 			struct prefix p = prefix(test_random(&seed) % 34, (u8)test_random(&seed), (u8)test_random(&seed)), next;
@@ -185,6 +333,7 @@ TEST(spoilt_memory_neither_crashes_nor_hangs)
 			b.ops->push(&b, &v, 0);
 			b.ops->peek(&b, &v);
 		}
+		map_order_free(&m);
 		test_map_free(&m);
 		test_map_free(&b);
 	}
