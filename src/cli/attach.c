@@ -110,8 +110,8 @@ static int follow_log(struct store *s, const char *tool, pid_t pid)
 static int attach_with_tool(struct store *s, char **argv)
 {
 	char path[PATH_MAX];
-	bool is_static;
-	int status = program_check("attach", argv[0], path, sizeof(path), &is_static);
+	enum program_kind kind;
+	int status = program_check("attach", argv[0], path, sizeof(path), &kind);
 	pid_t pid;
 
 	if (status)

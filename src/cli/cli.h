@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/types.h>
 #include "keeper/keeper.h"
+#include "loader/program.h"
 #include "store/store.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
@@ -20,12 +21,12 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CANNOT_RUN = 126, EXIT
 struct command {
 	const char *name;
 	int (*run)(const struct command *c, int argc, char **argv); /* argv[0] is the name */
-	const char *summary[2]; /* English, Chinese */
+	const char *summary[2]; /* English, Chinese; NULL: only limpet itself uses it */
 	const char *help[2];
 };
 
 extern const struct command cmd_load, cmd_start, cmd_attach, cmd_detach, cmd_list, cmd_map,
-	cmd_doctor, cmd_prog, cmd_run, cmd_top, cmd_trace, cmd_gc, cmd_version, cmd_help;
+	cmd_doctor, cmd_prog, cmd_run, cmd_top, cmd_trace, cmd_gc, cmd_exec, cmd_version, cmd_help;
 
 /* lang.c */
 extern bool cli_chinese;
@@ -130,24 +131,28 @@ struct run {
 	struct sigaction old_chld; /* what the child is to inherit */
 };
 
-/*
- * Is it something limpet can load or start? *ret_static is set for programs without a dynamic
- * loader. 0, or an exit status after saying why.
- */
+/* Is it something limpet can load or start? Where it is and what; 0, or an exit status after saying why. */
 int program_check(const char *verb, const char *name, char *ret_path, size_t size,
-		  bool *ret_static);
-/* Written in Go: it makes its system calls itself, whether libc is there or not. */
-bool program_is_go(const char *path);
+		  enum program_kind *ret_kind);
 int run_start(struct run *r); /* 0, or an exit status after saying why; blocks signals */
 int run_wait(struct run *r);  /* passes signals on; returns the exit status to end with */
 bool run_ended(struct run *r, int *ret_status); /* its wait status, if it has ended */
 /* In the child: becomes the program. Errors go to `report`; supervisor: the socket to it, or -1. */
 _Noreturn void run_become(struct run *r, const char *preload, int report, int supervisor);
 
+/* The library as LD_PRELOAD can name it; 0, or an exit status after saying why. */
+int run_preload_path(const struct run *r, char *ret, size_t size);
+void run_environment(const struct run *r, const char *preload); /* sets what the program is to find there */
+
 /* supervise.c: the supervisor's process, see loader/super.h */
 int supervise_start(struct run *r, const char *preload, int report); /* 0 or errno */
 bool supervise_ended(struct run *r, int *ret_status);
 const char *supervise_error(int err); /* what run_become() reported */
+/*
+ * This process, which is about to become a program that is to be served, gets a supervisor that is nobody's child,
+ * and the filter. 0 or -errno.
+ */
+int supervise_me(void);
 
 /* load.c */
 /*

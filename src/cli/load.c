@@ -33,15 +33,15 @@ void log_path(const struct store *s, const char *tool, char *ret, size_t size)
 int tool_check(const char *name, const char *via, struct tool_way *ret)
 {
 	char path[PATH_MAX], agent[PATH_MAX];
-	bool is_static;
-	int status = program_check("load", name, path, sizeof(path), &is_static);
+	enum program_kind kind;
+	int status = program_check("load", name, path, sizeof(path), &kind);
 
 	if (status)
 		return status;
-	if (is_static && via && !strcmp(via, "preload"))
+	if (kind == PROGRAM_STATIC && via && !strcmp(via, "preload"))
 		return fail(EXIT_CANNOT_RUN, T("load: %s is statically linked: nothing can be preloaded; leave out --via preload",
 					       "load：%s 是静态链接的，无法预加载；请去掉 --via preload"), name);
-	ret->supervised = via ? !strcmp(via, "seccomp") : is_static || program_is_go(path);
+	ret->supervised = via ? !strcmp(via, "seccomp") : program_is_outside(kind);
 	ret->preload[0] = 0;
 	if (!library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", agent, sizeof(agent)))
 		return EXIT_FAILED;

@@ -8,7 +8,7 @@
 
 static const struct command *const commands[] = {
 	&cmd_load, &cmd_run, &cmd_start, &cmd_attach, &cmd_detach, &cmd_list, &cmd_map, &cmd_prog,
-	&cmd_top, &cmd_trace, &cmd_doctor, &cmd_gc, &cmd_version, &cmd_help,
+	&cmd_top, &cmd_trace, &cmd_doctor, &cmd_gc, &cmd_exec, &cmd_version, &cmd_help,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -26,7 +26,8 @@ static void print_overview(void)
 	       "usage: limpet COMMAND [OPTIONS] [ARGS...]\n",
 	       "limpet：在被观测的进程内部运行 eBPF 程序\n\n用法：limpet 命令 [选项] [参数...]\n"));
 	for (size_t i = 0; i < COMMANDS; i++)
-		printf("  %-8s %s\n", commands[i]->name, commands[i]->summary[cli_chinese]);
+		if (commands[i]->summary[0])
+			printf("  %-8s %s\n", commands[i]->name, commands[i]->summary[cli_chinese]);
 	puts(T("\n`limpet COMMAND --help` explains one. A session (-s NAME) joins tools and targets; by default all\n"
 	       "use `default`. Exit status: 0 done, 1 failed, 2 wrong usage, 126 cannot be run, 127 not found,\n"
 	       "128+N ended by signal N, else the program's own.",

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "base/sys.h"
 #include "cli/cli.h"
 
 #define OURS       "/liblimpet-"
@@ -52,5 +53,5 @@ void begin_without_preload(char **argv)
 	else
 		unsetenv("LD_PRELOAD");
 	free(libraries);
-	syscall(SYS_execve, path, argv, environ); /* a path of its own: it names the process */
+	sys_call3(SYS_execve, (long)path, (long)argv, (long)environ); /* a path of its own: it names the process */
 }

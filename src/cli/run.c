@@ -6,7 +6,6 @@
  * goes on to the child; what the terminal sends (SI_KERNEL) the child has already had, being in
  * the same process group.
  */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cli/cli.h"
+#include "loader/program.h"
 #include "loader/super.h"
 
 #define SEPARATORS " :" /* of LD_PRELOAD */
@@ -44,65 +44,11 @@ static int path_search(const char *name, char *ret, size_t size)
 	return err;
 }
 
-static int elf_check(int fd, const Elf64_Ehdr *eh, bool *ret_static)
+int program_check(const char *verb, const char *name, char *ret_path, size_t size, enum program_kind *ret_kind)
 {
-	if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_machine != EM_X86_64)
-		return -ENOEXEC;
-	*ret_static = true;
-	for (int i = 0; i < eh->e_phnum && i < 256; i++) {
-		Elf64_Phdr ph;
-		off_t at = (off_t)(eh->e_phoff + (u64)i * eh->e_phentsize);
-
-		if (pread(fd, &ph, sizeof(ph), at) != sizeof(ph))
-			break;
-		if (ph.p_type == PT_INTERP)
-			*ret_static = false;
-	}
-	return 0;
-}
-
-/* Does a segment of notes have one whose owner is Go? */
-static bool has_go_note(int fd, const Elf64_Phdr *ph)
-{
-	char notes[1024];
-	ssize_t n = pread(fd, notes, ph->p_filesz < sizeof(notes) ? ph->p_filesz : sizeof(notes), (off_t)ph->p_offset);
-
-	for (ssize_t at = 0; at + (ssize_t)sizeof(Elf64_Nhdr) + 4 <= n;) {
-		const Elf64_Nhdr *h = (const Elf64_Nhdr *)(notes + at);
-
-		if (h->n_namesz == sizeof("Go\0") && !memcmp(h + 1, "Go\0", sizeof("Go\0")))
-			return true;
-		if (h->n_namesz > sizeof(notes) || h->n_descsz > sizeof(notes))
-			return false;
-		at += (ssize_t)(sizeof(*h) + (h->n_namesz + 3U) / 4 * 4 + (h->n_descsz + 3U) / 4 * 4);
-	}
-	return false;
-}
-
-bool program_is_go(const char *path)
-{
-	const int fd = open(path, O_RDONLY | O_CLOEXEC);
-	Elf64_Ehdr eh;
-	Elf64_Phdr ph;
-	bool ret = false;
-
-	if (fd >= 0 && pread(fd, &eh, sizeof(eh), 0) == sizeof(eh) && !memcmp(eh.e_ident, ELFMAG, SELFMAG))
-		for (int i = 0; !ret && i < eh.e_phnum && i < 256; i++)
-			if (pread(fd, &ph, sizeof(ph), (off_t)(eh.e_phoff + (u64)i * eh.e_phentsize)) == sizeof(ph) &&
-			    ph.p_type == PT_NOTE)
-				ret = has_go_note(fd, &ph);
-	if (fd >= 0)
-		close(fd);
-	return ret;
-}
-
-int program_check(const char *verb, const char *name, char *ret_path, size_t size, bool *ret_static)
-{
-	Elf64_Ehdr eh = {0};
 	struct stat st;
-	int err = path_search(name, ret_path, size), fd;
+	int err = path_search(name, ret_path, size);
 
-	*ret_static = false;
 	if (err == ENOENT && !strchr(name, '/') && !access(name, X_OK))
 		return fail(EXIT_NOT_FOUND, T("%s: there is no program %s in PATH; for the one in this folder write ./%s",
 					      "%s：PATH 中没有程序 %s；如果是当前目录中的，请写 ./%s"), verb, name, name);
@@ -113,24 +59,18 @@ int program_check(const char *verb, const char *name, char *ret_path, size_t siz
 		return fail(EXIT_CANNOT_RUN, T("%s: %s cannot be run: %s; check its permissions (chmod +x)",
 					       "%s：无法运行 %s：%s；请检查权限（chmod +x）"),
 			    verb, name, err ? error_text(err) : T("it is a directory", "它是目录"));
-	if ((st.st_mode & S_ISUID && st.st_uid != getuid()) || (st.st_mode & S_ISGID && st.st_gid != getgid()))
+	if (program_gains_rights(AT_FDCWD, ret_path, 0))
 		return fail(EXIT_CANNOT_RUN, T("%s: %s is setuid or setgid, where nothing can be preloaded; run limpet as that user",
 					       "%s：%s 带有 setuid 或 setgid，无法预加载；请以该用户身份运行 limpet"), verb, name);
-	fd = open(ret_path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0; /* runnable but unreadable: let it try */
-	err = 0;
-	if (pread(fd, &eh, sizeof(eh), 0) == sizeof(eh) && !memcmp(eh.e_ident, ELFMAG, SELFMAG))
-		err = elf_check(fd, &eh, ret_static);
-	close(fd);
-	if (err)
+	*ret_kind = program_kind(AT_FDCWD, ret_path, 0); /* unknown: runnable but unreadable, say; let it try */
+	if (*ret_kind == PROGRAM_FOREIGN)
 		return fail(EXIT_CANNOT_RUN, T("%s: %s is not a 64-bit x86 program; limpet runs no other architecture yet",
 					       "%s：%s 不是 64 位 x86 程序；limpet 暂不支持其他架构"), verb, name);
 	return 0;
 }
 
 /* A path with one of LD_PRELOAD's separators goes by a symbolic link in the session. */
-static int preload_path(const struct run *r, char *ret, size_t size)
+int run_preload_path(const struct run *r, char *ret, size_t size)
 {
 	const char *slash = r->preload ? strrchr(r->preload, '/') : NULL;
 
@@ -150,10 +90,23 @@ static int preload_path(const struct run *r, char *ret, size_t size)
 	return 0;
 }
 
-void run_become(struct run *r, const char *preload, int report, int supervisor)
+void run_environment(const struct run *r, const char *preload)
 {
 	const char *before = getenv("LD_PRELOAD");
 	char *both = NULL, filters[64];
+
+	if (preload && before && *before && asprintf(&both, "%s:%s", preload, before) < 0)
+		both = NULL;
+	if (preload && !r->hold)
+		setenv("LD_PRELOAD", both ? both : preload, 1);
+	free(both);
+	setenv("LIMPET_SESSION_DIR", r->session_dir, 1);
+	if (keeper_seccomp_note(filters, sizeof(filters)))
+		setenv(AGENT_SECCOMP, filters, 1);
+}
+
+void run_become(struct run *r, const char *preload, int report, int supervisor)
+{
 	int err;
 
 	if (r->output >= 0) {
@@ -166,16 +119,10 @@ void run_become(struct run *r, const char *preload, int report, int supervisor)
 		if (null > 2)
 			close(null);
 	}
-	if (preload && before && *before && asprintf(&both, "%s:%s", preload, before) < 0)
-		both = NULL;
-	if (preload && !r->hold)
-		setenv("LD_PRELOAD", both ? both : preload, 1);
-	setenv("LIMPET_SESSION_DIR", r->session_dir, 1);
-	if (keeper_seccomp_note(filters, sizeof(filters)))
-		setenv(AGENT_SECCOMP, filters, 1);
+	run_environment(r, preload);
 	sigaction(SIGCHLD, &r->old_chld, NULL);
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
-	err = supervisor >= 0 ? super_enter(supervisor) : 0;
+	err = supervisor >= 0 ? super_enter(supervisor, true) : 0;
 	if (!err) {
 		if (!r->hold || !ptrace(PTRACE_TRACEME, 0, 0, 0))
 			execvp(r->argv[0], r->argv);
@@ -205,7 +152,7 @@ static void hold_child(pid_t pid)
 int run_start(struct run *r)
 {
 	char preload[PATH_MAX + NAME_MAX];
-	int report[2], err = 0, status = preload_path(r, preload, sizeof(preload));
+	int report[2], err = 0, status = run_preload_path(r, preload, sizeof(preload));
 	sigset_t set;
 
 	if (status)

@@ -8,10 +8,12 @@
 static int check(char **argv, char *ret_agent, size_t size, bool *ret_static)
 {
 	char path[PATH_MAX];
-	int status = program_check("start", argv[0], path, sizeof(path), ret_static);
+	enum program_kind kind;
+	int status = program_check("start", argv[0], path, sizeof(path), &kind);
 
 	if (status)
 		return status;
+	*ret_static = kind == PROGRAM_STATIC;
 	return library_find("agent", "liblimpet-agent.so", "LIMPET_AGENT", ret_agent, size) ? 0 : EXIT_FAILED;
 }
 

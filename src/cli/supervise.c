@@ -3,6 +3,13 @@
  * The process beside a tool that serves its bpf(2) (loader/super.h). It is our child and the tool's parent; what it knows of
  * the tool comes by a pipe: its pid, and at its end the wait status. When the pipe ends without one, the supervisor was
  * killed, and the tool with it.
+ *
+ * A process that a tool has made, and that is about to execute what takes a supervisor (exec.c), stays who it is, so its
+ * supervisor is no parent of its:
+ *
+ *     the process ---> (a child that nobody sees) ---> guard ---> supervisor
+ *
+ * The guard waits for the supervisor, and kills the tool when that was killed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -83,7 +91,7 @@ static _Noreturn void supervise(struct run *r, const char *preload, int report, 
 	keep[1] = status;
 	err = sock[0];
 	close_all_but(keep, 2);
-	super_serve(err, tool, status, tell);
+	super_serve(err, &(struct super_tool){.pidfd = -1, .pid = tool, .report = status, .tell = tell});
 	_exit(EXIT_OK);
 }
 
@@ -141,6 +149,106 @@ bool supervise_ended(struct run *r, int *ret_status)
 	       "load：为 %s 提供服务的进程被终止，工具也随之结束"), r->argv[0]);
 	*ret_status = SIGKILL;
 	return true;
+}
+
+/* Standard output and input, and the standard error unless it is `kept`, are nobody's any more who reads to their end. */
+static void leave_output(bool kept)
+{
+	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; null >= 0 && fd < (kept ? 2 : 3); fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+}
+
+static _Noreturn void supervise_stranger(int sock, int pidfd)
+{
+	const pid_t me = getpid();
+	int keep[] = {sock, pidfd};
+
+	if (write(sock, &me, sizeof(me)) != sizeof(me))
+		_exit(EXIT_FAILED);
+	close_all_but(keep, 2);
+	super_serve(sock, &(struct super_tool){.pidfd = pidfd, .report = -1});
+	_exit(EXIT_OK);
+}
+
+static _Noreturn void guard(int sock, int pidfd)
+{
+	struct pollfd fds[] = {{.fd = pidfd, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+	sigset_t all;
+	pid_t pid;
+	int status, keep[2];
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	signal(SIGCHLD, SIG_DFL);
+	setsid();
+	leave_output(true);
+	pid = chdir("/") ? -1 : fork();
+	if (!pid)
+		supervise_stranger(sock, pidfd);
+	if (pid < 0)
+		_exit(EXIT_FAILED);
+	prctl(PR_SET_NAME, "limpet-guard");
+	fds[1].fd = keep[1] = (int)syscall(SYS_pidfd_open, pid, 0);
+	keep[0] = pidfd;
+	close_all_but(keep, 2);
+	while (!fds[1].revents) {
+		if (poll(fds, 2, -1) > 0 && fds[0].revents && fds[0].fd >= 0) {
+			fds[0].fd = -1;
+			leave_output(false);
+		}
+	}
+	if (waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && fds[0].fd >= 0) {
+		note(T("load: the process that served a statically linked program was killed, and the program with it",
+		       "load：为静态链接程序提供服务的进程被终止，该程序也随之结束"));
+		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	}
+	_exit(EXIT_OK);
+}
+
+/* Not one of the standard ones, which may be closed. */
+static int move_up(int fd)
+{
+	const int high = fd >= 0 && fd < HIGH_FD ? fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD) : fd;
+
+	if (high != fd)
+		close(fd);
+	return high;
+}
+
+int supervise_me(void)
+{
+	const int pidfd = move_up((int)syscall(SYS_pidfd_open, getpid(), 0));
+	int sock[2], err = 0;
+	pid_t supervisor, child;
+
+	if (pidfd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock))
+		return -errno;
+	sock[0] = move_up(sock[0]);
+	sock[1] = move_up(sock[1]);
+	if (sock[0] < 0 || sock[1] < 0)
+		return -EMFILE;
+	child = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL); /* its end sends no signal */
+	if (!child) {
+		child = fork();
+		if (!child)
+			guard(sock[0], pidfd);
+		_exit(child < 0 ? EXIT_FAILED : EXIT_OK);
+	}
+	if (child < 0)
+		return -errno;
+	close(sock[0]);
+	waitpid(child, NULL, __WALL);
+	if (read(sock[1], &supervisor, sizeof(supervisor)) != sizeof(supervisor))
+		return -EAGAIN;
+	prctl(PR_SET_PTRACER, supervisor, 0, 0, 0); /* where Yama asks for more than one's own uid; elsewhere EINVAL */
+	err = super_enter(sock[1], false);
+	close(sock[1]);
+	close(pidfd);
+	return err;
 }
 
 const char *supervise_error(int err)

@@ -54,6 +54,8 @@ __asm__(".text\n.globl syscall\n.type syscall,@function\nsyscall:\n"
 	"	cmp $32, %rdi\n		je 1f\n" /* dup, dup2 */
 	"	cmp $33, %rdi\n		je 1f\n"
 	"	cmp $292, %rdi\n	je 1f\n" /* dup3 */
+	"	cmp $59, %rdi\n		je 1f\n" /* execve, execveat */
+	"	cmp $322, %rdi\n	je 1f\n"
 	"	mov shim_next_syscall(%rip), %rax\n	test %rax, %rax\n	jz 3f\n	jmp *%rax\n3:"
 	"	mov %rdi, %rax\n	mov %rsi, %rdi\n	mov %rdx, %rsi\n"
 	"	mov %rcx, %rdx\n	mov %r8, %r10\n		mov %r9, %r8\n"
@@ -80,6 +82,10 @@ long shim_syscall(long nr, long a, long b, long c, long d, long e)
 		return dup2((int)a, (int)b);
 	case SYS_dup3:
 		return dup3((int)a, (int)b, (int)c);
+	case SYS_execve:
+		return execve((const char *)a, (char **)b, (char **)c);
+	case SYS_execveat:
+		return execveat((int)a, (const char *)b, (char **)c, (char **)d, (int)e);
 	}
 	ret = loader_event_open((const struct perf_event_attr *)a, (s32)b, (s32)c, (int)d, (u64)e);
 	if (ret == -LOADER_PASS)

@@ -42,6 +42,28 @@ HIDDEN long shim_nothing(void); /* -1 */
 		(__typeof__(&name))(unlikely(shim_finding) ? (void *)shim_nothing : p_);           \
 	})
 
+/*
+ * shim_outside.c: programs that nothing can be preloaded into are executed by `limpet exec` in their place, which gets them a
+ * supervisor (cli/exec.c). Callable in a vfork child: no memory but the caller's.
+ */
+struct outside_call {
+	const char *command; /* limpet's path */
+	int fd;              /* a duplicate of the directory for it, or -1; -errno: there is none */
+	char dir[16], flags[16];
+	char *argv[]; /* for the command */
+};
+
+/* Is the program of this kind? One that gains rights is not, but the user is told where its bpf(2) goes. */
+HIDDEN bool outside_needed(int dir, const char *path, int flags);
+/* Where execvp(3) would find it, in PATH_MAX bytes; false: nowhere. */
+HIDDEN bool outside_search(const char *file, char *ret_path);
+HIDDEN size_t outside_size(char *const argv[]);
+/* In outside_size() bytes; the arguments are the caller's. */
+HIDDEN struct outside_call *outside_make(void *room, int dir, const char *path, char *const argv[], int flags);
+HIDDEN bool outside_failed(const struct outside_call *c);
+/* The command could not be executed: says so. errno is as it was. */
+HIDDEN void outside_undo(const struct outside_call *c, const char *path);
+
 /* A system call's result as libc returns it. */
 static inline long shim_result(long ret)
 {

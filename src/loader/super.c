@@ -332,13 +332,14 @@ static int hand_over(int sock, int fd)
 	return sendmsg(sock, &m, MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 
-int super_enter(int sock)
+int super_enter(int sock, bool dies)
 {
 	const pid_t supervisor = getppid();
 	int fd, err;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (getppid() != supervisor)
+	if (dies)
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (dies && getppid() != supervisor)
 		return -ECHILD;
 	fd = super_filter();
 	if (fd < 0)
@@ -429,26 +430,34 @@ static void leave_terminal(void)
 		dup2(null, fd);
 }
 
-static bool tool_ended(pid_t tool, int report, pid_t tell)
+static bool tool_ended(const struct super_tool *t)
 {
 	int status;
 
-	if (waitpid(tool, &status, WNOHANG) != tool)
+	if (t->pidfd >= 0) {
+		if (poll(&(struct pollfd){.fd = t->pidfd, .events = POLLIN}, 1, 0) <= 0)
+			return false;
+		collect();
+		return true;
+	}
+	if (waitpid(t->pid, &status, WNOHANG) != t->pid)
 		return false;
 	collect();
-	if (write(report, &status, sizeof(status)) < 0)
+	if (write(t->report, &status, sizeof(status)) < 0)
 		return true;
-	close(report);
-	if (getppid() == tell)
-		kill(tell, SIGCHLD);
+	close(t->report);
+	if (getppid() == t->tell)
+		kill(t->tell, SIGCHLD);
 	return true;
 }
 
-static int watch(int signals, pid_t tool, int report, pid_t tell)
+static int watch(int signals, const struct super_tool *tool)
 {
 	struct pollfd fds[] = {{.fd = listener_fd},
 			       {.fd = signals, .events = POLLIN},
-			       {.fd = wake[0], .events = POLLIN}};
+			       {.fd = wake[0], .events = POLLIN},
+			       {.fd = tool->pidfd, .events = POLLIN}};
+	bool has_ended = false;
 	long due = 0;
 	char drain[64];
 
@@ -466,26 +475,27 @@ static int watch(int signals, pid_t tool, int report, pid_t tell)
 			pthread_mutex_unlock(&lock);
 			collect();
 		}
-		if (poll(fds, 3, due ? (int)(due - ms) : -1) < 0 && errno != EINTR)
+		if (poll(fds, ARRAY_SIZE(fds), due ? (int)(due - ms) : -1) < 0 && errno != EINTR)
 			return -errno;
 		if (fds[1].revents)
-			pass_on(signals, tool);
+			pass_on(signals, has_ended || tool->pidfd >= 0 ? 0 : tool->pid);
 		if (fds[2].revents && read(wake[0], drain, sizeof(drain)) > 0 && !due)
 			due = ms + AGAIN_MS;
-		if (tool && tool_ended(tool, report, tell)) {
-			tool = 0;
+		if (!has_ended && tool_ended(tool)) {
+			has_ended = true;
+			fds[3].fd = -1;
 			leave_terminal();
 		}
 		if (fds[0].revents & POLLHUP)
 			fds[0].fd = -1;
-		if (!tool && fds[0].fd < 0) {
+		if (has_ended && fds[0].fd < 0) {
 			collect_last();
 			return 0;
 		}
 	}
 }
 
-int super_serve(int sock, pid_t tool, int report, pid_t tell)
+int super_serve(int sock, const struct super_tool *tool)
 {
 	const u64 sync = NOTIF_SYNC_WAKE_UP;
 	struct rlimit r;
@@ -509,5 +519,5 @@ int super_serve(int sock, pid_t tool, int report, pid_t tell)
 		if (start_threads())
 			return -ENOMEM;
 	}
-	return watch(signals, tool, report, tell);
+	return watch(signals, tool);
 }

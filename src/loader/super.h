@@ -28,21 +28,30 @@
 #define LIMPET_LOADER_SUPER_H
 
 #include <sys/types.h>
+#include "base/types.h"
 
 #define SUPER_FD_BASE 512
 
 /*
  * In the tool's process, just before exec: installs the filter, hands the listener over through `sock` (a
- * socketpair's end) and tries whether calls arrive. 0; -EBUSY: there is a supervisor already; -ENOSYS: calls do not
- * arrive, because an outer filter answers them; -errno.
+ * socketpair's end) and tries whether calls arrive. `dies`: the supervisor is its parent, and the kernel kills it with that.
+ * 0; -EBUSY: there is a supervisor already; -ENOSYS: calls do not arrive, because an outer filter answers them; -errno.
  */
-int super_enter(int sock);
+int super_enter(int sock, bool dies);
 
 /*
- * In the supervisor, with all signals blocked: takes the listener from `sock` and serves until nobody is left; writes the tool's
- * wait status (an int) to `report` when it has ended, and then sends `tell` (unless it is our parent no more)
- * SIGCHLD. Signals that somebody sends to the supervisor go to the tool. 0 or -errno.
+ * In the supervisor, with all signals blocked: takes the listener from `sock` and serves until nobody is left. 0 or -errno.
+ *
+ * A tool that is its child: writes the wait status (an int) to `report` when that has ended, and then sends `tell` (unless it is
+ * our parent no more) SIGCHLD. Signals that somebody sends to the supervisor go to the tool.
+ * A tool that is not, known by `pidfd` alone, is another's to wait for and to signal; when it has ended our output is let go.
  */
-int super_serve(int sock, pid_t tool, int report, pid_t tell);
+struct super_tool {
+	int pidfd; /* -1: it is our child */
+	pid_t pid;
+	int report;
+	pid_t tell;
+};
+int super_serve(int sock, const struct super_tool *tool);
 
 #endif
