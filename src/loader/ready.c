@@ -285,14 +285,12 @@ static s64 now_ns(void)
 	return to_ns(&ts);
 }
 
-long ready_wait(ready_wait_fn *wait, int set, struct epoll_event *events, int max,
-		const struct timespec *timeout, const sigset_t *mask)
+static long wait_blocked(ready_wait_fn *wait, int set, struct epoll_event *events, int max,
+			 const struct timespec *timeout, const sigset_t *mask)
 {
 	const s64 until = timeout ? now_ns() + to_ns(timeout) : 0;
 	struct timespec left = timeout ? *timeout : (struct timespec){0};
 
-	if (timeout && !ready_valid(timeout))
-		return -EINVAL;
 	ready_refresh();
 	for (;;) {
 		long n = wait(set, events, max, timeout ? &left : NULL, mask), kept = 0;
@@ -316,6 +314,21 @@ long ready_wait(ready_wait_fn *wait, int set, struct epoll_event *events, int ma
 			return 0;
 		left = (struct timespec){rest / 1000000000, rest % 1000000000};
 	}
+}
+
+long ready_wait(ready_wait_fn *wait, int set, struct epoll_event *events, int max,
+		const struct timespec *timeout, const sigset_t *mask)
+{
+	sigset_t all, old;
+	long n;
+
+	if (timeout && !ready_valid(timeout))
+		return -EINVAL;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	n = wait_blocked(wait, set, events, max, timeout, mask ? mask : &old);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return n;
 }
 
 /* Another descriptor of the open file that `fd` was. */

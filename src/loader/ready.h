@@ -12,6 +12,10 @@
  * Descriptors. A registration ends with EPOLL_CTL_DEL, with the set, and with the last descriptor of the
  * same open file (kcmp(2) tells). What the tool closes of ours (closefrom) is not written to again.
  *
+ * Signals. All are blocked from the call to the real wait, which lets through what the tool does: one that comes while sources are
+ * looked at ends the wait with EINTR, as it would end the kernel's. A tool that asks no further than that (bpftrace) would
+ * not hear of it otherwise.
+ *
  * poll and select. Where events hold the call does not wait; else an eventfd of the thread stands in for
  * each source until one becomes readable.
  */

@@ -155,8 +155,8 @@ static long wait_once(struct poll_call *c, ready_poll_fn *poll, struct pollfd *f
 	return copy_back(c, fds) + (waits ? look(c, fds) : ready);
 }
 
-long ready_poll(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
-		const struct timespec *timeout, const sigset_t *mask)
+static long poll_blocked(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
+			 const struct timespec *timeout, const sigset_t *mask)
 {
 	const s64 until = timeout && timeout->tv_sec < 1000000000
 				  ? now_ns() + timeout->tv_sec * 1000000000LL + timeout->tv_nsec
@@ -166,8 +166,6 @@ long ready_poll(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
 	long n;
 	s64 rest;
 
-	if (timeout && !ready_valid(timeout))
-		return -EINVAL;
 	pump_catch_up();
 	ready_refresh();
 	n = open_call(&c, fds, count);
@@ -181,5 +179,20 @@ long ready_poll(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
 		memcpy(c.real, fds, count * sizeof(*fds));
 	}
 	close_call(&c);
+	return n;
+}
+
+long ready_poll(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
+		const struct timespec *timeout, const sigset_t *mask)
+{
+	sigset_t all, old;
+	long n;
+
+	if (timeout && !ready_valid(timeout))
+		return -EINVAL;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	n = poll_blocked(poll, fds, count, timeout, mask ? mask : &old);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return n;
 }
