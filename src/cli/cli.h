@@ -144,6 +144,15 @@ _Noreturn void run_become(struct run *r, const char *preload, int report, int su
 int run_preload_path(const struct run *r, char *ret, size_t size);
 void run_environment(const struct run *r, const char *preload); /* sets what the program is to find there */
 
+/* witness.c: which signals were sent to our whole process group */
+struct witness {
+	pid_t pid;               /* 0 or less: there is none, and nothing was seen */
+	unsigned long long seen; /* pending in earlier ones and not asked for yet; bit N - 1: signal N */
+};
+void witness_start(struct witness *w);
+void witness_end(struct witness *w);
+bool witness_saw(struct witness *w, int sig); /* once for each time; waits some milliseconds where it did not */
+
 /* supervise.c: the supervisor's process, see loader/super.h */
 int supervise_start(struct run *r, const char *preload, int report); /* 0 or errno */
 bool supervise_ended(struct run *r, int *ret_status);

@@ -211,9 +211,19 @@ bool run_ended(struct run *r, int *ret_status)
 	return r->supervised ? supervise_ended(r, ret_status) : child_ended(r->pid, ret_status);
 }
 
+/* What the terminal sends reaches the whole group, as does what others send there: the child has had it. */
+static void pass_on(const struct run *r, struct witness *w, const siginfo_t *si)
+{
+	const bool seen = witness_saw(w, si->si_signo);
+
+	if (si->si_code != SI_KERNEL && !(seen && getpgid(r->pid) == getpgrp()))
+		kill(r->pid, si->si_signo);
+}
+
 int run_wait(struct run *r)
 {
 	static const struct timespec second = {.tv_sec = 1};
+	struct witness w = {0};
 	int status;
 	sigset_t set;
 
@@ -221,17 +231,19 @@ int run_wait(struct run *r)
 	sigaddset(&set, SIGCHLD);
 	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
 		sigaddset(&set, passed_on[i]);
+	witness_start(&w);
 	for (;;) {
 		siginfo_t si = {0};
 		int sig = sigtimedwait(&set, &si, &second);
 
 		if (run_ended(r, &status))
 			break;
-		if (sig > 0 && sig != SIGCHLD && si.si_code != SI_KERNEL)
-			kill(r->pid, sig);
+		if (sig > 0 && sig != SIGCHLD)
+			pass_on(r, &w, &si);
 		if (r->watch)
 			watch_tick(r->watch);
 	}
+	witness_end(&w);
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

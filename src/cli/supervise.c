@@ -57,6 +57,8 @@ static void leave_foreground(const struct run *r)
 	if (r->output >= 0) {
 		setsid();
 		dup2(r->output, 2);
+	} else {
+		setpgid(0, 0); /* what is sent to the whole group is not to be passed on by us */
 	}
 	if (null < 0)
 		return;
@@ -82,11 +84,11 @@ static _Noreturn void supervise(struct run *r, const char *preload, int report, 
 		run_become(r, preload, report, sock[1]);
 	}
 	err = tool < 0 ? errno : 0;
+	leave_foreground(r);
 	if (err && write(report, &err, sizeof(err)) < 0)
 		_exit(EXIT_FAILED);
 	if (err || write(status, &tool, sizeof(tool)) < 0)
 		_exit(EXIT_FAILED);
-	leave_foreground(r);
 	keep[0] = sock[0];
 	keep[1] = status;
 	err = sock[0];
