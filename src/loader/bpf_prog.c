@@ -158,13 +158,12 @@ struct records {
 	u64 from;
 	u32 count, size;
 	u32 known, min; /* bytes of a record that limpet knows, and the fewest there may be */
-	const struct btf *types; /* the second word is a function's; NULL: it is not a type */
+	const struct btf *types;
+	/* of record i, which begins with an instruction's number, as the one before did with `last` */
+	int (*check)(struct prog_load *l, const struct records *r, u32 i, const u32 *record, u32 last);
 };
 
-/*
- * Copies the records as ones of `known` bytes, ascending by their first word, which is an
- * instruction's number; that of a function is held against the program later (check_funcs).
- */
+/* Copies the records as ones of `known` bytes and checks each. Order and words of what is found are the kernel's. */
 static int take_records(struct prog_load *l, void **ret, const struct records *r)
 {
 	const u32 count = r->count, size = r->size, known = r->known;
@@ -187,24 +186,42 @@ static int take_records(struct prog_load *l, void **ret, const struct records *r
 			bpf_log(&l->log.text, "nonzero tailing record in %s", r->what);
 		if (!err)
 			err = user_read(record, from, size < known ? size : known);
+		if (!err)
+			err = r->check(l, r, i, record, last);
 		if (err)
 			return err;
-		if (r->types && !i && record[0]) {
-			bpf_log(&l->log.text, "nonzero insn_off %u for the first func info record", record[0]);
-			return -EINVAL;
-		}
-		if ((!r->types && record[0] >= l->count) || (i && record[0] <= last)) {
-			bpf_log(&l->log.text, "%s record %u: insn_off %u does not follow %u, or is not in the program\n",
-				r->what, i, record[0], last);
-			return -EINVAL;
-		}
-		if (r->types && btf_kind(r->types, record[1]) != BTF_KIND_FUNC) {
-			bpf_log(&l->log.text, "invalid type id %u in %s\n", record[1], r->what);
-			return -EINVAL;
-		}
 		last = record[0];
 	}
 	return 0;
+}
+
+/* Where in the program it is, is looked at when its functions are known (check_funcs). */
+static int check_func(struct prog_load *l, const struct records *r, u32 i, const u32 *record, u32 last)
+{
+	if (!i && record[0])
+		bpf_log(&l->log.text, "nonzero insn_off %u for the first func info record", record[0]);
+	else if (i && record[0] <= last)
+		bpf_log(&l->log.text, "same or smaller insn offset (%u) than previous func info record (%u)", record[0], last);
+	else if (btf_kind(r->types, record[1]) != BTF_KIND_FUNC)
+		bpf_log(&l->log.text, "invalid type id %u in %s\n", record[1], r->what);
+	else
+		return 0;
+	return -EINVAL;
+}
+
+static int check_line(struct prog_load *l, const struct records *r, u32 i, const u32 *record, u32 last)
+{
+	const struct bpf_line_info *line = (const void *)record;
+
+	if ((i && line->insn_off <= last) || line->insn_off >= l->count)
+		bpf_log(&l->log.text, "Invalid line_info[%u].insn_off:%u (prev_offset:%u prog->len:%u)\n", i, line->insn_off, last, l->count);
+	else if (!l->insns[line->insn_off].code)
+		bpf_log(&l->log.text, "Invalid insn code at line_info[%u].insn_off\n", i);
+	else if (line->line_off >= r->types->head.str_len || line->file_name_off >= r->types->head.str_len)
+		bpf_log(&l->log.text, "Invalid line_info[%u].line_off or .file_name_off\n", i);
+	else
+		return 0;
+	return -EINVAL;
 }
 
 static bool is_call(const struct bpf_insn *in)
@@ -251,22 +268,26 @@ static int check_funcs(struct prog_load *l, const union bpf_attr *a, const u8 *s
 }
 
 /* ... and a line where it begins. */
-static int check_lines(struct prog_load *l, const union bpf_attr *a, const struct btf *b, const u8 *starts, u32 n)
+static int check_lines(struct prog_load *l, const union bpf_attr *a, const u8 *starts, u32 n)
 {
-	u32 lines = 0;
+	u32 func = 0, line = 0;
 
-	for (u32 i = 0; i < a->line_info_cnt; i++) {
-		lines += starts[l->lines[i].insn_off];
-		if (l->insns[l->lines[i].insn_off].code && l->lines[i].line_off < b->head.str_len &&
-		    l->lines[i].file_name_off < b->head.str_len)
+	for (u32 at = 0; at < l->count; at++) {
+		if (!starts[at])
 			continue;
-		bpf_log(&l->log.text, "invalid line_info record %u\n", i);
-		return -EINVAL;
+		while (line < a->line_info_cnt && l->lines[line].insn_off < at)
+			line++;
+		if (line == a->line_info_cnt) {
+			bpf_log(&l->log.text, "missing bpf_line_info for %u funcs starting from func#%u\n", n - func, func);
+			return -EINVAL;
+		}
+		if (l->lines[line].insn_off != at) {
+			bpf_log(&l->log.text, "missing bpf_line_info for func#%u\n", func);
+			return -EINVAL;
+		}
+		func++;
 	}
-	if (lines == n)
-		return 0;
-	bpf_log(&l->log.text, "missing bpf_line_info for a func\n");
-	return -EINVAL;
+	return 0;
 }
 
 static int take_funcs(struct prog_load *l, const union bpf_attr *a, const struct btf *b)
@@ -277,19 +298,22 @@ static int take_funcs(struct prog_load *l, const union bpf_attr *a, const struct
 				  .size = a->func_info_rec_size,
 				  .known = sizeof(*l->funcs),
 				  .min = MIN_FUNC_REC,
-				  .types = b};
+				  .types = b,
+				  .check = check_func};
 
 	return take_records(l, (void **)&l->funcs, &r);
 }
 
-static int take_lines(struct prog_load *l, const union bpf_attr *a)
+static int take_lines(struct prog_load *l, const union bpf_attr *a, const struct btf *b)
 {
-	const struct records r = {.what = "line info",
+	const struct records r = {.what = "line_info",
 				  .from = a->line_info,
 				  .count = a->line_info_cnt,
 				  .size = a->line_info_rec_size,
 				  .known = sizeof(*l->lines),
-				  .min = MIN_LINE_REC};
+				  .min = MIN_LINE_REC,
+				  .types = b,
+				  .check = check_line};
 
 	return take_records(l, (void **)&l->lines, &r);
 }
@@ -308,9 +332,9 @@ static int take_records_of_btf(struct prog_load *l, const union bpf_attr *a, con
 	if (!err && a->func_info_cnt)
 		err = check_funcs(l, a, starts, n);
 	if (!err && a->line_info_cnt)
-		err = take_lines(l, a);
+		err = take_lines(l, a, b);
 	if (!err && a->line_info_cnt)
-		err = check_lines(l, a, b, starts, n);
+		err = check_lines(l, a, starts, n);
 	free(starts);
 	return err;
 }

@@ -44,7 +44,7 @@ static int check_pointer_kind(struct verifier *v, u32 dst, const struct reg *ptr
 		return fail(v, EACCES,
 			    "R%u pointer arithmetic on %s prohibited, null-check it first\n", dst,
 			    reg_type_name(v, ptr));
-	if (ptr->type == REG_MAP_PTR || ptr->type == REG_FUNC || ptr->type == REG_DYNPTR)
+	if (ptr->type == REG_MAP_PTR || ptr->type == REG_FUNC)
 		return fail(v, EACCES, "R%u pointer arithmetic on %s prohibited\n", dst,
 			    reg_type_name(v, ptr));
 	return 0;

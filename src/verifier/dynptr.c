@@ -107,6 +107,10 @@ int dynptr_use(struct verifier *v, u32 n, struct call *c)
 	u32 low;
 
 	if (r->type == REG_DYNPTR) {
+		int err = check_unmoved(v, n);
+
+		if (err)
+			return err;
 		c->dynptr_id = r->id;
 		c->dynptr_ref = 0;
 		c->dynptr_kind = DYNPTR_LOCAL;

@@ -203,29 +203,6 @@ static int find_args(struct verifier *v, struct subprog *s)
 	return err;
 }
 
-/* Pointers whose offset is looked at when memory is accessed; others are handed on as they are. */
-static bool takes_offset(const struct reg *r)
-{
-	return r->type == REG_SCALAR || r->type == REG_STACK ||
-	       (!(r->flags & REG_OR_NULL) && (r->type == REG_MAP_VALUE || r->type == REG_MAP_KEY || r->type == REG_MEM));
-}
-
-static int check_unmoved(struct verifier *v, const struct reg *r, u32 n)
-{
-	if (takes_offset(r))
-		return 0;
-	if (r->off)
-		return fail(v, EACCES, r->off < 0 ? "negative offset %s ptr R%u off=%d disallowed\n"
-						  : "dereference of modified %s ptr R%u off=%d disallowed\n",
-			    reg_type_name(v, r), n, r->off);
-	if (!tnum_is_const(r->var) || r->var.value) {
-		say(v, "variable %s access var_off=", reg_type_name(v, r));
-		say_bits(v, r->var);
-		return fail(v, EACCES, " disallowed\n");
-	}
-	return 0;
-}
-
 /* As the kernel's programs see it: nothing is translated when it is read, so it counts as memory. */
 static bool context_is_plain(u32 type)
 {
@@ -241,6 +218,8 @@ static int check_memory(struct verifier *v, u32 n, u32 size)
 
 	if (reg_is_null(r) || (!size && r->type == REG_CTX && context_is_plain(v->prog->type)))
 		return 0;
+	if (r->type != REG_STACK && r->type != REG_MAP_VALUE && r->type != REG_MAP_KEY && r->type != REG_MEM)
+		return fail(v, EINVAL, "R%u type=%s expected=fp\n", n, reg_type_name(v, r));
 	r->flags &= (u8)~REG_OR_NULL;
 	err = check_helper_access(v, n, size, ACCESS_READ, true, false);
 	if (!err)
@@ -264,7 +243,7 @@ static int check_arg(struct verifier *v, const struct global_arg *arg, u32 n)
 
 	if (arg->shape == GLOBAL_NUMBER)
 		return r->type == REG_SCALAR ? 0 : fail(v, EINVAL, "R%u is not a scalar\n", n);
-	err = check_unmoved(v, r, n);
+	err = check_unmoved(v, n);
 	if (err)
 		return err;
 	if (arg->shape == GLOBAL_CTX)

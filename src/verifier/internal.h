@@ -167,6 +167,7 @@ int check_ctx(struct verifier *v, u32 n, s32 off, u32 size, bool write);
 /* An instruction loads to `to`, or stores `value`, at register n + off; atomics: neither. */
 int check_access(struct verifier *v, u32 n, s32 off, u32 size, u32 how, struct reg *value);
 /* A helper reads or writes `size` bytes at register n. */
+int check_unmoved(struct verifier *v, u32 n); /* a pointer whose offset no access looks at must have none */
 int check_helper_access(struct verifier *v, u32 n, u64 size, u32 how, bool zero_ok, bool whole);
 
 /* stack.c: register n points into a stack. */

@@ -70,7 +70,7 @@ static int check_map_rights(struct verifier *v, const struct reg *r, s32 off, u6
 }
 
 /* The lock in a value is for the lock helpers only. */
-static int check_lock_field(struct verifier *v, const struct reg *r, s32 off, u64 size, bool helper)
+static int check_lock_field(struct verifier *v, const struct reg *r, s32 off, u64 size)
 {
 	const struct verifier_map *m = &v->prog->maps[r->map];
 	const s64 low = (s64)r->off + off + r->smin,
@@ -78,19 +78,17 @@ static int check_lock_field(struct verifier *v, const struct reg *r, s32 off, u6
 
 	if (m->lock_off < 0 || low >= m->lock_off + 4 || high <= m->lock_off)
 		return 0;
-	if (helper)
-		return fail(v, EACCES, "bpf_spin_lock cannot be accessed indirectly by helper\n");
 	return fail(v, EACCES, "bpf_spin_lock cannot be accessed directly by load/store\n");
 }
 
 static int check_map_value(struct verifier *v, u32 n, const struct reg *r, s32 off, u64 size,
-			   u32 how, bool zero_ok, bool helper)
+			   u32 how, bool zero_ok)
 {
 	int err = check_map_rights(v, r, off, size, how);
 
 	if (!err)
 		err = check_region(v, n, r, off, size, v->prog->maps[r->map].value_size, zero_ok);
-	return err ? err : check_lock_field(v, r, off, size, helper);
+	return err ? err : check_lock_field(v, r, off, size);
 }
 
 static int check_mem(struct verifier *v, u32 n, const struct reg *r, s32 off, u64 size, u32 how,
@@ -188,7 +186,7 @@ int check_access(struct verifier *v, u32 n, s32 off, u32 size, u32 how, struct r
 	case REG_STACK:
 		return check_stack_access(v, n, off, size, how, value);
 	case REG_MAP_VALUE:
-		err = check_map_value(v, n, r, off, size, how, false, false);
+		err = check_map_value(v, n, r, off, size, how, false);
 		break;
 	case REG_MAP_KEY:
 		err = check_key(v, n, r, off, size, how, false);
@@ -217,7 +215,7 @@ int check_helper_access(struct verifier *v, u32 n, u64 size, u32 how, bool zero_
 	case REG_STACK:
 		return stack_helper(v, n, 0, size, how, zero_ok, whole);
 	case REG_MAP_VALUE:
-		return check_map_value(v, n, r, 0, size, how, zero_ok, true);
+		return check_map_value(v, n, r, 0, size, how, zero_ok);
 	case REG_MAP_KEY:
 		return check_key(v, n, r, 0, size, how, zero_ok);
 	case REG_MEM:
@@ -227,6 +225,31 @@ int check_helper_access(struct verifier *v, u32 n, u64 size, u32 how, bool zero_
 			    "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, "
 			    "trusted_ptr_");
 	}
+}
+
+/* Pointers whose offset is looked at when memory is accessed; others are handed on as they are. */
+static bool takes_offset(const struct reg *r)
+{
+	return r->type == REG_SCALAR || r->type == REG_STACK ||
+	       (!(r->flags & REG_OR_NULL) && (r->type == REG_MAP_VALUE || r->type == REG_MAP_KEY || r->type == REG_MEM));
+}
+
+int check_unmoved(struct verifier *v, u32 n)
+{
+	const struct reg *r = &cur_regs(v->st)[n];
+
+	if (takes_offset(r))
+		return 0;
+	if (r->off)
+		return fail(v, EACCES, r->off < 0 ? "negative offset %s ptr R%u off=%d disallowed\n"
+						  : "dereference of modified %s ptr R%u off=%d disallowed\n",
+			    reg_type_name(v, r), n, r->off);
+	if (!tnum_is_const(r->var) || r->var.value) {
+		say(v, "variable %s access var_off=", reg_type_name(v, r));
+		say_bits(v, r->var);
+		return fail(v, EACCES, " disallowed\n");
+	}
+	return 0;
 }
 
 static u32 size_of(const struct bpf_insn *in)

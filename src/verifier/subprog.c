@@ -139,7 +139,7 @@ int start_function(struct verifier *v, u32 sub)
 		return -ENOMEM;
 	}
 	v->cur_sub = sub;
-	v->prev_insn = v->sub[sub].start;
+	v->prev_insn = v->shown_call = v->sub[sub].start; /* no path came here */
 	st->frame[0] = f;
 	st->branches = 1;
 	st->insn = st->first_insn = v->sub[sub].start;

@@ -4,6 +4,7 @@
  * be the same, and the reason, the last line of the log before the statistics.
  *
  *     verifier-corpus [NAME]     NAME: shows both logs of one
+ *     verifier-corpus -l         limpet's verdicts: a line "NAME ERRNO REASON" each
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -189,15 +190,21 @@ static int by_kernel(const struct row *r, const struct btf *btf, char *text, u32
 	return fd < 0 ? fd : 0;
 }
 
-/* The line before the statistics. */
-static const char *reason(char *text)
+/* Where they begin, or the end. */
+static char *statistics(char *text)
 {
-	char *end = strstr(text, "verification time "), *start;
+	char *end = strstr(text, "verification time ");
 
 	if (!end)
 		end = strstr(text, "processed ");
-	if (!end)
-		end = text + strlen(text);
+	return end ? end : text + strlen(text);
+}
+
+/* The line before the statistics. */
+static const char *reason(char *text)
+{
+	char *end = statistics(text), *start;
+
 	while (end > text && end[-1] == '\n')
 		end--;
 	*end = 0;
@@ -235,6 +242,18 @@ static void show_row(const struct row *r, const struct btf *btf)
 	printf("%s\nthe kernel: %d\n", text, err);
 }
 
+/* The reason may have lines, which become one. */
+static void list_row(const struct row *r)
+{
+	static char text[LOG];
+	int err = by_limpet(r, text, 4);
+
+	*statistics(text) = 0;
+	for (char *at = text; (at = strchr(at, '\n'));)
+		*at = ' ';
+	printf("%s %d %s\n", r->name, -err, err ? text : "");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct row *const themes[] = {rows_basic, rows_holes, rows_record, rows_kfunc, rows_dynptr,
@@ -259,7 +278,9 @@ int main(int argc, char **argv)
 			bool ok;
 
 			if (argc > 1) {
-				if (!strcmp(r->name, argv[1]))
+				if (!strcmp(argv[1], "-l"))
+					list_row(r);
+				else if (!strcmp(r->name, argv[1]))
 					show_row(r, btf);
 				continue;
 			}
@@ -267,7 +288,7 @@ int main(int argc, char **argv)
 			printf("%s %s\n", ok ? "ok" : "not ok", r->name);
 			bad += !ok;
 		}
-	if (!kernel)
+	if (!kernel && argc == 1)
 		puts("skip the kernel's verdict on them: bpf(2) is not allowed here");
 	btf__free(btf);
 	return bad != 0;

@@ -39,6 +39,21 @@ const struct row rows_record[] = {
 	{"cve_2021_4204_not_reserved", -EACCES, NULL, {DATA(1, 0), MOV(2, 0), CALL(BPF_FUNC_ringbuf_submit), END}},
 	/* CVE-2021-45402: half of a pointer is a number, and no longer where it pointed. */
 	{"cve_2021_45402", -EACCES, NULL, {DATA(1, 0), MOVW(2, 1), LD(BPF_B, 0, 2, 0), EXIT}},
+	/* CVE-2020-27171, CVE-2021-29155, CVE-2021-33200: limits of pointer arithmetic off by one, forgotten for the second step, of mixed signs. */
+	{"cve_2020_27171", -EACCES, "R1 min value is negative", {ANY(2), ALU(BPF_AND, 2, 1), DATA(1, 0), ALUX(BPF_SUB, 1, 2), BYTE(1, 0), EXIT}},
+	{"cve_2020_27171_right", 0, NULL, {MOV(2, 1), DATA(1, 0), ALU(BPF_ADD, 1, 1), ALUX(BPF_SUB, 1, 2), BYTE(1, 0), EXIT}},
+	{"cve_2021_29155", -EACCES, "R1 max value is outside of the allowed memory range", {ANY(2), ANY(3), ALU(BPF_AND, 2, 8), ALU(BPF_AND, 3, 8), DATA(1, 0), ALUX(BPF_ADD, 1, 2), ALUX(BPF_ADD, 1, 3), BYTE(1, 0), EXIT}},
+	{"cve_2021_29155_right", 0, NULL, {ANY(2), ANY(3), ALU(BPF_AND, 2, 8), ALU(BPF_AND, 3, 7), DATA(1, 0), ALUX(BPF_ADD, 1, 2), ALUX(BPF_ADD, 1, 3), BYTE(1, 0), EXIT}},
+	{"cve_2021_33200", -EACCES, "R1 unbounded memory access", {ANY(2), ALU(BPF_AND, 2, 15), ALU(BPF_SUB, 2, 8), DATA(1, 0), ALU(BPF_ADD, 1, 8), ALUX(BPF_SUB, 1, 2), BYTE(1, 0), EXIT}},
+	{"cve_2021_33200_right", 0, NULL, {ANY(2), ALU(BPF_AND, 2, 15), ALU(BPF_SUB, 2, 8), DATA(1, 0), ALU(BPF_ADD, 2, 8), ALUX(BPF_ADD, 1, 2), BYTE(1, 0), EXIT}},
+	{"cve_2021_33200_negated", -EACCES, "R1 min value is negative", {ANY(2), ALU(BPF_AND, 2, 15), I(BPF_ALU64 | BPF_NEG, 2, 0, 0, 0), DATA(1, 0), ALU(BPF_ADD, 1, 14), ALUX(BPF_ADD, 1, 2), BYTE(1, 0), EXIT}},
+	{"cve_2019_7308_two_ways", -EACCES, "R1 min value is outside of the allowed memory range", {ANY(2), DATA(3, 0), J(BPF_JEQ, 2, 0, 2), ALU(BPF_ADD, 3, 15), GO(1), ALU(BPF_ADD, 3, 16), MOVX(1, 3), BYTE(1, 0), EXIT}},
+	/* CVE-2021-34866: a helper of ring buffers on another map. */
+	{"cve_2021_34866", -EINVAL, "cannot pass map_type 1 into func bpf_ringbuf_reserve", {MAP(1, 1), MOV(2, 8), MOV(3, 0), CALL(BPF_FUNC_ringbuf_reserve), END}},
+	/* CVE-2022-2905: a tail call with a known index beyond the array, which is found when it runs. */
+	{"cve_2022_2905", 0, NULL, {MAP(2, 3), MOV(3, 0x7fffffff), CALL(BPF_FUNC_tail_call), END}},
+	/* CVE-2024-35905: a size that makes the place on the stack wrap around. */
+	{"cve_2024_35905", -EACCES, "R2 unbounded memory access", {FP(1, -8), MOV(2, 0x7fffffff), MOV(3, 0), CALL(BPF_FUNC_probe_read_user), END}},
 	/* CVE-2022-0264: what an atomic fetches from a spilled pointer. */
 	{"cve_2022_0264", 0, NULL, {STX(BPF_DW, 10, -8, 10), MOV(2, 1), ATOMIC(BPF_DW, 10, -8, 2, BPF_ADD | BPF_FETCH), END}},
 	{"cve_2022_0264_used", -EACCES, NULL, {STX(BPF_DW, 10, -8, 10), MOV(2, 0), ATOMIC(BPF_DW, 10, -8, 2, BPF_ADD | BPF_FETCH), ST(BPF_DW, 2, -16, 0), END}, .differ = "the kernel says that it is still the pointer"},
