@@ -99,7 +99,7 @@ class Counter:
 
     def close(self):
         self.p.stdin.close()
-        self.p.wait(20)
+        self.p.wait(100)  # the kernel takes its time with each probe, the more so on a busy machine
 
 
 def of_kind(kind, calls):
