@@ -19,7 +19,7 @@ bool busy_in(const u64 *busy, u64 count, u64 start, u64 end)
 	return lo < count && busy[lo] < end;
 }
 
-static bool site_busy(const struct site *s, const u64 *busy, u64 count)
+bool site_busy(const struct site *s, const u64 *busy, u64 count)
 {
 	return busy_in(busy, count, s->plan.tramp, s->plan.tramp + s->plan.code_len) ||
 	       (s->fn && stubs_busy(s->fn, busy, count)) || (s->trap && trap_busy(s->plan.addr, busy, count));

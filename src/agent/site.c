@@ -110,6 +110,13 @@ static enum attach_error plan_function(struct site *s, const struct attach_text 
 	return stubs_function(text, addr, &s->fn, why);
 }
 
+/* Does its jump reach over the place of another probe, and could it be a breakpoint instead? */
+bool site_gives_way(const struct site *s)
+{
+	return !s->own && !s->kind && !s->trap && !s->stays && traps_hold() &&
+	       wants_behind(s->plan.addr, s->plan.reach);
+}
+
 /* Plans the trampoline, in room at `tramp`, and sees that nothing is in the way of its patch. */
 static enum attach_error plan_code(struct site *s, const struct attach_text *text, u64 addr, u64 tramp, u8 *code,
 				   struct attach_refusal *why)
@@ -127,8 +134,18 @@ static enum attach_error plan_code(struct site *s, const struct attach_text *tex
 	if (attach_plan(text, addr, tramp, &call, code, ATTACH_TRAMP_MAX, &s->plan, why) ||
 	    place_window(addr, s->plan.window + (s->kind == SITE_ENTER), why)) /* the call itself, too */
 		return why->error;
+	/* Whoever is on the way there would go on inside the patch. */
+	if (sites_lead_into(addr, s->plan.window)) {
+		sync_again(AGAIN_LATER);
+		why->trap = ATTACH_E_TRAP_SOON;
+		return why->error = ATTACH_E_TRAP_SOON;
+	}
 	if (s->fn && stubs_window(s->fn) < s->plan.window) /* what its stubs call would go on inside the patch */
 		return refuse(why, ATTACH_E_SHORT, addr);
+	if (s->fn && stubs_window(s->fn) > s->plan.reach) /* they would pass by a probe there */
+		s->plan.reach = (u8)stubs_window(s->fn);
+	if (site_gives_way(s))
+		return refuse(why, ATTACH_E_OVERLAP, addr);
 	if (s->kind == SITE_LEAVE && syscalls_lead_through(addr, s->plan.reach))
 		return refuse(why, ATTACH_E_OVERLAP, addr);
 	if (trap_near(addr, s->plan.reach))
@@ -141,7 +158,7 @@ static enum attach_error plan_code(struct site *s, const struct attach_text *tex
 static bool lacks_room(const struct attach_refusal *jump)
 {
 	return jump->error == ATTACH_E_SHORT || jump->error == ATTACH_E_BRANCH_IN || jump->error == ATTACH_E_RELOCATE ||
-	       jump->error == ATTACH_E_DECODE || jump->error == ATTACH_E_RSEQ;
+	       jump->error == ATTACH_E_DECODE || jump->error == ATTACH_E_RSEQ || jump->error == ATTACH_E_OVERLAP;
 }
 
 static void drop_room(struct site *s)
@@ -167,13 +184,25 @@ static bool plan_pun(struct site *s, struct attach_text *text, u64 addr, u8 *cod
 	return tramp && !plan_code(s, text, addr, tramp, code, &why);
 }
 
+/* The site whose patch reaches over addr is in the way. If that can be a breakpoint, it is the next time. */
+static bool is_covered(u64 addr, struct attach_refusal *jump)
+{
+	const struct site *other = sites_overlapping(addr, 1);
+
+	if (!other)
+		return false;
+	if (!other->own && !other->kind && !other->trap && !other->stays)
+		jump->trap = traps_refuse(other->plan.addr);
+	return true;
+}
+
 /* Where not even that has a place, a breakpoint, if that is safe in this process (trap.c). */
 static bool plan_trap(struct site *s, struct attach_text *text, u64 addr, u8 *code, struct attach_refusal *jump)
 {
 	struct attach_refusal why;
 	u64 tramp;
 
-	if (!lacks_room(jump) || s->own || s->kind)
+	if (!lacks_room(jump) || s->own || s->kind || is_covered(addr, jump))
 		return false;
 	jump->trap = traps_refuse(addr);
 	if (jump->trap)
@@ -191,9 +220,33 @@ static bool plan_trap(struct site *s, struct attach_text *text, u64 addr, u8 *co
 	return true;
 }
 
+static bool plan_any(struct site *s, struct attach_text *text, u64 addr, u8 *code, struct attach_refusal *why)
+{
+	text->first_only = text->trap = false;
+	return !(plan_function(s, text, addr, why) || plan_code(s, text, addr, code_room(addr, &s->area), code, why)) ||
+	       plan_pun(s, text, addr, code, why) || plan_trap(s, text, addr, code, why);
+}
+
+/* Where a longer patch was, its end is as it was before, too. */
+static int patch_over(const struct attach_plan *plan, const u8 *text)
+{
+	const struct site *old = sites_at(plan->addr);
+	u8 now[ATTACH_PATCH_MAX];
+	u32 len = plan->patch_len;
+
+	memcpy(now, plan->orig, sizeof(now));
+	if (old)
+		memcpy(now, old->plan.patch, old->plan.patch_len);
+	if (code_patch(plan->addr, now, plan->patch, len))
+		return -ENOMEM;
+	return old && old->plan.patch_len > len
+		       ? code_patch(plan->addr + len, now + len, text + len, old->plan.patch_len - len)
+		       : 0;
+}
+
 static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *why)
 {
-	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX], now[ATTACH_PATCH_MAX];
+	u8 bytes[ATTACH_TEXT_WANTED], code[ATTACH_TRAMP_MAX];
 	struct attach_text text;
 
 	if (place_enter(addr, bytes, &text, why))
@@ -202,16 +255,16 @@ static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *w
 		return refuse(why, ATTACH_E_BRANCH_IN, addr);
 	if (!leases_ready(place_small_stack()))
 		return refuse(why, ATTACH_E_NO_MEMORY, addr);
-	if ((plan_function(s, &text, addr, why) ||
-	     plan_code(s, &text, addr, code_room(addr, &s->area), code, why)) &&
-	    !plan_pun(s, &text, addr, code, why) && !plan_trap(s, &text, addr, code, why))
-		return why->error;
+	if (!plan_any(s, &text, addr, code, why)) {
+		if (!traps_hold() || !wants_behind(addr, ATTACH_WINDOW_MAX))
+			return why->error;
+		s->stays = true; /* it could not give way */
+		drop_room(s);
+		if (!plan_any(s, &text, addr, code, why))
+			return why->error;
+	}
 	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = addr};
-	memcpy(now, s->plan.orig, sizeof(now));
-	if (sites_at(addr))
-		memcpy(now, sites_at(addr)->plan.patch, sites_at(addr)->plan.patch_len);
-	if (code_write(s->plan.tramp, code, s->plan.code_len) ||
-	    code_patch(addr, now, s->plan.patch, s->plan.patch_len))
+	if (code_write(s->plan.tramp, code, s->plan.code_len) || patch_over(&s->plan, bytes))
 		return ATTACH_E_NO_MEMORY;
 	return ATTACH_OK;
 }

@@ -56,10 +56,17 @@ int sites_index(void)
 	struct site **all;
 	u32 n;
 
-	agent.old_sites.count = agent.new_sites.count = 0;
+	agent.old_sites.count = agent.new_sites.count = agent.busy_sites.count = 0;
 	for (struct site *s = agent.sites; s; s = s->next) {
 		struct site **p = s->retired ? NULL : vec_push(&agent.old_sites, sizeof(s));
 
+		if (agent.busy_count && site_busy(s, agent.busy, agent.busy_count)) {
+			struct site **b = vec_push(&agent.busy_sites, sizeof(s));
+
+			if (!b)
+				return -ENOMEM;
+			*b = s;
+		}
 		if (p)
 			*p = s;
 		else if (!s->retired)
@@ -113,4 +120,18 @@ const struct site *sites_overlapping(u64 addr, u32 reach)
 				return all[i];
 	}
 	return NULL;
+}
+
+bool sites_lead_into(u64 addr, u32 window)
+{
+	struct site *const *all = agent.busy_sites.data;
+
+	for (u32 i = 0; i < agent.busy_sites.count; i++) {
+		const struct site *s = all[i];
+		u64 end = s->plan.addr + s->plan.window, fn_end = s->fn ? s->plan.addr + stubs_window(s->fn) : end;
+
+		if ((s->retired || s->plan.addr == addr) && (end - addr - 1 < window - 1u || fn_end - addr - 1 < window - 1u))
+			return true;
+	}
+	return false;
 }

@@ -134,6 +134,7 @@ struct site {
 	u8 behind;      /* SITE_ENTER: how many bytes are displaced */
 	bool timed;     /* its programs' runs are */
 	bool trap;      /* the patch is a breakpoint */
+	bool stays;     /* it need not be asked to become one: that was tried */
 	bool notes;     /* of a system call: its number is noted from before it to behind it (syscall_hit.c) */
 	s32 nr;         /* of a system call; -1: not known from the code */
 	u32 hit_flags; /* HELPER_HIT_* */
@@ -186,6 +187,7 @@ struct agent_state {
 	struct site *sites;   /* living, then retired ones among them by flag */
 	struct vec old_sites; /* struct site *[], by address: whose patches are in the text during a SYNC */
 	struct vec new_sites; /* likewise: those it makes */
+	struct vec busy_sites; /* those that threads are in at the beginning of a SYNC, retired ones among them */
 	struct tramp_area *areas;
 	struct vec writes, moves, probes, link_ids, objects, code_areas, wants;
 	struct vec semaphores; /* semaphore.c */
@@ -253,6 +255,7 @@ void code_written(void);
 enum sync_what { SYNC_LINKS, SYNC_NONE, SYNC_NOTHING /* not even what calls in flight need */ };
 int wants_collect(enum sync_what what);
 u64 wants_view(void); /* agent_header.view, of all links that are known */
+u64 wants_behind(u64 addr, u32 reach); /* the first wanted address in (addr, addr + reach); 0: none */
 bool link_for_us(const struct agent_link *l); /* living, and not another process's */
 bool link_fits(const struct agent_link *l); /* is its program made for what it is on? */
 bool link_mapped(const struct agent_link *l); /* is its file, with its code? */
@@ -275,14 +278,21 @@ void sites_drop_gone(void); /* those whose text was unmapped */
 struct site *sites_at(u64 addr); /* the one patched there now */
 /* Is there another site, old or new, whose bytes overlap? The nearest one is returned. */
 const struct site *sites_overlapping(u64 addr, u32 reach);
+/* Is a thread in the code of a retired one, or of the one at addr, that goes on inside (addr, addr + window)? */
+bool sites_lead_into(u64 addr, u32 window);
 void sites_overlay(u8 *text, u64 base, u64 len); /* original bytes over a copy of patched text */
 
-/* site.c: for the wants [w, w + n), all at one address. NULL: it cannot be, and why. */
+/*
+ * site.c: for the wants [w, w + n), all at one address. NULL: it cannot be, and why. A site whose jump lies where
+ * another probe is wanted is to be made anew (site_gives_way()) when it can be a breakpoint.
+ */
+bool site_gives_way(const struct site *s);
 struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why);
 void site_prog_of(const struct agent_link *l, u64 cookie, struct site_prog *ret); /* but for when it runs */
 
 /* sync.c */
 int sync_probes(enum sync_what what);
+void sync_again(enum agent_again when); /* another SYNC may make more probes */
 struct agent_probe *sync_report(u32 link, u32 state, u32 reason, u64 addr, u64 off); /* NULL: no memory */
 void sync_publish(void);
 
@@ -291,6 +301,7 @@ void sync_publish(void);
  * true when some thread may still be in limpet's code.
  */
 bool sync_retire(const u64 *busy, u64 count, bool all_idle);
+bool site_busy(const struct site *s, const u64 *busy, u64 count);
 bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
 
 /* leases.c (attach/lease.h) */

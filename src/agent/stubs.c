@@ -18,7 +18,8 @@
  * are cut at CHAIN_MAX, for a loop must not take the whole pool.
  *
  * A ret_fn stays when its last site goes: a coroutine may return years later. Probed again, it is found
- * again, as long as the bytes are the same.
+ * again, as long as the bytes are the same. There are two of a function that was patched by a jump and is by less, since
+ * what their stubs call has displaced more and less of it: calls in flight through either run what the site has.
  */
 #include <asm/errno.h>
 #include <linux/mman.h>
@@ -195,7 +196,8 @@ static struct ret_fn *known_fn(const struct attach_text *text, u64 addr)
 {
 	for (struct ret_fn *f = pool.buckets[hash_of(addr) % BUCKETS]; f; f = f->chained)
 		if (f->plan.addr == addr && f->plan.window <= text->len &&
-		    !memcmp(f->plan.orig, text->bytes, f->plan.window))
+		    !memcmp(f->plan.orig, text->bytes, f->plan.window) &&
+		    (f->plan.patch_len < ATTACH_JMP_LEN) == text->first_only)
 			return f;
 	return NULL;
 }
@@ -372,6 +374,17 @@ bool stubs_used(void)
 	return atomic_load(&pool.used);
 }
 
+/* For all there are of the site's function. */
+static void want_site(const struct site *site)
+{
+	const struct attach_plan *has = &site->fn->plan;
+
+	for (struct ret_fn *f = pool.buckets[hash_of(has->addr) % BUCKETS]; f; f = f->chained)
+		if (f->plan.addr == has->addr &&
+		    !memcmp(f->plan.orig, has->orig, f->plan.window < has->window ? f->plan.window : has->window))
+			f->wanted = site;
+}
+
 /* COMMIT: the code is there, and so are the patches. */
 void stubs_commit(void)
 {
@@ -390,7 +403,7 @@ void stubs_commit(void)
 	}
 	for (struct site *s = agent.sites; s; s = s->next)
 		if (s->fn && !s->retired)
-			s->fn->wanted = s;
+			want_site(s);
 	for (struct ret_fn *f = pool.fns; f; f = f->next)
 		atomic_store_explicit(&f->runs.site, f->wanted, memory_order_release);
 }

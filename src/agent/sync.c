@@ -12,6 +12,12 @@
 #include "agent/state.h"
 #include "base/mem.h"
 
+void sync_again(enum agent_again when)
+{
+	if (atomic_load(&limpet_agent.header.again) != AGAIN_NOW)
+		atomic_store(&limpet_agent.header.again, when);
+}
+
 struct agent_probe *sync_report(u32 link, u32 state, u32 reason, u64 addr, u64 off)
 {
 	struct agent_probe *p = vec_push(&agent.probes, sizeof(*p));
@@ -56,7 +62,7 @@ static bool same_site(const struct site *s, const struct want *w, u32 n)
 {
 	if (s->own || w->own)
 		return s->own == w->own;
-	if (s->trap && !traps_hold())
+	if ((s->trap && !traps_hold()) || site_gives_way(s))
 		return false;
 	if (s->timed != agent.timed || s->kind != w->kind || s->count > n ||
 	    (s->count < n && !(s->no_returns.error && is_return(&w[s->count]))))
@@ -142,7 +148,7 @@ static void take_group(const struct want *w, u32 n)
 				note_moves(s);
 			s->next = agent.sites;
 			agent.sites = s;
-		} else if (old) {
+		} else if (old && (why.error != ATTACH_E_TRAP_SOON || (old->trap && !traps_hold()))) {
 			restore(old);
 		}
 	}

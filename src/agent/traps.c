@@ -17,12 +17,6 @@
 
 #define SIGTRAP_BIT BIT(5 - 1)
 
-static void again(enum agent_again when)
-{
-	if (atomic_load(&limpet_agent.header.again) != AGAIN_NOW)
-		atomic_store(&limpet_agent.header.again, when);
-}
-
 static struct {
 	bool asked;  /* in this SYNC */
 	bool wanted; /* by the last one */
@@ -131,7 +125,7 @@ enum attach_error traps_refuse(u64 addr)
 	      : traps.failed ? traps.failed
 			     : ATTACH_E_TRAP_SOON;
 	if (why == ATTACH_E_TRAP_BLOCKED || traps.failed) /* a thread may have been in the way */
-		again(AGAIN_LATER);
+		sync_again(AGAIN_LATER);
 	return why;
 }
 
@@ -146,7 +140,7 @@ void traps_synced(bool none)
 	bool wanted = !none && (traps.asked || any_site());
 
 	if (wanted != traps.wanted && !none)
-		again(AGAIN_NOW);
+		sync_again(AGAIN_NOW);
 	traps.wanted = wanted;
 	traps.asked = false;
 }
@@ -176,7 +170,7 @@ static void begin(void)
 	traps.ready = !err;
 	traps.held = traps.jumps;
 	if (err ? err != traps.failed : !was)
-		again(AGAIN_NOW);
+		sync_again(AGAIN_NOW);
 	traps.failed = err;
 }
 
@@ -198,7 +192,7 @@ bool traps_commit(bool idle)
 		return left || trap_in_place();
 	if (idle) {
 		trap_end();
-		again(AGAIN_NOW); /* the jumps can go */
+		sync_again(AGAIN_NOW); /* the jumps can go */
 	}
 	return true;
 }

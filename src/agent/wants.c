@@ -176,3 +176,19 @@ int wants_collect(enum sync_what what)
 	sort_wants(agent.wants.data, agent.wants.count);
 	return err;
 }
+
+u64 wants_behind(u64 addr, u32 reach)
+{
+	const struct want *w = agent.wants.data;
+	u32 lo = 0, hi = agent.wants.count;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (w[mid].addr <= addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < agent.wants.count && w[lo].addr - addr < reach ? w[lo].addr : 0;
+}

@@ -32,4 +32,36 @@ behind:
 	ret
 	.cfi_endproc
 	.size behind, . - behind
+/*
+ * A jump at `first` reaches over the beginning of `second`; one at `third` over the instruction behind its first. What
+ * follows `first` would take the trampoline of a punned jump where there is room.
+ */
+	.globl first, second, third, fourth
+	.type first, @function
+first:
+	.cfi_startproc
+	xor %eax, %eax
+	ret
+	.cfi_endproc
+	.size first, . - first
+
+	.type second, @function
+second:
+	.cfi_startproc
+	lea 0x47(%rdi), %eax
+	imul $3, %eax, %eax
+	ret
+	.cfi_endproc
+	.size second, . - second
+
+	.type third, @function
+	.type fourth, @function
+third:
+	.cfi_startproc
+	endbr64
+fourth:	add $1, %edi
+	imul $3, %edi, %eax
+	ret
+	.cfi_endproc
+	.size third, . - third
 	.section .note.GNU-stack, "", @progbits

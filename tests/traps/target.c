@@ -4,6 +4,8 @@
  * counts its calls, and prints what it finds.
  *
  * usage: traps_target             all of it, when a line has come on standard input
+ *        traps_target near [handler|hot]   calls functions that lie close to each other, for each line 1,000 times; or four
+ *                                 threads do all the time
  *        traps_target run [handler|blocked|code|deep]   calls for good; a line "stop" ends it. With a handler for SIGTRAP,
  *                                 a thread that blocks it, or code that no file has, from the beginning; or a thread
  *                                 that waits on a stack full of what breakpoints have left there
@@ -31,6 +33,9 @@
 
 int looping(int times); /* times + 1 */
 int bare(void);         /* leaves %eax */
+int first(void);        /* 0 */
+int second(int n);      /* 3 * (n + 0x47) */
+int third(int n);       /* 3 * (n + 1) */
 
 static _Atomic long loopings, bares, *children; /* the last in memory that children share */
 static _Atomic int in_handler, own_traps;
@@ -408,12 +413,46 @@ static int run(const char *how)
 	return 0;
 }
 
+static void call_near(int times)
+{
+	for (int i = 0; i < times; i++)
+		if (first() || second(i) != 3 * (i + 0x47) || third(i) != 3 * (i + 1))
+			abort();
+}
+
+static _Noreturn void *near_all(void *arg)
+{
+	for (;; usleep(100))
+		call_near(200);
+}
+
+static int near(const char *how)
+{
+	char line[16];
+	pthread_t t;
+
+	if (how && !strcmp(how, "handler"))
+		sigaction(SIGTRAP, &(struct sigaction){.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO}, NULL);
+	for (int i = 0; how && !strcmp(how, "hot") && i < 4; i++)
+		pthread_create(&t, NULL, near_all, NULL);
+	puts("runs");
+	fflush(stdout);
+	while (fgets(line, sizeof(line), stdin)) {
+		call_near(1000);
+		puts("called");
+		fflush(stdout);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	char line[16];
 
 	setvbuf(stdout, NULL, _IOFBF, 4096);
 	children = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (argc > 1 && !strcmp(argv[1], "near"))
+		return near(argc > 2 ? argv[2] : NULL);
 	if (argc > 1)
 		return run(argc > 2 ? argv[2] : NULL);
 	if (!fgets(line, sizeof(line), stdin))

@@ -19,6 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "../integration"), os.path.join(HERE, "../returns")]
 import common as c
 from survive import Tool, compare, own_counts, program
+from living import offset_of
 
 TARGET = os.path.join(c.BUILD, "tests/traps/traps_target")
 FUNCTIONS = ["looping", "bare"]
@@ -30,8 +31,8 @@ def limpet(env, *words):
     return p.returncode, p.stdout + p.stderr
 
 
-def running(*words):
-    p = subprocess.Popen([TARGET, "run", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def running(*words, mode="run"):
+    p = subprocess.Popen([TARGET, mode, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     c.processes.append(p)
     while p.stdout.readline() not in ("runs\n", ""):
         pass
@@ -144,6 +145,72 @@ def deep_stack(env):
     tool.close()
 
 
+def by(env, pid, offsets):
+    """What the entries at these offsets in the file came to."""
+    return [sorted({p.get("by") or p["reason"] for p in probes(env, pid) if p["offset"] == o}) for o in offsets]
+
+
+def called(p):
+    p.stdin.write("\n")
+    p.stdin.flush()
+    return p.stdout.readline() == "called\n"
+
+
+def counts(tool, names):
+    return [(tool.seen()[n]["entries"], tool.seen()[n]["returns"]) for n in names]
+
+
+def neighbours(env):
+    """Where a jump would reach over another probe it gives way to a breakpoint, if it may; each counts all calls, whoever comes first."""
+    at_e = "+" + offset_of(TARGET, "fourth")
+    a, b, d, e = (int(offset_of(TARGET, n), 16) for n in ("first", "second", "third", "fourth"))
+    p = running(mode="near")
+    before = facts(p.pid)
+    alone = Tool(env, TARGET, ["first", "third"])
+    limpet(env, "attach", str(p.pid))
+    c.ok("alone_by_jumps", by(env, p.pid, (a, d)) == [["jump"], ["jump"]] and called(p), probes(env, p.pid))
+    both = Tool(env, TARGET, ["second", at_e])
+    good = c.wait_for(lambda: by(env, p.pid, (a, b, d, e)) == [["breakpoint"], ["jump"]] * 2)
+    c.ok("first_gives_way", good and called(p), probes(env, p.pid))
+    found = counts(alone, ("first", "third")), counts(both, ("second", at_e[1:]))
+    c.ok("all_calls_counted", found == ([(2000, 2000)] * 2, [(1000, 1000), (1000, 0)]), found)
+    both.close()
+    alone.close()
+    c.ok("goes_back", c.wait_for(lambda: facts(p.pid) == before or limpet(env, "detach", str(p.pid))) and facts(p.pid) == before)
+    c.stop(p, signal.SIGKILL)
+
+    p = running("handler", mode="near")
+    tool = Tool(env, TARGET, ["first", "second"])
+    limpet(env, "attach", str(p.pid))
+    why = by(env, p.pid, (a, b))
+    c.ok("refused_where_breakpoints_may_not_be", why[0] == ["jump"] and "too close" in why[1][0] and "SIGTRAP" in why[1][0], why)
+    found = called(p) and counts(tool, ("first",))
+    c.ok("and_the_other_counts", found == [(1000, 1000)], found)
+    c.stop(p, signal.SIGKILL)
+    tool.close()
+
+
+def neighbours_come_and_go(env):
+    """While threads are in these functions all the time."""
+    p = running("hot", mode="near")
+    before = facts(p.pid)
+    at_e, bad = "+" + offset_of(TARGET, "fourth"), []
+    for i in range(200 if LONG else 6):
+        tools = [Tool(env, TARGET, names) for names in (["first", "third"], ["second", at_e])]
+        limpet(env, "attach", str(p.pid))
+        if i % 2:
+            tools[0].close()
+        if not c.wait_for(lambda: all(s["entries"] for s in tools[1].seen().values())):
+            bad.append((i, tools[1].seen(), probes(env, p.pid)))
+        for tool in tools[i % 2:]:
+            tool.close()
+        if p.poll() is not None:
+            break
+    c.ok("neighbours_come_and_go", p.poll() is None and not bad, (p.poll(), bad[:3]))
+    c.ok("neighbours_leave_nothing", c.wait_for(lambda: limpet(env, "detach", str(p.pid)) and facts(p.pid) == before))
+    c.stop(p, signal.SIGKILL)
+
+
 def traced(env):
     """A tracer that passes signals on sees them, and harms nothing."""
     if not shutil.which("strace"):
@@ -200,4 +267,5 @@ def in_session(part):
 
 
 if __name__ == "__main__":
-    sys.exit(c.main(*map(in_session, (all_signals, refusals, leaves_nothing, links_go_first, deep_stack, traced, killed_keepers))))
+    sys.exit(c.main(*map(in_session, (all_signals, refusals, leaves_nothing, links_go_first, deep_stack, neighbours,
+                                  neighbours_come_and_go, traced, killed_keepers))))
