@@ -44,6 +44,7 @@
 #define LIMPET_MAPS_HASH_H
 
 #include "maps/lock.h"
+#include "shm/slot.h"
 
 #define HASH_FLAGS                                                                                 \
 	(BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_ZERO_SEED |     \
@@ -350,6 +351,25 @@ void hash_bind(struct map *m);
 u32 hash_collect(struct map *m, bool (*alive)(u32));
 bool hash_is_full(const struct map *m);
 bool hash_starved(const struct map *m); /* there are elements that no memory is to be had for */
+
+/*
+ * hash_guard.c. Per-CPU types have slots' words, and HASH_GUARDS like them for user space, at the file's start.
+ * hash_guard(): keeps the entry's element from others while it is written to; `cpu`: of the slot that the caller has,
+ * or none of them. False: the entry has gone, or all words for user space are taken. Then hash_unguard(), either way.
+ */
+#define HASH_GUARDS 4
+
+struct hash_guard {
+	_Atomic u64 *word;
+	u64 value;
+};
+
+bool hash_guard(struct map *m, struct hash_guard *g, const struct hash_pos *pos, u32 cpu);
+void hash_unguard(struct map *m, const struct pool *pool, const struct hash_guard *g, const struct hash_pos *pos);
+
+/* Of an element out of the table: true when somebody writes to it, who will put it back. */
+bool hash_hand_over(struct map *m, const struct pool *pool, u32 index, u32 tag);
+void hash_reach_guarded(struct map *m, const struct pool_sweep *sweep);
 
 /* An element with the key in it, used when it is for an update; one that may carry a new entry, or any for an update. */
 struct pool_hand hash_fill(struct map *m, const struct pool *pool, u32 hash, const void *key, bool update);

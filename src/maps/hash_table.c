@@ -20,8 +20,11 @@ u32 hash_long(const struct map *m, const u8 *key)
 void hash_release(struct map *m, const struct pool *pool, u32 index, u32 tag, u64 chain)
 {
 	struct hash_stripe *s = hash_stripe(hash_area(m));
-	struct pool_hand h = pool_claim(pool, index, tag);
+	struct pool_hand h;
 
+	if (m->cpus && unlikely(hash_hand_over(m, pool, index, tag)))
+		return;
+	h = pool_claim(pool, index, tag);
 	if (likely(h.index != POOL_NONE))
 		pool_put(pool, chain & LINK_SPARE ? &s->spare : &s->free, h);
 }
@@ -139,6 +142,8 @@ static bool hash_reach(void *map, const struct pool_sweep *sweep)
 			}
 		}
 	}
+	if (m->cpus) /* after the walk: what is named from now on is in the table */
+		hash_reach_guarded(m, sweep);
 	return true;
 }
 
@@ -300,7 +305,7 @@ bool hash_withdraw(struct map *m, struct hash_pos *pos, u64 *ret_chain)
 	pool_disown(pos->elem, pos->tag);
 	atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
 	if (atomic_compare_exchange_strong_explicit(&hash_entry(pos->elem)->chain, &seen, *ret_chain,
-						    memory_order_acq_rel, memory_order_relaxed))
+						    memory_order_seq_cst, memory_order_relaxed)) /* maps/hash_guard.c */
 		return true;
 	atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
 	return false;

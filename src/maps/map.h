@@ -33,7 +33,7 @@
 #include "shm/staging.h"
 
 #define MAP_MAGIC          0x70616d7465706d6cULL /* "lmpetmap" */
-#define MAP_LAYOUT_VERSION 6
+#define MAP_LAYOUT_VERSION 7
 #define MAP_META_SIZE      PAGE_SIZE
 #define MAP_NAME_LEN       16
 #define MAP_WHOLE_MAX      (64ULL << 20) /* larger files may get their memory piece by piece */

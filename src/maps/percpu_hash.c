@@ -3,14 +3,12 @@
  * PERCPU_HASH and LRU_PERCPU_HASH (maps/lru.c): the table of maps/hash.h with a value per possible CPU
  * in each entry; which of them a run has to itself is leased as in PERCPU_ARRAY (shm/slot.h).
  *
- *     file:  | words, one a CPU | buckets | elements | marks | metadata page |
+ *     file:  | words, one a CPU, and some for user space | buckets | elements | marks | metadata page |
  *
  * A new entry has zeroes for the other CPUs. Updates of an existing one copy in place, as the kernel's
- * do. The kernel holds the bucket's lock meanwhile; here an update that meets a deletion of the same
- * entry may write its value into an element that has just been freed, or given to another key.
+ * do. The kernel holds the bucket's lock meanwhile; here the element is kept from being anything else (hash_guard.c).
  */
 #include "maps/hash.h"
-#include "shm/slot.h"
 
 #define PCPU_HASH_FLAGS ((u32)(HASH_FLAGS & ~BPF_F_NUMA_NODE))
 
@@ -23,7 +21,7 @@ static int layout_for(struct map *m, u32 flags)
 	if (m->def.value_size > MAP_PERCPU_VALUE_MAX)
 		return -E2BIG;
 	map_take_cpus(m);
-	return hash_layout_for(m, flags, (u64)m->cpus * SLOT_STRIDE, (u64)m->cpus * m->value_stride);
+	return hash_layout_for(m, flags, (m->cpus + (u64)HASH_GUARDS) * SLOT_STRIDE, (u64)m->cpus * m->value_stride);
 }
 
 static int layout(struct map *m)
@@ -79,6 +77,18 @@ static void store(const struct map *m, struct pool_elem *e, const void *value, u
 	map_copy(value_at(m, e, cpu), value, m->def.value_size);
 }
 
+/* Into an entry that was there: false when it has gone. */
+static bool store_guarded(struct map *m, const struct pool *pool, const struct hash_pos *pos, const void *value, u32 cpu)
+{
+	struct hash_guard guard;
+	const bool there = hash_guard(m, &guard, pos, cpu);
+
+	if (likely(there))
+		store(m, pos->elem, value, cpu, false);
+	hash_unguard(m, pool, &guard, pos);
+	return there;
+}
+
 static long update(struct map *m, const void *key, const void *value, u64 flags, u32 cpu)
 {
 	struct pool pool = map_pool(m);
@@ -101,6 +111,8 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 				return 0; /* by a fork's other half */
 			h.index = POOL_NONE;
 		}
+		if (!err && flags != BPF_NOEXIST && unlikely(!store_guarded(m, &pool, &pos, value, cpu)))
+			continue;
 		if (err != -ENOENT || flags == BPF_EXIST)
 			break;
 		if (h.index == POOL_NONE) {
@@ -126,8 +138,6 @@ static long update(struct map *m, const void *key, const void *value, u64 flags,
 	}
 	if (!err && flags == BPF_NOEXIST)
 		err = -EEXIST;
-	if (!err)
-		store(m, pos.elem, value, cpu, false);
 	if (!err && m->lru)
 		hash_touch(pos.elem);
 	hash_put_back(m, &pool, h);

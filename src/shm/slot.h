@@ -19,7 +19,8 @@
  * one that is stopped keeps it until it goes on. So does a run that a signal handler left by longjmp,
  * until its process ends.
  *
- *     words:  | holder 32 | leases 32 | in the first: leases when one was refused, BIT(31) set | 0 | thread 64 | ...
+ *     words:  | holder 32 | leases 32 | in the first: leases when one was refused, BIT(31) set | 0 | thread 64 |
+ *             | a word for the map type, to whoever has the slot 64 | ...
  */
 #ifndef LIMPET_SHM_SLOT_H
 #define LIMPET_SHM_SLOT_H
@@ -40,6 +41,12 @@ void slot_release(_Atomic u32 *word);
 static inline _Atomic u32 *slot_word(u8 *words, u32 index)
 {
 	return (_Atomic u32 *)(words + (u64)index * SLOT_STRIDE);
+}
+
+/* The map type's word. */
+static inline _Atomic u64 *slot_own(u8 *words, u32 index)
+{
+	return (_Atomic u64 *)(words + (u64)index * SLOT_STRIDE + 24);
 }
 
 #endif

@@ -281,6 +281,109 @@ TEST(interrupted_at_every_instruction)
 	at_every_instruction(BPF_MAP_TYPE_PERCPU_HASH);
 }
 
+/* ---- an update of an entry that is deleted at that moment ---- */
+
+static const u32 key_a = 1, key_b = 2;
+
+static void update_all(struct map *m)
+{
+	u64 v[CPUS] = {100, 101};
+	int err = map_user_update(m, &key_a, v, 0);
+
+	if (err && err != -E2BIG) /* others have filled the map meanwhile */
+		_exit(1);
+}
+
+static void update_own(struct map *m)
+{
+	_Atomic u32 *word;
+	int slot = m->ops->lease(m, 1, &word);
+	u64 v = 101;
+	long err = m->ops->update_cpu(m, &key_a, &v, BPF_ANY, 1);
+
+	if (slot != 1 || (err && err != -E2BIG))
+		_exit(1);
+	map_slot_release(word);
+}
+
+/* Those of other keys: as they were inserted. */
+static void are_whole(struct map *m)
+{
+	u64 v[CPUS];
+	u32 key;
+
+	for (void *k = NULL; !map_user_next_key(m, k, &key); k = &key)
+		CHECK(key == key_a || (!map_user_lookup(m, &key, v, 0) && v[0] == 7 && v[1] == 8));
+}
+
+/* Key a's, written whole or not yet. */
+static void is_a(struct map *m, bool all)
+{
+	u64 v[CPUS] = {0};
+
+	if (!map_user_lookup(m, &key_a, v, 0))
+		CHECK(v[0] == (all ? 100 : 0) && v[1] == 101);
+}
+
+/* The entry is deleted, and each element given to key b, while somebody is at instruction n of an update. */
+static bool deleted_during(u32 type, int n, void (*update)(struct map *m), enum steps_end end)
+{
+	u64 v[CPUS] = {7, 8};
+	u32 entries, spare;
+	struct map m;
+	bool more;
+
+	if (make(&m, type, 4))
+		return false;
+	zero(&m);
+	more = steps_start(&m, update, n, end, &steps_pid);
+	if (more) {
+		CHECK_EQ(map_user_delete(&m, &key_a), 0);
+		for (u32 i = 0; i < 2; i++) {
+			CHECK_EQ(map_user_update(&m, &key_b, v, BPF_NOEXIST), 0);
+			CHECK(i || !map_user_delete(&m, &key_b));
+			m.ops->collect(&m, steps_alive);
+		}
+		for (u32 other = 10; other < 13; other++) /* whatever is free comes into use */
+			map_user_update(&m, &other, v, BPF_NOEXIST);
+		steps_interrupt(steps_pid, end);
+		steps_finish(steps_pid, end);
+		are_whole(&m);
+		is_a(&m, update == update_all);
+		for (u32 other = 10; other < 13; other++)
+			map_user_delete(&m, &other);
+		map_user_delete(&m, &key_a);
+		map_user_delete(&m, &key_b);
+		if (end == STEPS_KILL)
+			m.ops->collect(&m, NULL);
+		entries = steps_hash_free(&m, &spare);
+		CHECK(entries == 4 && spare == 64);
+	}
+	test_map_free(&m);
+	return more && !check_failed;
+}
+
+TEST(updates_do_not_write_to_who_gets_the_place)
+{
+	void (*const updates[])(struct map *m) = {update_all, update_own};
+
+	for (u32 i = 0; i < 4 && !check_failed && !check_skipped; i++) {
+		const u32 type = i % 2 ? BPF_MAP_TYPE_LRU_PERCPU_HASH : BPF_MAP_TYPE_PERCPU_HASH;
+
+		for (enum steps_end end = STEPS_KILL; end <= STEPS_STOP && !check_failed && !check_skipped; end++) {
+			int n = 0;
+
+			while (deleted_during(type, n, updates[i / 2], end))
+				n += getenv("LIMPET_LONG") ? 1 : 3;
+			if (steps_pid == -1)
+				check_skipped = "ptrace is not allowed here";
+			CHECK(n > 50 || check_skipped);
+			if (check_failed)
+				printf("# type %u, update %u, %s at instruction %d\n", type, i / 2, steps_end_names[end], n);
+		}
+	}
+}
+
 static bool nothing(enum map_call call)
 {
 	return false;
