@@ -25,6 +25,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/select.h>
 #include <time.h>
 #include "loader/source.h"
 
@@ -49,12 +50,20 @@ HIDDEN long ready_wait(ready_wait_fn *wait, int set, struct epoll_event *events,
 /* Before any wait: what is no longer ready is not readable. */
 HIDDEN void ready_refresh(void);
 
+/* What a descriptor is; false: none of ours. */
+typedef bool ready_find_fn(int fd, struct loader_obj *ret);
 /* True when one of them is a descriptor of a map. */
-HIDDEN bool ready_polls_maps(const struct pollfd *fds, nfds_t count);
+HIDDEN bool ready_polls_maps(ready_find_fn *find, const struct pollfd *fds, nfds_t count);
 typedef long ready_poll_fn(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
 			   const sigset_t *mask);
-HIDDEN long ready_poll(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
+/* `poll` is the real one. */
+HIDDEN long ready_poll(ready_find_fn *find, ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
 		       const struct timespec *timeout, const sigset_t *mask);
+
+/* select() by poll(): at most FD_SETSIZE entries; how many there are. */
+HIDDEN nfds_t ready_from_sets(int n, fd_set *const sets[3], struct pollfd *ret_fds);
+/* What poll() has said of these, into the sets (NULL: not asked for). As select() returns. */
+HIDDEN long ready_to_sets(const struct pollfd *fds, nfds_t count, fd_set *const sets[3]);
 
 /* A number was closed, or is about to be replaced. */
 HIDDEN void ready_closed(int fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* poll() with descriptors of maps among others (ready.h). */
+/* poll() and select() with descriptors of maps among others (ready.h). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,20 +21,21 @@ struct poll_call {
 	nfds_t count, map_count;
 };
 
-bool ready_polls_maps(const struct pollfd *fds, nfds_t count)
+bool ready_polls_maps(ready_find_fn *find, const struct pollfd *fds, nfds_t count)
 {
 	struct loader_obj o;
 
 	if (!loader_active())
 		return false;
 	for (nfds_t i = 0; i < count; i++)
-		if (loader_fd_known(fds[i].fd, &o) &&
+		if (find(fds[i].fd, &o) &&
 		    (o.kind == OBJ_MAP || source_of_object(o.kind, o.id)))
 			return true;
 	return false;
 }
 
-static int open_call(struct poll_call *c, const struct pollfd *fds, nfds_t count)
+static int open_call(struct poll_call *c, ready_find_fn *find, const struct pollfd *fds,
+		     nfds_t count)
 {
 	struct loader_obj o;
 
@@ -47,7 +48,7 @@ static int open_call(struct poll_call *c, const struct pollfd *fds, nfds_t count
 	for (nfds_t i = 0; i < count; i++) {
 		struct stand_in *s = &c->maps[c->map_count];
 
-		if (!loader_fd_known(fds[i].fd, &o))
+		if (!find(fds[i].fd, &o))
 			continue;
 		s->source = source_of_object(o.kind, o.id);
 		if (!s->source && o.kind != OBJ_MAP)
@@ -155,8 +156,8 @@ static long wait_once(struct poll_call *c, ready_poll_fn *poll, struct pollfd *f
 	return copy_back(c, fds) + (waits ? look(c, fds) : ready);
 }
 
-static long poll_blocked(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
-			 const struct timespec *timeout, const sigset_t *mask)
+static long poll_blocked(ready_find_fn *find, ready_poll_fn *poll, struct pollfd *fds,
+			 nfds_t count, const struct timespec *timeout, const sigset_t *mask)
 {
 	const s64 until = timeout && timeout->tv_sec < 1000000000
 				  ? now_ns() + timeout->tv_sec * 1000000000LL + timeout->tv_nsec
@@ -168,7 +169,7 @@ static long poll_blocked(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
 
 	pump_catch_up();
 	ready_refresh();
-	n = open_call(&c, fds, count);
+	n = open_call(&c, find, fds, count);
 	while (!n) {
 		n = wait_once(&c, poll, fds, timeout ? &left : NULL, mask);
 		if (n || (timeout && !left.tv_sec && !left.tv_nsec))
@@ -182,7 +183,7 @@ static long poll_blocked(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
 	return n;
 }
 
-long ready_poll(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
+long ready_poll(ready_find_fn *find, ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
 		const struct timespec *timeout, const sigset_t *mask)
 {
 	sigset_t all, old;
@@ -192,7 +193,48 @@ long ready_poll(ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
 		return -EINVAL;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	n = poll_blocked(poll, fds, count, timeout, mask ? mask : &old);
+	n = poll_blocked(find, poll, fds, count, timeout, mask ? mask : &old);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return n;
+}
+
+/* What select() knows of poll()'s events, as the kernel has it. */
+static const short set_events[3] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR,
+				    POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR, POLLPRI};
+static const short set_asks[3] = {POLLIN | POLLRDNORM | POLLRDBAND,
+				  POLLOUT | POLLWRNORM | POLLWRBAND, POLLPRI};
+
+nfds_t ready_from_sets(int n, fd_set *const sets[3], struct pollfd *fds)
+{
+	nfds_t count = 0;
+
+	for (int fd = 0; fd < n && fd < FD_SETSIZE; fd++) {
+		short asks = 0;
+
+		for (int i = 0; i < 3; i++)
+			if (sets[i] && FD_ISSET(fd, sets[i]))
+				asks |= set_asks[i];
+		if (asks)
+			fds[count++] = (struct pollfd){.fd = fd, .events = asks};
+	}
+	return count;
+}
+
+long ready_to_sets(const struct pollfd *fds, nfds_t count, fd_set *const sets[3])
+{
+	long total = 0;
+
+	for (nfds_t i = 0; i < count; i++)
+		if (fds[i].revents & POLLNVAL)
+			return -EBADF;
+	for (nfds_t i = 0; i < count; i++)
+		for (int s = 0; s < 3; s++) {
+			if (!sets[s] || !FD_ISSET(fds[i].fd, sets[s]))
+				continue;
+			if (fds[i].revents & set_events[s])
+				total++;
+			else
+				FD_CLR(fds[i].fd, sets[s]);
+		}
+	return total;
 }

@@ -94,7 +94,7 @@ static bool polls(const struct pollfd *fds, nfds_t count)
 {
 	if (loader_inside || !loader_active())
 		return false;
-	if (ready_polls_maps(fds, count))
+	if (ready_polls_maps(loader_fd_known, fds, count))
 		return true;
 	ready_refresh();
 	return false;
@@ -106,7 +106,7 @@ EXPORT int poll(struct pollfd *fds, nfds_t count, int ms)
 
 	if (!polls(fds, count))
 		return NEXT(poll)(fds, count, ms);
-	return (int)shim_result(ready_poll(real_poll, fds, count, from_ms(&t, ms), NULL));
+	return (int)shim_result(ready_poll(loader_fd_known, real_poll, fds, count, from_ms(&t, ms), NULL));
 }
 
 EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
@@ -114,14 +114,8 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeou
 {
 	if (!polls(fds, count))
 		return NEXT(ppoll)(fds, count, timeout, mask);
-	return (int)shim_result(ready_poll(real_poll, fds, count, timeout, mask));
+	return (int)shim_result(ready_poll(loader_fd_known, real_poll, fds, count, timeout, mask));
 }
-
-/* What select() knows of poll()'s events, as the kernel has it. */
-static const short set_events[3] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR,
-				    POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR, POLLPRI};
-static const short set_asks[3] = {POLLIN | POLLRDNORM | POLLRDBAND,
-				  POLLOUT | POLLWRNORM | POLLWRBAND, POLLPRI};
 
 static bool selects_maps(int n, fd_set *const sets[3])
 {
@@ -137,49 +131,14 @@ static bool selects_maps(int n, fd_set *const sets[3])
 	return false;
 }
 
-static nfds_t to_poll(int n, fd_set *const sets[3], struct pollfd *fds)
-{
-	nfds_t count = 0;
-
-	for (int fd = 0; fd < n && fd < FD_SETSIZE; fd++) {
-		short asks = 0;
-
-		for (int i = 0; i < 3; i++)
-			if (sets[i] && FD_ISSET(fd, sets[i]))
-				asks |= set_asks[i];
-		if (asks)
-			fds[count++] = (struct pollfd){.fd = fd, .events = asks};
-	}
-	return count;
-}
-
-static long from_poll(const struct pollfd *fds, nfds_t count, fd_set *const sets[3])
-{
-	long total = 0;
-
-	for (nfds_t i = 0; i < count; i++)
-		if (fds[i].revents & POLLNVAL)
-			return -EBADF;
-	for (nfds_t i = 0; i < count; i++)
-		for (int s = 0; s < 3; s++) {
-			if (!sets[s] || !FD_ISSET(fds[i].fd, sets[s]))
-				continue;
-			if (fds[i].revents & set_events[s])
-				total++;
-			else
-				FD_CLR(fds[i].fd, sets[s]);
-		}
-	return total;
-}
-
 static long select_maps(int n, fd_set *const sets[3], const struct timespec *timeout,
 			const sigset_t *mask)
 {
 	struct pollfd fds[FD_SETSIZE];
-	nfds_t count = to_poll(n, sets, fds);
-	long ret = ready_poll(real_poll, fds, count, timeout, mask);
+	nfds_t count = ready_from_sets(n, sets, fds);
+	long ret = ready_poll(loader_fd_known, real_poll, fds, count, timeout, mask);
 
-	return ret < 0 ? ret : from_poll(fds, count, sets);
+	return ret < 0 ? ret : ready_to_sets(fds, count, sets);
 }
 
 EXPORT int select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *timeout)

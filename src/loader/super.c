@@ -53,6 +53,10 @@ static const struct {
 	{SYS_epoll_wait, super_epoll_wait, false},
 	{SYS_epoll_pwait, super_epoll_wait, false},
 	{441, super_epoll_wait, false},
+	{SYS_poll, super_poll, true},
+	{SYS_ppoll, super_poll, true},
+	{SYS_select, super_poll, true},
+	{SYS_pselect6, super_poll, true},
 	{SYS_setrlimit, super_rlimit, true},
 	{SYS_prlimit64, super_rlimit, true},
 };
@@ -159,16 +163,23 @@ static struct super_process *get_process(u32 tid)
 	return p;
 }
 
-static void put_process(struct super_process *p)
+void super_hold(struct super_process *p)
+{
+	pthread_mutex_lock(&lock);
+	p->refs++;
+	pthread_mutex_unlock(&lock);
+}
+
+void super_put(struct super_process *p)
 {
 	pthread_mutex_lock(&lock);
 	drop_process(p);
 	pthread_mutex_unlock(&lock);
 }
 
-static void respond(const struct super_call *c, long value, bool go_on)
+void super_respond(int listener, u64 id, long value, bool go_on)
 {
-	struct seccomp_notif_resp r = {.id = c->n->id};
+	struct seccomp_notif_resp r = {.id = id};
 
 	if (go_on)
 		r.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
@@ -176,7 +187,7 @@ static void respond(const struct super_call *c, long value, bool go_on)
 		r.error = (s32)value;
 	else
 		r.val = value;
-	ioctl(c->listener, SECCOMP_IOCTL_NOTIF_SEND, &r); /* ENOENT: the caller is gone */
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &r); /* ENOENT: the caller is gone */
 }
 
 static bool is_free(const struct super_process *p, int fd)
@@ -224,15 +235,17 @@ static void finish(const struct super_call *c, const struct super_answer *a)
 
 	switch (a->how) {
 	case ANSWER_CONTINUE:
-		respond(c, 0, true);
+		super_respond(c->listener, c->n->id, 0, true);
+		return;
+	case ANSWER_LATER:
 		return;
 	case ANSWER_VALUE:
-		respond(c, a->value, false);
+		super_respond(c->listener, c->n->id, a->value, false);
 		return;
 	default:
 		err = a->value < 0 ? (int)a->value : give(c, a);
 		if (err)
-			respond(c, err, false);
+			super_respond(c->listener, c->n->id, err, false);
 		if (a->value >= 0)
 			close((int)a->value);
 		if (err)
@@ -267,7 +280,7 @@ static void serve(int listener, const struct seccomp_notif *n)
 	}
 	finish(&c, &a);
 	if (c.p)
-		put_process(c.p);
+		super_put(c.p);
 }
 
 static void *take_calls(void *arg)

@@ -27,7 +27,7 @@ struct super_call {
 };
 
 struct super_answer {
-	enum { ANSWER_VALUE, ANSWER_CONTINUE, ANSWER_FD, ANSWER_OBJECT } how;
+	enum { ANSWER_VALUE, ANSWER_CONTINUE, ANSWER_FD, ANSWER_OBJECT, ANSWER_LATER } how;
 	long value; /* or -errno; FD: a descriptor here, which is given away; OBJECT: one that is counted as ours */
 	bool cloexec;
 	int from; /* OBJECT: the lowest number it may get, or 0 */
@@ -37,12 +37,17 @@ typedef struct super_answer super_handler(const struct super_call *c);
 
 HIDDEN super_handler super_bpf, super_write, super_event_open, super_ioctl, super_close, super_close_range,
 	super_dup, super_fcntl, super_mmap, super_rlimit, super_path, super_epoll_ctl,
-	super_epoll_wait;
+	super_epoll_wait, super_poll;
 
 static inline struct super_answer answer(long value)
 {
 	return (struct super_answer){.how = ANSWER_VALUE, .value = value};
 }
+
+/* Who answers LATER, does it by super_respond(), and has hold of the process until then. */
+HIDDEN void super_respond(int listener, u64 id, long value, bool go_on);
+HIDDEN void super_hold(struct super_process *p);
+HIDDEN void super_put(struct super_process *p);
 
 #define CONTINUE ((struct super_answer){.how = ANSWER_CONTINUE})
 

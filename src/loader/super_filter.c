@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The filter. It sees numbers only, so calls with paths and waits on epoll sets all come to the supervisor; reads, writes and
+ * The filter. It sees numbers only, so calls with paths, poll() and waits on epoll sets all come to the supervisor; reads, writes and
  * whatever else a program does often never do (the kernel remembers which calls a filter always allows).
  */
 #include <errno.h>
@@ -96,6 +96,10 @@ int super_filter(void)
 		ALL(SYS_epoll_wait),
 		ALL(SYS_epoll_pwait),
 		ALL(NR_EPOLL_PWAIT2),
+		AT_LEAST(SYS_poll, 1, 1),
+		AT_LEAST(SYS_ppoll, 1, 1),
+		AT_LEAST(SYS_select, 0, base + 1),
+		AT_LEAST(SYS_pselect6, 0, base + 1),
 		ALL(SYS_open),
 		ALL(SYS_openat),
 		ALL(SYS_stat),

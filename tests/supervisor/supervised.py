@@ -92,11 +92,15 @@ def libbpf():
         against_kernel("libbpf, linked statically", [static], env)
     else:
         print("skip libbpf, linked statically: there is no libelf.a")
-    # poll() and select() on a buffer itself, and mprotect() of a mapping of it, are not seen by the supervisor
+    # mprotect() of a mapping is not seen by the supervisor
     against_kernel("ring buffers", ["--via", "seccomp", "--", os.path.join(BUILD, "tests/ring/ring_tool"),
                                     os.path.join(BUILD, "tests/ring/ring.bpf.o"), "500"], env,
                    lambda text: "".join(line + "\n" for line in text.splitlines()
-                                        if not line.startswith(("poll", "select", "mmap"))))
+                                        if not line.startswith("mmap")))
+    ring = os.path.join(BUILD, "tests/ring")
+    against_kernel("poll and select", ["--via", "seccomp", "--", os.path.join(ring, "ring_ready"), os.path.join(ring, "ready.bpf.o")], env,
+                   lambda text: "".join(line + "\n" for line in text.splitlines()
+                                        if re.match(r"\w+ (poll|ppoll|select|pselect)\b", line)))
 
 
 def descriptors():
