@@ -4,13 +4,23 @@
  * the mappings of the current SYNC, and the original bytes of all patches laid over what is there.
  * Wants come sorted by address, so what was found out about a function serves all of its probes.
  */
+#include <linux/mman.h>
 #include "agent/action.h"
 #include "attach/decode.h"
 #include "base/mem.h"
+#include "base/sys.h"
 
 struct rseq_range {
 	u64 start, end;
 };
+
+/* One that a SYNC has asked about; several passes over a libc come to the same ones. */
+struct piece {
+	struct piece *next;
+	u64 text_start; /* of the mapping that it was looked for in */
+	struct attach_branches around;
+};
+#define PIECES_MAX 64 /* at a time: 1 MiB */
 
 static struct {
 	struct attach_view view;
@@ -19,8 +29,8 @@ static struct {
 	struct vec targets;                /* u64[], sorted: in [low, high) */
 	u64 low, high;
 	struct vec rseq;               /* struct rseq_range[] */
-	struct attach_branches around; /* of the piece of text that was asked for last */
-	bool around_known;
+	struct piece *pieces;          /* the one that was asked for last first; mapped */
+	u32 piece_count;
 	bool ours;             /* the image is limpet's, of tools: its own system calls are not observed */
 	bool go;               /* the image is Go's */
 	struct attach_go table; /* then */
@@ -33,9 +43,18 @@ static struct {
 void place_forget(void)
 {
 	place.region = NULL;
-	place.around_known = false;
 	place.fn.end = 0;
 	place.targets.count = place.rseq.count = 0;
+}
+
+void place_end(void)
+{
+	for (struct piece *p = place.pieces, *next; p; p = next) {
+		next = p->next;
+		sys_munmap(p, sizeof(*p));
+	}
+	place.pieces = NULL;
+	place.piece_count = 0;
 }
 
 void place_release(void)
@@ -267,13 +286,39 @@ static bool is_target(u64 addr)
 	return lo < place.targets.count && t[lo] == addr;
 }
 
+/* The piece that has addr; NULL: no memory. */
+static struct piece *piece_at(u64 addr)
+{
+	u64 start = place.view.text_start;
+	struct piece **from = &place.pieces, *p;
+
+	while (*from && ((*from)->text_start != start || addr - (*from)->around.base >= ATTACH_PIECE))
+		from = &(*from)->next;
+	p = *from;
+	if (p) {
+		*from = p->next;
+	} else {
+		if (place.piece_count == PIECES_MAX)
+			place_end();
+		p = map_anon(sizeof(*p), PROT_READ | PROT_WRITE);
+		if (!p)
+			return NULL;
+		p->text_start = start;
+		attach_find_branches(&place.view, addr, &p->around);
+		place.piece_count++;
+	}
+	p->next = place.pieces;
+	place.pieces = p;
+	return p;
+}
+
 /* The first address in (addr, addr + window) that a branch from further away leads to; 0: none. */
 static u64 branch_into(u64 addr, u32 window)
 {
-	if (!place.around_known || addr - place.around.base >= ATTACH_PIECE)
-		attach_find_branches(&place.view, addr, &place.around);
-	place.around_known = true;
-	return attach_branch_into(&place.view, &place.around, addr, window);
+	struct piece *p = piece_at(addr);
+
+	/* without memory nothing is sure */
+	return p ? attach_branch_into(&place.view, &p->around, addr, window) : addr + 1;
 }
 
 enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_why)

@@ -491,7 +491,8 @@ struct syscall_site {
    address that place_enter() took. */
 bool place_is_led_to(u64 addr);
 bool place_call(u64 addr, struct syscall_site *ret);
-void place_forget(void);
+void place_forget(void); /* a SYNC begins, or the probes there are have changed */
+void place_end(void);    /* it is over: what is known of the text in general goes, too */
 void place_release(void);
 
 /* loading.c */

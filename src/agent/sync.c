@@ -271,6 +271,7 @@ int sync_probes(enum sync_what what)
 	if (!err)
 		identity_end(what != SYNC_LINKS);
 	traps_synced(what != SYNC_LINKS);
+	place_end();
 	sync_publish();
 	return err;
 }

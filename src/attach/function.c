@@ -287,24 +287,42 @@ static bool walk_part(struct walk *w, struct part p)
 	return unwind_landing_pads(w->v, &f, landing_pad, &a) || fail(w, ATTACH_E_DECODE, p.start);
 }
 
-/* Branches from `start` on for NEAR_SHORT bytes. */
+/*
+ * Is there among n bytes what looks like a short branch, whatever it is a part of, to before their beginning (end
+ * false), or to their end or behind it? Seldom, so few neighbours need decoding.
+ */
+static bool may_leave(const u8 *code, u32 n, bool end)
+{
+	for (u32 i = 0; i + 2 <= n; i++) {
+		s32 to = (s32)i + 2 + (s8)code[i + 1];
+
+		if (((code[i] & 0xf0) == 0x70 || code[i] == 0xeb || (code[i] & 0xfc) == 0xe0) &&
+		    (end ? to >= (s32)n : to < 0))
+			return true;
+	}
+	return false;
+}
+
+/* Short branches back, from `start` on for NEAR_SHORT bytes. */
 static bool sweep_behind(const struct attach_view *v, u64 start, struct attach_sink *sink)
 {
+	u8 code[NEAR_SHORT + ATTACH_INSN_MAX];
+	u32 n = (u32)v->text(v, start, code, sizeof(code));
 	struct x86_insn in;
 
-	for (u64 pc = start; pc < start + NEAR_SHORT; pc += in.len) {
-		u8 code[ATTACH_INSN_MAX];
-
-		if (x86_decode(code, v->text(v, pc, code, sizeof(code)), &in) < 0)
+	if (!may_leave(code, n, false))
+		return true;
+	for (u32 at = 0; at < NEAR_SHORT; at += in.len) {
+		if (x86_decode(code + at, n - at, &in) < 0)
 			break;
-		if (in.rel_off && !sink->add(sink, pc + in.len + (u64)in.rel, PLACE_TARGET))
+		if (in.rel_size == 1 && !sink->add(sink, start + at + in.len + (u64)in.rel, PLACE_TARGET))
 			return false;
 	}
 	return true;
 }
 
 /*
- * Short branches just before an address where an instruction begins. Where instructions begin there
+ * Short branches over an address where an instruction begins, from just before it. Where instructions begin there
  * is not known: one does within the first ATTACH_INSN_MAX bytes, so all ways from there that come
  * to the address exactly are looked at.
  */
@@ -315,6 +333,8 @@ static bool sweep_before(const struct attach_view *v, u64 addr, struct attach_si
 	struct x86_insn in;
 	size_t have = v->text(v, addr - n, code, n + ATTACH_INSN_MAX);
 
+	if (have < n || !may_leave(code, n, true))
+		return true;
 	for (u32 i = 0; i < n; i++)
 		len[i] = i < have && x86_decode(code + i, have - i, &in) > 0 ? in.len : 0;
 	way[n] = 1; /* 1: leads to the address; 2: may be come to */
@@ -369,42 +389,69 @@ enum attach_error attach_collect_near(const struct attach_view *v, u64 addr,
 	return ATTACH_OK;
 }
 
-/* Is one of eight bytes e8, e9 or 0f? In rare cases also when none is. */
-static ALWAYS_INLINE bool may_branch(const u8 *code)
+/* The high bit of each byte of w that is zero. */
+static ALWAYS_INLINE u64 zero_bytes(u64 w)
 {
-	const u64 ones = 0x0101010101010101ULL;
-	u64 w, e8, of;
+	const u64 low = 0x7f7f7f7f7f7f7f7fULL;
 
-	memcpy(&w, code, sizeof(w));
-	e8 = (w & ones * 0xfe) ^ ones * 0xe8;
-	of = w ^ ones * 0x0f;
-	return (((e8 - ones) & ~e8) | ((of - ones) & ~of)) & ones * 0x80;
+	return ~(((w & low) + low) | w | low);
 }
 
-/*
- * From byte i of some text on, the first that looks like a branch with a 32-bit distance, e8, e9 or 0f 8x;
- * past n - 6: none. *ret_to is where it leads to, `at` the address of the text.
- */
-static ALWAYS_INLINE size_t next_branch(const u8 *code, size_t n, u64 at, size_t i, u64 *ret_to)
+/* Of eight bytes, and the one behind them, the high bit of each that is e8 or e9, or 0f before 8x. */
+static ALWAYS_INLINE u64 branch_bytes(const u8 *code)
 {
-	for (; i + 6 <= n; i++) {
-		s32 rel;
-		u32 op;
+	const u64 ones = 0x0101010101010101ULL;
+	u64 w, next;
 
-		while (!(i & 7) && i + 8 <= n && !may_branch(code + i))
-			i += 8;
-		if (i + 6 > n)
-			break;
-		op = (code[i] & 0xfe) == 0xe8                          ? 1
-		     : code[i] == 0x0f && (code[i + 1] & 0xf0) == 0x80 ? 2
-								       : 0;
-		if (!op)
-			continue;
-		memcpy(&rel, code + i + op, 4);
-		*ret_to = at + i + op + 4 + (u64)(s64)rel;
-		break;
+	memcpy(&w, code, sizeof(w));
+	memcpy(&next, code + 1, sizeof(next));
+	return zero_bytes((w & ones * 0xfe) ^ ones * 0xe8) |
+	       zero_bytes((w ^ ones * 0x0f) | ((next & ones * 0xf0) ^ ones * 0x80));
+}
+
+/* Text that is looked through for branches, with room behind it for a word that begins at its last byte. */
+struct branch_scan {
+	u8 code[CHUNK + 8];
+	size_t len, at; /* at: what comes next */
+	u64 left;       /* of branch_bytes() of the eight bytes before that */
+};
+
+/*
+ * The next byte that looks like the beginning of a branch with a 32-bit distance, e8, e9 or 0f 8x; len: there is
+ * none any more. *ret_to is where it leads to, `from` the address of the text. Eight bytes at a time: most words
+ * have none (measured: 0.22 ms for 384 KiB instead of 0.55 byte by byte).
+ */
+static ALWAYS_INLINE size_t next_branch(struct branch_scan *s, u64 from, u64 *ret_to)
+{
+	size_t i;
+	s32 rel;
+	u32 op;
+
+	for (; !s->left; s->at += 8) {
+		if (s->at + 6 > s->len)
+			return s->len;
+		s->left = branch_bytes(s->code + s->at);
 	}
+	i = s->at - 8 + (size_t)__builtin_ctzll(s->left) / 8;
+	s->left &= s->left - 1;
+	op = s->code[i] == 0x0f ? 2 : 1;
+	if (i + op + 4 > s->len) {
+		s->left = 0;
+		s->at = s->len;
+		return s->len;
+	}
+	memcpy(&rel, s->code + i + op, 4);
+	*ret_to = from + i + op + 4 + (u64)(s64)rel;
 	return i;
+}
+
+/* Begins with the text at `from`; false: it is too short. */
+static bool scan_begin(struct branch_scan *s, const struct attach_view *v, u64 from)
+{
+	s->len = v->text(v, from, s->code, CHUNK);
+	s->at = 0;
+	s->left = 0;
+	return s->len >= 6;
 }
 
 /* From where branches to the piece at `base` are looked for. */
@@ -417,14 +464,12 @@ static u64 piece_from(const struct attach_view *v, u64 base)
 void attach_find_branches(const struct attach_view *v, u64 addr, struct attach_branches *ret)
 {
 	u64 base = addr & ~(ATTACH_PIECE - 1), to = base + ATTACH_PIECE + AROUND, off;
-	u8 code[CHUNK];
-	size_t n;
+	struct branch_scan s;
 
 	memset(ret, 0, sizeof(*ret));
 	ret->base = base;
-	for (u64 at = piece_from(v, base); at < to && (n = v->text(v, at, code, CHUNK)) >= 6;
-	     at += n - 5)
-		for (size_t i = 0; (i = next_branch(code, n, at, i, &off)) + 6 <= n; i++) {
+	for (u64 at = piece_from(v, base); at < to && scan_begin(&s, v, at); at += s.len - 5)
+		while (next_branch(&s, at, &off) < s.len) {
 			off -= base;
 			if (off / 8 < sizeof(ret->leads))
 				ret->leads[off / 8] |= (u8)(1 << off % 8);
@@ -454,12 +499,10 @@ static bool may_be_insn(const struct attach_view *v, u64 addr)
 static bool is_led_to(const struct attach_view *v, const struct attach_branches *b, u64 addr)
 {
 	u64 end = b->base + ATTACH_PIECE + AROUND, to;
-	u8 code[CHUNK];
-	size_t n;
+	struct branch_scan s;
 
-	for (u64 at = piece_from(v, b->base); at < end && (n = v->text(v, at, code, CHUNK)) >= 6;
-	     at += n - 5)
-		for (size_t i = 0; (i = next_branch(code, n, at, i, &to)) + 6 <= n; i++)
+	for (u64 at = piece_from(v, b->base); at < end && scan_begin(&s, v, at); at += s.len - 5)
+		for (size_t i; (i = next_branch(&s, at, &to)) < s.len;)
 			if (to == addr && may_be_insn(v, at + i))
 				return true;
 	return false;

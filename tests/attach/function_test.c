@@ -45,6 +45,10 @@ TEST(branches_of_other_functions)
 {
 	CHECK_EQ(plan(PLACE(shape_far_in)), -ATTACH_E_BRANCH_IN);
 	CHECK_EQ(why.where, (u64)PLACE(shape_far_in) + 1);
+	CHECK_EQ(plan(PLACE(shape_near_in)), -ATTACH_E_BRANCH_IN);
+	CHECK_EQ(why.where, (u64)PLACE(shape_near_in) + 1);
+	CHECK_EQ(plan(PLACE(shape_near_too)), -ATTACH_E_BRANCH_IN);
+	CHECK_EQ(why.where, (u64)PLACE(shape_near_too) + 4);
 	CHECK_EQ(plan(PLACE(shape_like_in)), 5);
 }
 

@@ -50,6 +50,33 @@ place shape_before_in
 	ret
 	finish	shape_far
 
+/* Neighbours do, by short branches from before and from behind. */
+	begin	shape_before_near
+	test	%edi, %edi
+	.byte	0x74, shape_near_in + 1 - . - 1	/* jz */
+	ret
+	finish	shape_before_near
+
+	begin	shape_near_in
+	push	%rbp
+	mov	%rsp, %rbp
+	pop	%rbp
+	ret
+	finish	shape_near_in
+
+	begin	shape_near_too
+	push	%rbp
+	mov	%rsp, %rbp
+	pop	%rbp
+	ret
+	finish	shape_near_too
+
+	begin	shape_behind_near
+	test	%edi, %edi
+	.byte	0x74, shape_near_too + 4 - . - 1
+	ret
+	finish	shape_behind_near
+
 	begin	shape_like_in
 	push	%rbp
 	mov	%rsp, %rbp
