@@ -18,7 +18,9 @@
 #include "cli/prog.h"
 #include "loader/kernel_only.h"
 
-#define LOG_SIZE (16u << 20)
+#define LOG_SIZE    (16u << 20)
+#define SHOWN_LINES 200 /* of a log */
+enum { LEVEL_PATH = 1, LEVEL_STATS = 4 };
 
 /* What libbpf said of the object: the reason, where no program came as far as the verifier. */
 static struct {
@@ -106,6 +108,37 @@ static const char *object_error_text(int err)
 					       "不是完整的 BPF ELF 目标文件（`clang -target bpf -g -O2 -c` 可生成）");
 }
 
+/*
+ * First for the verdict alone: a log of many paths ends in ENOSPC, whatever the verdict. NULL: there is no such program.
+ */
+static char *verify_one(const char *path, int n, char *log, int *ret_err)
+{
+	int log_err;
+	char *name = load_one(path, n, LEVEL_STATS, log, ret_err);
+
+	if (!name || !*ret_err)
+		return name;
+	free(name);
+	return load_one(path, n, LEVEL_PATH, log, &log_err);
+}
+
+/* Of a long one the end, where the reason stands. */
+static void print_log(const char *log)
+{
+	const char *at = log + strlen(log);
+	u32 lines = 0, before = 0;
+
+	while (at > log && lines <= SHOWN_LINES)
+		lines += *--at == '\n';
+	if (lines > SHOWN_LINES)
+		at++;
+	for (const char *c = log; c < at; c++)
+		before += *c == '\n';
+	if (before)
+		printf(T("... (%u lines; --json has them)\n", "……（略去 %u 行；--json 给出全部）\n"), before);
+	fputs(at, stdout);
+}
+
 /* Under the shim. */
 static int verify_each(const char *path, bool json)
 {
@@ -114,13 +147,14 @@ static int verify_each(const char *path, bool json)
 	int err = 0, refused = 0, n = 0;
 
 	libbpf_set_print(keep_warnings);
-	for (; log && (name = load_one(path, n, 1, log, &err)); n++) {
+	for (; log && (name = verify_one(path, n, log, &err)); n++) {
 		refused += err != 0;
 		if (json)
 			add_row(all, name, err, log);
-		else if (err)
-			printf(T("%s%s: refused: %s\n", "%s%s：被拒绝：%s\n"), log, name, error_text(-err));
-		else
+		else if (err) {
+			print_log(log);
+			printf(T("%s: refused: %s\n", "%s：被拒绝：%s\n"), name, error_text(-err));
+		} else
 			printf(T("%s: accepted\n", "%s：已接受\n"), name);
 		free(name);
 	}
