@@ -144,9 +144,10 @@ static int check_memory(const struct check *c, u32 at, const struct bpf_insn *in
 	u8 mode = in->code & 0xe0, size = in->code & 0x18, class = in->code & 7;
 
 	if (class == BPF_LDX) {
-		bool sx = mode == BPF_MEMSX && size != BPF_DW;
+		bool probe = c->env->probes && bpf_is_probe_load(in),
+		     sx = (mode == BPF_MEMSX || (probe && mode == BPF_PROBE_MEMSX)) && size != BPF_DW;
 
-		if ((mode != BPF_MEM && !sx) || in->imm || in->dst_reg > 9)
+		if ((mode != BPF_MEM && !sx && !(probe && mode == BPF_PROBE_MEM)) || in->imm || in->dst_reg > 9)
 			return refuse(c, at, "BPF_LDX uses reserved fields");
 		return 0;
 	}

@@ -26,6 +26,7 @@ struct bpf_check_env {
 	bool (*helper_known)(u32 id); /* NULL: bpf_helper_desc() without why_not */
 	struct bpf_log *log;      /* may be NULL */
 	bool kfuncs; /* calls of kernel functions may be there: the verifier looks at those that are reached */
+	bool probes; /* it has been verified: loads of the kernel's objects may be there */
 	bool rfc_only; /* accept what RFC 9669 defines and kernels refuse: constant shifts past the
 			  width, constant division by zero */
 };

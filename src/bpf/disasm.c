@@ -36,7 +36,7 @@ static const char *size_text(u8 code)
 	static const char *const sizes[] = {"u32", "u16", "u8", "u64"}; /* BPF_W, H, B, DW */
 	static const char *const signed_sizes[] = {"s32", "s16", "s8", "s64"};
 
-	return ((code & 0xe0) == BPF_MEMSX ? signed_sizes : sizes)[(code >> 3) & 3];
+	return ((code & 0xe0) == BPF_MEMSX || (code & 0xe7) == (BPF_LDX | BPF_PROBE_MEMSX) ? signed_sizes : sizes)[(code >> 3) & 3];
 }
 
 static void bug(const struct disasm *d)
@@ -130,7 +130,7 @@ static void put_store(const struct disasm *d)
 
 static void put_load(const struct disasm *d)
 {
-	u8 mode = d->in->code & 0xe0;
+	u8 mode = bpf_plain_load(d->in) & 0xe0;
 
 	if (mode != BPF_MEM && mode != BPF_MEMSX) {
 		bug(d);

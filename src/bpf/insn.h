@@ -12,6 +12,12 @@
 #ifndef BPF_MEMSX
 #define BPF_MEMSX 0x80 /* sign-extending load */
 #endif
+/*
+ * Loads through pointers to the kernel's objects, which may lead nowhere: what cannot be read is 0. The loader makes them of
+ * plain loads, as the verifier says; no program that is loaded has them. Numbers: the kernel's linux/filter.h.
+ */
+#define BPF_PROBE_MEM   0x20
+#define BPF_PROBE_MEMSX 0x40
 #ifndef BPF_JCOND
 #define BPF_JCOND 0xe0 /* conditional pseudo jump: may_goto */
 #endif
@@ -27,6 +33,21 @@
 
 #define BPF_OP_OF(insn)    ((insn)->code & 0xf0)
 #define BPF_CLASS_OF(insn) ((insn)->code & 0x07)
+
+static inline bool bpf_is_probe_load(const struct bpf_insn *in)
+{
+	const u8 mode = in->code & 0xe0;
+
+	return BPF_CLASS_OF(in) == BPF_LDX && (mode == BPF_PROBE_MEM || mode == BPF_PROBE_MEMSX);
+}
+
+/* The load that the program was loaded with. */
+static inline u8 bpf_plain_load(const struct bpf_insn *in)
+{
+	if (!bpf_is_probe_load(in))
+		return in->code;
+	return (u8)((in->code & 0x1f) | ((in->code & 0xe0) == BPF_PROBE_MEM ? BPF_MEM : BPF_MEMSX));
+}
 
 /*
  * A stored program's references, after the loader resolved file descriptors:

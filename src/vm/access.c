@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The run-time tests of accesses and helper arguments, and callbacks, for every engine. */
+#include "vm/alu.h"
 #include "vm/internal.h"
 
 static bool within(u64 addr, u64 size, u64 start, u64 end)
@@ -87,6 +88,14 @@ bool vm_may_access(const struct vm_run *run, u64 addr, u64 size, bool write)
 	return within(addr, size, run->stack_limit, run->stack_top) || vm_in_record(run, addr, size) ||
 	       vm_run_region(run, addr, size, write, &where) ||
 	       vm_is_lent(run, addr, size, write);
+}
+
+u64 vm_probe_load(struct vm_run *run, u64 addr, u32 code)
+{
+	const u32 size = vm_size_of((u8)code);
+	const u64 value = run->prog->probe ? run->prog->probe(run, addr, size) : 0;
+
+	return (code & 0xe0) == BPF_PROBE_MEMSX ? vm_sign_extend(value, 8 * size) : value;
 }
 
 static const struct vm_map *map_by_handle(const struct vm_run *run, u64 handle)

@@ -442,6 +442,7 @@ static void count_tests(struct flow *f)
 
 		if (class >= BPF_LDX && class <= BPF_STX) {
 			f->tests[trusted ? FLOW_PROVEN : f->insn[at].test]++;
+			f->probes |= bpf_is_probe_load(in);
 			f->unaligned |= (in->code & 0xe7) == (BPF_STX | BPF_ATOMIC) &&
 					!(marks & FLOW_ALIGNED);
 		} else if (flow_is_call(in)) {

@@ -111,6 +111,7 @@ struct flow {
 	bool helpers;
 	bool atomics;
 	bool may_goto;
+	bool probes;    /* loads of any address */
 	bool unaligned; /* atomics that may be misaligned */
 	u16 named;      /* registers that instructions name */
 	u32 tests[FLOW_TEST_RECENT +

@@ -274,6 +274,10 @@ static void step_load(struct flow_pass *p, u32 at)
 	bool sign = (in->code & 0xe0) == BPF_MEMSX;
 	const struct flow_slot *slot = NULL;
 
+	if (bpf_is_probe_load(in)) { /* of any address */
+		p->now.reg[in->dst_reg] = flow_any(~0ULL);
+		return;
+	}
 	note_access(p, at, base, size, false);
 	if (base.kind == FLOW_STACK && !base.val && !sign)
 		slot = flow_find_slot(&p->now, base.off + in->off, size);

@@ -49,6 +49,9 @@ u64 vm_nested_run(struct vm_run *run, const struct vm_target *t, vm_entry *entry
 /* True when it lies in a record that the run has. */
 bool vm_in_record(const struct vm_run *run, u64 addr, u64 size);
 
+/* What such a load as `in` leaves in its register. */
+u64 vm_probe_load(struct vm_run *run, u64 addr, u32 code);
+
 /* What lddw loads. */
 u64 vm_wide_immediate(const struct vm_program *prog, u32 at);
 

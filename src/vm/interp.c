@@ -182,6 +182,8 @@ static const struct bpf_insn *pop_frame(struct interp *vm, struct vm_run *run)
 #define SIZE_ROWS(SIZE)                                                                            \
 	[BPF_LDX | BPF_MEM | BPF_##SIZE] = AT(load_##SIZE), [BPF_ST | BPF_MEM | BPF_##SIZE] = AT(store_imm_##SIZE), \
 	[BPF_STX | BPF_MEM | BPF_##SIZE] = AT(store_##SIZE), [BPF_STX | BPF_ATOMIC | BPF_##SIZE] = AT(atomic)
+#define PROBE_ROWS(SIZE)                                                                           \
+	[BPF_LDX | BPF_PROBE_MEM | BPF_##SIZE] = AT(probe), [BPF_LDX | BPF_PROBE_MEMSX | BPF_##SIZE] = AT(probe)
 
 #define DST reg[in->dst_reg]
 #define SRC reg[in->src_reg]
@@ -285,6 +287,7 @@ static u64 run_from(struct interp *vm, struct vm_run *run, const struct bpf_insn
 		SIZE_ROWS(B), SIZE_ROWS(H), SIZE_ROWS(W), SIZE_ROWS(DW),
 		[BPF_LDX | BPF_MEMSX | BPF_B] = AT(load_SB), [BPF_LDX | BPF_MEMSX | BPF_H] = AT(load_SH),
 		[BPF_LDX | BPF_MEMSX | BPF_W] = AT(load_SW),
+		PROBE_ROWS(B), PROBE_ROWS(H), PROBE_ROWS(W), PROBE_ROWS(DW),
 		[BPF_LD | BPF_IMM | BPF_DW] = AT(wide),
 		FOUR_JUMPS(JEQ), FOUR_JUMPS(JNE), FOUR_JUMPS(JGT), FOUR_JUMPS(JGE), FOUR_JUMPS(JLT), FOUR_JUMPS(JLE),
 		FOUR_JUMPS(JSGT), FOUR_JUMPS(JSGE), FOUR_JUMPS(JSLT), FOUR_JUMPS(JSLE), FOUR_JUMPS(JSET),
@@ -331,6 +334,9 @@ static u64 run_from(struct interp *vm, struct vm_run *run, const struct bpf_insn
 	STORE(H, u16)
 	STORE(W, u32)
 	STORE(DW, u64)
+probe:
+	DST = vm_probe_load(run, SRC + (u64)(s64)in->off, in->code);
+	NEXT;
 atomic:
 	size = vm_size_of(in->code);
 	if (in->imm == BPF_LOAD_ACQ) {

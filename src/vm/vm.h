@@ -119,6 +119,8 @@ struct vm_program {
 	const struct bpf_helper_desc *const *helper_descs;      /* asked first; helper_count, or NULL */
 	const struct vm_known *known; /* NULL: slots of maps are as if empty */
 	const struct vm_identity *identity; /* for get_current_pid_tgid; NULL: always the helper */
+	/* What BPF_PROBE_MEM loads (bpf/insn.h): `size` bytes at any address, zero-extended; 0 where nothing is. NULL: always. */
+	u64 (*probe)(struct vm_run *run, u64 addr, u32 size);
 	bool outers;                  /* some of its maps hold maps */
 	bool trusted;     /* a verifier has proven memory safety: no run-time tests */
 	bool bounded;     /* a verifier has proven termination: no budget */

@@ -45,6 +45,8 @@ HIDDEN handler *const jit_handlers[256] = {
 	[BPF_LD | BPF_IMM | BPF_DW] = jit_wide,
 	SIZE_ROWS(BPF_LDX | BPF_MEM, jit_load),
 	SIZE_ROWS(BPF_LDX | BPF_MEMSX, jit_load),
+	SIZE_ROWS(BPF_LDX | BPF_PROBE_MEM, jit_probe_load),
+	SIZE_ROWS(BPF_LDX | BPF_PROBE_MEMSX, jit_probe_load),
 	SIZE_ROWS(BPF_ST | BPF_MEM, jit_store),
 	SIZE_ROWS(BPF_STX | BPF_MEM, jit_store),
 	SIZE_ROWS(BPF_STX | BPF_ATOMIC, jit_atomic),
@@ -104,7 +106,7 @@ static u32 bytes_of(const struct vm_program *prog, const struct bpf_insn *in)
 	case BPF_LDX:
 	case BPF_ST:
 	case BPF_STX:
-		return (in->code & 0xe0) == BPF_ATOMIC ? 128 : prog->trusted ? 16 : 80;
+		return (in->code & 0xe0) == BPF_ATOMIC ? 128 : bpf_is_probe_load(in) ? 32 : prog->trusted ? 16 : 80;
 	default:
 		return vm_is_tail_call(prog, in) ? 384 : flow_is_call(in) ? 192 : 48;
 	}
@@ -121,7 +123,7 @@ static long bound(const struct vm_program *prog)
 
 static void make_labels(struct jit *j)
 {
-	label *const fixed[] = {&j->nested,     &j->outer_exit, &j->fail,        &j->slow,     &j->args,
+	label *const fixed[] = {&j->nested,     &j->outer_exit, &j->fail,        &j->slow,     &j->args, &j->probe,
 				&j->budget,     &j->fault,       &j->bad_prog, &j->engine,
 				&j->callback,   &j->callback_out};
 
@@ -160,7 +162,8 @@ static bool keeps_flags(const struct jit *j)
 	u8 class = BPF_CLASS_OF(in);
 	bool move = BPF_OP_OF(in) == BPF_MOV && (class == BPF_ALU64 || class == BPF_ALU) &&
 		    in->code & BPF_X;
-	bool memory = class >= BPF_LDX && class <= BPF_STX && (in->code & 0xe0) != BPF_ATOMIC;
+	bool memory = class >= BPF_LDX && class <= BPF_STX && (in->code & 0xe0) != BPF_ATOMIC &&
+		      !bpf_is_probe_load(in);
 
 	if (j->flags.pos != j->e.pos)
 		return false;

@@ -82,8 +82,8 @@ void jit_plan(struct jit *j)
 	j->uses_budget = !j->prog->bounded && (f->back_edges || f->calls || f->callbacks);
 	j->unwinds = f->calls || f->callbacks;
 	j->uses_run =
-		tests || f->helpers || f->may_goto || j->unwinds || j->uses_budget || f->unaligned;
-	j->tracks_stack = tests || f->helpers || (j->unwinds && !f->frames);
+		tests || f->helpers || f->probes || f->may_goto || j->unwinds || j->uses_budget || f->unaligned;
+	j->tracks_stack = tests || f->helpers || f->probes || (j->unwinds && !f->frames);
 	choose_data_reg(j);
 }
 

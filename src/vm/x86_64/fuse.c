@@ -82,6 +82,8 @@ static bool accesses(const struct jit *j, const struct address *a, const struct 
 	u8 class = BPF_CLASS_OF(in), mode = in->code & 0xe0;
 	bool live = j->flow.insn[j->at + a->length].live_out & 1u << a->d;
 
+	if (bpf_is_probe_load(in))
+		return false;
 	if (class == BPF_LDX)
 		return in->src_reg == a->d && (in->dst_reg == a->d || !live);
 	if (class == BPF_ST)

@@ -75,7 +75,7 @@ struct jit {
 	/* the program */
 	bool uses_run, uses_budget, tracks_stack, unwinds;
 	bool nests; /* there are tail calls from subprograms */
-	label nested, outer_exit, fail, slow, args, budget, fault, bad_prog, engine, callback, callback_out;
+	label nested, outer_exit, fail, slow, args, probe, budget, fault, bad_prog, engine, callback, callback_out;
 	struct stub *stubs;
 	u32 stub_count, stub_max;
 	u32 stub_kinds; /* that there are, by bit */
@@ -146,6 +146,7 @@ struct mem jit_hold(struct jit *j, struct mem m, u32 size,
 		    bool write);              /* tests m when it has to be */
 void jit_access(struct jit *j, struct mem m); /* the load or store, at m */
 u32 jit_load(struct jit *j);
+u32 jit_probe_load(struct jit *j);
 u32 jit_store(struct jit *j);
 u32 jit_atomic(struct jit *j);
 

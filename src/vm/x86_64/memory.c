@@ -185,6 +185,16 @@ u32 jit_load(struct jit *j)
 	return 1;
 }
 
+/* By a thunk that leaves every register as it is but TMP. */
+u32 jit_probe_load(struct jit *j)
+{
+	x86_lea(&j->e, true, TMP, mem_at(jit_reg(j->in->src_reg), j->in->off));
+	x86_mov_imm(&j->e, TMP2, j->in->code);
+	emit_call_label(&j->e, j->probe);
+	x86_mov(&j->e, true, jit_reg(j->in->dst_reg), TMP);
+	return 1;
+}
+
 u32 jit_store(struct jit *j)
 {
 	jit_access(j, mem_at(jit_reg(j->in->dst_reg), j->in->off));

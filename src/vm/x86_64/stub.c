@@ -106,6 +106,25 @@ static void args_thunk(struct jit *j)
 	end_thunk(j);
 }
 
+/* TMP: address, TMP2: the opcode. Leaves in TMP what is there. */
+static void probe_thunk(struct jit *j)
+{
+	static const u8 saved[] = {RAX, RCX, RDX, RSI, RDI, R8, R11};
+	struct emit *e = &j->e;
+
+	emit_bind(e, j->probe);
+	for (u32 i = 0; i < ARRAY_SIZE(saved); i++)
+		x86_push(e, (enum reg)saved[i]);
+	x86_mov(e, true, RDI, REG_RUN);
+	x86_mov(e, true, RSI, TMP);
+	x86_mov(e, false, RDX, TMP2);
+	emit_call(e, (u64)vm_probe_load);
+	x86_mov(e, true, TMP, RAX);
+	for (u32 i = ARRAY_SIZE(saved); i-- > 0;)
+		x86_pop(e, (enum reg)saved[i]);
+	x86_ret(e);
+}
+
 /* TMP2: the instruction; TMP: the address, for faults. */
 static void end_run(struct jit *j, label here, enum vm_status status)
 {
@@ -196,6 +215,8 @@ void jit_emit_stubs(struct jit *j)
 		slow_thunk(j);
 	if (j->flow.args_open)
 		args_thunk(j);
+	if (j->flow.probes)
+		probe_thunk(j);
 	if (j->stub_kinds & 1u << STUB_BUDGET)
 		end_run(j, j->budget, VM_BUDGET);
 	if (j->stub_kinds & 1u << STUB_BAD_PROG)

@@ -51,6 +51,19 @@ static const struct bpf_helper_desc *desc(u32 id)
 	return id == 17 ? &loop : id == FILL ? &fills : id == FILL_ANY ? &any : bpf_helper_desc(id);
 }
 
+/* Memory that no program may touch otherwise. */
+static const u8 far_away[8] = {0x80, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0xfa, 0x89};
+
+static u64 probe(struct vm_run *run, u64 addr, u32 size)
+{
+	u64 value = 0;
+
+	if (addr - 0x5000 < sizeof(far_away) && size <= 0x5000 + sizeof(far_away) - addr)
+		memcpy(&value, far_away + (addr - 0x5000), size);
+	__asm__ volatile("" ::: "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory");
+	return value;
+}
+
 static u64 run_it(const struct bpf_insn *insns, u32 n, struct vm_run *ret)
 {
 	static u64 ctx[4] = {11, 22, 33, 44};
@@ -62,6 +75,7 @@ static u64 run_it(const struct bpf_insn *insns, u32 n, struct vm_run *ret)
 				   .helpers = helpers,
 				   .helper_count = ARRAY_SIZE(helpers),
 				   .helper_desc = desc,
+				   .probe = probe,
 				   .budget = 1000};
 	*ret = (struct vm_run){.prog = &prog, .ctx = ctx};
 	if (COMPILED) {
@@ -90,6 +104,57 @@ TEST(stack_and_context_are_reachable)
 		     INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 1, 0, 0), EXIT),
 		 51);
 	CHECK_EQ(run.status, VM_OK);
+}
+
+#define PROBE(mode, size, dst, src, off) INSN(BPF_LDX | (mode) | (size), dst, src, off, 0)
+
+TEST(loads_of_objects_give_what_is_there_or_zero)
+{
+	struct vm_run run;
+
+	CHECK_EQ(RUN(&run, MOV(6, 0x4ff8), PROBE(BPF_PROBE_MEM, BPF_DW, 0, 6, 8), EXIT), 0x89fafbfcfdfeff80);
+	CHECK_EQ(RUN(&run, MOV(6, 0x5000), PROBE(BPF_PROBE_MEM, BPF_B, 0, 6, 0), EXIT), 0x80);
+	CHECK_EQ(RUN(&run, MOV(6, 0x5000), PROBE(BPF_PROBE_MEMSX, BPF_B, 0, 6, 0), EXIT), ~0x7fULL);
+	CHECK_EQ(RUN(&run, MOV(6, 0x5000), PROBE(BPF_PROBE_MEMSX, BPF_W, 6, 6, 4), MOVX(0, 6), EXIT),
+		 0xffffffff89fafbfc);
+	CHECK_EQ(RUN(&run, MOV(6, 0x5000), PROBE(BPF_PROBE_MEM, BPF_H, 0, 6, 7), EXIT), 0);
+	CHECK_EQ(RUN(&run, PROBE(BPF_PROBE_MEM, BPF_DW, 0, 1, 0), EXIT), 0);
+	CHECK_EQ(run.status, VM_OK);
+}
+
+TEST(loads_of_objects_are_in_no_program_that_was_not_verified)
+{
+	const struct bpf_insn load[] = {PROBE(BPF_PROBE_MEM, BPF_DW, 0, 1, 0), EXIT},
+			      wide_sign[] = {PROBE(BPF_PROBE_MEMSX, BPF_DW, 0, 1, 0), EXIT};
+	struct bpf_check_env env = {0};
+
+	CHECK_EQ(bpf_check(load, 2, &env), -22);
+	env.probes = true;
+	CHECK_EQ(bpf_check(load, 2, &env), 0);
+	CHECK_EQ(bpf_check(wide_sign, 2, &env), -22);
+}
+
+/* Every register but its own is what it was. */
+TEST(loads_of_objects_disturb_nothing)
+{
+	struct vm_run run;
+
+	for (u32 dst = 0; dst < 10; dst++) {
+		struct bpf_insn p[64];
+		u32 n = 0;
+		u64 sum = 0xff; /* what is loaded */
+
+		for (u32 r = 0; r < 10; r++) {
+			p[n++] = MOV(r, r == 9 || r == dst ? 0x5001 : 1 << (r + 8));
+			sum += r == dst ? 0 : r == 9 ? 0x5001 : 1 << (r + 8);
+		}
+		p[n++] = PROBE(BPF_PROBE_MEM, BPF_B, dst, dst, 0);
+		for (u32 r = 1; r < 10; r++)
+			p[n++] = INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, r, 0, 0);
+		p[n++] = EXIT;
+		CHECK_EQ(run_it(p, n, &run), sum);
+		CHECK_EQ(run.status, VM_OK);
+	}
 }
 
 TEST(a_store_through_null_ends_the_run)
