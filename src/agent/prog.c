@@ -96,7 +96,7 @@ static void believe(struct agent_prog *p)
 
 static int check(struct agent_prog *p)
 {
-	struct bpf_check_env env = {.map_count = p->map_count, .helper_known = helper_known};
+	struct bpf_check_env env = {.map_count = p->map_count, .helper_known = helper_known, .probes = true};
 	u32 *sizes = heap_alloc(p->map_count * sizeof(u32) + 8);
 	int err;
 
@@ -167,6 +167,7 @@ int prog_prepare(struct agent_prog *p)
 	p->vm.helpers = helper_table;
 	p->vm.helper_count = helper_table_size();
 	p->vm.helper_desc = bpf_helper_desc;
+	p->vm.probe = helper_probe;
 	p->vm.known = &agent.known;
 	if (agent.env.process) {
 		agent.identity = (struct vm_identity){&agent.env.process->ident, &agent.env.tid_off};

@@ -29,6 +29,7 @@
 #define ANY_OUT       ARG_ANY_PTR_OUT
 #define NUMBER        ARG_NUMBER
 #define ITER          ARG_ITER
+#define TASK          ARG_TASK
 #define BUFFER        ARG_BUFFER
 #define BUFFER_OR_NULL ARG_BUFFER_OR_NULL
 #define BUFFER_SIZE   ARG_BUFFER_SIZE
@@ -215,7 +216,7 @@ static const struct bpf_helper_desc descs[] = {
 	[155] = {"redirect_peer", INT, {NUM, NUM}, 0, NETWORK},
 	[156] = {"task_storage_get", VALUE_OR_NULL, {MAP, ANY, ANY, NUM}, 0, TASKS},
 	[157] = {"task_storage_delete", INT, {MAP, ANY}, 0, TASKS},
-	[158] = {"get_current_task_btf", INT, {0}, 0, TASKS},
+	[158] = {"get_current_task_btf", RET_TASK, {0}, GPL, NULL},
 	[159] = {"bprm_opts_set", INT, {ANY, NUM}, 0, LSM},
 	[160] = {"ktime_get_coarse_ns", INT, {0}, 0, NULL},
 	[161] = {"ima_inode_hash", INT, {ANY, OUT, SIZE}, 0, LSM},
@@ -232,7 +233,7 @@ static const struct bpf_helper_desc descs[] = {
 	[172] = {"timer_cancel", INT, {ANY}, 0, TIMERS},
 	[173] = {"get_func_ip", INT, {CTX}, GPL, NULL},
 	[174] = {"get_attach_cookie", INT, {CTX}, 0, NULL},
-	[175] = {"task_pt_regs", INT, {ANY}, GPL, TASKS},
+	[175] = {"task_pt_regs", RET_PT_REGS, {TASK}, GPL, NULL},
 	[176] = {"get_branch_snapshot", INT, {OUT, SIZE0, NUM}, GPL, NULL},
 	[177] = {"trace_vprintk", INT, {MEM, SIZE, MEM_OR_NULL, SIZE0}, GPL, NULL},
 	[178] = {"skc_to_unix_sock", PTR_OR_NULL, {ANY}, 0, NETWORK},

@@ -35,6 +35,7 @@ enum bpf_arg_kind {
 	ARG_ANY_PTR_OUT,    /* the same, written to: it may point into the stack */
 	ARG_NUMBER,         /* a number, no pointer (kernel functions say so) */
 	ARG_ITER,           /* an iterator on the stack (bpf/kfunc.h says which) */
+	ARG_TASK,           /* a task that RET_TASK gave, or one that leads from there */
 	ARG_BUFFER,         /* readable and writable, as long as the following ARG_BUFFER_SIZE argument says */
 	ARG_BUFFER_OR_NULL, /* the same, or 0 whatever follows; the helper does not touch it */
 	ARG_BUFFER_SIZE,    /* bytes of the preceding buffer */
@@ -46,7 +47,8 @@ enum bpf_ret_kind {
 	RET_VOID,
 	RET_MAP_VALUE_OR_NULL, /* value_size bytes of the map in r1 */
 	RET_MEM_OR_NULL,       /* as many bytes as r2 says */
-	RET_TASK,              /* the synthesized task */
+	RET_TASK,              /* the synthesized task, to be read by loads (bpf/task.h) */
+	RET_PT_REGS,           /* a task's registers, likewise */
 	RET_COOKIE,            /* 8 bytes that may be read and written */
 	RET_ITER_OR_NULL,      /* an element of the iterator in r1, to be read until that ends */
 };

@@ -66,7 +66,7 @@ static int take_maps(const struct shown_prog *p, struct compiled *c)
 static int check(const struct shown_prog *p, const struct compiled *c)
 {
 	u32 *sizes = calloc(p->head->map_count + 1, sizeof(*sizes));
-	struct bpf_check_env env = {.map_count = p->head->map_count, .map_value_size = sizes};
+	struct bpf_check_env env = {.map_count = p->head->map_count, .map_value_size = sizes, .probes = true};
 	int err = -ENOMEM;
 
 	for (u32 i = 0; sizes && i < p->head->map_count; i++)
@@ -100,6 +100,7 @@ static int compile(const struct shown_prog *p, struct compiled *c)
 		.helpers = helper_table,
 		.helper_count = helper_table_size(),
 		.helper_desc = bpf_helper_desc,
+		.probe = helper_probe,
 		.trusted = same && shown & PROG_IS_PROVEN,
 		.bounded = shown & PROG_IS_SHORT || (same && shown & PROG_IS_ENDING),
 		.budget = p->head->budget,

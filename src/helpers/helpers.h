@@ -205,6 +205,9 @@ static inline bool helper_may(const struct helper_env *env, enum helper_call cal
 	return !(atomic_load_explicit(&env->denied, memory_order_relaxed) >> call & 1);
 }
 
+/* vm_program.probe: the run's own memory, its registers, and the task of helpers/task.c. */
+u64 helper_probe(struct vm_run *run, u64 addr, u32 size);
+
 /* Describes an open map to the engines; ret_region is what programs may reach of it. */
 void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_region);
 

@@ -22,6 +22,7 @@
 #define OBJ_SHIFT 38
 #define OBJ_MASK  63u
 #define NAME_LEN  16
+#define REGS_SIZE (21 * 8ul) /* struct pt_regs */
 #define TASK_SIZE 0x7ffffffff000ULL /* where the kernel's programs take a process's memory to end */
 
 struct place {
@@ -217,6 +218,32 @@ static NOINLINE u64 read_task_str(char *dst, u64 size, u64 src, struct vm_run *r
 	if (size)
 		dst[size - 1] = 0;
 	return size;
+}
+
+/* The registers of the hit, for the current task; nobody else's are known. Where there are none, a NULL that reads as zeroes. */
+u64 help_task_pt_regs(u64 task, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	const struct helper_hit *hit = help_hit(run);
+
+	return hit && task == help_current_task(0, 0, 0, 0, 0, run) ? (u64)hit->regs : 0;
+}
+
+static bool in_registers(const struct vm_run *run, u64 addr, u64 size)
+{
+	const struct helper_hit *hit = help_hit(run);
+
+	return hit && addr - (u64)hit->regs <= REGS_SIZE - size;
+}
+
+u64 helper_probe(struct vm_run *run, u64 addr, u32 size)
+{
+	u64 value = 0;
+
+	if (help_is_task(addr))
+		read_task((u8 *)&value, size, addr, run);
+	else if (in_registers(run, addr, size) || vm_may_access(run, addr, size, false))
+		memcpy(&value, (const void *)addr, size);
+	return value;
 }
 
 /* Of what cannot be read: kernels tell addresses that are not theirs from memory that is not there. */

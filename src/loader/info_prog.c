@@ -26,6 +26,7 @@ static int give_insns(const struct info_view *v, const struct prog_file *p, u64 
 		return -ENOMEM;
 	memcpy(copy, src, size);
 	for (u32 i = 0; i + 1 < p->insn_count; i++) {
+		copy[i].code = bpf_plain_load(&copy[i]);
 		if (copy[i].code != (BPF_LD | BPF_IMM | BPF_DW))
 			continue;
 		if ((copy[i].src_reg == BPF_PSEUDO_MAP_FD ||

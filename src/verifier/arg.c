@@ -82,7 +82,7 @@ static int arg_mem(struct verifier *v, struct call *c, u32 n)
 
 	if ((kind == ARG_MEM_OR_NULL || kind == ARG_MEM_OUT_OR_NULL) && reg_is_null(r))
 		return 0;
-	if (r->flags & REG_OR_NULL || (r->type != REG_STACK && r->type != REG_MAP_VALUE &&
+	if (r->flags & (REG_OR_NULL | REG_UNTRUSTED) || (r->type != REG_STACK && r->type != REG_MAP_VALUE &&
 				       r->type != REG_MAP_KEY && r->type != REG_MEM))
 		return wrong_type(v, n,
 				  "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, "
@@ -294,6 +294,11 @@ static int arg_lock(struct verifier *v, struct call *c, u32 n)
 	return 0;
 }
 
+static int arg_task(struct verifier *v, struct call *c, u32 n)
+{
+	return object_is(v, n, "task_struct");
+}
+
 static int (*const kinds[])(struct verifier *v, struct call *c, u32 n) = {
 	[ARG_SCALAR] = arg_any,
 	[ARG_MAP] = arg_map,
@@ -318,6 +323,7 @@ static int (*const kinds[])(struct verifier *v, struct call *c, u32 n) = {
 	[ARG_ANY_PTR_OUT] = arg_any,
 	[ARG_NUMBER] = arg_number,
 	[ARG_ITER] = arg_iter,
+	[ARG_TASK] = arg_task,
 	[ARG_BUFFER] = arg_buffer,
 	[ARG_BUFFER_OR_NULL] = arg_buffer,
 	[ARG_BUFFER_SIZE] = arg_buffer_size,

@@ -126,7 +126,8 @@ static int pointer_branch(const struct reg *a, const struct reg *b, u8 op, bool 
 	bool zero = b->type == REG_SCALAR &&
 		    (wide ? reg_is_null(b) : tnum_low_is_const(b->var) && !(u32)b->var.value);
 
-	if (!reg_is_pointer(a) || !zero || a->flags & REG_OR_NULL || a->type == REG_FUNC)
+	if (!reg_is_pointer(a) || !zero || a->flags & REG_OR_NULL || a->type == REG_FUNC ||
+	    (reg_is_probed(a) && !reg_is_trusted(a)))
 		return -1;
 	return op == BPF_JEQ ? 0 : op == BPF_JNE ? 1 : -1;
 }
@@ -198,7 +199,8 @@ static void learn_equal_pointers(struct verifier *v, struct state *fall, struct 
 		return;
 	a = &cur_regs(equal)[in->dst_reg];
 	b = &cur_regs(equal)[in->src_reg];
-	if (!reg_is_pointer(a) || !reg_is_pointer(b) || a->type == REG_FUNC || b->type == REG_FUNC)
+	if (!reg_is_pointer(a) || !reg_is_pointer(b) || a->type == REG_FUNC || b->type == REG_FUNC || reg_is_probed(a) ||
+	    reg_is_probed(b))
 		return;
 	if (a->flags & REG_OR_NULL && !(b->flags & REG_OR_NULL))
 		mark_null(v, equal, in->dst_reg, false);

@@ -146,6 +146,21 @@ static void bound_result(struct verifier *v, const struct call *c, struct reg *r
 	}
 }
 
+static int give_object(struct verifier *v, const char *name, u8 flags)
+{
+	struct reg *r0 = &cur_regs(v->st)[0];
+	u32 type;
+	int err = object_type(v, name, &type);
+
+	if (err)
+		return err;
+	reg_number(r0, 0);
+	r0->type = REG_OBJECT;
+	r0->flags = flags;
+	r0->object = type;
+	return 0;
+}
+
 static int give_result(struct verifier *v, const struct call *c)
 {
 	struct reg *r0 = &cur_regs(v->st)[0];
@@ -166,7 +181,10 @@ static int give_result(struct verifier *v, const struct call *c)
 	case RET_ITER_OR_NULL: /* no more: the path with an element waits (kfunc.c) */
 		reg_number(r0, 0);
 		return 0;
-	case RET_TASK: /* an address for bpf_probe_read_kernel() and the like */
+	case RET_TASK:
+		return give_object(v, "task_struct", REG_TRUSTED);
+	case RET_PT_REGS:
+		return give_object(v, "pt_regs", 0);
 	default:
 		reg_unknown(r0);
 		bound_result(v, c, r0);
@@ -236,6 +254,8 @@ static int call_helper(struct verifier *v, const struct bpf_insn *in)
 	if (!c.desc)
 		return fail(v, EINVAL, "invalid func unknown#%d\n", in->imm);
 	if (v->prog->helper_known ? !v->prog->helper_known(c.id) : c.desc->why_not != NULL)
+		return fail(v, EINVAL, "unknown func bpf_%s#%u\n", c.desc->name, c.id);
+	if ((c.desc->ret == RET_TASK || c.desc->ret == RET_PT_REGS) && !v->prog->kernel_btf)
 		return fail(v, EINVAL, "unknown func bpf_%s#%u\n", c.desc->name, c.id);
 	err = check_allowed(v, &c);
 	if (!err)

@@ -149,6 +149,7 @@ static int check_once(const struct verifier_prog *prog, struct verifier_sink *lo
 		prune_free(v);
 	v_free(v, v->info, (prog->insn_count + 1) * sizeof(*v->info));
 	types_free(&v->types);
+	objects_free(v);
 	*ret_again = v->again;
 	if (log->failed && !err)
 		err = -ENOMEM;
@@ -170,7 +171,7 @@ int verifier_check(const struct verifier_prog *prog, struct verifier_sink *log, 
 	for (u32 round = 0; again; round++) {
 		sink_rewind(log, start);
 		for (u32 i = 0; p.facts && i < p.insn_count; i++) {
-			p.facts[i].reached = p.facts[i].fold = false;
+			p.facts[i].reached = p.facts[i].fold = p.facts[i].probe = false;
 			p.facts[i].plain &= round > 0;
 			p.facts[i].plain |= round >= MAX_ROUNDS;
 		}

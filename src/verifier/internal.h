@@ -5,7 +5,7 @@
  *     check.c  the way through: shape, then main, then global functions
  *     cfg.c    control flow: subprograms, reachability, where to keep states; live.c: registers read later
  *     walk.c   follows paths; step.c: one instruction, by table
- *     alu.c branch.c memory.c stack.c ctx.c call.c global.c arg.c callback.c kfunc.c ...   what instructions do
+ *     alu.c branch.c memory.c object.c stack.c ctx.c call.c global.c arg.c callback.c kfunc.c ...   what instructions do
  *     prune.c  what was shown already; compare.c: one state covers another; marks.c: what was needed; rounds.c: loops
  *     show.c   states as text; lines.c: source lines
  */
@@ -71,6 +71,8 @@ struct verifier {
 	struct verifier_result *res;
 	struct types types;
 	bool has_types;
+	struct objects *objects; /* object.c; NULL: not asked for yet */
+	char type_name[64];      /* of the register that was named last */
 
 	struct insn_info *info;
 	struct subprog sub[BPF_MAX_SUBPROGS + 1];
@@ -149,7 +151,7 @@ int reg_write(struct verifier *v, u32 n); /* "frame pointer is read only" */
 void reg_copy(struct reg *to, const struct reg *from);
 void reg_join_deps(struct reg *to, const struct reg *from);
 void reg_link(struct verifier *v, struct reg *r); /* an id before it is copied */
-const char *reg_type_name(const struct verifier *v, const struct reg *r);
+const char *reg_type_name(struct verifier *v, const struct reg *r);
 u32 new_id(struct verifier *v);
 
 /* alu.c, branch.c, memory.c, ctx.c */
@@ -169,6 +171,14 @@ int check_access(struct verifier *v, u32 n, s32 off, u32 size, u32 how, struct r
 /* A helper reads or writes `size` bytes at register n. */
 int check_unmoved(struct verifier *v, u32 n); /* a pointer whose offset no access looks at must have none */
 int check_helper_access(struct verifier *v, u32 n, u64 size, u32 how, bool zero_ok, bool whole);
+
+/* object.c: the kernel's objects. Their types are asked for where a helper hands one out or takes one. */
+int object_type(struct verifier *v, const char *name, u32 *ret); /* 0, or -errno with a reason in the log */
+const char *object_name(const struct verifier *v, u32 type);
+int check_object(struct verifier *v, u32 n, s32 off, u32 size, u32 how, struct reg *to); /* as check_access() */
+int object_is(struct verifier *v, u32 n, const char *name); /* a helper takes such a one in register n */
+void objects_leave_rcu(struct verifier *v);                 /* what was there for the section only is so no more */
+void objects_free(struct verifier *v);
 
 /* stack.c: register n points into a stack. */
 int stack_store(struct verifier *v, u32 n, s32 off, u32 size, struct reg *value);

@@ -179,6 +179,7 @@ int kfunc_effects(struct verifier *v, struct call *c)
 	case KFUNC_RCU_LOCK:
 		return enter_rcu(v, k);
 	case KFUNC_RCU_UNLOCK:
+		objects_leave_rcu(v);
 		return leave_section(v, k, &v->st->rcu_locks, "unmatched rcu read unlock");
 	case KFUNC_PREEMPT_DISABLE:
 		return enter_section(&v->st->preempt_locks);

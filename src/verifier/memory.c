@@ -96,6 +96,8 @@ static int check_mem(struct verifier *v, u32 n, const struct reg *r, s32 off, u6
 {
 	if (how & ACCESS_WRITE && r->flags & REG_RDONLY)
 		return fail(v, EACCES, "R%u cannot write into %s\n", n, reg_type_name(v, r));
+	if (r->flags & REG_UNTRUSTED)
+		return 0;
 	return check_region(v, n, r, off, size, r->size, zero_ok);
 }
 
@@ -194,6 +196,8 @@ int check_access(struct verifier *v, u32 n, s32 off, u32 size, u32 how, struct r
 	case REG_MEM:
 		err = check_mem(v, n, r, off, size, how, false);
 		break;
+	case REG_OBJECT:
+		return check_object(v, n, off, size, how, value);
 	case REG_CTX:
 		err = check_ctx(v, n, off, size, how & ACCESS_WRITE);
 		break;
@@ -211,7 +215,7 @@ int check_helper_access(struct verifier *v, u32 n, u64 size, u32 how, bool zero_
 
 	if (zero_ok && !size && reg_is_null(r))
 		return 0;
-	switch (r->flags & REG_OR_NULL ? REG_TYPES : r->type) {
+	switch (r->flags & (REG_OR_NULL | REG_UNTRUSTED) ? REG_TYPES : r->type) {
 	case REG_STACK:
 		return stack_helper(v, n, 0, size, how, zero_ok, whole);
 	case REG_MAP_VALUE:
@@ -266,13 +270,18 @@ static u32 size_of(const struct bpf_insn *in)
 	}
 }
 
+/* What its kind of access is for alone. But an object may be plain memory on another way: its load is of any address. */
+static bool is_odd(u8 type, u8 other)
+{
+	return type == REG_CTX || (type == REG_OBJECT && other != REG_MEM);
+}
+
 /* The engines know one kind of memory for each instruction. */
 static int same_type(struct verifier *v, u8 type)
 {
 	u8 *had = &v->info[v->st->insn].same_type;
-	bool odd = type == REG_CTX;
 
-	if (*had && *had != type + 1 && (odd || *had == REG_CTX + 1))
+	if (*had && *had != type + 1 && (is_odd(type, *had - 1) || is_odd(*had - 1, type)))
 		return fail(v, EINVAL, "same insn cannot be used with different pointers\n");
 	*had = type + 1;
 	return 0;
@@ -294,6 +303,8 @@ int do_load(struct verifier *v, const struct bpf_insn *in)
 		err = same_type(v, ptr.type);
 	if (err)
 		return err;
+	if (v->prog->facts)
+		v->prog->facts[v->st->insn].probe |= reg_is_probed(&ptr);
 	load_constant(v, &ptr, in->off, size, sign, &value);
 	if (sign && reg_is_pointer(&value))
 		return fail(v, EACCES, "invalid size of register fill\n");
@@ -362,6 +373,8 @@ static int ordered(struct verifier *v, const struct bpf_insn *in)
 
 	if (!err)
 		err = atomic_place(v, n, load ? "loads from" : "stores into");
+	if (!err && load && reg_is_probed(&cur_regs(v->st)[n]))
+		return fail(v, EACCES, "BPF_ATOMIC loads from R%u %s is not allowed\n", n, reg_type_name(v, &cur_regs(v->st)[n]));
 	if (!err)
 		err = check_atomic_aligned(v, &cur_regs(v->st)[n], in->off, size_of(in));
 	if (err)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Registers: what they hold, and rules for touching them. */
+#include <stdio.h>
 #include <string.h>
 #include "verifier/internal.h"
 
@@ -84,7 +85,19 @@ void reg_link(struct verifier *v, struct reg *r)
 		r->id = new_id(v);
 }
 
-const char *reg_type_name(const struct verifier *v, const struct reg *r)
+/* As the kernel puts it together; of objects without the type's name. */
+static const char *probed_name(struct verifier *v, const struct reg *r)
+{
+	const bool object = r->type == REG_OBJECT;
+
+	snprintf(v->type_name, sizeof(v->type_name), "%s%s%s%s%s%s%s%s", r->flags & REG_RDONLY ? "rdonly_" : "",
+		 r->flags & REG_USER ? "user_" : "", r->flags & REG_PERCPU ? "percpu_" : "", r->flags & REG_RCU ? "rcu_" : "",
+		 r->flags & REG_UNTRUSTED ? "untrusted_" : "", r->flags & REG_TRUSTED ? "trusted_" : "",
+		 object ? "ptr_" : "mem", !(r->flags & REG_OR_NULL) ? "" : object ? "or_null_" : "_or_null");
+	return v->type_name;
+}
+
+const char *reg_type_name(struct verifier *v, const struct reg *r)
 {
 	static const char *const names[REG_TYPES] = {
 		[REG_NONE] = "?",
@@ -99,6 +112,8 @@ const char *reg_type_name(const struct verifier *v, const struct reg *r)
 		[REG_DYNPTR] = "dynptr_ptr",
 	};
 
+	if (reg_is_probed(r))
+		return probed_name(v, r);
 	if (r->type == REG_MAP_VALUE && r->flags & REG_OR_NULL)
 		return "map_value_or_null";
 	if (r->type == REG_MEM && r->flags & REG_RECORD)

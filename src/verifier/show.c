@@ -131,7 +131,7 @@ static void put_pointer(struct verifier *v, const struct reg *r, u32 depth)
 		say(v, ")");
 		return;
 	}
-	say(v, "%s(", reg_type_name(v, r));
+	say(v, "%s%s(", reg_type_name(v, r), r->type == REG_OBJECT ? object_name(v, r->object) : "");
 	if (r->id) {
 		say(v, "id=%u", r->id);
 		sep = ",";

@@ -40,7 +40,8 @@ enum reg_type {
 	REG_MAP_VALUE, /* into a value of `map` */
 	REG_MAP_KEY,   /* into a key of `map`, in callbacks */
 	REG_STACK,     /* into the stack of frame `frame` */
-	REG_MEM,       /* into `size` bytes */
+	REG_MEM,       /* into `size` bytes; REG_UNTRUSTED: anywhere */
+	REG_OBJECT,    /* into an object of the kernel's, of type `object` in its BTF (object.c) */
 	REG_FUNC,      /* a subprogram, for callbacks */
 	REG_DYNPTR,    /* a dynptr handed to a callback */
 	REG_TYPES
@@ -49,6 +50,12 @@ enum reg_type {
 #define REG_OR_NULL BIT(0)
 #define REG_RDONLY  BIT(1)
 #define REG_RECORD  BIT(2) /* a ring buffer record: the memory goes with the reference */
+/* Of pointers into the kernel's objects, as its verifier has them. What is read there may fault, so: 0, or nothing at all. */
+#define REG_TRUSTED   BIT(3) /* surely there */
+#define REG_RCU       BIT(4) /* there until the RCU section ends */
+#define REG_UNTRUSTED BIT(5) /* may lead anywhere */
+#define REG_USER      BIT(6) /* __user, __percpu: not to be read by loads */
+#define REG_PERCPU    BIT(7)
 
 /* A scalar's id says which others had the same value; `linked_off` was added since when ID_PLUS is set. */
 #define ID_PLUS 0x80000000u
@@ -66,6 +73,7 @@ struct reg {
 		u32 frame; /* REG_STACK */
 		u32 size;  /* REG_MEM */
 		u32 func;  /* REG_FUNC: subprogram */
+		u32 object; /* REG_OBJECT: id of its type in the kernel's BTF */
 		u32 what;
 	};
 	struct tnum var; /* the number, or the variable part of the offset */
@@ -158,6 +166,18 @@ static inline bool reg_is_const(const struct reg *r)
 static inline bool reg_is_pointer(const struct reg *r)
 {
 	return r->type != REG_NONE && r->type != REG_SCALAR;
+}
+
+/* Known not to be NULL, of those that reg_is_probed(). */
+static inline bool reg_is_trusted(const struct reg *r)
+{
+	return r->flags == REG_TRUSTED;
+}
+
+/* Loads through it may meet anything, and leave 0 where they cannot read. */
+static inline bool reg_is_probed(const struct reg *r)
+{
+	return r->type == REG_OBJECT || (r->type == REG_MEM && r->flags & REG_UNTRUSTED);
 }
 
 static inline bool reg_is_null(const struct reg *r)

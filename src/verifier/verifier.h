@@ -42,6 +42,12 @@ struct verifier_prog {
 	/* Kernel functions that limpet has not, by imm of the call: names, "" for one without an id. */
 	const char *(*kfunc_name)(void *arg, s32 imm);
 	void *kfunc_arg;
+	/*
+	 * The kernel's BTF, whose objects programs may look into, asked for when one does: 0 and the bytes, which stay until the
+	 * verifier has answered, or -errno. NULL: there is none, and so no helper that hands out such objects.
+	 */
+	int (*kernel_btf)(void *arg, const void **ret, u32 *ret_size);
+	void *kernel_btf_arg;
 	struct verifier_fact *facts;  /* NULL, or insn_count of them, zeroed: filled in */
 };
 
@@ -61,10 +67,12 @@ struct verifier_claim {
 
 /*
  * What the loader makes of an instruction: what no path reaches is taken out, and a load of a constant
- * (verifier_map.constant) becomes that constant, so that nothing depends on that memory any more.
+ * (verifier_map.constant) becomes that constant, so that nothing depends on that memory any more. A load of the kernel's
+ * objects becomes one that finds out itself what is there.
  */
 struct verifier_fact {
 	bool reached, fold, plain; /* plain: it must stay a load */
+	bool probe;                /* a load that may fault: it becomes BPF_PROBE_MEM (bpf/insn.h) */
 	u64 value;                 /* fold: what it loads; a sign- or zero-extended 32-bit number */
 };
 

@@ -79,6 +79,7 @@ static bool arg_proven(const struct flow *f, const struct call *c, u32 i)
 	case ARG_ANY_PTR:
 	case ARG_ANY_PTR_OUT:
 	case ARG_NUMBER:
+	case ARG_TASK: /* its helper looks */
 	case ARG_BUFFER_OR_NULL:
 	case ARG_BUFFER_SIZE:
 	case ARG_CONST_SIZE:
@@ -126,7 +127,7 @@ static void forget_outputs(struct flow_state *s, const struct call *c)
 
 		if (kind <= ARG_MAP_VALUE || kind == ARG_MEM || kind == ARG_MEM_OR_NULL ||
 		    kind == ARG_SIZE || kind == ARG_SIZE_OR_ZERO || kind == ARG_CTX ||
-		    kind == ARG_CONST_STR || kind == ARG_ANY_PTR || kind == ARG_NUMBER ||
+		    kind == ARG_CONST_STR || kind == ARG_ANY_PTR || kind == ARG_NUMBER || kind == ARG_TASK ||
 		    kind == ARG_BUFFER_OR_NULL || kind == ARG_BUFFER_SIZE || kind == ARG_CONST_SIZE)
 			continue;
 		size = is_output(kind) ? extent(c, i) : 0;

@@ -132,6 +132,24 @@ def task():
         same(mine, theirs)
 
 
+def objects():
+    """The current task and its registers, by plain loads."""
+    mine, printed = run(True, "objects.bpf.o")
+    if mine is None:
+        ok("the programs on objects load", False, printed)
+        return
+    unknown = [mine.pop(str(n), "") for n in range(100, 103)]
+    ok("what limpet does not know of an object is 0", unknown == ["1000 "] * 3, unknown)
+    ok("all registers", all(mine.get(str(n), "").startswith("1 " + "\\01" * 21) for n in (20, 60)), mine)
+    theirs, _ = run(False, "objects.bpf.o")
+    if theirs is None:
+        print("skip the kernel's objects: bpf(2) is not allowed here")
+    else:
+        for n in range(100, 103):
+            theirs.pop(str(n), None)
+        same(mine, theirs)
+
+
 def container():
     """Ids in a pid namespace of the target's own."""
     inside = ["unshare", "-pf", "--mount-proc"]
@@ -178,6 +196,7 @@ def main():
         container()
         stacks()
         task()
+        objects()
         not_allowed = "bpf(2) is not allowed here"
         both("locks.bpf.o", lambda mine: len(mine) > 100, not_allowed)
         both("elements.bpf.o", lambda mine: len(mine) > 20, not_allowed)

@@ -33,6 +33,7 @@ static const char *const args[] = {
 	[ARG_ANY_PTR_OUT] = "address",
 	[ARG_NUMBER] = "number",
 	[ARG_ITER] = "iterator",
+	[ARG_TASK] = "task",
 	[ARG_BUFFER] = "buffer",
 	[ARG_BUFFER_OR_NULL] = "buffer or NULL",
 	[ARG_BUFFER_SIZE] = "size or 0",
@@ -44,6 +45,7 @@ static const char *const rets[] = {
 	[RET_MAP_VALUE_OR_NULL] = "value or NULL",
 	[RET_MEM_OR_NULL] = "memory or NULL",
 	[RET_TASK] = "task",
+	[RET_PT_REGS] = "registers",
 	[RET_COOKIE] = "8 bytes",
 	[RET_ITER_OR_NULL] = "element or NULL",
 };
@@ -66,7 +68,6 @@ static const char head[] =
 	"- get_smp_processor_id, get_numa_node_id: where the thread is at that moment. A run is not bound to a processor as "
 	"in the kernel, so a later call may answer\n  another one, and the run's own element of a per-CPU map, which it "
 	"has to itself, need not be that processor's. An ordinary array with an element a\n  processor is nobody's own.\n"
-	"- get_current_task_btf and what needs its result are refused, so tools that look for it take get_current_task.\n"
 	"- get_ns_current_pid_tgid: the namespace is looked at in /proc, by a system call; without that, -EINVAL.\n"
 	"- probe_read and its kin read this process's memory, whichever of them is called. What is "
 	"on the program's stack, in its "
@@ -88,6 +89,10 @@ static const char head[] =
 	"ids, and that there is an mm;\n"
 	"  of other threads and processes only pid, and tgid of a process's first thread. All else is -EFAULT. Ids are those of "
 	"the process's own namespaces.\n"
+	"- get_current_task_btf, task_pt_regs: the same task, and the registers that the program's context has, by plain loads (`task->pid`), which\n"
+	"  the verifier lets through by the kernel's types. What limpet does not know, and registers that there are none of (timers), reads as 0, as a kernel's\n"
+	"  load of what cannot be read does: a program that asks for more of a task than the list above does not learn it here. Kernels let programs\n"
+	"  hand such pointers to helpers as memory, too; here probe_read_kernel takes them, others refuse. They need the verifier.\n"
 	"- spin_lock, spin_unlock: kernels refuse them to programs of these types; BPF_F_LOCK in bpf(2) is the kernel's. A lock whose "
 	"holder is gone is free at once, one whose\n"
 	"  holder is stopped is taken after 100 ms; a run whose own thread has it (a signal handler's) ends, counted.\n"

@@ -116,6 +116,14 @@ static u32 find_funcs(const struct row *r)
 	return callback || (tail_call && n > 1) ? n : 0;
 }
 
+static struct btf *vmlinux;
+
+static int kernel_btf(void *arg, const void **ret, u32 *ret_size)
+{
+	*ret = vmlinux ? btf__raw_data(vmlinux, ret_size) : NULL;
+	return *ret ? 0 : -ENOENT;
+}
+
 static int by_limpet(const struct row *r, char *text, u32 level)
 {
 	u32 size;
@@ -133,7 +141,8 @@ static int by_limpet(const struct row *r, char *text, u32 level)
 					   .btf_size = size,
 					   .funcs = funcs,
 					   .func_count = find_funcs(r),
-					   .helper_known = any_helper};
+					   .helper_known = any_helper,
+					   .kernel_btf = kernel_btf};
 	struct bpf_log check_log = {.buf = text, .size = LOG};
 	const struct bpf_check_env env = {.map_count = MAPS, .helper_known = anything, .log = &check_log};
 	struct verifier_sink log = {.keep = LOG - 1};
@@ -257,8 +266,8 @@ static void list_row(const struct row *r)
 int main(int argc, char **argv)
 {
 	static const struct row *const themes[] = {rows_basic, rows_holes, rows_record, rows_kfunc, rows_dynptr,
-						   rows_branch, rows_flow, rows_rules};
-	struct btf *btf = btf__load_vmlinux_btf();
+						   rows_branch, rows_flow, rows_rules, rows_object};
+	struct btf *btf = vmlinux = btf__load_vmlinux_btf();
 	bool kernel;
 	int bad = 0;
 

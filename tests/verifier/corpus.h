@@ -24,7 +24,7 @@ struct row {
 };
 
 /* A row without a name ends them. */
-extern const struct row rows_basic[], rows_holes[], rows_record[], rows_kfunc[], rows_dynptr[], rows_branch[], rows_flow[], rows_rules[];
+extern const struct row rows_basic[], rows_holes[], rows_record[], rows_kfunc[], rows_dynptr[], rows_branch[], rows_flow[], rows_rules[], rows_object[];
 
 /* Most rows leave the last fields out. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
