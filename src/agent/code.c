@@ -226,14 +226,14 @@ static bool may_grow_into(u64 addr)
 	return false;
 }
 
-/* Room for one trampoline, in an area of its own. */
-u64 code_room_in(u64 first, u64 last, struct tramp_area **ret)
+/* Room in an area of its own. */
+u64 code_room_in(u64 first, u64 last, u32 len, struct tramp_area **ret)
 {
 	u64 step = (last - first) / PUN_TRIES + 1;
 	struct tramp_area *a = heap_alloc(sizeof(*a));
 
 	for (u64 at = first, i = 0; a && i < PUN_TRIES && at <= last; at += step, i++) {
-		u64 start = at & ~(PAGE_SIZE - 1), end = ALIGN_UP(at + ATTACH_TRAMP_MAX, PAGE_SIZE);
+		u64 start = at & ~(PAGE_SIZE - 1), end = ALIGN_UP(at + len, PAGE_SIZE);
 
 		if (at < LOWEST || at > HIGHEST - 2 * PAGE_SIZE || may_grow_into(at) || !map_code_at(start, end - start))
 			continue;
@@ -256,7 +256,7 @@ void code_room_unused(struct tramp_area *a)
 
 void code_room_taken(struct tramp_area *a, u32 len)
 {
-	if (a->used < a->size) /* else it is one trampoline's own */
+	if (a->used < a->size) /* else it is one's own */
 		a->used += ALIGN_UP(len, 64U);
 	a->live++;
 }

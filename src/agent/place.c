@@ -265,6 +265,7 @@ enum attach_error place_enter(u64 addr, u8 *bytes, struct attach_text *ret,
 	ret->seen = text(&place.view, addr, bytes, ATTACH_TEXT_WANTED);
 	ret->len = limit < ret->seen ? limit : ret->seen;
 	ret->first_only = ret->trap = false;
+	ret->hop = 0;
 	ret->shadow_stack = place.shadow_stack;
 	ret->own = place.fn.end ? place.fn.end - addr : ATTACH_OWN_UNKNOWN;
 	return check_insn(addr, ret_why);

@@ -22,6 +22,7 @@ bool busy_in(const u64 *busy, u64 count, u64 start, u64 end)
 bool site_busy(const struct site *s, const u64 *busy, u64 count)
 {
 	return busy_in(busy, count, s->plan.tramp, s->plan.tramp + s->plan.code_len) ||
+	       (s->hop && busy_in(busy, count, hop_at(s->hop), hop_at(s->hop) + HOP_LEN)) ||
 	       (s->fn && stubs_busy(s->fn, busy, count)) || (s->trap && trap_busy(s->plan.addr, busy, count));
 }
 
@@ -52,6 +53,7 @@ bool sync_retire(const u64 *busy, u64 count, bool all_idle)
 		for (u32 i = 0; i < s->count; i++)
 			s->progs[i].link->refs--;
 		code_room_free(s->area);
+		hop_drop(s->hop);
 		heap_free(s, sizeof(*s) + s->count * sizeof(s->progs[0]));
 	}
 	left |= traps_commit(all_idle || !count);

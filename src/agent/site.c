@@ -164,14 +164,16 @@ static bool lacks_room(const struct attach_refusal *jump)
 static void drop_room(struct site *s)
 {
 	code_room_unused(s->area);
+	hop_unused(s->hop);
 	s->area = NULL;
+	s->hop = NULL;
 }
 
 /* Where there is no room for a jump, one that takes the first instruction's bytes only may do. */
 static bool plan_pun(struct site *s, struct attach_text *text, u64 addr, u8 *code, const struct attach_refusal *jump)
 {
 	struct attach_refusal why;
-	u64 first, last, tramp = 0;
+	u64 first, last;
 
 	if (!lacks_room(jump))
 		return false;
@@ -179,9 +181,12 @@ static bool plan_pun(struct site *s, struct attach_text *text, u64 addr, u8 *cod
 	text->first_only = true;
 	if (plan_function(s, text, addr, &why))
 		return false;
-	for (u32 n = 0; !tramp && attach_pun_room(text, addr, n, &first, &last); n++)
-		tramp = code_room_in(first, last, &s->area);
-	return tramp && !plan_code(s, text, addr, tramp, code, &why);
+	for (u32 n = 0; !s->hop && attach_pun_room(text, addr, n, &first, &last); n++)
+		s->hop = hop_in(addr, first, last);
+	if (!s->hop)
+		return false;
+	text->hop = hop_at(s->hop);
+	return !plan_code(s, text, addr, code_room(addr, &s->area), code, &why);
 }
 
 /* The site whose patch reaches over addr is in the way. If that can be a breakpoint, it is the next time. */
@@ -223,6 +228,7 @@ static bool plan_trap(struct site *s, struct attach_text *text, u64 addr, u8 *co
 static bool plan_any(struct site *s, struct attach_text *text, u64 addr, u8 *code, struct attach_refusal *why)
 {
 	text->first_only = text->trap = false;
+	text->hop = 0;
 	return !(plan_function(s, text, addr, why) || plan_code(s, text, addr, code_room(addr, &s->area), code, why)) ||
 	       plan_pun(s, text, addr, code, why) || plan_trap(s, text, addr, code, why);
 }
@@ -264,7 +270,8 @@ static enum attach_error plan(struct site *s, u64 addr, struct attach_refusal *w
 			return why->error;
 	}
 	*why = (struct attach_refusal){.error = ATTACH_E_NO_MEMORY, .where = addr};
-	if (code_write(s->plan.tramp, code, s->plan.code_len) || patch_over(&s->plan, bytes))
+	if (code_write(s->plan.tramp, code, s->plan.code_len) || (s->hop && hop_lead(s->hop, s->plan.tramp)) ||
+	    patch_over(&s->plan, bytes))
 		return ATTACH_E_NO_MEMORY;
 	return ATTACH_OK;
 }
@@ -331,6 +338,7 @@ struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why)
 		goto fail;
 	s->hit_flags = hit_flags(&s->plan);
 	code_room_taken(s->area, s->plan.code_len);
+	hop_take(s->hop);
 	for (u32 i = 0; i < s->count; i++)
 		w[i].link->refs++;
 	agent.new_sites.count++;
@@ -340,7 +348,7 @@ struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why)
 	return s;
 fail:
 	if (s)
-		code_room_unused(s->area);
+		drop_room(s);
 	heap_free(s, sizeof(*s) + n * sizeof(s->progs[0]));
 	return NULL;
 }

@@ -123,6 +123,7 @@ struct site {
 	struct site *next;
 	struct attach_plan plan;
 	struct tramp_area *area;
+	struct hop *hop; /* NULL: the patch leads to the trampoline itself */
 	u64 file_off;
 	u64 semaphore; /* counts this site, 0: none */
 	attach_steer *own; /* not NULL: no probe, but the agent's own; no programs */
@@ -244,12 +245,25 @@ int code_patch(u64 dst, const u8 *old, const u8 *bytes, u32 len); /* ATTACH_JMP_
 void code_list_writes(void);
 u64 code_room(u64 near, struct tramp_area **ret); /* address for a trampoline, 0: none */
 u64 code_room_of(u64 near, size_t size, struct tramp_area **ret); /* likewise; near 0: anywhere */
-u64 code_room_in(u64 first, u64 last, struct tramp_area **ret); /* beginning in [first, last], 0: none */
+u64 code_room_in(u64 first, u64 last, u32 len, struct tramp_area **ret); /* beginning in [first, last], 0: none */
 void code_room_taken(struct tramp_area *a, u32 len);
 void code_room_free(struct tramp_area *a);
 void code_room_unused(struct tramp_area *a); /* room that was not taken after all; NULL is fine */
 void code_list_areas(void);
 void code_written(void);
+
+/*
+ * hop.c: where the punned jump at addr leads. hop_in() finds or makes one that begins in [first, last], NULL: there is no
+ * place; it is given back by hop_unused() unless somebody has taken it.
+ */
+#define HOP_LEN 14
+struct hop;
+struct hop *hop_in(u64 addr, u64 first, u64 last);
+u64 hop_at(const struct hop *h);
+int hop_lead(struct hop *h, u64 to); /* lists what makes it lead there; 0 or -ENOMEM */
+void hop_take(struct hop *h); /* h NULL is fine for these */
+void hop_drop(struct hop *h);
+void hop_unused(struct hop *h);
 
 /* wants.c */
 enum sync_what { SYNC_LINKS, SYNC_NONE, SYNC_NOTHING /* not even what calls in flight need */ };

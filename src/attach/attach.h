@@ -136,6 +136,7 @@ struct attach_text {
 	size_t seen; /* readable, what belongs to another function included */
 	bool first_only; /* the patch may change the first instruction only */
 	bool trap; /* with first_only: it is a breakpoint */
+	u64 hop; /* with first_only: where its jump leads, when that is not the trampoline itself; else 0 */
 	bool shadow_stack; /* the process has one: calls are moved only where the patch is a call */
 };
 #define ATTACH_OWN_UNKNOWN (~(size_t)0)
@@ -181,7 +182,7 @@ enum attach_error attach_plan_return(const struct attach_text *text, u64 addr, u
 				     struct attach_refusal *ret_why);
 
 /*
- * With text->first_only: where the trampoline may begin, both ends included, for a jump with so many
+ * With text->first_only: where the trampoline, or text->hop, may begin, both ends included, for a jump with so many
  * prefixes in front (they take more of what follows for its distance: 0, 1, ... give other places).
  * False where the first instruction has room enough for a jump, is not known, cannot take that many
  * prefixes, or where what follows it cannot be seen.

@@ -64,4 +64,17 @@ fourth:	add $1, %edi
 	ret
 	.cfi_endproc
 	.size third, . - third
+/* A punned jump can lead to one place only. */
+	.globl narrow
+	.type narrow, @function
+narrow:
+	.cfi_startproc
+	nop
+1:	add $0x12345610, %r8d
+	dec %edi
+	jns 1b
+	mov $5, %eax
+	ret
+	.cfi_endproc
+	.size narrow, . - narrow
 	.section .note.GNU-stack, "", @progbits

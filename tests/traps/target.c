@@ -36,6 +36,7 @@ int bare(void);         /* leaves %eax */
 int first(void);        /* 0 */
 int second(int n);      /* 3 * (n + 0x47) */
 int third(int n);       /* 3 * (n + 1) */
+int narrow(int times);  /* 5 */
 
 static _Atomic long loopings, bares, *children; /* the last in memory that children share */
 static _Atomic int in_handler, own_traps;
@@ -416,7 +417,7 @@ static int run(const char *how)
 static void call_near(int times)
 {
 	for (int i = 0; i < times; i++)
-		if (first() || second(i) != 3 * (i + 0x47) || third(i) != 3 * (i + 1))
+		if (first() || second(i) != 3 * (i + 0x47) || third(i) != 3 * (i + 1) || narrow(2) != 5)
 			abort();
 }
 

@@ -190,6 +190,26 @@ def neighbours(env):
     tool.close()
 
 
+def one_place(env):
+    """A jump that can lead to one place serves one tool after the other, and several, while threads are in what it leads to."""
+    p = running("hot", mode="near")
+    before, at, bad = facts(p.pid), int(offset_of(TARGET, "narrow"), 16), []
+    limpet(env, "attach", str(p.pid))
+    tools = []
+    for i in range(100 if LONG else 8):
+        tools.append(Tool(env, TARGET, ["narrow"]))
+        c.wait_for(lambda: len([f for f in probes(env, p.pid) if f["state"] == "attached"]) == 2 * len(tools), 5)
+        if by(env, p.pid, [at]) != [["jump"]] or not c.wait_for(lambda: all(t.seen()["narrow"]["entries"] for t in tools)):
+            bad.append((i, probes(env, p.pid)))
+        if i % 3:
+            tools.pop(i % len(tools)).close()
+    c.ok("one_place_for_all", p.poll() is None and not bad, (p.poll(), bad[:3]))
+    for tool in tools:
+        tool.close()
+    c.ok("one_place_leaves_nothing", c.wait_for(lambda: limpet(env, "detach", str(p.pid)) and facts(p.pid) == before))
+    c.stop(p, signal.SIGKILL)
+
+
 def neighbours_come_and_go(env):
     """While threads are in these functions all the time."""
     p = running("hot", mode="near")
@@ -268,4 +288,4 @@ def in_session(part):
 
 if __name__ == "__main__":
     sys.exit(c.main(*map(in_session, (all_signals, refusals, leaves_nothing, links_go_first, deep_stack, neighbours,
-                                  neighbours_come_and_go, traced, killed_keepers))))
+                                  neighbours_come_and_go, one_place, traced, killed_keepers))))

@@ -302,13 +302,13 @@ bool attach_pun_room(const struct attach_text *text, u64 addr, u32 prefixes, u64
 static bool make_pun(struct attach_plan *plan, const struct attach_text *t)
 {
 	u8 jump[2 * ATTACH_JMP_LEN];
-	u64 first, last;
+	u64 first, last, to = t->hop ? t->hop : plan->tramp;
 	struct x86_insn in;
 
 	for (u32 n = 0; attach_pun_room(t, plan->addr, n, &first, &last); n++) {
-		u32 rel = (u32)(plan->tramp - (plan->addr + n + ATTACH_JMP_LEN));
+		u32 rel = (u32)(to - (plan->addr + n + ATTACH_JMP_LEN));
 
-		if (plan->tramp < first || plan->tramp > last ||
+		if (to < first || to > last ||
 		    x86_decode(t->bytes, t->len, &in) < 0)
 			continue;
 		memset(jump, PREFIX, n);
