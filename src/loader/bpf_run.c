@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,9 @@
 #define RAW_TP_ARGS   12
 #define PACKET_MAX    3520 /* a page less what the kernel keeps around a packet */
 #define ON_CPU        1u   /* BPF_F_TEST_RUN_ON_CPU */
+#define LOOPBACK      1u
+#define WIRE_MAX      65536u
+#define SEGMENTS_MAX  65535u
 #define CHECKSUM_FLAG 4u   /* BPF_F_TEST_SKB_CHECKSUM_COMPLETE: accepted, there is no checksum */
 
 static int put_u32(const struct loader_call *c, size_t off, u32 value)
@@ -64,6 +68,47 @@ static long run_raw_tp(const struct loader_call *c, const union bpf_attr *a, str
 	return err ? err : put_u32(c, offsetof(union bpf_attr, test.retval), value);
 }
 
+/* What of a socket buffer comes in, and goes out again, by a context; the rest is to be zero. */
+static const struct {
+	u16 from, to;
+} given[] = {
+#define FIELDS(first, last)                                                                        \
+	{offsetof(struct __sk_buff, first), offsetof(struct __sk_buff, last) + sizeof(((struct __sk_buff *)0)->last)}
+	FIELDS(mark, mark),
+	FIELDS(priority, ifindex),
+	FIELDS(cb, cb),
+	FIELDS(tstamp, gso_segs),
+	FIELDS(gso_size, gso_size),
+	FIELDS(hwtstamp, hwtstamp),
+#undef FIELDS
+};
+
+static void copy_given(struct __sk_buff *to, const struct __sk_buff *from)
+{
+	*to = (struct __sk_buff){0};
+	for (size_t i = 0; i < ARRAY_SIZE(given); i++)
+		memcpy((u8 *)to + given[i].from, (const u8 *)from + given[i].from,
+		       (size_t)(given[i].to - given[i].from));
+}
+
+/* Fills in what the kernel does; `len` as the program sees it. */
+static long check_given(struct __sk_buff *skb, u32 len)
+{
+	char name[IF_NAMESIZE];
+	struct __sk_buff rest;
+
+	copy_given(&rest, skb);
+	if (memcmp(&rest, skb, sizeof(rest)))
+		return -EINVAL;
+	if (skb->ifindex > LOOPBACK && !if_indextoname(skb->ifindex, name))
+		return -ENODEV;
+	skb->ifindex = skb->ifindex ? skb->ifindex : LOOPBACK;
+	skb->wire_len = skb->wire_len ? skb->wire_len : len;
+	if (skb->wire_len < len || skb->wire_len > WIRE_MAX || skb->gso_segs > SEGMENTS_MAX)
+		return -EINVAL;
+	return 0;
+}
+
 static void describe_packet(struct __sk_buff *skb, const u8 *packet, u32 size)
 {
 	const struct ethhdr *eth = (const void *)packet;
@@ -74,7 +119,6 @@ static void describe_packet(struct __sk_buff *skb, const u8 *packet, u32 size)
 	skb->pkt_type = !memcmp(eth->h_dest, own, ETH_ALEN) ? PACKET_HOST
 			: eth->h_dest[0] & 1                ? PACKET_MULTICAST
 							    : PACKET_OTHERHOST;
-	skb->ifindex = skb->ingress_ifindex = 1;
 }
 
 /* Results as the kernel hands them back: the packet with its link header cleared. */
@@ -100,17 +144,19 @@ static long finish_packet(const struct loader_call *c, const union bpf_attr *a, 
 static long give_ctx(const struct loader_call *c, const union bpf_attr *a,
 		     const struct __sk_buff *skb)
 {
-	u32 room = sizeof(*skb);
+	struct __sk_buff out;
+	u32 room = sizeof(out);
 	long err = 0;
 
 	if (!a->test.ctx_out)
 		return 0;
+	copy_given(&out, skb);
 	if (a->test.ctx_size_out < room) {
 		room = a->test.ctx_size_out;
 		err = -ENOSPC;
 	}
-	if (user_write(a->test.ctx_out, skb, room) ||
-	    put_u32(c, offsetof(union bpf_attr, test.ctx_size_out), sizeof(*skb)))
+	if (user_write(a->test.ctx_out, &out, room) ||
+	    put_u32(c, offsetof(union bpf_attr, test.ctx_size_out), sizeof(out)))
 		return -EFAULT;
 	return err;
 }
@@ -144,6 +190,8 @@ static long run_packet(const struct loader_call *c, const union bpf_attr *a, str
 	}
 	err = user_read(&skb, a->test.ctx_in,
 			a->test.ctx_size_in < sizeof(skb) ? a->test.ctx_size_in : sizeof(skb));
+	if (!err)
+		err = check_given(&skb, size - ETH_HLEN);
 	if (err)
 		return err;
 	describe_packet(&skb, packet, size);

@@ -10,7 +10,6 @@
 #define RAW_TP_ARGS  12
 #define SKB_END(f)   (offsetof(struct __sk_buff, f) + sizeof(((struct __sk_buff *)0)->f))
 #define IN_SKB(f)    (off >= offsetof(struct __sk_buff, f) && off < SKB_END(f))
-#define SKB_HWTSTAMP 184
 #define SKB_SIZE     192
 
 /* Kernels from 6.18 on let uprobe programs change registers; here targets stay as they are. */
@@ -36,19 +35,18 @@ static bool perf_event_ctx(u32 off, u32 size, bool write)
 	return off >= offsetof(struct bpf_perf_event_data, sample_period) || size == sizeof(long);
 }
 
-/* A filter sees the packet's description, but no pointers, times and classes. */
+/* A filter sees the packet's description, but no pointers, times, classes and addresses. */
 static bool socket_filter_ctx(u32 off, u32 size, bool write)
 {
 	if (off >= SKB_SIZE || IN_SKB(tc_classid) || IN_SKB(data) || IN_SKB(data_end) ||
-	    IN_SKB(data_meta) || IN_SKB(tstamp) || IN_SKB(wire_len) || off >= SKB_HWTSTAMP ||
-	    IN_SKB(flow_keys) || IN_SKB(sk))
+	    IN_SKB(data_meta) || IN_SKB(tstamp) || IN_SKB(wire_len) || off >= SKB_END(gso_size) ||
+	    IN_SKB(flow_keys) || IN_SKB(sk) ||
+	    (off >= offsetof(struct __sk_buff, family) && off < SKB_END(local_port)))
 		return false;
 	if (off >= offsetof(struct __sk_buff, cb) && off < SKB_END(cb))
 		return off + size <= SKB_END(cb);
 	if (write)
 		return false;
-	if (IN_SKB(remote_ip4) || IN_SKB(local_ip4) || IN_SKB(remote_ip6) || IN_SKB(local_ip6))
-		return size == sizeof(u32);
 	return size <= sizeof(u32);
 }
 

@@ -99,6 +99,54 @@ ROW(packet_in_bad) { a->test.data_in = bad_page; a->test.data_size_in = 64; retu
 ROW(packet_flags) { a->test.flags = 1; return run_packet(s, a, room, 64); }
 ROW(packet_on_cpu) { a->test.cpu = 1; return run_packet(s, a, room, 64); }
 
+#define SKB_WORDS (sizeof(struct __sk_buff) / 4)
+
+/* Every field of the context that comes in, alone: taken or not, and what goes out. */
+ROW(packet_ctx)
+{
+	static const u32 set[] = {0, 1, 200, 70000, ~0u};
+	struct __sk_buff *in = (void *)(room + 512), *out = in + 1;
+	int fd = load(s, BPF_PROG_TYPE_SOCKET_FILTER, packet_facts, 8);
+
+	for (u32 i = 0; i < SKB_WORDS * ARRAY_SIZE(set); i++) {
+		memset(in, 0, 2 * sizeof(*in));
+		((u32 *)in)[i % SKB_WORDS] = set[i / SKB_WORDS];
+		*a = (union bpf_attr){.test = {.prog_fd = (u32)fd, .data_in = (u64)packet(room), .data_size_in = 64}};
+		a->test.ctx_in = (u64)in;
+		a->test.ctx_out = (u64)out;
+		a->test.ctx_size_in = a->test.ctx_size_out = sizeof(*in);
+		long r = s->bpf(BPF_PROG_TEST_RUN, a, sizeof(*a));
+
+		oracle_out(s, &r, sizeof(r));
+		oracle_out(s, out, sizeof(*out));
+	}
+	s->close(fd);
+	return 0;
+}
+
+/* What of the context a filter may read and write, in every size; but for the socket, which limpet does not have. */
+ROW(packet_access)
+{
+	static const u8 sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
+
+	for (u32 i = 0; i < 4 * 2 * (sizeof(struct __sk_buff) + 8); i++) {
+		const bool write = i / 4 % 2;
+		const struct bpf_insn insns[] = {
+			{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0},
+			{(u8)((write ? BPF_STX : BPF_LDX) | BPF_MEM | sizes[i % 4]), write, !write, (s16)(i / 8), 0},
+			{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0},
+			{BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
+		};
+		const int fd = load(s, BPF_PROG_TYPE_SOCKET_FILTER, insns, 4);
+		const u8 taken = fd >= 0 && i / 8 != offsetof(struct __sk_buff, sk);
+
+		if (fd >= 0)
+			s->close(fd);
+		oracle_out(s, &taken, 1);
+	}
+	return 0;
+}
+
 /* ---- batches ---- */
 
 static const u32 keys[] = {0, 1, 2, 3, 4};
@@ -290,7 +338,7 @@ const struct row oracle_run_rows[] = {
 	R(raw_plain), R(raw_args), R(raw_all_args), R(raw_many_args), R(raw_no_args), R(raw_bad_args), R(raw_no_size),
 	R(raw_no_ctx), R(raw_repeat), R(raw_data), R(raw_cpu), R(raw_on_cpu), R(raw_on_cpu_999), R(raw_small_attr),
 	R(packet_plain), R(packet_host), R(packet_repeat), R(packet_short), R(packet_long), R(packet_out),
-	R(packet_out_cut), R(packet_out_bad), R(packet_in_bad), R(packet_flags), R(packet_on_cpu),
+	R(packet_out_cut), R(packet_out_bad), R(packet_in_bad), R(packet_flags), R(packet_on_cpu), R(packet_ctx), R(packet_access),
 	R(batch_cursor_0), R(batch_update), R(batch_update_over), R(batch_update_none), R(batch_update_noexist), R(batch_update_bad),
 	R(batch_update_frozen), R(batch_update_ro), R(batch_delete), R(batch_queue), R(batch_closed),
 	R(batch_lookup), R(batch_lookup_2), R(batch_lookup_next), R(batch_lookup_end), R(batch_lookup_more),
