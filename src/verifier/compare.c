@@ -154,8 +154,8 @@ static bool covers_frame(struct verifier *v, const struct state *old, const stru
 		return false;
 	if (mode == COMPARE_EXACT && a->callback_depth != b->callback_depth)
 		return false;
-	if (mode == COMPARE_NEEDED && a->callback_depth > b->callback_depth)
-		return false; /* followed less of the loop than is left */
+	if (a->callback_depth > b->callback_depth)
+		return false; /* less of the loop was followed than is left */
 	for (u32 i = 0; i < FP; i++)
 		if (live & (1u << i) && !covers_reg(v, &a->reg[i], &b->reg[i], mode))
 			return false;

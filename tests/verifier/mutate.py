@@ -83,6 +83,8 @@ MUTANTS = [
     ("pruning_ignores_reads", "marks.c", "st->frame[frame]->stack[n].read = true;", ""),
     ("pruning_ignores_links", "compare.c", "return within(old, cur) && same_link(v, old, cur);", "return within(old, cur);"),
     ("pruning_other_way_round", "compare.c", "return old->umin <= cur->umin && old->umax >= cur->umax &&", "return old->umin <= cur->umin &&"),
+    ("loop_begun_anew_is_as_one_half_done", "compare.c", "if (a->callback_depth > b->callback_depth)",
+     "if (mode == COMPARE_NEEDED && a->callback_depth > b->callback_depth)"),
     ("precision_stops_at_parent", "marks.c", "add_cells(&next, r);", ""),
     ("hit_state_needs_not_passed_on", "prune.c", "marks_from(v, old, st);", ""),
     ("open_states_not_marked", "rounds.c", "\topen_up(v, v->st);\n\tif (v->rounds_given_up)", "\tif (v->rounds_given_up)"),
