@@ -203,6 +203,7 @@ static int stand_alone(void)
 int keep_leave(struct store *s)
 {
 	int lock = openat(s->dir_fd, "keeper.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	sigset_t none;
 	pid_t pid;
 
 	if (lock < 0)
@@ -218,6 +219,8 @@ int keep_leave(struct store *s)
 		if (fork())
 			_exit(0);
 		take_a_name(s, "keeper");
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL); /* who waits for a tool blocks those that it passes on */
 		if (stand_alone())
 			_exit(1);
 		keep_until_alone(s, lock);
@@ -292,15 +295,15 @@ int keep_follow_leave(struct store *s, pid_t pid)
 	return 0;
 }
 
-/* Before a tool starts: its targets may have lost their keeper. */
+/* There may be targets that have lost their keeper. Cheap where a session never had one: no look through /proc. */
 int keep_take_over(struct store *s)
 {
 	struct keeper *k;
 	bool alone;
 
-	if (!have_targets(s) || keeper_open(&k, s->path, NULL))
+	if (faccessat(s->dir_fd, KEEPER_LOCKS, F_OK, 0) || keeper_open(&k, s->path, NULL))
 		return 0;
-	alone = !keeper_present(k);
+	alone = !keeper_present(k) && have_targets(s);
 	keeper_close(k);
 	return alone ? keep_leave(s) : 0;
 }

@@ -59,7 +59,7 @@ int tool_check(const char *name, const char *via, struct tool_way *ret)
 	return 0;
 }
 
-static int start_tool(struct run *r, const char *via, struct tool_way *way)
+static int start_tool(struct store *s, struct run *r, const char *via, struct tool_way *way)
 {
 	int status = tool_check(r->argv[0], via, way);
 
@@ -67,7 +67,10 @@ static int start_tool(struct run *r, const char *via, struct tool_way *way)
 		return status;
 	r->preload = *way->preload ? way->preload : NULL;
 	r->supervised = way->supervised;
-	return run_start(r);
+	status = run_start(r);
+	if (!status)
+		keep_take_over(s); /* while the tool starts; says itself what fails, and the tool can do without */
+	return status;
 }
 
 /* A tool that failed for want of memory says so in its own words; where the memory is, only we know. */
@@ -90,7 +93,7 @@ int load_foreground(struct store *s, char **argv, const char *via)
 
 	watch_begin(&watch, s); /* what links there are is the others' */
 	watch.no_target = watch.idle = true;
-	status = start_tool(&r, via, &way);
+	status = start_tool(s, &r, via, &way);
 	if (status) {
 		watch_end(&watch);
 		return status;
@@ -163,7 +166,7 @@ static int load_background(struct store *s, char **argv, const char *via)
 		return fail(EXIT_FAILED, T("load: cannot write the log %s: %s; check that directory",
 					   "load：无法写日志 %s：%s；请检查该目录"), log, error_text(errno));
 	from = lseek(r.output, 0, SEEK_END);
-	status = start_tool(&r, via, &way);
+	status = start_tool(s, &r, via, &way);
 	close(r.output);
 	if (status)
 		return status;
@@ -208,7 +211,6 @@ static int run_load(const struct command *c, int argc, char **argv)
 		setenv("LIMPET_WITH_KERNEL", "1", 1);
 	else
 		unsetenv("LIMPET_WITH_KERNEL");
-	keep_take_over(&s); /* says itself what fails; the tool can do without */
 	status = o.background || cli_as_bpftime ? load_background(&s, argv + i, o.via) :
 						  load_foreground(&s, argv + i, o.via);
 	store_close(&s);

@@ -77,6 +77,9 @@ int keeper_run(struct keeper *k, int stop_fd, bool until_alone);
  */
 int keeper_follow(struct keeper *k, pid_t pid, int stop_fd, void (*came)(void *arg), void *arg);
 
+/* In a session's directory once a keeper has worked there. */
+#define KEEPER_LOCKS "targets.lock"
+
 /* Is some process in keeper_run() on this session? */
 bool keeper_present(struct keeper *k);
 

@@ -13,7 +13,7 @@
 
 static int open_locks(struct keeper *k)
 {
-	int fd = openat(k->store.dir_fd, "targets.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+	int fd = openat(k->store.dir_fd, KEEPER_LOCKS, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
 			0600);
 
 	return fd < 0 ? -errno : fd;
@@ -43,7 +43,7 @@ int lock_presence(struct keeper *k)
 bool keeper_present(struct keeper *k)
 {
 	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
-	int fd = openat(k->store.dir_fd, "targets.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(k->store.dir_fd, KEEPER_LOCKS, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	bool present;
 
 	if (fd < 0)
