@@ -18,6 +18,7 @@
 
 struct map *_Atomic loader_fd_map[LOADER_FDS];
 static _Atomic u64 fd_obj[LOADER_FDS]; /* KNOWN | mode << 40 | kind << 32 | id; 0: not ours */
+static _Atomic u32 fd_end;             /* behind the last that ever was ours; grows before that is */
 
 enum { CLOSED, OPEN, TOOL }; /* TOOL: this process is in the session's table of tools */
 
@@ -60,10 +61,25 @@ static bool unpack(u64 word, struct loader_obj *ret)
 	return true;
 }
 
+static void grow_end(u32 end)
+{
+	u32 was = atomic_load_explicit(&fd_end, memory_order_relaxed);
+
+	while (was < end && !atomic_compare_exchange_weak(&fd_end, &was, end))
+		;
+}
+
+u32 loader_fd_end(void)
+{
+	return atomic_load(&fd_end);
+}
+
 static void remember(int fd, const struct loader_obj *o)
 {
-	if (fd < LOADER_FDS)
-		atomic_store(&fd_obj[fd], pack(o));
+	if (fd >= LOADER_FDS)
+		return;
+	grow_end((u32)fd + 1);
+	atomic_store(&fd_obj[fd], pack(o));
 }
 
 /* Descriptors that came through exec: from now on their closing counts. */
@@ -206,6 +222,7 @@ void loader_fd_copy(int from, int to)
 
 	if (to < 0 || to >= LOADER_FDS || (!word && !atomic_load(&fd_obj[to])) || !own_memory())
 		return;
+	grow_end((u32)to + 1);
 	atomic_store(&loader_fd_map[to], NULL);
 	atomic_store(&fd_obj[to], word);
 }
@@ -392,7 +409,7 @@ struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 
 void loader_fd_slow(struct map *m)
 {
-	for (u32 fd = 0; fd < LOADER_FDS; fd++) {
+	for (u32 fd = 0; fd < loader_fd_end(); fd++) {
 		struct map *was = m;
 
 		atomic_compare_exchange_strong(&loader_fd_map[fd], &was, NULL);

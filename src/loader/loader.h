@@ -43,6 +43,7 @@ HIDDEN int loader_fd_add(int fd, enum object_kind kind,
 HIDDEN bool loader_fd_take(int fd,
 			   struct loader_obj *ret); /* forgets fd; true if it was an object */
 HIDDEN bool loader_fd_known(int fd, struct loader_obj *ret); /* without asking the kernel */
+HIDDEN u32 loader_fd_end(void);                             /* from here on none is known */
 HIDDEN void loader_fd_copy(int from, int to);
 /* The object behind fd: -EBADF for a closed one, -EINVAL for another kind of file. */
 HIDDEN int loader_fd_any(int fd, struct loader_obj *ret);

@@ -337,7 +337,7 @@ static int same_file(const struct registration *r, int fd)
 	const pid_t me = getpid();
 	struct loader_obj o;
 
-	for (int other = 0; other < LOADER_FDS; other++)
+	for (int other = 0; other < (int)loader_fd_end(); other++)
 		if (other != fd && loader_fd_known(other, &o) && o.kind == r->obj.kind &&
 		    o.id == r->obj.id && !syscall(SYS_kcmp, me, me, KCMP_FILE, other, fd))
 			return other;

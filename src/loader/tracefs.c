@@ -213,6 +213,17 @@ static void drop_uprobes(struct store *s, const char *dir)
 		closedir(groups);
 }
 
+bool tracefs_stays(const char *rest)
+{
+	struct syscall_event e;
+	char leaf[16];
+
+	for (size_t i = 0; i < ARRAY_SIZE(singles); i++)
+		if (!strcmp(rest, singles[i]))
+			return true;
+	return parse(rest, &e, leaf) && is_leaf(leaf);
+}
+
 void tracefs_make(struct store *s, const char *dir, const char *rest)
 {
 	struct syscall_event e;

@@ -24,6 +24,8 @@
 HIDDEN const char *tracefs_rest(const char *path);
 /* Is it a system whose tracepoints are limpet's, or a group of uprobes in uprobe_events? */
 HIDDEN bool tracefs_is_ours(const char *system);
+/* A file that does not go once it was made: no uprobe's, and no directory. */
+HIDDEN bool tracefs_stays(const char *rest);
 /* Makes what `rest` may need below `dir`, the place of tracefs in the session. */
 HIDDEN void tracefs_make(struct store *s, const char *dir, const char *rest);
 /* A descriptor of the file's contents; -1: it is none of these; -errno. */
