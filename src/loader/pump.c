@@ -63,13 +63,12 @@ static long pass(struct pump *p, u32 me)
 void pump_catch_up(void)
 {
 	const u32 me = (u32)getpid();
-	sigset_t all, old;
+	sigset_t old;
 
 	for (struct pump *p = atomic_load_explicit(&pumps, memory_order_acquire); p; p = p->next) {
 		if (atomic_load(&p->pid) != me || p->idle(p))
 			continue;
-		sigfillset(&all); /* no handler comes between */
-		pthread_sigmask(SIG_SETMASK, &all, &old);
+		quiet_signals(&old);
 		loader_inside++;
 		pass(p, me);
 		loader_inside--;

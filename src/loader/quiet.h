@@ -3,7 +3,11 @@
 #ifndef LIMPET_LOADER_QUIET_H
 #define LIMPET_LOADER_QUIET_H
 
+#include <signal.h>
 #include "base/types.h"
+
+/* No handler comes between from here on, in this thread, but for SIGBUS: what touches maps must have that (store_catch_faults()). */
+HIDDEN void quiet_signals(sigset_t *ret_old);
 
 /*
  * A detached thread that the tool does not notice: no signal of the tool's is delivered to it (but SIGBUS,

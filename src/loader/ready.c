@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Registrations in epoll sets (ready.h). */
 #include "loader/ready.h"
+#include "loader/quiet.h"
 
 #include <errno.h>
 #include <linux/kcmp.h>
@@ -319,13 +320,12 @@ static long wait_blocked(ready_wait_fn *wait, int set, struct epoll_event *event
 long ready_wait(ready_wait_fn *wait, int set, struct epoll_event *events, int max,
 		const struct timespec *timeout, const sigset_t *mask)
 {
-	sigset_t all, old;
+	sigset_t old;
 	long n;
 
 	if (timeout && !ready_valid(timeout))
 		return -EINVAL;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	quiet_signals(&old);
 	n = wait_blocked(wait, set, events, max, timeout, mask ? mask : &old);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return n;

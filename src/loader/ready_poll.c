@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "base/sys.h"
 #include "loader/ready.h"
+#include "loader/quiet.h"
 
 /* One entry of the tool's array that is a map. */
 struct stand_in {
@@ -186,13 +187,12 @@ static long poll_blocked(ready_find_fn *find, ready_poll_fn *poll, struct pollfd
 long ready_poll(ready_find_fn *find, ready_poll_fn *poll, struct pollfd *fds, nfds_t count,
 		const struct timespec *timeout, const sigset_t *mask)
 {
-	sigset_t all, old;
+	sigset_t old;
 	long n;
 
 	if (timeout && !ready_valid(timeout))
 		return -EINVAL;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	quiet_signals(&old);
 	n = poll_blocked(find, poll, fds, count, timeout, mask ? mask : &old);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return n;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include "base/sys.h"
 #include "loader/event_shared.h"
+#include "loader/quiet.h"
 #include "loader/super_call.h"
 
 #define THREADS       4 /* a program that is being verified must not hold up all others */
@@ -521,7 +522,9 @@ int super_serve(int sock, const struct super_tool *tool)
 		setrlimit(RLIMIT_NOFILE, &r);
 	}
 	prctl(PR_SET_NAME, "limpet-super");
+	quiet_signals(NULL); /* its threads have the same */
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
 	signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0 || pipe2(wake, O_CLOEXEC | O_NONBLOCK))
 		return -errno;

@@ -105,6 +105,8 @@ def libbpf():
 
 def descriptors():
     place, env = setting("fds")
+    status, text = common.run([LIMPET, "load", LIFE, "cut"], env)
+    ok("a map's file cut short", status == 0 and "cut 0 0\nthen 1 poll 1 another 0 6" in text, (status, text))
     number = lambda text: re.sub(r"map \d+", "map N", text)  # noqa: E731
     against_kernel("descriptors", [LIFE, "descriptors"], env, number)
     if not shutil.which("musl-gcc"):
