@@ -163,7 +163,8 @@ int run_start(struct run *r)
 		sigaddset(&set, passed_on[i]);
 	fflush(NULL);
 	if (pipe2(report, O_CLOEXEC))
-		return fail(EXIT_FAILED, T("cannot start %s: %s; try again", "无法启动 %s：%s；请重试"), r->argv[0], error_text(errno));
+		return fail(EXIT_FAILED, T("cannot start %s: %s; are there limits on processes or open files (ulimit -u, -n)?",
+				      "无法启动 %s：%s；是否限制了进程数或打开文件数（ulimit -u、-n）？"), r->argv[0], error_text(errno));
 	sigprocmask(SIG_BLOCK, &set, &r->old_mask);
 	sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, &r->old_chld); /* ignored: no end is seen */
 	if (r->supervised) {
@@ -185,6 +186,9 @@ int run_start(struct run *r)
 	if (!err)
 		return 0;
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
+	if (err == EAGAIN || err == EMFILE || err == ENOMEM)
+		return fail(EXIT_FAILED, T("cannot start %s: %s; are there limits on processes, memory or open files (ulimit -a)?",
+					   "无法启动 %s：%s；是否限制了进程数、内存或打开文件数（ulimit -a）？"), r->argv[0], error_text(err));
 	if (err < 0)
 		return fail(EXIT_CANNOT_RUN, T("cannot serve %s: %s", "无法为 %s 提供服务：%s"), r->argv[0], supervise_error(err));
 	return fail(err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN,

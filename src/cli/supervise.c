@@ -261,5 +261,10 @@ const char *supervise_error(int err)
 	if (err == -ENOSYS)
 		return T("a seccomp filter around limpet answers bpf(2) itself; only dynamically linked tools can be run here",
 			 "limpet 外层的 seccomp 过滤器自行应答 bpf(2)；此处只能运行动态链接的工具");
+	if (err == -ECHILD || err == -EAGAIN || err == -EPIPE)
+		return T("the process for that could not be started; are there limits on processes or open files (ulimit -u, -n)?",
+			 "无法启动所需的进程；是否限制了进程数或打开文件数（ulimit -u、-n）？");
+	if (err == -EMFILE)
+		return T("too many open files; raise the limit (ulimit -n)", "打开的文件过多；请提高限制（ulimit -n）");
 	return error_text(-err);
 }

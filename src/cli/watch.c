@@ -205,7 +205,7 @@ static u32 *links_of(struct store *s, long *ret_count)
 	u32 *ids = room > 0 ? calloc((size_t)room, sizeof(*ids)) : NULL;
 
 	n = ids ? store_list(s, OBJ_LINK, ids, (u32)room) : 0;
-	*ret_count = n > room ? room : n > 0 ? n : 0;
+	*ret_count = n <= 0 ? 0 : n > room ? room : n;
 	return ids;
 }
 

@@ -324,7 +324,7 @@ static int receive(int sock)
 		return -ECHILD; /* it has failed, and says so itself */
 	h = CMSG_FIRSTHDR(&m);
 	if (!h || h->cmsg_type != SCM_RIGHTS)
-		return -EPROTO;
+		return m.msg_flags & MSG_CTRUNC ? -EMFILE : -EPROTO;
 	memcpy(&fd, CMSG_DATA(h), sizeof(fd));
 	return fd;
 }
@@ -359,7 +359,10 @@ int super_enter(int sock, bool dies)
 	if (fd < 0)
 		return fd;
 	err = hand_over(sock, fd);
-	sys_close(fd);
+	if (!err && read(sock, &err, sizeof(err)) != sizeof(err))
+		err = -ECHILD;
+	/* not by close(), which may come to the listener itself: without one a call is ENOSYS, and waits for nobody */
+	dup3(sock, fd, O_CLOEXEC);
 	if (!err && syscall(SYS_bpf, SUPER_ASK, NULL, 0) != SUPER_ANSWER)
 		err = -ENOSYS;
 	return err;
@@ -514,7 +517,7 @@ int super_serve(int sock, const struct super_tool *tool)
 	const u64 sync = NOTIF_SYNC_WAKE_UP;
 	struct rlimit r;
 	sigset_t all;
-	int signals;
+	int signals, err;
 
 	super_base(); /* the tool's limit, before ours is raised */
 	if (!getrlimit(RLIMIT_NOFILE, &r)) {
@@ -529,11 +532,11 @@ int super_serve(int sock, const struct super_tool *tool)
 	if (signals < 0 || pipe2(wake, O_CLOEXEC | O_NONBLOCK))
 		return -errno;
 	listener_fd = receive(sock);
-	close(sock);
-	if (listener_fd >= 0) {
+	err = listener_fd < 0 ? listener_fd : start_threads();
+	if (listener_fd >= 0)
 		ioctl(listener_fd, NOTIF_SET_FLAGS, sync);
-		if (start_threads())
-			return -ENOMEM;
-	}
+	if (write(sock, &err, sizeof(err)) < 0)
+		err = -ECHILD; /* it has ended */
+	close(sock);
 	return watch(signals, tool);
 }
