@@ -25,7 +25,7 @@ static int slot_of(struct vm_run *run, struct map *m)
 		return -1;
 	}
 	run->held_count++;
-	slot = m->ops->lease(m, (u32)help_cpu(0, 0, 0, 0, 0, run), &h->word);
+	slot = m->ops->lease(m, (u32)help_cpu(0, 0, 0, 0, 0, run), run->held_count > 1, &h->word);
 	if (likely(slot >= 0)) {
 		h->map = m;
 		h->slot = (u32)slot;

@@ -166,10 +166,11 @@ struct map_ops {
 	/*
 	 * Per-CPU types, from programs, instead of lookup and update. lease() takes the execution slot
 	 * of `cpu`, or another, for a run (shm/slot.h): its number, or -1 when there is none; *ret_word
-	 * is to be given back by map_slot_release() when the run ends. The others work on that slot's
-	 * value; lookup_cpu answers NULL for a CPU that is not possible.
+	 * is to be given back by map_slot_release() when the run ends. `holds`: the run has leased from other
+	 * maps, or tried to: it does not wait for long. The others work on that slot's value; lookup_cpu answers
+	 * NULL for a CPU that is not possible.
 	 */
-	int (*lease)(struct map *m, u32 cpu, _Atomic u32 **ret_word);
+	int (*lease)(struct map *m, u32 cpu, bool holds, _Atomic u32 **ret_word);
 	void *(*lookup_cpu)(struct map *m, const void *key, u32 cpu);
 	long (*update_cpu)(struct map *m, const void *key, const void *value, u64 flags, u32 cpu);
 

@@ -36,9 +36,9 @@ static int lru_layout(struct map *m)
 	return err ? err : layout_for(m, PCPU_HASH_FLAGS | BPF_F_NO_COMMON_LRU);
 }
 
-static int lease(struct map *m, u32 cpu, _Atomic u32 **ret_word)
+static int lease(struct map *m, u32 cpu, bool holds, _Atomic u32 **ret_word)
 {
-	int slot = slot_lease(m->base, m->cpus, cpu);
+	int slot = slot_lease(m->base, m->cpus, cpu, holds);
 
 	if (slot >= 0)
 		*ret_word = slot_word(m->base, (u32)slot);

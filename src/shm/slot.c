@@ -42,16 +42,16 @@ static void note_lease(_Atomic u32 *word)
 	atomic_store_explicit(thread_of(word), hand_thread(), memory_order_relaxed);
 }
 
-/* Do runs of this very thread have them all, which this one has interrupted? */
-static bool has_all_itself(u8 *words, u32 count, u32 pid)
+/* How many do runs of this very thread have, which this one has interrupted? */
+static u32 own_slots(u8 *words, u32 count, u32 pid)
 {
 	const u64 self = hand_thread();
+	u32 n = 0;
 
 	for (u32 i = 0; i < count && self; i++)
-		if (atomic_load_explicit(slot_word(words, i), memory_order_relaxed) != pid ||
-		    atomic_load_explicit(thread_of(slot_word(words, i)), memory_order_relaxed) != self)
-			return false;
-	return self;
+		n += atomic_load_explicit(slot_word(words, i), memory_order_relaxed) == pid &&
+		     atomic_load_explicit(thread_of(slot_word(words, i)), memory_order_relaxed) == self;
+	return n;
 }
 
 /* As long as it stays the same nobody has got a slot. */
@@ -86,9 +86,11 @@ static void give_way(_Atomic u32 *word, u32 round, bool clock)
 		__asm__ volatile("pause");
 }
 
-static NOINLINE int lease_other(u8 *words, u32 count, u32 hint, u32 pid)
+static NOINLINE int lease_other(u8 *words, u32 count, u32 hint, u32 pid, bool holds)
 {
-	_Atomic u32 *in_vain = slot_word(words, 0) + 2;
+	const bool brief = holds || own_slots(words, count, pid);
+	_Atomic u32 *in_vain = slot_word(words, 0) + 2 + brief;
+	const u64 patience = brief ? SLOT_BRIEF_NS : SLOT_WAIT_NS;
 	const bool stuck = atomic_load_explicit(in_vain, memory_order_relaxed) == (leases(words, count) | BIT(31)),
 		   clock = pool_may_call(POOL_CALL_CLOCK);
 	const u64 start = clock && !stuck ? pool_now_ns() : 0;
@@ -100,24 +102,26 @@ static NOINLINE int lease_other(u8 *words, u32 count, u32 hint, u32 pid)
 			slot = take_dead(words, count, pid);
 		if (slot >= 0)
 			return slot;
-		if (round == SLOT_YIELDS && has_all_itself(words, count, pid))
+		if (round == SLOT_YIELDS && own_slots(words, count, pid) == count)
 			return -1;
 		if (stuck ? round >= SLOT_YIELDS :
-		    !clock ? round >= SLOT_YIELDS_BLIND : round >= SLOT_YIELDS && pool_now_ns() - start > SLOT_WAIT_NS)
+		    !clock ? round >= patience / SLOT_YIELD_NS : round >= SLOT_YIELDS && pool_now_ns() - start > patience)
 			break;
 		give_way(slot_word(words, hint), round, clock);
 	}
 	atomic_store_explicit(in_vain, leases(words, count) | BIT(31), memory_order_relaxed);
+	if (!brief)
+		atomic_store_explicit(in_vain + 1, leases(words, count) | BIT(31), memory_order_relaxed);
 	return -1;
 }
 
-int slot_lease(u8 *words, u32 count, u32 hint)
+int slot_lease(u8 *words, u32 count, u32 hint, bool holds)
 {
 	u32 pid = pool_pid();
 	int slot = (int)hint;
 
 	if (unlikely(hint >= count || !take(slot_word(words, hint), 0, pid)))
-		slot = lease_other(words, count, hint < count ? hint : 0, pid);
+		slot = lease_other(words, count, hint < count ? hint : 0, pid, holds);
 	if (likely(slot >= 0))
 		note_lease(slot_word(words, (u32)slot));
 	return slot;

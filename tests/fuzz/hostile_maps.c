@@ -117,7 +117,7 @@ static void on_a_cpu(struct victim *v)
 	int slot;
 
 	if (v->n % 8 == 0) { /* words with a pid nobody has cost all the yields */
-		slot = m->ops->lease(m, cpu, &word);
+		slot = m->ops->lease(m, cpu, false, &word);
 		if (slot >= 0) {
 			use_value(v, m->ops->lookup_cpu(m, v->key, (u32)slot));
 			map_slot_release(word);

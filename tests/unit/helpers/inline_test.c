@@ -164,7 +164,7 @@ TEST(refused_until_the_run_ends)
 	m = &maps[0];
 	CHECK(m->cpus <= 64);
 	for (u32 cpu = 0; cpu < m->cpus; cpu++) {
-		CHECK_EQ(m->ops->lease(m, cpu, &words[cpu]), cpu);
+		CHECK_EQ(m->ops->lease(m, cpu, false, &words[cpu]), cpu);
 		*(u64 *)m->ops->lookup_cpu(m, &key, cpu) = 100;
 	}
 	CHECK_EQ(helper_table[1]((u64)m, (u64)&key, 0, 0, 0, &run), 0);

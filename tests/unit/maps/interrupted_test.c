@@ -49,7 +49,7 @@ static void lru_act(struct map *m)
 	u64 got[CPUS], v = value_of(11, 0, 0);
 	u32 key = 11;
 	_Atomic u32 *word;
-	int slot = m->ops->lease(m, 0, &word);
+	int slot = m->ops->lease(m, 0, false, &word);
 
 	put_all(m, 10, 1, BPF_NOEXIST);
 	if (slot >= 0) {
@@ -88,7 +88,7 @@ static void lru_whole(struct map *m)
 		int slot;
 
 		CHECK_EQ(put_all(m, k, 2, BPF_NOEXIST), 0);
-		slot = m->ops->lease(m, k % CPUS, &word);
+		slot = m->ops->lease(m, k % CPUS, false, &word);
 		CHECK(slot >= 0);
 		if (slot >= 0)
 			map_slot_release(word);

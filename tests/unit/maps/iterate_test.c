@@ -148,7 +148,7 @@ static void by_callback(struct map *m, struct tally *t)
 	_Atomic u32 *word = NULL;
 
 	if (m->ops->lease)
-		e.slot = (u32)m->ops->lease(m, 0, &word);
+		e.slot = (u32)m->ops->lease(m, 0, false, &word);
 	/* Values are not looked at: what lies where one was that is deleted or replaced may be another's, as in the kernel. */
 	while (m->ops->each(m, &e))
 		if (!count(t, e.key, NULL))

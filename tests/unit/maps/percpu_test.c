@@ -20,7 +20,7 @@ static bool add_once(struct map *m, u32 cpu, bool linger)
 {
 	const u32 key = 1;
 	_Atomic u32 *word;
-	int slot = m->ops->lease(m, cpu, &word);
+	int slot = m->ops->lease(m, cpu, false, &word);
 	volatile u64 *p = slot < 0 ? NULL : m->ops->lookup_cpu(m, &key, (u32)slot);
 	u64 v;
 
@@ -93,8 +93,9 @@ static void exact(u32 type)
 	}
 	while (wait(NULL) > 0)
 		;
-	CHECK_EQ(*refused, 0); /* whoever has a slot runs again soon, however many wait */
-	CHECK_EQ(sum(&m), 16 * each);
+	/* who has a slot runs again soon, however many wait; but others may keep it from a processor for longer */
+	CHECK(*refused < each);
+	CHECK_EQ(sum(&m), 16 * each - *refused);
 	munmap(refused, PAGE_SIZE);
 	test_map_free(&m);
 }
@@ -118,7 +119,7 @@ TEST(slots_of_the_dead_are_taken_over)
 		if (!pid[i]) {
 			_Atomic u32 *word;
 
-			raise(m.ops->lease(&m, i, &word) == (int)i ? SIGSTOP : SIGKILL);
+			raise(m.ops->lease(&m, i, false, &word) == (int)i ? SIGSTOP : SIGKILL);
 		}
 		waitpid(pid[i], &status, WUNTRACED);
 		CHECK(WIFSTOPPED(status));
@@ -135,56 +136,134 @@ TEST(slots_of_the_dead_are_taken_over)
 	test_map_free(&m);
 }
 
-/* A run that has all slots, and no processor for a while. */
+/* Naps of whoever waits for a slot. */
+static _Atomic u32 *naps;
+
+static bool count_naps(enum map_call call)
+{
+	*naps += call == MAP_CALL_FUTEX;
+	return true;
+}
+
+/* A run that has all slots until somebody has waited for some time. */
 static void linger(struct map *m, int ready)
 {
 	_Atomic u32 *word[CPUS];
 
 	for (u32 i = 0; i < CPUS; i++)
-		if (m->ops->lease(m, i, &word[i]) != (int)i)
+		if (m->ops->lease(m, i, false, &word[i]) != (int)i)
 			_exit(1);
 	if (write(ready, "", 1) != 1)
 		_exit(1);
-	usleep(60000);
+	while (*naps < 3)
+		usleep(100);
 	for (u32 i = 0; i < CPUS; i++)
 		map_slot_release(word[i]);
 	_exit(0);
 }
 
-/* A second time, too, after one that was refused. */
-TEST(holders_are_waited_for)
+static pid_t lingering(struct map *m, int ready[2])
 {
-	struct map m;
-	int ready[2];
+	pid_t pid;
 	char byte;
 
-	REQUIRE(!make(&m, BPF_MAP_TYPE_PERCPU_ARRAY, 8) && !pipe(ready));
-	for (u32 round = 0; round < 2; round++) {
-		pid_t pid = fork();
-		int status;
+	*naps = 0;
+	pid = fork();
+	if (!pid)
+		linger(m, ready[1]);
+	CHECK_EQ(read(ready[0], &byte, 1), 1);
+	return pid;
+}
 
-		if (!pid)
-			linger(&m, ready[1]);
-		CHECK_EQ(read(ready[0], &byte, 1), 1);
-		if (round) {
-			kill(pid, SIGSTOP);
-			waitpid(pid, &status, WUNTRACED);
-			CHECK(!add_once(&m, 0, false));
-			kill(pid, SIGCONT);
-			while (!add_once(&m, 0, false))
-				;
+/*
+ * Also after one that was refused, and after one that was brief. Who lets go may come to it too late, when it is
+ * kept from a processor: then again.
+ */
+TEST(holders_are_waited_for)
+{
+	_Atomic u32 *word;
+	struct map m;
+	int ready[2];
+
+	naps = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(!make(&m, BPF_MAP_TYPE_PERCPU_ARRAY, 8) && !pipe(ready));
+	map_calls_by(count_naps);
+	for (u32 round = 0; round < 3; round++) {
+		bool had = false;
+
+		for (u32 i = 0; i < 100 && !had; i++) {
+			pid_t pid = lingering(&m, ready);
+			int status;
+
+			if (round) {
+				kill(pid, SIGSTOP);
+				waitpid(pid, &status, WUNTRACED);
+				CHECK(m.ops->lease(&m, 0, round == 2, &word) < 0);
+				CHECK(round != 2 || *naps <= 25); /* of 50 microseconds or more, in one millisecond */
+				if (round == 1) {
+					*naps = 3;
+					kill(pid, SIGCONT);
+					waitpid(pid, &status, 0);
+					CHECK_EQ(status, 0);
+					pid = lingering(&m, ready);
+				}
+				*naps = 0;
+				kill(pid, SIGCONT);
+			}
+			had = add_once(&m, round % CPUS, false);
+			CHECK(had || *naps);
+			*naps = 3;
 			waitpid(pid, &status, 0);
-			if (!(pid = fork()))
-				linger(&m, ready[1]);
-			CHECK_EQ(read(ready[0], &byte, 1), 1);
+			CHECK_EQ(status, 0);
 		}
-		CHECK(add_once(&m, round, false));
-		waitpid(pid, &status, 0);
-		CHECK_EQ(status, 0);
+		CHECK(had);
 	}
+	map_calls_by(NULL);
 	close(ready[0]);
 	close(ready[1]);
+	munmap((void *)naps, PAGE_SIZE);
 	test_map_free(&m);
+}
+
+/* Two that have all slots of a map each, and want one of the other's. */
+TEST(who_has_slots_does_not_wait_long)
+{
+	_Atomic u32 *word[CPUS], *other, own = 0; /* each process's */
+	int there[2], back[2], status;
+	struct map m[2];
+	char byte = 0;
+	pid_t pid;
+
+	REQUIRE(!make(&m[0], BPF_MAP_TYPE_PERCPU_ARRAY, 8) && !make(&m[1], BPF_MAP_TYPE_PERCPU_HASH, 8));
+	REQUIRE(!pipe(there) && !pipe(back));
+	naps = &own;
+	map_calls_by(count_naps);
+	pid = fork();
+	for (u32 round = 0; round < 20; round++) {
+		const u32 mine = !pid;
+
+		for (u32 i = 0; i < CPUS; i++)
+			CHECK_EQ(m[mine].ops->lease(&m[mine], i, false, &word[i]), (int)i);
+		if (write(pid ? there[1] : back[1], &byte, 1) != 1 || read(pid ? back[0] : there[0], &byte, 1) != 1)
+			_exit(1);
+		CHECK(m[!mine].ops->lease(&m[!mine], 0, true, &other) < 0);
+		if (write(pid ? there[1] : back[1], &byte, 1) != 1 || read(pid ? back[0] : there[0], &byte, 1) != 1)
+			_exit(1);
+		for (u32 i = 0; i < CPUS; i++)
+			map_slot_release(word[i]);
+	}
+	CHECK(own <= 20 * 25); /* of 50 microseconds or more, in one millisecond each */
+	if (!pid)
+		_exit(check_failed);
+	waitpid(pid, &status, 0);
+	CHECK_EQ(status, 0);
+	map_calls_by(NULL);
+	close(there[0]);
+	close(there[1]);
+	close(back[0]);
+	close(back[1]);
+	test_map_free(&m[0]);
+	test_map_free(&m[1]);
 }
 
 /* A run that has interrupted those that have all slots would wait for itself. */
@@ -194,15 +273,18 @@ TEST(who_has_all_slots_itself_does_not_wait)
 	struct map m;
 
 	REQUIRE(!make(&m, BPF_MAP_TYPE_PERCPU_ARRAY, 8));
-	alarm(20); /* they would take 100 seconds */
-	for (u32 round = 0; round < 500; round++) {
+	naps = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	map_calls_by(count_naps);
+	for (u32 round = 0; round < 5; round++) {
 		for (u32 i = 0; i < CPUS; i++)
-			CHECK_EQ(m.ops->lease(&m, i, &word[i]), (int)i);
+			CHECK_EQ(m.ops->lease(&m, i, false, &word[i]), (int)i);
 		CHECK(!add_once(&m, 0, false));
 		for (u32 i = 0; i < CPUS; i++)
 			map_slot_release(word[i]);
 	}
-	alarm(0);
+	CHECK_EQ(*naps, 0);
+	map_calls_by(NULL);
+	munmap((void *)naps, PAGE_SIZE);
 	test_map_free(&m);
 }
 
@@ -297,7 +379,7 @@ static void update_all(struct map *m)
 static void update_own(struct map *m)
 {
 	_Atomic u32 *word;
-	int slot = m->ops->lease(m, 1, &word);
+	int slot = m->ops->lease(m, 1, false, &word);
 	u64 v = 101;
 	long err = m->ops->update_cpu(m, &key_a, &v, BPF_ANY, 1);
 
@@ -428,7 +510,7 @@ TEST(forbidden_system_calls_are_not_made)
 		_Atomic u32 *word;
 
 		for (u32 i = 0; i < CPUS; i++)
-			m.ops->lease(&m, i, &word);
+			m.ops->lease(&m, i, false, &word);
 		_exit(0);
 	}
 	wait(NULL);
@@ -455,7 +537,7 @@ TEST(another_pid_namespace_takes_everybody_for_living)
 		_Atomic u32 *word;
 
 		for (u32 i = 0; i < CPUS; i++)
-			m.ops->lease(&m, i, &word);
+			m.ops->lease(&m, i, false, &word);
 		_exit(0);
 	}
 	wait(NULL);

@@ -246,7 +246,7 @@ static int add_up(struct worker *w)
 
 	for (u32 n = 0; n < w->each;) {
 		_Atomic u32 *word;
-		int slot = w->m->ops->lease(w->m, (w->number + n) % 2, &word);
+		int slot = w->m->ops->lease(w->m, (w->number + n) % 2, false, &word);
 
 		if (slot < 0)
 			continue;
