@@ -3,7 +3,7 @@
 #include "shm/staging_internal.h"
 
 #define RETRIES 100000
-#define WAITS   200 /* yields while the orphan table is full */
+#define WAITS   200 /* yields while the orphan table is full: of owners kept from running between two instructions */
 
 void staging_init(struct staging_ctl *c)
 {
@@ -11,30 +11,35 @@ void staging_init(struct staging_ctl *c)
 	atomic_store_explicit(&c->bank[0].state, BANK_USED, memory_order_relaxed);
 }
 
-/* Keeps what is known about a record whose owner has not written its header; false: no entry is free. */
-NOINLINE bool staging_adopt(const struct staging *s, u64 pos, u64 header)
-{
-	struct staging_ctl *c = s->ctl;
-
-	for (u32 i = 0; i < STAGING_ORPHANS; i++) {
-		struct staging_pair *o = &c->orphan[i];
-		u64 at = atomic_load_explicit(&o->pos, memory_order_acquire);
-		u64 word = atomic_load_explicit(&o->word, memory_order_relaxed);
-
-		if (at == pos && word)
-			return true;
-		if (word && at >= atomic_load_explicit(&c->taken, memory_order_acquire))
-			continue;
-		if (staging_cas(o, at, word, pos, header))
-			return true;
-	}
-	return false;
-}
-
 /* The header of a claim that may be past. */
 static SPECULATIVE u64 header_seen(_Atomic u64 *header)
 {
 	return SEEN_BY_TSAN ? *(volatile u64 *)header : atomic_load_explicit(header, memory_order_acquire);
+}
+
+/* Nobody needs what the entry says: its record is out, or its header names the owner by now. */
+static bool is_stale(const struct staging *s, u64 place)
+{
+	return place < atomic_load_explicit(&s->ctl->taken, memory_order_acquire) ||
+	       header_seen(staging_at(s, STAGING_PLACE_BANK(place), STAGING_PLACE_POS(place)));
+}
+
+/* Keeps what is known about a record whose owner has not written its header; false: no entry is free. */
+NOINLINE bool staging_adopt(const struct staging *s, u64 place, u64 header)
+{
+	for (u32 i = 0; i < STAGING_ORPHANS; i++) {
+		struct staging_pair *o = &s->ctl->orphan[i];
+		u64 at = atomic_load_explicit(&o->pos, memory_order_acquire);
+		u64 word = atomic_load_explicit(&o->word, memory_order_relaxed);
+
+		if (at == place && word)
+			return true;
+		if (word && !is_stale(s, at))
+			continue;
+		if (staging_cas(o, at, word, place, header))
+			return true;
+	}
+	return false;
 }
 
 /* True when the claim (pos, word) may be replaced: whoever made it can be found without it. */
@@ -48,7 +53,7 @@ static ALWAYS_INLINE bool is_known(const struct staging *s, u64 pos, u64 word, u
 		return true;
 	if (start < atomic_load_explicit(&s->ctl->taken, memory_order_acquire))
 		return true;
-	return staging_adopt(s, start, staging_claim_header(word));
+	return staging_adopt(s, staging_place(start, STAGING_BANK_OF(word)), staging_claim_header(word));
 }
 
 bool staging_claim_known(const struct staging *s, u64 pos, u64 word)

@@ -15,8 +15,8 @@
  * Producer, and what a death, a stop or a signal after each step leaves:
  *
  *   1. load claim. Is the header of the claim before still 0 (its owner is between 2 and 3, or died
- *      there)? Then note (position, pid, length) in the orphan table first; while that
- *      is full, give the processor to the pump and the owners, so many times.      nothing
+ *      there)? Then note (position, pid, length) in the orphan table first, in place of one whose
+ *      header is there by now; while that is full, give the processor to the owners, so many times.  nothing
  *   2. is there room? CAS claim: position + units.      the claim names its owner and length; whoever
  *                                                       claims next keeps that by step 1
  *   3. header 0 -> BUSY, pid                            the header names its owner
@@ -103,7 +103,7 @@ struct staging_ctl {
 	_Atomic u64 sealed;             /* where read_bank ends, or STAGING_NONE */
 	_Atomic u32 pump;               /* pid of the pump at work */
 	_Atomic u32 read_bank, next_bank;
-	_Alignas(64) struct staging_pair orphan[STAGING_ORPHANS]; /* position, header */
+	_Alignas(64) struct staging_pair orphan[STAGING_ORPHANS]; /* position | bank, header */
 	struct staging_bank bank[STAGING_BANKS];
 };
 

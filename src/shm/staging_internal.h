@@ -46,7 +46,17 @@ static inline u64 staging_claim_header(u64 word)
 	       ((STAGING_UNITS_OF(word) * STAGING_UNIT - STAGING_HEADER) & STAGING_LEN);
 }
 
-bool staging_adopt(const struct staging *s, u64 pos, u64 header);
+/* A position, a multiple of STAGING_UNIT, and its bank in one word: what orphans are told apart by. */
+#define STAGING_PLACE_BANK(place) ((u32)(place) % STAGING_UNIT)
+#define STAGING_PLACE_POS(place)  ((place) & ~(u64)(STAGING_UNIT - 1))
+_Static_assert(STAGING_BANKS <= STAGING_UNIT, "a bank has room below a position");
+
+static inline u64 staging_place(u64 pos, u32 bank)
+{
+	return pos | bank % STAGING_BANKS;
+}
+
+bool staging_adopt(const struct staging *s, u64 place, u64 header);
 
 /* True when the claim (pos, word) may be replaced; notes its owner where needed. */
 bool staging_claim_known(const struct staging *s, u64 pos, u64 word);

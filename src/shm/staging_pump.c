@@ -238,7 +238,7 @@ static u64 find_owner(const struct staging *s, u64 pos)
 
 		at = atomic_load_explicit(&o->pos, memory_order_acquire);
 		word = atomic_load_explicit(&o->word, memory_order_acquire);
-		if (at == pos && word && atomic_load_explicit(&o->pos, memory_order_acquire) == at)
+		if (at == staging_place(pos, read_bank(s)) && word && atomic_load_explicit(&o->pos, memory_order_acquire) == at)
 			return word;
 	}
 	return 0;
