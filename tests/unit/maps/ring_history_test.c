@@ -304,7 +304,7 @@ TEST(nothing_is_refused_while_there_is_room)
 	struct map m;
 	struct reader *rd = open_history(&m, 16 << 20);
 
-	start_process(&m, rd->h, 64, each(64));
+	start_process(&m, rd->h, 64, 1000); /* 64 bytes each, on average */
 	while (wait(NULL) > 0)
 		;
 	CHECK_EQ(rd->h->refused, 0);
