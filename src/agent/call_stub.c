@@ -12,13 +12,16 @@
  *                                                     jmp behind libc's syscall
  *
  * The count is the high half of helper_process.ident, which fn has raised when it answers CALL_COUNTED.
+ *
+ * Where a site is before the call (syscall_sites.c), its jump is in libc's text, and its trampoline goes on at the
+ * stub: what the jump replaces is then run twice, which for these two instructions is as once.
  */
 #include <asm/unistd.h>
 #include "agent/state.h"
 #include "attach/x86_64/emit.h"
 
 /* syscall() is called for everything: calls of no interest pass here. r11 is free. */
-static void emit_filter(struct emit *e, u64 at)
+static void emit_filter(struct emit *e, u64 at, const u8 *orig)
 {
 	static const u32 of_interest[] = {__NR_clone,   __NR_vfork,        __NR_clone3,
 					  __NR_seccomp, __NR_prctl,        __NR_rt_sigaction,
@@ -32,7 +35,7 @@ static void emit_filter(struct emit *e, u64 at)
 		emit32(e, of_interest[left]);
 		EMIT(e, 0x74, (u8)(left * 9 + 2 * ATTACH_JMP_LEN)); /* je over */
 	}
-	emit_bytes(e, (const void *)at, ATTACH_JMP_LEN);
+	emit_bytes(e, orig, ATTACH_JMP_LEN);
 	emit_jmp(e, at + ATTACH_JMP_LEN);
 	/* over: */
 }
@@ -74,16 +77,17 @@ static void emit_counted(struct emit *e, u64 behind)
 	emit_jmp(e, behind);
 }
 
-u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_fn *fn, u32 *ret_made)
+u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, const u8 *orig, call_stub_fn *fn,
+		   u32 *ret_made)
 {
 	struct emit e = {.code = code, .cap = ATTACH_TRAMP_MAX, .at = stub};
 
 	if (!call->nr)
-		emit_filter(&e, call->at);
+		emit_filter(&e, call->at, orig);
 	emit_ask(&e, call->nr, fn);
 	EMIT(&e, 0x41, 0x83, 0xfb, CALL_DONE, 0x75, 0x05); /* cmp $, %r11d; jne over */
 	emit_jmp(&e, call->at + ATTACH_JMP_LEN + 2);
-	emit_bytes(&e, (const void *)call->at, ATTACH_JMP_LEN);
+	emit_bytes(&e, orig, ATTACH_JMP_LEN);
 	EMIT(&e, 0x45, 0x85, 0xdb, 0x75, 0x05); /* test %r11d, %r11d; jnz counted */
 	emit_jmp(&e, call->at + ATTACH_JMP_LEN);
 	*ret_made = (u32)e.len + 2;

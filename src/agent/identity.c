@@ -11,8 +11,9 @@
  * kernel. Threads in stubs are found by the keeper as those in trampolines are, and the stub stays
  * until they have left it.
  *
- * A probe on the patched instructions has precedence: identity goes back to asking the kernel, until
- * no program is loaded any more. So it does for good (IDENT_NEVER) once somebody makes a thread that borrows
+ * Programs on system calls, and trap_calls.c, have sites before such calls: their jump stands in libc's text, and
+ * leads to the stub (patches.c). Any other probe on the patched instructions has precedence: identity goes back to
+ * asking the kernel, until no program is loaded any more. So it does for good (IDENT_NEVER) once somebody makes a thread that borrows
  * its thread pointer and is not waited for, or that keeps its id elsewhere. Objects that appear later
  * are looked through at the next SYNC.
  *
@@ -182,12 +183,14 @@ static bool threads_agree(void)
 	return agent.thread_count;
 }
 
-/* Sites, living or with their bytes about to come back, that hide a call we would have to patch. */
+/* Patches in the text that hide a call which would have to have a stub. */
 static bool sites_hide_calls(bool catching)
 {
-	for (struct site *s = agent.sites; s; s = s->next) {
-		const struct agent_region *r = region_at(s->plan.addr);
-		u64 from = s->plan.addr - REACH, len;
+	struct site *const *all = agent.old_sites.data;
+
+	for (u32 i = 0; i < agent.old_sites.count; i++) {
+		const struct agent_region *r = region_at(all[i]->plan.addr);
+		u64 from = all[i]->plan.addr - REACH, len;
 		u8 text[2 * REACH];
 
 		if (!r)
@@ -197,6 +200,7 @@ static bool sites_hide_calls(bool catching)
 		len = r->end - from < sizeof(text) ? r->end - from : sizeof(text);
 		memcpy(text, (const void *)from, len);
 		sites_overlay(text, from, len);
+		patches_blank(text, from, len);
 		if (libc_calls_in(text, len, catching))
 			return true;
 	}
@@ -276,15 +280,47 @@ static bool loads_wanted(void)
 	return false;
 }
 
-/* Does a probe want the instruction at `at`, or what a window that reaches it begins with? */
-static bool probe_near(u64 at)
+/* Who wants the instruction before a call, or what a window that reaches it begins with. */
+enum call_text {
+	CALL_FREE,
+	CALL_PROGRAMS, /* before the call: what leads to its stub */
+	CALL_TRAPS,    /* likewise, and it answers calls that catch.c would have to */
+	CALL_TAKEN,
+};
+
+static enum call_text text_of(u64 at)
 {
 	const struct want *w = agent.wants.data;
+	enum call_text ret = CALL_FREE;
 
-	for (u32 i = 0; i < agent.wants.count; i++)
-		if (w[i].addr + REACH > at && w[i].addr < at + ATTACH_JMP_LEN + 2)
-			return true;
-	return false;
+	for (u32 i = 0; i < agent.wants.count; i++) {
+		if (w[i].addr + REACH <= at || w[i].addr >= at + ATTACH_JMP_LEN + 2)
+			continue;
+		if (w[i].addr != at || w[i].kind != SITE_ENTER || w[i].behind != ATTACH_JMP_LEN)
+			return CALL_TAKEN;
+		ret = w[i].own || ret == CALL_TRAPS ? CALL_TRAPS : CALL_PROGRAMS;
+	}
+	return ret;
+}
+
+/* What a patch is to do about who wants its text. */
+static void make_way(struct call_patch *p)
+{
+	enum call_text text = text_of(p->at);
+	bool catching = !p->nr || catch_is_call(p->nr);
+
+	p->site = NULL;
+	if (text == CALL_FREE)
+		return;
+	if ((text == CALL_TAKEN || (text == CALL_TRAPS && catching)) && !give_up_catching() && shields(p))
+		return; /* a thread is in a run: not this time */
+	if (text == CALL_TAKEN || (text == CALL_TRAPS && catch_is_call(p->nr))) {
+		if (!catch_is_call(p->nr))
+			give_up();
+		patch_restore(p);
+	} else if (!p->by_site) {
+		patch_yield(p);
+	}
 }
 
 void identity_begin(bool none)
@@ -296,13 +332,8 @@ void identity_begin(bool none)
 	}
 	lingers = false;
 	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++)
-		if (patch_active(&call_patches[i]) && probe_near(call_patches[i].at)) {
-			if (!give_up_catching() && shields(&call_patches[i]))
-				continue; /* a thread is in a run: not this time */
-			if (!catch_is_call(call_patches[i].nr))
-				give_up();
-			patch_restore(&call_patches[i]);
-		}
+		if (patch_active(&call_patches[i]))
+			make_way(&call_patches[i]);
 }
 
 /* Of the main thread: the mapping named so, which stays as long as the process, and grows downwards. */
@@ -381,7 +412,7 @@ static bool calls_complete(const struct libc_calls *calls)
 	for (u32 i = 0; i < calls->count; i++) {
 		u32 nr = calls->call[i].nr;
 
-		if (makes_threads(nr) && probe_near(calls->call[i].at))
+		if (makes_threads(nr) && text_of(calls->call[i].at) == CALL_TAKEN)
 			return false;
 		kinds |= !nr ? 1 : nr == __NR_clone ? 2 : nr == __NR_vfork ? 4 : 8;
 	}
@@ -393,11 +424,21 @@ static bool catch_complete(const struct libc_calls *calls)
 {
 	bool sets = false, any = false;
 
+	for (u32 i = 0; i < ARRAY_SIZE(call_patches); i++) {
+		const struct call_patch *p = &call_patches[i];
+
+		if (!patch_active(p) || (p->nr && !catch_is_call(p->nr)))
+			continue;
+		if (text_of(p->at) >= CALL_TRAPS)
+			return false;
+		sets |= p->nr == __NR_rt_sigaction;
+		any |= !p->nr;
+	}
 	for (u32 i = 0; i < calls->count; i++) {
 		const struct libc_call *c = &calls->call[i];
 
 		if ((!c->nr || catch_is_call(c->nr)) &&
-		    (probe_near(c->at) || !call_stub_fits(c->at)))
+		    (text_of(c->at) >= CALL_TRAPS || !call_stub_fits(c->at)))
 			return false;
 		sets |= c->nr == __NR_rt_sigaction;
 		any |= !c->nr;
@@ -411,7 +452,7 @@ static void patch_all(const struct libc_calls *calls)
 	for (u32 i = 0; i < calls->count; i++) {
 		const struct libc_call *c = &calls->call[i];
 
-		if (patches_at(c->at) || probe_near(c->at) ||
+		if (patches_at(c->at) || text_of(c->at) == CALL_TAKEN ||
 		    (c->nr && makes_threads(c->nr) && !exact) || (catch_is_call(c->nr) && !catches))
 			continue;
 		if (!patch_add(c, identity_call))
@@ -465,6 +506,7 @@ void identity_end(bool none)
 	struct libc_calls calls;
 	bool fresh = !patches_any(), was_exact = exact;
 
+	patches_meet_sites();
 	if (!wanted(none)) {
 		note_stacks(true);
 		return;
@@ -495,6 +537,10 @@ void identity_commit(bool idle)
 	if (!patches_written(&listed)) {
 		catch_pause();
 		return;
+	}
+	if (!patches_led_to()) {
+		catch_pause();
+		give_up();
 	}
 	if (!exact)
 		return;

@@ -208,6 +208,16 @@ static bool makes_threads(u32 nr)
 	return nr == __NR_clone || nr == __NR_vfork || nr == __NR_clone3;
 }
 
+static bool is_call(u32 nr, bool catching)
+{
+	return makes_threads(nr) || nr == __NR_prctl || nr == __NR_seccomp || (catching && catch_is_call(nr));
+}
+
+bool libc_may_be_call(s32 nr)
+{
+	return nr < 0 || is_call((u32)nr, true);
+}
+
 /*
  * The system call that the seven bytes at p make: its number, 0: any (syscall()), -1: none of
  * interest.
@@ -222,10 +232,7 @@ static s32 call_at(const u8 *p, bool catching)
 	if (!memcmp(p, load_r9, sizeof(load_r9)))
 		return 0;
 	memcpy(&nr, p + 1, 4);
-	return p[0] == 0xb8 && (makes_threads(nr) || nr == __NR_prctl || nr == __NR_seccomp ||
-				(catching && catch_is_call(nr)))
-		       ? (s32)nr
-		       : -1;
+	return p[0] == 0xb8 && is_call(nr, catching) ? (s32)nr : -1;
 }
 
 /* A high bit in every byte of w that is `byte`, and in few others. */

@@ -373,6 +373,8 @@ s32 place_syscall(u64 addr)
 
 	if (!enter_region(addr))
 		return -1;
+	if (place.ours)
+		return -2;
 	attach_function_at(&place.view, addr, &fn);
 	if (!fn.end)
 		return -1;

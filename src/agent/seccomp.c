@@ -51,4 +51,6 @@ void seccomp_call(u32 nr, const u64 args[3])
 		begins(args[0] == SECCOMP_SET_MODE_FILTER, args[2]);
 	else if (nr == __NR_prctl && args[0] == PR_SET_SECCOMP)
 		begins(args[1] == SECCOMP_MODE_FILTER, args[2]);
+	else if (nr == __NR_prctl && args[0] == PR_SET_NAME)
+		helper_name_changes(&agent.env);
 }

@@ -48,7 +48,7 @@ static _Atomic u64 *missed_at(const struct site *s)
 {
 	struct site *site = (struct site *)s;
 
-	if (s->own || (s->kind == SITE_ENTER && (s->nr < 0 || s->nr == __NR_prctl || s->nr == __NR_seccomp)))
+	if (s->own || s->leads || (s->kind == SITE_ENTER && s->nr < 0))
 		return NULL;
 	return s->count == 1 && s->entries == 1 ? &site->progs[0].stats->skipped : &site->missed;
 }
@@ -67,10 +67,12 @@ static void site_call(const struct site *s, struct attach_call *ret, struct call
 		run.live = (const void *)s->progs[0].live;
 	}
 	*ret = run;
-	if (!s->own && !s->fn && !s->steers)
+	if (!s->own && !s->fn && !s->steers && !s->leads)
 		return;
 	*ret = (struct attach_call){.arg = (void *)s,
-				    .steer = s->own ? s->own : agent_enter_function,
+				    .steer = s->own     ? s->own
+					     : s->leads ? agent_syscall_lead
+							: agent_enter_function,
 				    .lease = run.lease,
 				    .behind = s->behind};
 	if (s->steers || !s->fn)
@@ -330,6 +332,7 @@ struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why)
 	s->kind = w->kind;
 	s->behind = w->behind;
 	s->nr = w->nr;
+	s->leads = w->kind == SITE_ENTER && w->behind == ATTACH_JMP_LEN && libc_may_be_call(w->nr);
 	if (w->own)
 		s->own = w->own;
 	else

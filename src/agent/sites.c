@@ -95,6 +95,16 @@ struct site *sites_at(u64 addr)
 											  : NULL;
 }
 
+struct site *sites_before_call(u64 addr)
+{
+	struct site *const *all = agent.new_sites.data, *s = sites_at(addr);
+	u32 i = first_from(&agent.new_sites, addr);
+
+	if (!s && i < agent.new_sites.count && all[i]->plan.addr == addr)
+		s = all[i];
+	return s && s->leads ? s : NULL;
+}
+
 void sites_overlay(u8 *text, u64 base, u64 len)
 {
 	struct site *const *all = agent.old_sites.data;

@@ -138,6 +138,8 @@ struct site {
 	bool stays;     /* it need not be asked to become one: that was tried */
 	bool notes;     /* of a system call: its number is noted from before it to behind it (syscall_hit.c) */
 	s32 nr;         /* of a system call; -1: not known from the code */
+	bool leads;     /* SITE_ENTER: its call goes by way of `stub`, where there is one */
+	_Atomic u64 stub; /* patches.c's, for a call that identity.c wants to see; 0: none */
 	u32 hit_flags; /* HELPER_HIT_* */
 	struct attach_refusal no_returns; /* error not 0: why return probes asked for here are not among progs */
 	u32 count;
@@ -284,12 +286,15 @@ void syscalls_release(void);
 /* syscall_hit.c: what trampolines call before and behind a system call */
 void agent_syscall_enter(void *site, struct attach_regs *regs);
 void agent_syscall_leave(void *site, struct attach_regs *regs);
+u64 agent_syscall_lead(void *site, struct attach_regs *regs); /* before one: enters, and answers site.stub */
 void syscalls_executed(void); /* the constructor: the program's execve(2) has returned */
 
 /* sites.c */
 int sites_index(void);     /* at the beginning of a SYNC */
 void sites_drop_gone(void); /* those whose text was unmapped */
 struct site *sites_at(u64 addr); /* the one patched there now */
+/* The one, old or new, before a call that identity.c looks for, in the place of the instruction at addr; NULL: none. */
+struct site *sites_before_call(u64 addr);
 /* Is there another site, old or new, whose bytes overlap? The nearest one is returned. */
 const struct site *sites_overlapping(u64 addr, u32 reach);
 /* Is a thread in the code of a retired one, or of the one at addr, that goes on inside (addr, addr + window)? */
@@ -386,6 +391,7 @@ bool libc_has(u64 addr); /* is it in glibc's code, ld.so's included? */
 bool libc_is_loose(const struct agent_region *r);
 bool libc_code_without_file(void);
 bool libc_calls_in(const u8 *text, u64 len, bool catching);
+bool libc_may_be_call(s32 nr); /* one that is looked for; -1: any */
 
 /* call_stub.c; the registers a stub saves, in its order */
 struct call_regs {
@@ -398,7 +404,7 @@ enum call_answer {
 };
 typedef u32 call_stub_fn(struct call_regs *r, u32 nr, bool any); /* any: from syscall() */
 /* *ret_made: where in it a thread is once a counted call has been made, and nothing but the count is left to do */
-u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, call_stub_fn *fn, u32 *ret_made);
+u32 call_stub_emit(u8 *code, u64 stub, const struct libc_call *call, const u8 *orig, call_stub_fn *fn, u32 *ret_made);
 bool call_stub_fits(u64 at); /* what follows does not look at the flags that a stub leaves */
 
 /* catch.c; begin and end: all threads stopped, none in a run or stub */
@@ -448,6 +454,8 @@ struct call_patch {
 	u32 len;
 	u32 nr;   /* as in struct libc_call */
 	u8 state; /* enum patch_state */
+	bool by_site; /* the jump in the text is that of a site before the call, which leads to the stub (site.stub) */
+	struct site *site; /* that one, from a SYNC to its COMMIT; NULL: none */
 	u8 orig[ATTACH_JMP_LEN];
 	struct tramp_area *area;
 };
@@ -455,6 +463,8 @@ struct call_patch {
 extern HIDDEN struct call_patch call_patches[CALL_PATCHES];
 int patch_add(const struct libc_call *call, call_stub_fn *fn); /* lists it */
 void patch_restore(struct call_patch *p);
+void patch_yield(struct call_patch *p); /* a site wants the text, and is to lead to the stub */
+void patches_meet_sites(void); /* SYNC, when the sites are known */
 bool patch_active(const struct call_patch *p);
 /* A thread that is past the patch, and has not made the call, goes through the stub. */
 int patch_list_move(const struct call_patch *p);
@@ -463,11 +473,13 @@ bool patches_at(u64 at);
 bool patches_in_stub(u64 pc);
 u64 patches_made(const u64 *busy, u64 count); /* how many of these are where call_patch.made is */
 bool patches_written(u32 *ret_listed); /* false: not all, the next SYNC takes them back */
+bool patches_led_to(void); /* COMMIT: sites lead to their stubs from now on; false: one has no site */
+void patches_blank(u8 *text, u64 base, u64 len); /* nothing over the calls in a copy of our text that have stubs */
 bool patches_retire(const u64 *busy, u64 count, bool all_idle); /* true: a thread is in a stub */
 void patches_overlay(u8 *text, u64 base, u64 len); /* libc's bytes over a copy of our text */
 
 /* seccomp.c */
-void seccomp_call(u32 nr, const u64 args[3]); /* seccomp(2), prctl(2): is it about to install one? */
+void seccomp_call(u32 nr, const u64 args[3]); /* seccomp(2), prctl(2): is it about to install one, or to rename the thread? */
 
 /* identity.c */
 void identity_begin(bool none);   /* SYNC, when the wants are known */
@@ -489,7 +501,10 @@ enum attach_error place_window(u64 addr, u32 window, struct attach_refusal *ret_
 enum attach_error place_is_entry(u64 addr, struct attach_refusal *ret_why);
 /* Of such an address: is it on a goroutine's stack that its code runs? */
 bool place_small_stack(void);
-/* Which system call the instruction makes: its number, -1: not to be told, -2: it is none. */
+/*
+ * Which system call the instruction makes: its number, -1: not to be told, -2: it is none, or of limpet's library for
+ * tools, which makes threads and sets handlers by libc (but for a default action, before the process ends by it).
+ */
 s32 place_syscall(u64 addr);
 /* A system call in the text, and what is around it. */
 struct syscall_site {

@@ -105,6 +105,12 @@ HIDDEN void agent_syscall_enter(void *site, struct attach_regs *regs)
 		note(regs->rsp, c.nr);
 }
 
+HIDDEN u64 agent_syscall_lead(void *site, struct attach_regs *regs)
+{
+	agent_syscall_enter(site, regs);
+	return atomic_load_explicit(&((struct site *)site)->stub, memory_order_relaxed);
+}
+
 static bool makes_child(s64 nr)
 {
 	return nr == __NR_clone || nr == __NR_clone3 || nr == __NR_vfork || nr == __NR_fork;

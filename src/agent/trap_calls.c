@@ -7,7 +7,9 @@
  *     rt_sigprocmask   SIGTRAP is left out. That a thread has blocked it is remembered by its thread
  *                      pointer, and read back
  *     rt_sigaction     trap_exchange()
- *     prctl, seccomp   seccomp.c wants to know (its own stubs make room for these jumps)
+ *     prctl, seccomp   seccomp.c wants to know
+ *
+ * What goes on to the kernel goes by way of the call's stub (patches.c), if there is one.
  */
 #include <asm/errno.h>
 #include "agent/action.h"
@@ -110,9 +112,10 @@ bool trap_is_call(s32 nr)
 	       nr == __NR_seccomp;
 }
 
-u64 trap_call(void *site, struct attach_regs *r)
+/* 0: it goes on to the kernel. */
+static u64 may_answer(const struct site *s, struct attach_regs *r)
 {
-	bool any = ((const struct site *)site)->nr < 0; /* from syscall() */
+	bool any = s->nr < 0; /* from syscall() */
 	u32 nr = (u32)r->rax & ~X32;
 
 	switch (nr) {
@@ -127,4 +130,12 @@ u64 trap_call(void *site, struct attach_regs *r)
 	default:
 		return 0;
 	}
+}
+
+u64 trap_call(void *site, struct attach_regs *r)
+{
+	struct site *s = site;
+	u64 behind = may_answer(s, r);
+
+	return behind ? behind : atomic_load_explicit(&s->stub, memory_order_relaxed);
 }

@@ -43,7 +43,8 @@ struct task_layout;
  * is the coarse clock before the kernel was asked, and an entry counts while that clock, plus its
  * tick, is less than 10 ms past it. seq is odd while a writer is in it; a writer that finds it odd
  * (a signal handler that interrupted one, another thread, or what a dead one left) does not write,
- * a reader then asks the kernel.
+ * a reader then asks the kernel. Before a thread renames itself, where that is seen (prctl(2)), its entry's time
+ * becomes 0.
  */
 #define IDENT_ONE   (1ULL << 32)
 #define IDENT_OFF   (1ULL << 62) /* not in force */
@@ -207,6 +208,9 @@ static inline bool helper_may(const struct helper_env *env, enum helper_call cal
 
 /* vm_program.probe: the run's own memory, its registers, and the task of helpers/task.c. */
 u64 helper_probe(struct vm_run *run, u64 addr, u32 size);
+
+/* The calling thread is about to take another name. */
+void helper_name_changes(const struct helper_env *env);
 
 /* Describes an open map to the engines; ret_region is what programs may reach of it. */
 void helper_bind_map(struct map *m, struct vm_map *ret, struct vm_region *ret_region);

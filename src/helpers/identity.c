@@ -135,3 +135,13 @@ u64 help_comm(u64 buf, u64 size, u64 r3, u64 r4, u64 r5, struct vm_run *run)
 	memcpy((void *)buf, name, size < sizeof(name) ? size : sizeof(name));
 	return (u64)(s64)err;
 }
+
+void helper_name_changes(const struct helper_env *env)
+{
+	struct helper_name *e;
+
+	if (!vouched(ident_of(env)))
+		return;
+	e = &env->process->names[libc_tid(env) & (HELPER_THREADS - 1)];
+	atomic_store_explicit(&e->time, 0, memory_order_relaxed);
+}

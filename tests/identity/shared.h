@@ -5,6 +5,9 @@
 
 #define SLOTS 16384
 #define EXECS 256
+#define BEHIND 20 /* calls just after a rename that no call of the thread's own made, to: */
+#define BEHIND_ODD  "uneven"
+#define BEHIND_EVEN "iseven"
 
 struct who {
 	unsigned long long id; /* pid << 32 | tid */
@@ -17,6 +20,7 @@ struct told {
 	unsigned int next, execs;
 	struct who who[SLOTS];
 	int exec_pid[EXECS];
+	unsigned int behind[BEHIND]; /* slots */
 };
 
 #endif

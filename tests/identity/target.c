@@ -2,12 +2,13 @@
 /*
  * Makes threads and processes in every way there is, lets each call seen(), and logs who it was as
  * the kernel tells it. Prints how many of libc's calls are patched when it begins and ends ("cheap
- * N").
+ * N"), and calls after renames that only who asks the kernel each time sees at once.
  *
  * usage: target LOG [wait] [leftover]
  *   wait: with some threads, for a line on standard input before it begins
  *   leftover: also makes a thread that borrows its parent's thread pointer and is not waited for
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -46,19 +47,22 @@ __attribute__((noinline, noclone)) long seen(long slot)
 	return slot + 1;
 }
 
+void bare(void); /* has room for a breakpoint only */
+
 /* Only system calls: also for children that share their parent's memory. */
-static void call(void)
+static unsigned int call(void)
 {
 	unsigned int slot = __atomic_fetch_add(&told->next, 1, __ATOMIC_SEQ_CST);
 	struct who w = {0};
 
 	if (slot >= SLOTS)
-		return;
+		return slot;
 	if (!nameless)
 		syscall(SYS_prctl, PR_GET_NAME, w.name);
 	w.id = (unsigned long long)syscall(SYS_getpid) << 32 | (unsigned int)syscall(SYS_gettid);
 	seen(slot);
 	told->who[slot] = w;
+	return slot;
 }
 
 static void on_signal(int sig)
@@ -249,18 +253,20 @@ static void *processes_in_thread(void *arg)
 static int patched(void)
 {
 	static const struct {
-		void *fn;
+		const char *name;
 		int size;
-	} fns[] = {{(void *)vfork, 16}, {(void *)clone, 64}, {(void *)syscall, 32}};
+	} fns[] = {{"vfork", 16}, {"clone", 64}, {"syscall", 32}};
 	int n = 0;
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++) {
+		const unsigned char *fn = dlsym(RTLD_DEFAULT, fns[i].name);
+
 		for (int k = 0; k < fns[i].size; k++)
-			if (!memcmp((char *)fns[i].fn + k + 5, "\x0f\x05", 2) &&
-			    ((unsigned char *)fns[i].fn)[k] == 0xe9) {
+			if (!memcmp(fn + k + 5, "\x0f\x05", 2) && fn[k] == 0xe9) {
 				n++;
 				break;
 			}
+	}
 	return n;
 }
 
@@ -270,8 +276,31 @@ static void rename_within_10ms(void)
 
 	call();
 	prctl(PR_SET_NAME, "renamed");
+	call();
 	nanosleep(&ts, NULL);
 	call();
+}
+
+/* By way of a file, as others rename a thread. */
+static void rename_behind_its_back(void)
+{
+	const struct timespec ts = {.tv_nsec = 10000000};
+	char before[16];
+
+	prctl(PR_GET_NAME, before);
+	for (unsigned int i = 0; i < BEHIND; i++) {
+		int fd = open("/proc/thread-self/comm", O_WRONLY);
+
+		call();
+		if (write(fd, i % 2 ? BEHIND_ODD : BEHIND_EVEN, strlen(BEHIND_ODD)) < 0)
+			abort();
+		nameless = 1;
+		told->behind[i] = call();
+		nameless = 0;
+		close(fd);
+		nanosleep(&ts, NULL);
+	}
+	prctl(PR_SET_NAME, before);
 }
 
 int main(int argc, char **argv)
@@ -298,6 +327,8 @@ int main(int argc, char **argv)
 		}
 	go = 1;
 	printf("cheap %d\n", patched());
+	bare();
+	rename_behind_its_back();
 	signal(SIGALRM, on_signal);
 	timer_create(CLOCK_MONOTONIC, &ev, &timer);
 	timer_settime(timer, 0, &every, NULL);

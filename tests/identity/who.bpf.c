@@ -52,3 +52,23 @@ int execve_entry(struct pt_regs *ctx)
 	bpf_map_update_elem(&execs, &at, &id, BPF_ANY);
 	return 0;
 }
+
+SEC("tp/raw_syscalls/sys_enter")
+int call_enter(void *ctx)
+{
+	__sync_fetch_and_add(&exec_count, 1);
+	return 0;
+}
+
+SEC("tp/raw_syscalls/sys_exit")
+int call_exit(void *ctx)
+{
+	return 0;
+}
+
+SEC("uprobe")
+int counted(struct pt_regs *ctx)
+{
+	__sync_fetch_and_add(&exec_count, 1);
+	return 0;
+}
