@@ -21,7 +21,11 @@ LIMPET = os.path.join(BUILD, "src/cli/limpet")
 DEMO = os.path.join(BUILD, "examples/queue_demo")
 NOBODY = 65534
 # What the kernel's own tools need, in a mount namespace of their own.
-MOUNTED = ["unshare", "-m", "sh", "-c", "mount -t tracefs none /sys/kernel/tracing && mount -t debugfs none /sys/kernel/debug && exec \"$@\"", "sh"]
+MOUNT_KERNELS = """
+umount -q /sys/kernel/tracing /sys/kernel/debug
+mount -t tracefs none /sys/kernel/tracing && mount -t debugfs none /sys/kernel/debug || exit
+"""
+MOUNTED = ["unshare", "-m", "sh", "-c", MOUNT_KERNELS + "exec \"$@\"", "sh"]
 failures = []
 processes = []
 folders = []

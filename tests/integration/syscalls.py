@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import common
-from common import BUILD, LIMPET, environment, folder, ok
+from common import BUILD, LIMPET, MOUNTED, environment, folder, ok
 
 LINKS = os.path.join(BUILD, "tests/integration/syscall_links")
 NUMBERS = {}
@@ -200,7 +200,7 @@ def contexts():
 
     got = seen([LIMPET, "load", "--"], [LIMPET, "start", "--"])
     ok("all six programs see all three calls", isinstance(got, list) and len(got) == 18, got)
-    real = seen(["unshare", "-m", "sh", "-c", 'mount -t tracefs t /sys/kernel/tracing && exec "$@"', "sh"], [])
+    real = seen(MOUNTED, [])
     if not isinstance(real, list):
         print("skip contexts, against the kernel: " + (real.splitlines() or ["no tracefs"])[0])
         return

@@ -11,11 +11,10 @@ import subprocess
 import sys
 
 import common
-from common import LIMPET, ok
+from common import LIMPET, MOUNTED, ok
 
 TRACEFS = "/sys/kernel/tracing"
-# A private mount of the kernel's tracefs, and what is to be seen there.
-MOUNTED = ["unshare", "-m", "sh", "-c", f"mount -t tracefs none {TRACEFS} && exec \"$@\"", "sh"]
+# What is to be seen there.
 
 
 def deep(n, inner="%di"):

@@ -17,9 +17,7 @@ import common
 from common import LIMPET
 
 LIBRARIES = ("/lib/x86_64-linux-gnu/libc.so.6", "/lib/x86_64-linux-gnu/libssl.so.3", "/lib/x86_64-linux-gnu/libcrypto.so.3", "/bin/bash", "/usr/bin/python3.11")
-MOUNTS = """set -e
-mount -t tracefs none /sys/kernel/tracing
-mount -t debugfs none /sys/kernel/debug
+MOUNTS = common.MOUNT_KERNELS + """set -e
 for pair in $PRIVATE; do mount --bind "${pair%%:*}" "${pair#*:}"; done
 exec "$@"
 """
