@@ -12,10 +12,10 @@ import os
 import re
 import shutil
 import sys
-import time
 
 import common
-from common import BUILD, LIMPET, ok
+import worlds
+from common import BUILD, ok
 
 TARGET = os.path.join(BUILD, "tests/integration/bpftrace_target")
 VERSION_6_1 = str(6 << 16 | 1 << 8 | 1)
@@ -26,6 +26,10 @@ ROWS = [
      r"(?<=work)  +.*", True),
     ("argdist", 1, ["argdist-bpfcc", "-i", "1", "-C", f"p:{TARGET}:work(int x):int:x"], [TARGET], r"\d+ +x = \d+", False),
     ("stackcount", 1, ["stackcount-bpfcc", TARGET + ":inner"], [TARGET], r"^ +\d+$", False),
+    ("argdist, histogram", 1, ["argdist-bpfcc", "-i", "1", "-H", f"r:{TARGET}:work():int:$retval"], [TARGET], r"\d+ -> \d+ +: \d+", False),
+    ("funclatency", 2, ["funclatency-bpfcc", f"{TARGET}:work"], [TARGET], r"count: \d+", False),
+    ("bashreadline", 1, ["bashreadline-bpfcc"], ["script", "-qc", "printf 'true 1\\nexit\\n' | bash --norc -i", "/dev/null"], r"(?:true 1|exit)$", False),
+    ("trace, condition and stack", 1, ["trace-bpfcc", "-U", f'p:{TARGET}:work (arg1 > 6) "%d", arg1'], [TARGET], r"(?<=work)  +.*|\w+\+0x\w+", False),
     ("gethostlatency", 6, ["gethostlatency-bpfcc"], ["getent", "ahosts", "localhost"], r"localhost", False),
 ]
 
@@ -50,47 +54,24 @@ def stand_in(where):
             not libc.mount(modules.encode(), os.path.realpath("/lib/modules").encode(), None, 0x1000, None))
 
 
-def run(row, env, kernel):
+def run(row, world):
     name, links, argv, act, pattern, _ = row
-    p = common.spawn(([] if kernel else [LIMPET, "load", "--"]) + argv, env)
-    if kernel:
-        # one uprobe descriptor for each link, and a moment
-        common.wait_for(lambda: p.poll() is not None or events(p.pid) >= links, 20)
-        time.sleep(0.3)
-    else:
-        common.wait_for(lambda: p.poll() is not None or len(common.listed(env).get("links", [])) >= links, 20)
-    common.run(([] if kernel else [LIMPET, "start"]) + act, env)
+    p = world.tool(argv)
+    worlds.attached(world, [p], links)
+    common.run([*world.start, *act], world.env)
     common.wait_for(lambda: p.poll() is not None, 1.5)
     common.stop(p)
     said = common.output(p)
     return sorted(re.sub(r" +", " ", m) for m in re.findall(pattern, said, re.M)), said
 
 
-def events(pid):
-    count = 0
-    for fd in glob.glob(f"/proc/{pid}/fd/*"):
-        try:
-            count += os.readlink(fd) == "anon_inode:[perf_event]"
-        except OSError:
-            continue
-    return count
-
-
-def kernel_serves():
-    tool = shutil.which("bpftool", path="/usr/sbin:/usr/bin")
-    return tool and os.geteuid() == 0 and not common.run([tool, "prog", "list"], dict(os.environ))[0]
-
-
 def rows():
-    env = common.environment(common.folder(), lang="en", LC_ALL="C", BCC_LINUX_VERSION_CODE=VERSION_6_1)
-    kernel = kernel_serves()
-    if not kernel:
-        print("# the kernel's bpf(2) is not to be had here: limpet's output is not compared")
+    limpet, kernel = worlds.both(BCC_LINUX_VERSION_CODE=VERSION_6_1)
     for row in ROWS:
         if not row[-1] and not os.environ.get("LIMPET_LONG"):
             continue
-        ours, said = run(row, env, False)
-        want, theirs = run(row, env, True) if kernel else (ours, "")
+        ours, said = run(row, limpet)
+        want, theirs = run(row, kernel) if kernel else (ours, "")
         ok(f"{row[0]} as on the kernel", ours and ours == want, f"limpet {ours}\nkernel {want}\n{said}\n{theirs}")
 
 
