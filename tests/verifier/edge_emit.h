@@ -170,6 +170,39 @@ static void wide(struct edge_gen *g, u32 dst, u32 src, s32 low, s32 high)
 	emit(g, 0, 0, 0, 0, high);
 }
 
+static void call_helper(struct edge_gen *g, s32 helper)
+{
+	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, helper);
+}
+
+static void stack_address(struct edge_gen *g, u32 r, s32 slot)
+{
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, r, 10, 0, 0);
+	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, r, 0, 0, slot);
+}
+
+static void number(struct edge_gen *g, u32 r, s32 n)
+{
+	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, n);
+}
+
+/* r0 - r5 are numbers again. */
+static void afterwards(struct edge_gen *g)
+{
+	unknown(g, 0);
+	scratch_regs(g);
+}
+
+/* edge_gen.c: a branch over an operation or two; far enough for a state to be kept on the way, by number t. */
+void edge_merge(struct edge_gen *g);
+void edge_far(struct edge_gen *g, u32 t);
+
+/* edge_loops.c */
+void edge_loop(struct edge_gen *g);
+void edge_changed_in_loop(struct edge_gen *g);
+void edge_iterate(struct edge_gen *g);
+void edge_count_on(struct edge_gen *g);
+void edge_counting(struct edge_gen *g); /* the function of a callback of edge_count_on() */
 
 /* edge_objects.c: what is taken and given back, and what belongs to maps. */
 void edge_record(struct edge_gen *g);

@@ -68,7 +68,7 @@ static u32 bound_and_more(struct edge_gen *g, u32 r, s32 limit, u32 *ret_jumps)
 }
 
 /* A branch over one or two operations: what is known differs on both ways. */
-static void merge(struct edge_gen *g)
+void edge_merge(struct edge_gen *g)
 {
 	u32 jump = one_in(g, 2) ? emit(g, jmp_class(g) | compare(g) | BPF_K, num(g), 0, 0, edge(g))
 				: emit(g, jmp_class(g) | compare(g) | BPF_X, num(g), num(g), 0, 0);
@@ -129,7 +129,7 @@ static void stack(struct edge_gen *g)
 		emit(g, BPF_ST | BPF_MEM | sz2, 10, 0, slot + (one_in(g, 2) ? 8 - bytes(sz2) : 0),
 		     one_in(g, 2) ? 0 : edge(g));
 	if (one_in(g, 3))
-		merge(g);
+		edge_merge(g);
 	sz2 = one_in(g, 2) ? BPF_DW : size(g);
 	emit(g, BPF_LDX | BPF_MEM | sz2, one_in(g, 8) ? 7 : num(g), 10,
 	     slot + (one_in(g, 4) ? 8 - bytes(sz2) : 0), 0);
@@ -243,45 +243,6 @@ static void helper(struct edge_gen *g)
 		read_slots(g);
 }
 
-/* A loop that ends after n rounds, or with may_goto when that says so. */
-static void loop(struct edge_gen *g)
-{
-	u32 i = one_in(g, 2) ? 8 : 9, head, out = 0, may = one_in(g, 4);
-	s32 n = (s32)(1 + edge_below(g, one_in(g, 3) ? 49 : 9));
-	u8 sz = size(g);
-
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, i, 0, 0, 0);
-	head = g->count;
-	if (may)
-		out = emit(g, BPF_JMP | BPF_JCOND, 0, 0, 0, 0);
-	if (one_in(g, 2)) {
-		u32 over = emit(g, jmp_class(g) | BPF_JGE | BPF_K, i, 0, 0,
-				EDGE_VALUE + 1 - bytes(sz) + (s32)one_in(g, 4));
-
-		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 7, 0, 0);
-		emit(g, BPF_ALU64 | BPF_ADD | BPF_X, 4, i, 0, 0);
-		load_or_store(g, 4, 0, sz);
-		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 0);
-		to_here(g, over);
-	}
-	if (one_in(g, 3))
-		merge(g);
-	emit(g, alu_class(g) | BPF_ADD | BPF_K, i, 0, 0, one_in(g, 8) ? 2 : 1);
-	if (may && one_in(g, 2))
-		emit(g, BPF_JMP | BPF_JA, 0, 0, (s32)head - (s32)g->count - 1, 0);
-	else
-		emit(g,
-		     jmp_class(g) |
-			     (one_in(g, 6)   ? BPF_JNE
-			      : one_in(g, 2) ? BPF_JLT
-					     : BPF_JSLT) |
-			     BPF_K,
-		     i, 0, (s32)head - (s32)g->count - 1, n);
-	if (may)
-		to_here(g, out);
-	g->loops = true;
-}
-
 /* A subprogram with numbers or pointers, or a callback that is given the stack. */
 static void call(struct edge_gen *g)
 {
@@ -386,7 +347,7 @@ static void linked(struct edge_gen *g)
 }
 
 /* Far enough for a state to be kept on the way, or several. */
-static void far(struct edge_gen *g, u32 t)
+void edge_far(struct edge_gen *g, u32 t)
 {
 	for (u32 i = edge_below(g, one_in(g, 3) ? 40 : 12); i-- > 0;)
 		if (one_in(g, 3)) {
@@ -423,7 +384,7 @@ static void diverge(struct edge_gen *g)
 	if (slot && !late)
 		emit(g, BPF_STX | BPF_MEM | sz, 10, r, at, 0);
 	to_here(g, jump);
-	far(g, t);
+	edge_far(g, t);
 	if (slot && late)
 		emit(g, BPF_STX | BPF_MEM | sz, 10, r, at, 0);
 	if (slot)
@@ -464,7 +425,7 @@ static void link_lost(struct edge_gen *g)
 	to_here(g, jump);
 	if (slot)
 		emit(g, BPF_STX | BPF_MEM | BPF_DW, 10, 2, -56, 0);
-	far(g, 3);
+	edge_far(g, 3);
 	jump = emit(g, BPF_JMP | BPF_JGT | BPF_K, 1, 0, 0, room - one_in(g, 4));
 	if (slot)
 		emit(g, BPF_LDX | BPF_MEM | BPF_DW, 2, 10, -56, 0);
@@ -473,79 +434,6 @@ static void link_lost(struct edge_gen *g)
 	load_or_store(g, 4, 0, one_in(g, 2) ? BPF_DW : BPF_B);
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 6);
 	to_here(g, jump);
-}
-
-/* A number that is used behind a loop, and changed on one of two ways through its body only. */
-static void changed_in_loop(struct edge_gen *g)
-{
-	const s32 room = EDGE_VALUE - 8, ends[] = {0, 0, room, room, room + 4};
-	u32 r = one_in(g, 2) ? 8 : 9, head, out, jump, over;
-
-	unknown(g, 3);
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, ends[edge_below(g, 5)]);
-	head = g->count;
-	out = emit(g, BPF_JMP | BPF_JCOND, 0, 0, 0, 0);
-	jump = emit(g, jmp_class(g) | compare(g) | BPF_K, 3, 0, 0, edge(g));
-	over = emit(g, BPF_JMP | BPF_JA, 0, 0, 0, 0);
-	to_here(g, jump);
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, ends[edge_below(g, 5)]);
-	to_here(g, over);
-	far(g, 3);
-	emit(g, BPF_JMP | BPF_JA, 0, 0, (s32)head - (s32)g->count - 1, 0);
-	to_here(g, out);
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 7, 0, 0);
-	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, 4, r, 0, 0);
-	load_or_store(g, 4, 0, BPF_DW);
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 6);
-	g->loops = true;
-}
-
-static void iterator_call(struct edge_gen *g, s32 slot, s32 what)
-{
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, 10, 0, 0);
-	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 1, 0, 0, slot);
-	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, what);
-}
-
-/* A loop over an iterator, whose elements, or rounds, index the value. Some go wrong about the iterator. */
-static void iterate(struct edge_gen *g)
-{
-	const s32 slot = one_in(g, 10) ? -8 * (s32)(1 + edge_below(g, 9)) : -72, n = (s32)edge_below(g, 60);
-	u32 r = one_in(g, 2) ? 8 : 9, head, out, over, by_element = one_in(g, 2), sz = size(g);
-
-	if (!one_in(g, 3))
-		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, (s32)edge_below(g, 3));
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, one_in(g, 6) ? edge(g) : 0);
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, one_in(g, 6) ? edge(g) : n);
-	iterator_call(g, slot, HELPER_ITER_NUM_NEW);
-	head = g->count;
-	iterator_call(g, slot, HELPER_ITER_NUM_NEXT);
-	out = emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 0, 0);
-	if (by_element)
-		emit(g, BPF_LDX | (one_in(g, 4) ? BPF_MEMSX : BPF_MEM) | BPF_W, r, 0,
-		     one_in(g, 30) ? 4 : 0, 0);
-	scratch_regs(g);
-	unknown(g, 0);
-	over = emit(g, jmp_class(g) | (one_in(g, 3) ? BPF_JSGE : BPF_JGE) | BPF_K, r, 0, 0,
-		    EDGE_VALUE + 1 - bytes((u8)sz) + (s32)one_in(g, 4));
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 7, 0, 0);
-	emit(g, BPF_ALU64 | BPF_ADD | BPF_X, 4, r, 0, 0);
-	load_or_store(g, 4, 0, (u8)sz);
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 3);
-	to_here(g, over);
-	if (one_in(g, 3))
-		merge(g);
-	if (one_in(g, 4))
-		far(g, 3);
-	if (!by_element)
-		emit(g, alu_class(g) | BPF_ADD | BPF_K, r, 0, 0, one_in(g, 8) ? 2 : 1);
-	emit(g, BPF_JMP | BPF_JA, 0, 0, (s32)head - (s32)g->count - 1, 0);
-	to_here(g, out);
-	if (!one_in(g, 20))
-		iterator_call(g, slot, HELPER_ITER_NUM_DESTROY);
-	scratch_regs(g);
-	unknown(g, 0);
-	g->loops = true;
 }
 
 /* What is called: (number, pointer to at least eight bytes) for callbacks, the other way round for calls. */
@@ -557,6 +445,10 @@ static void functions(struct edge_gen *g)
 		u8 sz = size(g);
 
 		in->imm = (s32)(g->count - g->sub_call[i] - 1);
+		if (g->sub_kind[i] == EDGE_COUNT) {
+			edge_counting(g);
+			continue;
+		}
 		if (g->sub_kind[i] > EDGE_LOOP) {
 			edge_callback(g, i);
 			continue;
@@ -580,10 +472,10 @@ static void functions(struct edge_gen *g)
 }
 
 static void (*const snippets[])(struct edge_gen *g) = {
-	alu,     alu,     alu,           merge,  merge,   indexed,   indexed,
-	indexed, stack,   stack_indexed, lookup, helper,  loop,      call,
-	refined, refined, linked,        linked, diverge, link_lost, changed_in_loop,
-	iterate, edge_record,    edge_record,   edge_dynptr, edge_dynptr, edge_section, edge_string,
+	alu,     alu,     alu,           edge_merge, edge_merge,   indexed,   indexed,
+	indexed, stack,   stack_indexed, lookup, helper,  edge_loop, call,
+	refined, refined, linked,        linked, diverge, link_lost, edge_changed_in_loop,
+	edge_iterate, edge_count_on, edge_record,    edge_record,   edge_dynptr, edge_dynptr, edge_section, edge_string,
 	edge_update, edge_queue, edge_each};
 
 void edge_generate(struct edge_gen *g, u64 seed)

@@ -20,7 +20,7 @@
 #define EDGE_MAPS       5
 
 /* What a function is called by. */
-enum edge_sub { EDGE_CALL, EDGE_LOOP, EDGE_EACH, EDGE_DRAIN };
+enum edge_sub { EDGE_CALL, EDGE_LOOP, EDGE_EACH, EDGE_DRAIN, EDGE_COUNT };
 
 struct edge_gen {
 	u64 seed;

@@ -5,29 +5,6 @@
  */
 #include "edge_emit.h"
 
-static void call_helper(struct edge_gen *g, s32 helper)
-{
-	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, helper);
-}
-
-static void stack_address(struct edge_gen *g, u32 r, s32 slot)
-{
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, r, 10, 0, 0);
-	emit(g, BPF_ALU64 | BPF_ADD | BPF_K, r, 0, 0, slot);
-}
-
-static void number(struct edge_gen *g, u32 r, s32 n)
-{
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, n);
-}
-
-/* r0 - r5 are numbers again. */
-static void afterwards(struct edge_gen *g)
-{
-	unknown(g, 0);
-	scratch_regs(g);
-}
-
 /* At a bounded place in memory of `room` bytes at `ptr` (which is lost), by way of r3. */
 static void somewhere_in(struct edge_gen *g, u32 ptr, s32 room)
 {

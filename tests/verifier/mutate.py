@@ -119,7 +119,7 @@ class Build:
         for path in sources("src/verifier") + sources("src/bpf"):
             self.objects[path] = self.compile(path)
         engine = [TOP + n for n in ("/src/vm/interp.c", "/src/vm/access.c", "/src/helpers/iter.c", "/src/helpers/dynptr.c")]
-        gen = [self.compile(f"{TOP}/tests/verifier/{n}") for n in ("edge_gen.c", "edge_objects.c")]
+        gen = [self.compile(f"{TOP}/tests/verifier/{n}") for n in ("edge_gen.c", "edge_loops.c", "edge_objects.c")]
         self.tests = {
             "sound": gen + [self.compile(p, "-DVM_WATCH=watch_insn") for p in engine + [TOP + "/tests/verifier/sound_fuzz.c"]],
             "corpus": [self.compile(p) for p in sources("tests/verifier") if os.path.basename(p).startswith("corpus")],
