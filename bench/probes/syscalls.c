@@ -1,29 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench_syscalls OBJECT [enter]: attaches the programs of syscalls.bpf.o (or the first one only), says
- * "attached", and waits. bench_syscalls: the target, which prints what a getppid(2) takes, in ns, a line a round.
+ * bench_syscalls OBJECT PROGRAM...: attaches these programs of syscalls.bpf.o, says "attached", and waits. bench_syscalls: the target, which prints what a getppid(2) takes, in ns, a line a round.
  */
 #include <bpf/libbpf.h>
 #include <sched.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #define ROUNDS 300
 #define CALLS  1000
 
-static int attach(const char *path, bool enter_only)
+static int attach(const char *path, char **names)
 {
 	struct bpf_object *o = bpf_object__open(path);
-	struct bpf_program *p;
 
 	if (!o || bpf_object__load(o))
 		return 1;
-	bpf_object__for_each_program(p, o) {
-		if (enter_only && strcmp(bpf_program__name(p), "enter"))
-			continue;
-		if (!bpf_program__attach(p))
+	for (; *names; names++) {
+		struct bpf_program *p = bpf_object__find_program_by_name(o, *names);
+
+		if (!p || !bpf_program__attach(p))
 			return 1;
 	}
 	puts("attached");
@@ -45,7 +42,7 @@ int main(int argc, char **argv)
 	cpu_set_t set;
 
 	if (argc > 1)
-		return attach(argv[1], argc > 2);
+		return attach(argv[1], argv + 2);
 	CPU_ZERO(&set);
 	CPU_SET(1 % sysconf(_SC_NPROCESSORS_ONLN), &set);
 	sched_setaffinity(0, sizeof(set), &set);

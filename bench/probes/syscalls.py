@@ -44,7 +44,8 @@ def main():
         env = dict(os.environ, LIMPET_DIR=folder)
         for _ in range(args.rounds):
             rows.setdefault("plain", []).extend(turn([program], env))
-            for name, more in (("before", ["enter"]), ("before and behind", [])):
+            for name, more in (("before", ["enter"]), ("before and behind", ["enter", "leave"]),
+                               ("before, a count by id and name", ["count"])):
                 for kind, load, start in (("limpet", [limpet, "load", "--"], [limpet, "start", "--"]), ("kernel", [], [])):
                     tool = Tool([*load, *attach, *more], env)
                     if tool.ready:
@@ -53,10 +54,10 @@ def main():
                         raise RuntimeError("limpet: the programs cannot be attached")
                     tool.stop()
     plain = statistics.median(rows["plain"])
-    print(f"{'ns':28} {'median':>9} {'min':>9} {'net':>9} {'net(min)':>9}")
+    print(f"{'ns':40} {'median':>9} {'min':>9} {'net':>9} {'net(min)':>9}")
     for name, ns in rows.items():
         m = statistics.median(ns)
-        print(f"{name:28} {m:9.1f} {min(ns):9.1f} {m - plain:9.1f} {min(ns) - min(rows['plain']):9.1f}")
+        print(f"{name:40} {m:9.1f} {min(ns):9.1f} {m - plain:9.1f} {min(ns) - min(rows['plain']):9.1f}")
     return 0
 
 
