@@ -142,8 +142,28 @@ static void look_at_link(struct store *s, u32 id, struct link_view *ret)
 		munmap(l, size);
 }
 
+/*
+ * Refused probes that one look found: a tool on all system calls has hundreds of links, which the same few causes refuse. One
+ * message a cause and process, with the first names.
+ */
+#define CAUSES 32
+#define NAMED  3
+
+struct cause {
+	u32 pid;
+	struct agent_probe like; /* state, reason, trap */
+	char names[1024];        /* NAMED at most, each once */
+	int named, more;
+};
+
+struct refused {
+	struct cause causes[CAUSES];
+	int count;
+};
+
 /* What a look at one process found. */
 struct found {
+	struct refused *refused;
 	struct link_view link; /* of the probe looked at last: a link may have ten thousand */
 	u64 hits;
 	char names[512]; /* of the functions whose probes are attached, as many as fit */
@@ -174,13 +194,54 @@ static void add_name(struct found *f, u64 offset)
 	snprintf(f->names + n, sizeof(f->names) - n, "%s%s", n ? ", " : "", function);
 }
 
-static void say_refused(struct watch *w, const struct link_file *link, u64 offset, u32 pid, const char *why)
+static void say_cause(const struct cause *c)
 {
+	const char *why = probe_reason(&c->like);
+
+	if (c->more)
+		note(T("%s and %d more in process %u are not observed: %s; `limpet list` shows all probes",
+		       "无法观测进程 %3$u 中的 %1$s 等，另有 %2$d 处：%4$s；`limpet list` 列出所有探针"), c->names, c->more, c->pid, why);
+	else if (c->named > 1)
+		note(T("%s in process %u are not observed: %s; `limpet list` shows all probes",
+		       "无法观测进程 %2$u 中的 %1$s：%3$s；`limpet list` 列出所有探针"), c->names, c->pid, why);
+	else
+		note(T("%s in process %u is not observed: %s; `limpet list` shows all probes",
+		       "无法观测进程 %2$u 中的 %1$s：%3$s；`limpet list` 列出所有探针"), c->names, c->pid, why);
+}
+
+static void say_refused(struct refused *r)
+{
+	for (int i = 0; i < r->count; i++)
+		say_cause(&r->causes[i]);
+	r->count = 0;
+}
+
+static struct cause *cause_of(struct refused *r, u32 pid, const struct agent_probe *like)
+{
+	for (struct cause *c = r->causes; c < r->causes + r->count; c++)
+		if (c->pid == pid && c->like.state == like->state && c->like.reason == like->reason && c->like.trap == like->trap)
+			return c;
+	if (r->count == CAUSES)
+		say_refused(r);
+	r->causes[r->count] = (struct cause){.pid = pid, .like = *like};
+	return &r->causes[r->count++];
+}
+
+static void add_refused(struct refused *r, const struct link_file *link, u64 offset, u32 pid, const struct agent_probe *like)
+{
+	struct cause *c = cause_of(r, pid, like);
+	const size_t n = strlen(c->names);
 	char function[300];
 
 	place_text(link, offset, function, sizeof(function));
-	note(T("%s in process %u is not observed: %s; `limpet list` shows all probes",
-	       "无法观测进程 %2$u 中的 %1$s：%3$s；`limpet list` 列出所有探针"), function, pid, why);
+	if (strstr(c->names, function)) /* another program there */
+		return;
+	if (c->named == NAMED) {
+		c->more++;
+		return;
+	}
+	snprintf(c->names + n, sizeof(c->names) - n, "%s%s", n ? ", " : "", function);
+	c->named++;
 }
 
 static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p, struct found *f)
@@ -194,7 +255,7 @@ static void look_at_probe(struct watch *w, u32 pid, const struct agent_probe *p,
 		f->hits += f->link.hits;
 		f->attached = true;
 	} else if (p->state != PROBE_WAITING && first_time(w, p->link_id)) {
-		say_refused(w, &f->link.link, p->file_off, pid, probe_reason(p));
+		add_refused(f->refused, &f->link.link, p->file_off, pid, p);
 	}
 }
 
@@ -212,6 +273,7 @@ static u32 *links_of(struct store *s, long *ret_count)
 /* Processes that ended before they were looked at: their agents left word with the links. */
 static void look_at_words(struct watch *w)
 {
+	static struct refused refused;
 	long n;
 	u32 *ids = links_of(w->store, &n);
 
@@ -222,8 +284,10 @@ static void look_at_words(struct watch *w)
 		look_at_link(w->store, ids[i], &link);
 		pid = link.good ? (u32)(link.refused >> 32) : 0;
 		if (pid && (w->only ? pid == (u32)w->only : ids[i] > w->older) && first_time(w, ids[i]))
-			say_refused(w, &link.link, link.refused_off, pid, refusal((enum attach_error)(u32)link.refused));
+			add_refused(&refused, &link.link, link.refused_off, pid,
+				    &(struct agent_probe){.state = PROBE_REFUSED, .reason = (u32)link.refused});
 	}
+	say_refused(&refused);
 	free(ids);
 }
 
@@ -268,8 +332,9 @@ static void look_for_hidden(struct watch *w, u32 pid)
 /* Anything left to say about this process? */
 static bool look_at_target(struct watch *w, u32 pid)
 {
+	static struct refused refused;
 	struct agent_probe *probes = NULL;
-	struct found f = {0};
+	struct found f = {.refused = &refused};
 	long n = keeper_probes(w->keeper, (pid_t)pid, &probes);
 
 	f.probes = probes;
@@ -277,6 +342,7 @@ static bool look_at_target(struct watch *w, u32 pid)
 	for (long i = 0; i < n; i++)
 		look_at_probe(w, pid, &probes[i], &f);
 	free(probes);
+	say_refused(&refused);
 	if (!n)
 		look_for_refusal(w, pid);
 	if (n < 0)

@@ -68,6 +68,27 @@ def probes():
             stop(p)
 
 
+def refused_alike():
+    """Five functions that are refused for one reason are one message, with three names."""
+    if not shutil.which("bpftrace"):
+        print("skip refused alike: bpftrace is not installed")
+        return
+    names = [f"alike_{i}" for i in range(5)]
+    text = "\n".join(f'asm(".globl {n}\\n.type {n}, @function\\n{n}: syscall\\n ret\\n .size {n}, . - {n}");' for n in names)
+    path = compile_c("#include <unistd.h>\n" + text + "\nint main(void) { for (;;) usleep(20000); }\n", os.path.join(WORK, "alike"))
+    for lang, words in (("en", r"(alike_\d), (alike_\d), (alike_\d) and 2 more in process \d+ are not observed: "),
+                        ("zh", r"无法观测进程 \d+ 中的 (alike_\d), (alike_\d), (alike_\d) 等，另有 2 处：")):
+        where = env("alike-" + lang, lang)
+        target = spawn([LIMPET, "start", path], where)
+        wait_for(lambda: listed(where)["targets"])
+        tool = spawn([LIMPET, "load", "bpftrace", "-e", f"uprobe:{path}:alike_* {{ @ = count(); }}"], where)
+        seen = wait_for(lambda: re.search(words, output(tool)), 20)
+        ok(f"load: probes refused for one reason are told at once, in {lang}",
+           seen and len(set(re.search(words, output(tool)).groups())) == 3 and output(tool).count("alike_") == 3, output(tool))
+        for p in (tool, target):
+            stop(p)
+
+
 def short_lived():
     """A target that is gone before anybody looks at it leaves word of a refused probe; one without any says nothing."""
     path = compile_c(REFUSED, os.path.join(WORK, "short"))
@@ -261,4 +282,4 @@ def attach_words():
 
 
 if __name__ == "__main__":
-    sys.exit(main(probes, short_lived, idle, yama, architecture, no_room, filtered, hidden, attach_words))
+    sys.exit(main(probes, refused_alike, short_lived, idle, yama, architecture, no_room, filtered, hidden, attach_words))
