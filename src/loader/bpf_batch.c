@@ -180,6 +180,16 @@ static long take_one(struct batch *b, u8 *ret_key, u8 *ret_value)
 	return err == -ENOENT ? -EAGAIN : err;
 }
 
+/* Is nothing behind the last element? The kernel's hashes say so at once, others when they are asked for more. */
+static bool is_end(struct batch *b)
+{
+	struct map_each each = b->each;
+	const u8 *prev = b->has_prev ? b->prev : NULL;
+
+	return (b->walks ? b->m->ops->user_walk(b->m, &each, prev, b->keys, b->values, 0)
+			 : tool_map_next_key(b->m, prev, b->keys)) == -ENOENT;
+}
+
 static long lookup(struct batch *b, u32 *done, bool and_delete)
 {
 	long err = start_of(b);
@@ -204,6 +214,8 @@ static long lookup(struct batch *b, u32 *done, bool and_delete)
 			err = -EFAULT;
 		*done += (u32)n;
 	}
+	if (!err && b->ops & SHORT_CURSOR && is_end(b))
+		err = -ENOENT;
 	if (err == -EFAULT) {
 		*done = 0; /* what was copied out before does not count */
 	} else if ((*done || b->ops & SHORT_CURSOR) && end_at(b, *done)) {

@@ -94,6 +94,31 @@ static int make_file(const struct store *s, size_t i, char *path)
 	return write_file(s, path, files[i].text, strlen(files[i].text));
 }
 
+long files_rename(const char *from, const char *to, u32 flags)
+{
+	char from_buf[FILES_PATHMAX], to_buf[FILES_PATHMAX];
+	const char *real_from, *real_to;
+	struct store *s;
+	int err = 0;
+
+	if (files_is_fixed(from) || files_is_fixed(to))
+		return -EPERM;
+	if (!files_in_bpffs(from) && !files_in_bpffs(to))
+		return -LOADER_PASS;
+	s = loader_session(&err);
+	if (!s)
+		return err;
+	real_from = files_path(from, from_buf);
+	real_to = files_path(to, to_buf);
+	if (!strcmp(from, FILES_BPFFS) || !strcmp(to, FILES_BPFFS))
+		return -EBUSY;
+	if (!files_in_bpffs(from) || !files_in_bpffs(to))
+		return -EXDEV;
+	if (strchr(strrchr(to, '/'), '.'))
+		return -EPERM; /* as for pins */
+	return store_move_pin(s, real_from, real_to, flags);
+}
+
 static bool below(const char *path, const char *dir)
 {
 	size_t n = strlen(dir);

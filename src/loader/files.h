@@ -28,6 +28,8 @@ HIDDEN const char *files_path(const char *path, char buf[FILES_PATHMAX]);
 HIDDEN bool files_is_fixed(const char *path);
 HIDDEN bool files_in_tracefs(const char *path);
 HIDDEN bool files_in_bpffs(const char *path); /* /sys/fs/bpf itself, or below it */
+/* renameat2(2) where one of the absolute paths is in bpffs or fixed: 0 or -errno; -LOADER_PASS: none is. */
+HIDDEN long files_rename(const char *from, const char *to, u32 flags);
 /* The same for what files_path() gave, or a session path that was given out before. */
 HIDDEN bool files_is_pin_path(const struct store *s, const char *path);
 

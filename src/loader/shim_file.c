@@ -332,20 +332,37 @@ EXPORT int remove(const char *path)
 		       : NEXT(remove)(REAL(path));
 }
 
+static long rename_pin(const char *from, const char *to, unsigned int flags)
+{
+	long ret;
+
+	if (!from || !to || loader_inside)
+		return -LOADER_PASS;
+	loader_inside++;
+	ret = files_rename(from, to, flags);
+	loader_inside--;
+	return ret;
+}
+
 EXPORT int rename(const char *from, const char *to)
 {
-	return is_fixed(from) || is_fixed(to) ? -1 : NEXT(rename)(REAL(from), REAL(to));
+	const long ret = rename_pin(from, to, 0);
+
+	return ret == -LOADER_PASS ? NEXT(rename)(from, to) : (int)shim_result(ret);
 }
 
 EXPORT int renameat(int at, const char *from, int to_at, const char *to)
 {
-	return is_fixed(from) || is_fixed(to) ? -1 : NEXT(renameat)(at, REAL(from), to_at, REAL(to));
+	const long ret = rename_pin(from, to, 0);
+
+	return ret == -LOADER_PASS ? NEXT(renameat)(at, from, to_at, to) : (int)shim_result(ret);
 }
 
 EXPORT int renameat2(int at, const char *from, int to_at, const char *to, unsigned int flags)
 {
-	return is_fixed(from) || is_fixed(to) ? -1
-					      : NEXT(renameat2)(at, REAL(from), to_at, REAL(to), flags);
+	const long ret = rename_pin(from, to, flags);
+
+	return ret == -LOADER_PASS ? NEXT(renameat2)(at, from, to_at, to, flags) : (int)shim_result(ret);
 }
 
 /*

@@ -132,6 +132,23 @@ static struct super_answer opened(long fd, u64 flags)
 				.how = ANSWER_FD, .value = fd, .cloexec = flags & O_CLOEXEC};
 }
 
+/* Two paths. */
+static struct super_answer move(const struct super_call *c)
+{
+	const u64 *a = (const u64 *)c->n->data.args;
+	const bool at = c->n->data.nr != SYS_rename;
+	char from[PATH_MAX], to[PATH_MAX];
+	long n = user_string(from, a[at], sizeof(from)), ret;
+
+	if (n <= 0 || n == PATH_MAX || *from != '/')
+		return CONTINUE;
+	n = user_string(to, a[at ? 3 : 1], sizeof(to));
+	if (n <= 0 || n == PATH_MAX || *to != '/')
+		return CONTINUE;
+	ret = files_rename(from, to, c->n->data.nr == SYS_renameat2 ? (u32)a[4] : 0);
+	return ret == -LOADER_PASS ? CONTINUE : answer(ret);
+}
+
 struct super_answer super_path(const struct super_call *c)
 {
 	char given[PATH_MAX], buf[FILES_PATHMAX], rest[TRACEFS_NAME_MAX];
@@ -140,6 +157,8 @@ struct super_answer super_path(const struct super_call *c)
 	long n;
 	int fd;
 
+	if (call.nr == SYS_rename || call.nr == SYS_renameat || call.nr == SYS_renameat2)
+		return move(c);
 	while (i < ARRAY_SIZE(calls) && calls[i].nr != call.nr)
 		i++;
 	if (i == ARRAY_SIZE(calls))

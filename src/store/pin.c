@@ -75,6 +75,32 @@ int store_pin_object(struct store *s, const char *path, enum object_kind *ret_ki
 	return 0;
 }
 
+/* Two pins of one object: hard links, which rename(2) leaves as they are; a pin that is moved is not there any more. */
+static int move_to_same(const char *from, const char *to, u32 flags)
+{
+	if (flags & RENAME_NOREPLACE)
+		return -EEXIST;
+	return flags & RENAME_EXCHANGE || !strcmp(from, to) || !unlink(from) ? 0 : -errno;
+}
+
+int store_move_pin(struct store *s, const char *from, const char *to, u32 flags)
+{
+	enum object_kind kind;
+	struct stat a, b;
+	bool replaces;
+	u32 id;
+
+	if (!(flags & ~(u32)(RENAME_NOREPLACE | RENAME_EXCHANGE)) && !lstat(from, &a) && !lstat(to, &b) &&
+	    S_ISREG(a.st_mode) && a.st_ino == b.st_ino && a.st_dev == b.st_dev)
+		return move_to_same(from, to, flags);
+	replaces = !(flags & RENAME_EXCHANGE) && !store_pin_object(s, to, &kind, &id);
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, flags))
+		return -errno;
+	if (replaces)
+		store_release(s, kind, id);
+	return 0;
+}
+
 int store_unpin(struct store *s, const char *path)
 {
 	enum object_kind kind;

@@ -124,6 +124,7 @@ typedef void store_pin_fn(const struct store_pin *pin, void *arg);
 int store_pin(struct store *s, enum object_kind kind, u32 id, const char *path);
 int store_pin_object(struct store *s, const char *path, enum object_kind *ret_kind, u32 *ret_id);
 int store_unpin(struct store *s, const char *path);
+int store_move_pin(struct store *s, const char *from, const char *to, u32 flags); /* as renameat2(2), directories too */
 int store_pins(struct store *s, store_pin_fn *fn, void *arg);
 
 /*

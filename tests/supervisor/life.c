@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -125,6 +127,89 @@ static int descriptors(void)
 	return 0;
 }
 
+static char place[64];
+
+static const char *at(const char *name)
+{
+	static char paths[4][128];
+	static int next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof(paths[0]), *name == '/' ? "%s" : "%2$s/%1$s", name, place);
+	return path;
+}
+
+static void pin(int map, const char *name)
+{
+	union bpf_attr a = {.pathname = (unsigned long)at(name), .bpf_fd = (unsigned int)map};
+
+	printf("pin %s %d\n", name, failed(bpf(BPF_OBJ_PIN, &a)));
+}
+
+static int is_there(const char *name)
+{
+	union bpf_attr a = {.pathname = (unsigned long)at(name)};
+	long got = bpf(BPF_OBJ_GET, &a);
+
+	if (got >= 0)
+		close((int)got);
+	return got < 0 ? errno : 0;
+}
+
+static void move(const char *from, const char *to, unsigned int flags)
+{
+#ifdef __GLIBC__
+	const int err = failed(renameat2(AT_FDCWD, at(from), AT_FDCWD, at(to), flags));
+#else
+	const int err = failed(syscall(SYS_renameat2, AT_FDCWD, at(from), AT_FDCWD, at(to), flags));
+#endif
+
+	printf("%s to %s, %u: %d, there %d %d\n", from, to, flags, err, is_there(from), is_there(to));
+}
+
+/* Pins and their directories under other names. */
+static int moves(void)
+{
+	static const char *const left[] = {"a", "b", "c", "d/x", "e/x", "f/x", "z", "y"};
+	const int other = make_map();
+
+	snprintf(place, sizeof(place), "/sys/fs/bpf/limpet_moves_%d", getpid());
+	printf("%d", failed(mkdir(place, 0700)));
+	printf(" %d", failed(mkdir(at("d"), 0700)));
+	printf(" %d\n", failed(mkdir(at("e"), 0700)));
+	pin(fd, "a");
+	move("a", "b", 0);
+	move("b", "b", 0);
+	move("none", "c", 0);
+	pin(other, "c");
+	move("b", "c", RENAME_NOREPLACE);
+	move("b", "c", 0);
+	pin(fd, "b"); /* c is the same map */
+	move("b", "c", RENAME_NOREPLACE);
+	move("b", "c", RENAME_EXCHANGE);
+	move("b", "c", 0);
+	pin(other, "b");
+	move("b", "c", RENAME_EXCHANGE);
+	move("b", "d/x", 0);
+	move("d", "f", 0);
+	move("f", "e", 0);
+	move("e/x", "e", 0);
+	move("e/x", "/tmp/limpet_moved", 0);
+	move("/etc/passwd", "y", 0);
+	move("e/x", "a.dot", 0);
+	move("e/x", "none/y", 0);
+	move("e/x", "y", 0x80);
+	printf("rename %d\n", failed(rename(at("e/x"), at("z"))));
+	printf("there %d %d\n", is_there("e/x"), is_there("z"));
+	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
+		unlink(at(left[i]));
+	rmdir(at("d"));
+	rmdir(at("e"));
+	rmdir(at("f"));
+	printf("empty %d\n", failed(rmdir(place)));
+	return 0;
+}
+
 /* What only limpet lets it do: its map's file is empty. Nobody dies of it. */
 static int cut(void)
 {
@@ -165,6 +250,8 @@ int main(int argc, char **argv)
 		return WEXITSTATUS(system(argv[2]));
 	if (!strcmp(how, "descriptors"))
 		return descriptors();
+	if (!strcmp(how, "moves"))
+		return moves();
 	if (!strcmp(how, "cut"))
 		return cut();
 	return 3;
