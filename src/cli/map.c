@@ -65,6 +65,8 @@ static int map_open_text(struct open_map *m, const char *text)
 		err = map_open(&m->map, m->base, m->size, true);
 	if (m->base && !err)
 		err = store_take_pages(&m->map, m->fd);
+	if (m->base && !err)
+		map_order_make(&m->map);
 	if (!m->base || err) {
 		if (m->base)
 			munmap(m->base, m->size);

@@ -33,13 +33,19 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 _Thread_local int loader_inside;
 
 /*
- * Maps this process has mapped, by id. Never unmapped: another thread may be inside an operation.
+ * Maps this process has mapped, by id. Another thread may be inside an operation on any of them, so what lies at their
+ * addresses stays readable and writable: of maps that are no more it is replaced by zeroes, which operations can
+ * live with as with any spoilt file, which take no memory, and of which neighbours are one mapping to the kernel (a
+ * process may have some 65,000). This is done when there are twice as many as there were maps left the last time.
  */
+#define KNOWN_AT_LEAST 256
+
 struct known_map {
 	struct map map;
-	struct known_map *next;
+	struct known_map *_Atomic next; /* stays when it leaves the list, where somebody may be going through it */
 };
-static struct known_map *known;
+static struct known_map *_Atomic known;
+static u32 known_count, known_most = KNOWN_AT_LEAST;
 
 bool loader_active(void)
 {
@@ -297,6 +303,45 @@ int loader_fd_object(int fd, enum object_kind kind, u32 *ret_id)
 	return 0;
 }
 
+/* Does a descriptor of ours name it, whatever has become of its file? */
+static bool is_named(u32 id)
+{
+	struct loader_obj o;
+
+	for (u32 fd = 0; fd < LOADER_FDS; fd++)
+		if (unpack(atomic_load_explicit(&fd_obj[fd], memory_order_relaxed), &o) && o.kind == OBJ_MAP && o.id == id)
+			return true;
+	return false;
+}
+
+/* Nobody can come to the map any more. Buffers, at which threads may be waiting, are left alone. */
+static bool is_gone(struct store *s, const struct map *m)
+{
+	int fd = m->bank_count ? -EBUSY : store_peek(s, OBJ_MAP, m->id);
+
+	if (fd >= 0)
+		close(fd);
+	return fd == -ENOENT && !is_named(m->id);
+}
+
+static void forget_gone(struct store *s)
+{
+	struct known_map *_Atomic *at = &known, *k;
+
+	while ((k = *at)) {
+		if (is_gone(s, &k->map) &&
+		    mmap(k->map.base, k->map.file_size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED) {
+			map_order_forget(&k->map);
+			*at = k->next;
+			known_count--;
+		} else {
+			at = &k->next;
+		}
+	}
+	known_most = 2 * known_count + KNOWN_AT_LEAST;
+}
+
 static struct map *open_map(struct store *s, u32 id, int *ret_err)
 {
 	struct known_map *k;
@@ -307,6 +352,8 @@ static struct map *open_map(struct store *s, u32 id, int *ret_err)
 	for (k = known; k; k = k->next)
 		if (k->map.id == id)
 			return &k->map;
+	if (known_count >= known_most)
+		forget_gone(s);
 	fd = store_peek(s, OBJ_MAP, id);
 	if (fd < 0) {
 		*ret_err = fd;
@@ -333,6 +380,7 @@ static struct map *open_map(struct store *s, u32 id, int *ret_err)
 	map_order_make(&k->map);
 	k->next = known;
 	known = k;
+	known_count++;
 	return &k->map;
 }
 
@@ -367,16 +415,29 @@ void loader_maps_each(void (*fn)(struct map *m, void *arg), void *arg)
 	struct known_map *k;
 
 	pthread_mutex_lock(&lock);
-	k = known; /* grows at its beginning only */
+	k = known; /* grows at its beginning, and what leaves it still leads on */
 	pthread_mutex_unlock(&lock);
 	for (; k; k = k->next)
 		fn(&k->map, arg);
+}
+
+/* Remembers what fd was found to be, unless another thread has closed it, or made it something else, since `seen`. */
+static void remember_map(int fd, u64 seen, const struct loader_obj *o, struct map *m, bool fast)
+{
+	struct map *was = m;
+
+	if (fd >= LOADER_FDS || !atomic_compare_exchange_strong(&fd_obj[fd], &seen, pack(o)) || !fast)
+		return;
+	atomic_store(&loader_fd_map[fd], m);
+	if (atomic_load(&fd_obj[fd]) != pack(o))
+		atomic_compare_exchange_strong(&loader_fd_map[fd], &was, NULL);
 }
 
 struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 {
 	struct map *m = NULL;
 	struct loader_obj o;
+	u64 seen = 0;
 	int err, twin;
 
 	if (ret_mode)
@@ -385,6 +446,7 @@ struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 		m = atomic_load_explicit(&loader_fd_map[fd], memory_order_acquire);
 		if (m)
 			return m;
+		seen = atomic_load(&fd_obj[fd]);
 	}
 	err = loader_fd_any(fd, &o);
 	if (!err && o.kind != OBJ_MAP)
@@ -400,10 +462,8 @@ struct map *loader_map_by_fd(int fd, int *ret_mode, int *ret_err)
 		*ret_mode = o.mode;
 	if (user_space)
 		return m;
-	remember(fd, &o);
-	if (o.mode == O_RDWR && fd < LOADER_FDS && !m->holds && !m->ops->fd_values &&
-	    kernel_map_at(m, &twin) == AT_SESSION)
-		atomic_store(&loader_fd_map[fd], m);
+	remember_map(fd, seen, &o, m,
+		     o.mode == O_RDWR && !m->holds && !m->ops->fd_values && kernel_map_at(m, &twin) == AT_SESSION);
 	return m;
 }
 

@@ -350,6 +350,12 @@ void map_order_make(struct map *m)
 	m->order->uses = USES;
 }
 
+void map_order_forget(struct map *m)
+{
+	if (m->order && m->order->memory)
+		sys_call3(__NR_madvise, (long)m->order->memory, (long)m->order->room, MADV_DONTNEED);
+}
+
 void map_order_free(struct map *m)
 {
 	if (!m->order)

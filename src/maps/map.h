@@ -273,6 +273,7 @@ int map_take_pages(struct map *m, int fd);
  */
 void map_order_make(struct map *m);
 void map_order_free(struct map *m);
+void map_order_forget(struct map *m); /* its memory only: somebody may be using it, and gets any answer */
 
 /*
  * The n-th part of the file that takes memory from the start: 0, or -ENOENT. The rest is holes: what is

@@ -355,6 +355,73 @@ TEST(threads_make_and_close_maps_at_once)
 	}
 }
 
+static unsigned mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	unsigned n = 0;
+
+	for (int c; f && (c = getc(f)) != EOF;)
+		n += c == '\n';
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static _Atomic int reader_fd;
+
+/* Reads from a descriptor that is being closed, and another map by then: any of their values is right. */
+static void *reads(void *arg)
+{
+	for (int fd; (fd = reader_fd) >= 0;) {
+		int value = get(fd, 1);
+
+		if (value != -1 && value != 0 && value != 7 && value != 9)
+			*(long *)arg = 1;
+	}
+	return NULL;
+}
+
+TEST(maps_that_are_no_more_take_no_mappings)
+{
+	const unsigned rounds = getenv("LIMPET_LONG") ? 70000 : 1500, before = mappings();
+	int stays = new_map("stays"), pinned = new_map("in_child"), ready[2], status;
+	const unsigned id = id_of(pinned);
+	long bad = 0;
+	pthread_t t;
+	pid_t pid;
+
+	REQUIRE(stays >= 0 && pinned >= 0 && !pipe(ready));
+	CHECK(!set(stays, 1, 9) && !set(pinned, 1, 9));
+	pid = fork();
+	if (!pid) { /* keeps it */
+		close(ready[1]);
+		_exit(read(ready[0], &status, 1) != 0);
+	}
+	close(pinned);
+	reader_fd = stays;
+	REQUIRE(!pthread_create(&t, NULL, reads, &bad));
+	for (unsigned i = 0; i < rounds && !check_failed; i++) {
+		int fd = new_map("comes");
+
+		CHECK(fd >= 0 && !set(fd, 1, 7) && get(fd, 1) == 7);
+		reader_fd = fd;
+		close(fd);
+	}
+	reader_fd = -1;
+	pthread_join(t, NULL);
+	CHECK_EQ(bad, 0);
+	CHECK(mappings() < before + 700);
+	CHECK_EQ(get(stays, 1), 9);
+	CHECK(exists(id));
+	pinned = (int)bpf(BPF_MAP_GET_FD_BY_ID, &(union bpf_attr){.map_id = id});
+	CHECK_EQ(get(pinned, 1), 9);
+	close(ready[0]);
+	close(ready[1]);
+	CHECK_EQ(child_status(pid), 0);
+	close(pinned);
+	close(stays);
+}
+
 TEST(ordinary_files_behave)
 {
 	char path[64], line[64] = "";
