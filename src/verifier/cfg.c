@@ -53,6 +53,45 @@ static bool is_tail_call(const struct bpf_insn *in)
 	return in->code == (BPF_JMP | BPF_CALL) && !in->src_reg && in->imm == BPF_FUNC_tail_call;
 }
 
+static bool sleeps(const struct bpf_insn *in)
+{
+	const struct bpf_helper_desc *d =
+		in->code == (BPF_JMP | BPF_CALL) && !in->src_reg ? bpf_helper_desc((u32)in->imm) : NULL;
+
+	return d && d->flags & HELPER_SLEEPABLE;
+}
+
+static u32 refers_to(struct verifier *v, u32 at)
+{
+	const struct bpf_insn *in = &v->prog->insns[at];
+
+	if (!is_pseudo_call(in) && !(is_wide(in) && in->src_reg == BPF_PSEUDO_FUNC))
+		return 0;
+	return (u32)(subprog_at(v, (u32)((s32)at + 1 + in->imm)) - v->sub);
+}
+
+/* Who calls what sleeps may sleep. */
+static void find_sleepers(struct verifier *v)
+{
+	u64 calls[BPF_MAX_SUBPROGS][BPF_MAX_SUBPROGS / 64] = {{0}};
+	bool more = true;
+
+	for (u32 i = 0; i < v->subs; i++)
+		for (u32 at = v->sub[i].start; at < v->sub[i].end; at++) {
+			const u32 to = refers_to(v, at);
+
+			v->sub[i].might_sleep |= sleeps(&v->prog->insns[at]);
+			calls[i][to / 64] |= 1ull << to % 64;
+		}
+	while (more) {
+		more = false;
+		for (u32 i = 0; i < v->subs; i++)
+			for (u32 k = 1; k < v->subs && !v->sub[i].might_sleep; k++)
+				if (calls[i][k / 64] >> k % 64 & 1 && v->sub[k].might_sleep)
+					v->sub[i].might_sleep = more = true;
+	}
+}
+
 int cfg_find(struct verifier *v)
 {
 	const u32 n = v->prog->insn_count;
@@ -75,6 +114,8 @@ int cfg_find(struct verifier *v)
 		if (v->level & VERIFIER_LOG_ALL)
 			say(v, "func#%u @%u\n", i, v->sub[i].start);
 	}
+	if (!err)
+		find_sleepers(v);
 	return err;
 }
 

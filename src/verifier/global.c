@@ -275,6 +275,11 @@ int call_global(struct verifier *v, u32 index)
 		return fail(v, EINVAL,
 			    "global function calls are not allowed while holding a lock,\n"
 			    "use static function instead\n");
+	if (s->might_sleep && (!v->prog->sleepable || v->st->rcu_locks || v->st->preempt_locks))
+		return fail(v, EINVAL,
+			    "global functions that may sleep are not allowed in non-sleepable context,\n"
+			    "i.e., in a RCU/IRQ/preempt-disabled section, or in\n"
+			    "a non-sleepable BPF program context\n");
 	if (err)
 		return fail(v, -err, "Caller passes invalid args into func#%u ('%s')\n", index, s->name);
 	if (logs_insns(v))

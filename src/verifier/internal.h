@@ -45,6 +45,7 @@ struct subprog {
 	u32 start, end;
 	u32 depth; /* bytes of its stack */
 	bool global, called, done, tail_calls;
+	bool might_sleep; /* it, or what it calls */
 	const char *name;
 	u32 func_id, type_id; /* its BTF, and that of its prototype; 0: unknown */
 	bool args_known;      /* a global one's: */

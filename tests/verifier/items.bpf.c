@@ -334,6 +334,49 @@ int cve_2024_43910(void *ctx)
 	return n;
 }
 
+/* What sleeps in a global function is known where it is called. */
+extern void bpf_rcu_read_lock(void) __ksym;
+extern void bpf_rcu_read_unlock(void) __ksym;
+extern void bpf_preempt_disable(void) __ksym;
+extern void bpf_preempt_enable(void) __ksym;
+
+GLOBAL int sleeper(__u64 from)
+{
+	char c;
+
+	return bpf_copy_from_user(&c, 1, (void *)from) ? 0 : c;
+}
+
+GLOBAL int around_sleeper(__u64 from)
+{
+	return sleeper(from) + 1;
+}
+
+static GLOBAL int static_around_sleeper(__u64 from)
+{
+	return sleeper(from) + 2;
+}
+
+#define SLEEPS(section, name, before, call, after)                                                                     \
+	SEC(section)                                                                                                   \
+	int name(struct pt_regs *ctx)                                                                                  \
+	{                                                                                                              \
+		int ret;                                                                                               \
+                                                                                                                       \
+		before;                                                                                                \
+		ret = call;                                                                                            \
+		after;                                                                                                 \
+		return ret;                                                                                            \
+	}
+
+SLEEPS("uprobe.s", sleeper_called, , sleeper(ctx->rdi), )
+SLEEPS("uprobe.s", sleeper_in_rcu, bpf_rcu_read_lock(), sleeper(ctx->rdi), bpf_rcu_read_unlock())
+SLEEPS("uprobe.s", sleeper_without_preemption, bpf_preempt_disable(), sleeper(ctx->rdi), bpf_preempt_enable())
+SLEEPS("uprobe.s", sleeper_behind_in_rcu, bpf_rcu_read_lock(), around_sleeper(ctx->rdi), bpf_rcu_read_unlock())
+SLEEPS("uprobe.s", sleeper_in_static_in_rcu, bpf_rcu_read_lock(), static_around_sleeper(ctx->rdi), bpf_rcu_read_unlock())
+SLEEPS("uprobe.s", masked_in_rcu, bpf_rcu_read_lock(), masked(ctx->rdi), bpf_rcu_read_unlock())
+SLEEPS("uprobe", sleeper_not_allowed, , sleeper(ctx->rdi), )
+
 /* ---- pointers of the kernel's types ---- */
 
 extern void *bpf_rdonly_cast(const void *p, __u32 type) __ksym;
