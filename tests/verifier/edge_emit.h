@@ -193,6 +193,24 @@ static void afterwards(struct edge_gen *g)
 	scratch_regs(g);
 }
 
+/* At a bounded place in memory of `room` bytes at `ptr` (which is lost), by way of r3. */
+static void somewhere_in(struct edge_gen *g, u32 ptr, s32 room)
+{
+	u32 jumps[4], n = 0;
+	u8 sz = size(g);
+
+	if (one_in(g, 3)) {
+		unknown(g, 3);
+		n = bound(g, 3, room - bytes(sz), jumps);
+		emit(g, BPF_ALU64 | BPF_ADD | BPF_X, ptr, 3, 0, 0);
+		load_or_store(g, ptr, 0, sz);
+	} else {
+		load_or_store(g, ptr, (s32)edge_below(g, (u32)room) - (bytes(sz) - 1) * (s32)!one_in(g, 3), sz);
+	}
+	for (u32 i = 0; i < n; i++)
+		to_here(g, jumps[i]);
+}
+
 /* edge_gen.c: a branch over an operation or two; far enough for a state to be kept on the way, by number t. */
 void edge_merge(struct edge_gen *g);
 void edge_far(struct edge_gen *g, u32 t);
@@ -206,12 +224,15 @@ void edge_counting(struct edge_gen *g); /* the function of a callback of edge_co
 
 /* edge_objects.c: what is taken and given back, and what belongs to maps. */
 void edge_record(struct edge_gen *g);
-void edge_dynptr(struct edge_gen *g);
 void edge_section(struct edge_gen *g);
 void edge_string(struct edge_gen *g);
 void edge_update(struct edge_gen *g);
 void edge_queue(struct edge_gen *g);
 void edge_each(struct edge_gen *g);
 void edge_callback(struct edge_gen *g, u32 n); /* the function of callback n, of a kind of these */
+
+/* edge_dynptr.c. use: reads, writes, pointers into what the dynptr has that register `given` points to, or at fp + slot where that is 0; r1 - r5 are lost. */
+void edge_dynptr(struct edge_gen *g);
+void edge_use_dynptr(struct edge_gen *g, s32 slot, u32 given);
 
 #endif

@@ -73,16 +73,24 @@ static void iterator_call(struct edge_gen *g, s32 slot, s32 what)
 	emit(g, BPF_JMP | BPF_CALL, 0, 0, 0, what);
 }
 
-/* A loop over an iterator, whose elements, or rounds, index the value. Some go wrong about the iterator. */
-void edge_iterate(struct edge_gen *g)
+/*
+ * A loop over an iterator, whose elements, or rounds, index the value. Some go wrong about the iterator, some have another
+ * inside, or a loop without.
+ */
+static void iterate_at(struct edge_gen *g, s32 usual, u32 inside)
 {
-	const s32 slot = one_in(g, 10) ? -8 * (s32)(1 + edge_below(g, 9)) : -72, n = (s32)edge_below(g, 60);
+	const s32 slot = one_in(g, 10) ? -8 * (s32)(1 + edge_below(g, 9)) : usual, n = (s32)edge_below(g, inside ? 20 : 60);
 	u32 r = one_in(g, 2) ? 8 : 9, head, out, over, by_element = one_in(g, 2), sz = size(g);
 
 	if (!one_in(g, 3))
 		emit(g, BPF_ALU64 | BPF_MOV | BPF_K, r, 0, 0, (s32)edge_below(g, 3));
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, one_in(g, 6) ? edge(g) : 0);
-	emit(g, BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, one_in(g, 6) ? edge(g) : n);
+	if (one_in(g, 4)) {
+		unknown(g, 3);
+		emit(g, BPF_ALU64 | BPF_AND | BPF_K, 3, 0, 0, 31);
+	} else {
+		number(g, 3, one_in(g, 6) ? edge(g) : n);
+	}
 	iterator_call(g, slot, HELPER_ITER_NUM_NEW);
 	head = g->count;
 	iterator_call(g, slot, HELPER_ITER_NUM_NEXT);
@@ -103,6 +111,10 @@ void edge_iterate(struct edge_gen *g)
 		edge_merge(g);
 	if (one_in(g, 4))
 		edge_far(g, 3);
+	if (inside < 2 && one_in(g, 4))
+		iterate_at(g, -128 - 8 * (s32)inside, inside + 1); /* where nothing else is kept */
+	else if (one_in(g, 6))
+		edge_loop(g);
 	if (!by_element)
 		emit(g, alu_class(g) | BPF_ADD | BPF_K, r, 0, 0, one_in(g, 8) ? 2 : 1);
 	emit(g, BPF_JMP | BPF_JA, 0, 0, (s32)head - (s32)g->count - 1, 0);
@@ -112,6 +124,11 @@ void edge_iterate(struct edge_gen *g)
 	scratch_regs(g);
 	unknown(g, 0);
 	g->loops = true;
+}
+
+void edge_iterate(struct edge_gen *g)
+{
+	iterate_at(g, -72, 0);
 }
 
 #define COUNTED (-80)

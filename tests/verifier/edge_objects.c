@@ -1,27 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Snippets about what a program takes and must give back (records, dynptrs, sections), about functions of the kernel,
+ * Snippets about what a program takes and must give back (records, sections), about functions of the kernel,
  * and about maps of other kinds (edge_gen.h). Some go wrong: too far, twice, not at all.
  */
 #include "edge_emit.h"
-
-/* At a bounded place in memory of `room` bytes at `ptr` (which is lost), by way of r3. */
-static void somewhere_in(struct edge_gen *g, u32 ptr, s32 room)
-{
-	u32 jumps[4], n = 0;
-	u8 sz = size(g);
-
-	if (one_in(g, 3)) {
-		unknown(g, 3);
-		n = bound(g, 3, room - bytes(sz), jumps);
-		emit(g, BPF_ALU64 | BPF_ADD | BPF_X, ptr, 3, 0, 0);
-		load_or_store(g, ptr, 0, sz);
-	} else {
-		load_or_store(g, ptr, (s32)edge_below(g, (u32)room) - (bytes(sz) - 1) * (s32)!one_in(g, 3), sz);
-	}
-	for (u32 i = 0; i < n; i++)
-		to_here(g, jumps[i]);
-}
 
 /* A record of a ring buffer: reserved, written to, submitted or discarded. */
 void edge_record(struct edge_gen *g)
@@ -69,89 +51,6 @@ void edge_record(struct edge_gen *g)
 	afterwards(g);
 }
 
-/* Reads, writes and pointers into what the dynptr in r4's place has; r1 - r5 are lost. `given`: at that register, else on the stack. */
-static void use_dynptr(struct edge_gen *g, s32 slot, u32 given)
-{
-	const s32 off = one_in(g, 3) ? edge(g) : (s32)edge_below(g, 20), len = (s32)edge_below(g, 18);
-	u32 none;
-
-	switch (edge_below(g, 3)) {
-	case 0:
-		if (given)
-			emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 3, given, 0, 0);
-		else
-			stack_address(g, 3, slot);
-		stack_address(g, 1, -32);
-		number(g, 2, len);
-		number(g, 4, off);
-		number(g, 5, 0);
-		call_helper(g, BPF_FUNC_dynptr_read);
-		break;
-	case 1:
-		if (given)
-			emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, given, 0, 0);
-		else
-			stack_address(g, 1, slot);
-		number(g, 2, off);
-		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 3, 10, 0, 0);
-		emit(g, BPF_ALU64 | BPF_ADD | BPF_K, 3, 0, 0, -32);
-		number(g, 4, len);
-		number(g, 5, 0);
-		call_helper(g, BPF_FUNC_dynptr_write);
-		break;
-	default:
-		if (given)
-			emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, given, 0, 0);
-		else
-			stack_address(g, 1, slot);
-		number(g, 2, off);
-		number(g, 3, len);
-		call_helper(g, BPF_FUNC_dynptr_data);
-		none = emit(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 0, 0);
-		scratch_regs(g);
-		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 4, 0, 0, 0);
-		somewhere_in(g, 4, len + 1);
-		number(g, 4, 2);
-		to_here(g, none);
-	}
-	unknown(g, 0);
-}
-
-/* A dynptr on a record, or on a value, that lies on the stack. */
-void edge_dynptr(struct edge_gen *g)
-{
-	const s32 slot = one_in(g, 12) ? -8 * (s32)(1 + edge_below(g, 12)) : -112;
-	const bool record = one_in(g, 2);
-	u32 times = 1 + one_in(g, 25) - one_in(g, 25);
-
-	if (one_in(g, 3))
-		for (s32 at = -8; at >= -32; at -= 8)
-			emit(g, BPF_ST | BPF_MEM | BPF_DW, 10, 0, at, 0);
-	stack_address(g, 4, slot);
-	if (record) {
-		wide(g, 1, BPF_PSEUDO_MAP_FD, 2, 0);
-		if (one_in(g, 3))
-			unknown(g, 2);
-		else
-			number(g, 2, (s32)edge_below(g, 40));
-	} else {
-		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, 7, 0, 0);
-		number(g, 2, EDGE_VALUE - (s32)edge_below(g, 20) + (s32)one_in(g, 10));
-	}
-	number(g, 3, 0);
-	call_helper(g, record ? BPF_FUNC_ringbuf_reserve_dynptr : BPF_FUNC_dynptr_from_mem);
-	for (u32 i = edge_below(g, 3); i-- > 0;)
-		use_dynptr(g, slot, 0);
-	if (one_in(g, 12)) /* over it */
-		emit(g, BPF_ST | BPF_MEM | size(g), 10, 0, slot + 8 * (s32)edge_below(g, 2), 0);
-	while (record && times--) {
-		stack_address(g, 1, slot);
-		number(g, 2, 0);
-		call_helper(g, one_in(g, 2) ? BPF_FUNC_ringbuf_submit_dynptr : BPF_FUNC_ringbuf_discard_dynptr);
-	}
-	afterwards(g);
-}
-
 /* A section in which nothing is freed, or nobody preempts. */
 void edge_section(struct edge_gen *g)
 {
@@ -184,17 +83,23 @@ void edge_section(struct edge_gen *g)
 /* What a function on a string answers is an int, as index. */
 void edge_string(struct edge_gen *g)
 {
-	static const s32 functions[] = {HELPER_STRLEN, HELPER_STRNLEN, HELPER_STRCMP, HELPER_STRCHR, HELPER_STRNCHR, HELPER_STRSTR};
-	const s32 f = functions[edge_below(g, 6)];
+	enum { STRING, NUMBER };
+	static const struct {
+		s32 function;
+		u8 second;
+	} all[] = {{HELPER_STRLEN, NUMBER},    {HELPER_STRNLEN, NUMBER}, {HELPER_STRCMP, STRING},  {HELPER_STRCASECMP, STRING},
+		   {HELPER_STRCHR, NUMBER},    {HELPER_STRNCHR, NUMBER}, {HELPER_STRRCHR, NUMBER}, {HELPER_STRCHRNUL, NUMBER},
+		   {HELPER_STRSTR, STRING},    {HELPER_STRNSTR, STRING}, {HELPER_STRSPN, STRING},  {HELPER_STRCSPN, STRING}};
+	const u32 f = edge_below(g, sizeof(all) / sizeof(all[0]));
 	u32 jumps[4], n, r = one_in(g, 2) ? 0 : 5;
 
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 1, one_in(g, 3) ? 10 : 7, 0, 0);
-	if (f == HELPER_STRCMP || f == HELPER_STRSTR)
+	if ((all[f].second == STRING) != one_in(g, 30))
 		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 2, one_in(g, 10) ? 8 : 7, 0, 0);
 	else
 		number(g, 2, (s32)edge_below(g, 100));
 	number(g, 3, 'x');
-	call_helper(g, f);
+	call_helper(g, all[f].function);
 	emit(g, BPF_ALU64 | BPF_MOV | BPF_X, 5, 0, (s32)(one_in(g, 2) ? 32 : 0), 0);
 	unknown(g, 3);
 	n = bound(g, r, EDGE_VALUE - 8, jumps);
@@ -291,7 +196,7 @@ void edge_callback(struct edge_gen *g, u32 n)
 			emit(g, BPF_STX | BPF_MEM | BPF_DW, 3, 5, one_in(g, 8) ? 16 : 8, 0);
 	}
 	if (drain)
-		use_dynptr(g, 0, 8);
+		edge_use_dynptr(g, 0, 8);
 	if (one_in(g, 10))
 		unknown(g, 0);
 	else

@@ -161,6 +161,16 @@ static u64 as_finish_dynptr(u64 ptr, u64 flags, u64 r3, u64 r4, u64 r5, struct v
 	return 0;
 }
 
+static u64 as_fill_dynptr(u64 ptr, u64 offset, u64 size, u64 from, u64 r5, struct vm_run *run)
+{
+	u64 at;
+	const long err = dynptr_locate(run, (const struct dynptr *)ptr, (u32)offset, (u32)size, true, &at);
+
+	if (!err)
+		memset((void *)at, (int)any_number(), (u32)size);
+	return (u64)err;
+}
+
 static u64 as_drain(u64 map, u64 fn, u64 arg, u64 flags, u64 r5, struct vm_run *run)
 {
 	struct dynptr d;
@@ -286,7 +296,7 @@ static bool atomic_out_of_line(const struct edge_gen *g, const struct vm_run *ru
 
 static bool run_once(struct edge_gen *g, u64 seed)
 {
-	static vm_helper_fn *helpers[HELPER_STRNSTR + 1] = {
+	static vm_helper_fn *helpers[HELPER_COPY_FROM_USER_STR + 1] = {
 		[BPF_FUNC_map_lookup_elem] = as_lookup,
 		[BPF_FUNC_probe_read_kernel] = as_read,
 		[BPF_FUNC_get_current_comm] = as_comm,
@@ -305,6 +315,15 @@ static bool run_once(struct edge_gen *g, u64 seed)
 		[BPF_FUNC_dynptr_read] = help_dynptr_read,
 		[BPF_FUNC_dynptr_write] = help_dynptr_write,
 		[BPF_FUNC_dynptr_data] = help_dynptr_data,
+		[HELPER_DYNPTR_ADJUST] = help_dynptr_adjust,
+		[HELPER_DYNPTR_CLONE] = help_dynptr_clone,
+		[HELPER_DYNPTR_COPY] = help_dynptr_copy,
+		[HELPER_DYNPTR_IS_NULL] = help_dynptr_is_null,
+		[HELPER_DYNPTR_IS_RDONLY] = help_dynptr_is_rdonly,
+		[HELPER_DYNPTR_MEMSET] = help_dynptr_memset,
+		[HELPER_DYNPTR_SIZE] = help_dynptr_size,
+		[HELPER_DYNPTR_SLICE] = help_dynptr_slice,
+		[HELPER_PROBE_READ_USER_DYNPTR ... HELPER_PROBE_READ_KERNEL_STR_DYNPTR] = as_fill_dynptr,
 		[BPF_FUNC_user_ringbuf_drain] = as_drain,
 		[BPF_FUNC_for_each_map_elem] = as_each,
 		[BPF_FUNC_map_update_elem] = as_update,

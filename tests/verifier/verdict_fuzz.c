@@ -27,7 +27,7 @@ static char *text;
 static struct btf *btf;
 static int btf_fd = -1, func_type[2]; /* of the main function, and of the others */
 static struct bpf_func_info funcs[16];
-static int kfunc_id[HELPER_STRNSTR - HELPER_OWN_FIRST + 1];
+static int kfunc_id[HELPER_COPY_FROM_USER_STR - HELPER_OWN_FIRST + 1];
 
 static bool make_maps(void)
 {
@@ -65,7 +65,7 @@ static bool find_kfuncs(void)
 	struct btf *vmlinux = btf__load_vmlinux_btf();
 	bool all = vmlinux;
 
-	for (u32 i = HELPER_ITER_NUM_NEW; i <= HELPER_STRNSTR && all; i++) {
+	for (u32 i = HELPER_ITER_NUM_NEW; i <= HELPER_COPY_FROM_USER_STR && all; i++) {
 		kfunc_id[i - HELPER_OWN_FIRST] =
 			btf__find_by_name_kind(vmlinux, bpf_kfunc_by_helper(i)->name, BTF_KIND_FUNC);
 		all = kfunc_id[i - HELPER_OWN_FIRST] > 0;
