@@ -119,8 +119,7 @@ int cfg_find(struct verifier *v)
 	return err;
 }
 
-/* Where control can go from an instruction, within its function: up to two places. */
-static u32 successors(const struct verifier *v, u32 at, u32 ret[2])
+u32 cfg_successors(const struct verifier *v, u32 at, u32 ret[2])
 {
 	const struct bpf_insn *in = &v->prog->insns[at];
 	const u8 class = in->code & 7, op = in->code & 0xf0;
@@ -196,7 +195,7 @@ static void reach(struct verifier *v, u32 from, u32 *stack)
 		const u32 at = stack[--depth];
 		const struct bpf_insn *in = &v->prog->insns[at];
 
-		count = successors(v, at, next);
+		count = cfg_successors(v, at, next);
 		mark_points(v, at, next, count);
 		for (u32 i = 0; i < count; i++) {
 			if (next[i] >= v->prog->insn_count || v->info[next[i]].seen)

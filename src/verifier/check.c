@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The way through one verification: types, control flow, main, global functions, stack depth, figures. */
 #include <stdlib.h>
+#include <string.h>
 #include "verifier/internal.h"
 
 #define BTF_FUNC_GLOBAL_LINKAGE 1
@@ -122,8 +123,17 @@ static int run(struct verifier *v)
 	return err;
 }
 
+/* What a pass is for, and what is to follow it. */
+struct pass {
+	bool counts;      /* iterators' elements (ends.c) */
+	u32 most_insns;
+	bool again;       /* a load was taken for a constant that is none */
+	bool iterates;    /* loops over iterators */
+	bool ends_soon;   /* counts: they do */
+};
+
 static int check_once(const struct verifier_prog *prog, struct verifier_sink *log, u32 log_level,
-		      struct verifier_claim *claims, struct verifier_result *ret, bool *ret_again)
+		      struct verifier_claim *claims, struct verifier_result *ret, struct pass *pass)
 {
 	struct verifier *v = calloc(1, sizeof(*v));
 	int err = -ENOMEM;
@@ -133,7 +143,8 @@ static int check_once(const struct verifier_prog *prog, struct verifier_sink *lo
 		return -ENOMEM;
 	*v = (struct verifier){
 		.prog = prog, .log = log, 
-		.level = log_level, .log_start = log->end, .open_since = 1, .claims = claims, .res = ret};
+		.level = log_level, .log_start = log->end, .open_since = 1, .claims = claims, .res = ret,
+		.counting = pass->counts, .most_insns = pass->most_insns};
 	v->info = v_alloc(v, (prog->insn_count + 1) * sizeof(*v->info));
 	if (v->info)
 		err = run(v);
@@ -145,12 +156,14 @@ static int check_once(const struct verifier_prog *prog, struct verifier_sink *lo
 			    "mark_read 0\n",
 			    v->insns, BPF_MAX_INSNS, ret->most_states, ret->states,
 			    ret->peak_states);
+	pass->iterates = v->iterates;
+	pass->ends_soon = pass->counts && !err && ends_soon(v);
 	if (v->info)
 		prune_free(v);
 	v_free(v, v->info, (prog->insn_count + 1) * sizeof(*v->info));
 	types_free(&v->types);
 	objects_free(v);
-	*ret_again = v->again;
+	pass->again = v->again;
 	if (log->failed && !err)
 		err = -ENOMEM;
 	free(v);
@@ -159,23 +172,48 @@ static int check_once(const struct verifier_prog *prog, struct verifier_sink *lo
 
 #define MAX_ROUNDS 8
 
+/* Accepted, with iterators: is it over within a million instructions? The verdict stands, whatever comes of this. */
+static bool iterates_long(const struct verifier_prog *prog, u32 insns)
+{
+	struct verifier_prog p = *prog;
+	struct pass pass = {.counts = true, .most_insns = 4 * insns + 1000};
+	struct verifier_sink none = {.keep = 0};
+	struct verifier_result result;
+
+	if (pass.most_insns > BPF_MAX_INSNS)
+		return true;
+	if (prog->facts) { /* what they say is settled */
+		p.facts = malloc(p.insn_count * sizeof(*p.facts));
+		if (!p.facts)
+			return true;
+		memcpy(p.facts, prog->facts, p.insn_count * sizeof(*p.facts));
+	}
+	check_once(&p, &none, 0, NULL, &result, &pass);
+	sink_free(&none);
+	if (prog->facts)
+		free(p.facts);
+	return !pass.ends_soon || pass.again;
+}
+
 /* A load that was taken for a constant and turned out to be none is a plain one in the next round. */
 int verifier_check(const struct verifier_prog *prog, struct verifier_sink *log, u32 log_level,
 		   struct verifier_claim *claims, struct verifier_result *ret)
 {
 	struct verifier_prog p = *prog;
+	struct pass pass = {.again = true, .most_insns = BPF_MAX_INSNS};
 	const u64 start = log->end;
-	bool again = true;
 	int err = 0;
 
-	for (u32 round = 0; again; round++) {
+	for (u32 round = 0; pass.again; round++) {
 		sink_rewind(log, start);
 		for (u32 i = 0; p.facts && i < p.insn_count; i++) {
 			p.facts[i].reached = p.facts[i].fold = p.facts[i].probe = false;
 			p.facts[i].plain &= round > 0;
 			p.facts[i].plain |= round >= MAX_ROUNDS;
 		}
-		err = check_once(&p, log, log_level, claims, ret, &again);
+		err = check_once(&p, log, log_level, claims, ret, &pass);
 	}
+	if (!err && pass.iterates && !ret->loops)
+		ret->loops = iterates_long(prog, ret->insns);
 	return err;
 }

@@ -6,6 +6,7 @@
  *     cfg.c    control flow: subprograms, reachability, where to keep states; live.c: registers read later
  *     walk.c   follows paths; step.c: one instruction, by table
  *     alu.c branch.c memory.c object.c stack.c ctx.c call.c global.c arg.c callback.c kfunc.c ...   what instructions do
+ *     ends.c   how soon loops over iterators end
  *     prune.c  what was shown already; compare.c: one state covers another; marks.c: what was needed; rounds.c: loops
  *     show.c   states as text; lines.c: source lines
  */
@@ -60,6 +61,14 @@ struct pending {
 	struct pending *next;
 };
 
+/* ends.c: a call that makes an iterator, or asks it for an element. */
+#define MAX_ITER_SITES 64
+struct iter_site {
+	u32 insn, slot;              /* in its own function's frame */
+	u32 elements;                /* at most; of one that makes */
+	bool seen, makes, asked_after_end;
+};
+
 struct id_pair {
 	u32 old, cur;
 };
@@ -92,6 +101,11 @@ struct verifier {
 	struct round *rounds;
 	u32 round_count, round_work, open_since;
 	bool rounds_given_up, marked; /* marked: something was, since it was last cleared */
+	bool iterates, counting;      /* counting: the pass that bounds iterators' elements */
+	bool iters_unclear;
+	u32 iter_sites;
+	struct iter_site iter_site[MAX_ITER_SITES];
+	u32 most_insns;               /* that may be followed */
 	struct id_pair ids[REGS * BPF_MAX_FRAMES + SLOTS * BPF_MAX_FRAMES];
 	u32 id_count;
 	/* show.c */
@@ -133,6 +147,7 @@ int frame_grow(struct verifier *v, struct frame *f, u32 slots);
 int cfg_find(struct verifier *v); /* subprograms */
 int cfg_check(struct verifier *v);
 int live_compute(struct verifier *v);
+u32 cfg_successors(const struct verifier *v, u32 at, u32 ret[2]); /* within its function: how many of up to two places */
 struct subprog *subprog_at(struct verifier *v, u32 start);
 u32 subprog_index(const struct verifier *v, u32 insn);
 
@@ -264,6 +279,11 @@ int round_ends(struct verifier *v, struct state *to); /* the present path, cover
 void rounds_settle(struct verifier *v);               /* a state that rounds came back to is finished */
 bool state_is_open(const struct verifier *v, const struct state *st);
 void rounds_free(struct verifier *v);
+
+/* ends.c: of the iterator in that slot; `slot` counts from fp down */
+void ends_iter_made(struct verifier *v, u32 slot);
+void ends_iter_asked(struct verifier *v, u32 slot, bool drained);
+bool ends_soon(struct verifier *v); /* after such a pass: a run takes at most a million instructions */
 
 /* kfunc.c */
 int kfunc_effects(struct verifier *v, struct call *c);

@@ -63,6 +63,8 @@ static int iter_new(struct verifier *v, const struct bpf_kfunc *k)
 		s->iter_drained = false;
 		s->reg.ref = i ? 0 : ref;
 	}
+	if (!err)
+		ends_iter_made(v, low);
 	return err;
 }
 
@@ -91,11 +93,12 @@ static int iter_next(struct verifier *v, const struct bpf_kfunc *k)
 
 	if (!s)
 		return iter_missing(v, k);
+	v->iterates = true;
+	ends_iter_asked(v, (u32)(s - v->st->frame[cur_regs(v->st)[1].frame]->stack), s->iter_drained);
 	if (!s->iter_drained) {
 		later = path_later_state(v, v->st->insn + 1);
 		if (!later)
 			return v->pending_count >= MAX_PENDING ? -E2BIG : -ENOMEM;
-		v->res->loops = true;
 		later->loops++;
 		n = (u32)(s - v->st->frame[cur_regs(v->st)[1].frame]->stack);
 		t = &later->frame[cur_regs(v->st)[1].frame]->stack[n];

@@ -83,7 +83,8 @@ struct verifier_result {
 	u32 stack_depth;     /* bytes, deepest chain of calls */
 	u64 memory;          /* bytes, at most at once */
 	u32 ctx_end;         /* of the context: where the last byte that it touches ends */
-	bool loops; /* callbacks or may_goto: helpers and engines end those, not the analysis */
+	bool loops; /* callbacks, may_goto, or iterators not shown to be over within a million instructions: helpers and
+		     * engines end those, not the analysis */
 	bool counts_cpus; /* bpf_get_smp_processor_id() was taken to be below `cpus` */
 	bool assumes; /* ways were left out because elements of arrays are always there */
 };

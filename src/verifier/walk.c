@@ -116,7 +116,7 @@ static int walk_one(struct verifier *v)
 	if (at >= v->prog->insn_count)
 		return fail(v, EFAULT, "invalid insn idx %u insn_cnt %u\n", at,
 			    v->prog->insn_count);
-	if (++v->insns > BPF_MAX_INSNS)
+	if (++v->insns > v->most_insns)
 		return fail(v, E2BIG, "BPF program is too large. Processed %u insn\n", v->insns);
 	v->st->last_insn = v->prev_insn;
 	if (v->info[at].prune_point) {

@@ -11,6 +11,9 @@
 #define VALUE 16
 #define MAX   64
 
+/* Of an accepted program: shown to be over within a million instructions, or not. */
+enum ends { NOT_SAID, SOON, LATE };
+
 struct row {
 	const char *name;
 	int err;          /* expected */
@@ -21,6 +24,7 @@ struct row {
 	bool sleepable;
 	bool not_gpl;
 	u32 flags; /* BPF_F_* */
+	enum ends ends;
 };
 
 /* A row without a name ends them. */

@@ -60,6 +60,28 @@ const struct row rows_kfunc[] = {
 	{"iter_never_next", -EINVAL, "infinite loop", {NEW(-8, 0, 10), MOV(7, 0), J(BPF_JEQ, 7, 1, 1), GO(-2), DESTROY(-8), END}},
 	{"iter_drained_for_ever", -E2BIG, NULL, {NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, -4), NEXT(-8), J(BPF_JEQ, 0, 0, -4), DESTROY(-8), END}},
 
+	/* How soon they are over (ends.c). */
+	{"ends_one", 0, NULL, {NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = SOON},
+	{"ends_nested", 0, NULL, {NEW(-8, 0, 100), NEXT(-8), J(BPF_JEQ, 0, 0, 13), NEW(-16, 0, 100), NEXT(-16), J(BPF_JNE, 0, 0, -4), DESTROY(-16), GO(-17), DESTROY(-8), END}, .ends = SOON},
+	{"ends_nested_too_many", 0, NULL, {NEW(-8, 0, 1000), NEXT(-8), J(BPF_JEQ, 0, 0, 13), NEW(-16, 0, 1000), NEXT(-16), J(BPF_JNE, 0, 0, -4), DESTROY(-16), GO(-17), DESTROY(-8), END}, .ends = LATE},
+	{"ends_one_after_the_other", 0, NULL, {NEW(-8, 0, 1000), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), NEW(-8, 0, 1000), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = SOON},
+	{"ends_too_many", 0, NULL, {NEW(-8, 0, 1000000), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = LATE},
+	{"ends_masked", 0, NULL, {ANY(6), ALU(BPF_AND, 6, 63), FP(1, -8), MOV(2, 0), MOVX(3, 6), KFUNC(HELPER_ITER_NUM_NEW), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = SOON},
+	{"ends_masked_start", 0, NULL, {ANY(6), ALU(BPF_AND, 6, 63), FP(1, -8), MOVX(2, 6), MOV(3, 100), KFUNC(HELPER_ITER_NUM_NEW), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = SOON},
+	{"ends_unknown", 0, NULL, {ANY(6), FP(1, -8), MOV(2, 0), MOVX(3, 6), KFUNC(HELPER_ITER_NUM_NEW), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = LATE},
+	/* What decides is not left out: the way with more elements is like the other in all else. */
+	{"ends_of_two_ways", 0, NULL, {ANY(3), ANY(4), MOV(7, 1000000), J(BPF_JEQ, 3, 7, 1), MOV(7, 10), MOV(3, 0), MOV(5, 0), J(BPF_JEQ, 4, 1, 0), J(BPF_JEQ, 4, 2, 0), MOV(5, 1), MOV(5, 2), MOV(5, 3), J(BPF_JEQ, 4, 3, 0), MOV(4, 0), MOV(5, 0), FP(1, -8), MOV(2, 0), MOVX(3, 7), KFUNC(HELPER_ITER_NUM_NEW), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = LATE},
+	{"ends_made_anew_in_plain_loop", 0, NULL, {MOV(6, 0), NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), ALU(BPF_ADD, 6, 1), J(BPF_JLT, 6, 3, -14), END}, .ends = LATE},
+	{"ends_in_callee", 0, NULL, {SUB(2), END, NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = SOON},
+	{"ends_in_callee_of_loop", 0, NULL, {NEW(-8, 0, 300), NEXT(-8), J(BPF_JEQ, 0, 0, 2), SUB(6), GO(-6), DESTROY(-8), END, NEW(-8, 0, 300), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = SOON},
+	{"ends_in_callee_of_loop_too_many", 0, NULL, {NEW(-8, 0, 1000), NEXT(-8), J(BPF_JEQ, 0, 0, 2), SUB(6), GO(-6), DESTROY(-8), END, NEW(-8, 0, 1000), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = LATE},
+	{"ends_asked_by_callee", 0, NULL, {NEW(-8, 0, 10), FP(1, -8), SUB(6), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END, KFUNC(HELPER_ITER_NUM_NEXT), J(BPF_JEQ, 0, 0, 1), MOV(0, 1), EXIT}, .ends = LATE},
+	{"ends_asked_in_loop_of_callee", 0, NULL, {NEW(-8, 0, 1000000), FP(1, -8), SUB(5), DESTROY(-8), END, MOVX(6, 1), NEW(-8, 0, 2), DESTROY(-8), MOVX(1, 6), KFUNC(HELPER_ITER_NUM_NEXT), J(BPF_JNE, 0, 0, -3), END}, .ends = LATE},
+	{"ends_asked_after_end", 0, NULL, {NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, -4), NEXT(-8), DESTROY(-8), END}, .ends = LATE},
+	{"ends_with_loop_inside", 0, NULL, {NEW(-8, 0, 100), NEXT(-8), J(BPF_JEQ, 0, 0, 4), MOV(7, 0), ALU(BPF_ADD, 7, 1), J(BPF_JLT, 7, 50, -2), GO(-8), DESTROY(-8), END}, .ends = SOON},
+	{"ends_plain_calls_iterating", 0, NULL, {MOV(6, 0), SUB(4), ALU(BPF_ADD, 6, 1), J(BPF_JLT, 6, 3, -3), END, NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = LATE},
+	{"ends_may_goto", 0, NULL, {NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), MAY_GOTO(1), GO(-2), END}, .ends = LATE},
+
 	{"rcu", 0, NULL, {RCU_LOCK, RCU_UNLOCK, END}},
 	{"rcu_left", -EINVAL, "bpf_rcu_read_lock-ed region", {RCU_LOCK, END}},
 	{"rcu_unmatched", -EINVAL, NULL, {RCU_UNLOCK, END}},

@@ -105,6 +105,13 @@ MUTANTS = [
     ("tnum_add_carry_lost", "tnum.c", "u64 mask = (least ^ most) | a.mask | b.mask;", "u64 mask = a.mask | b.mask;"),
     ("tnum_mul_unknown_bit_added", "tnum.c", "sum = tnum_union(sum, tnum_add(sum, b));", "sum = tnum_add(sum, b);"),
     ("tnum_range_one_bit_short", "tnum.c", "(2ull << (63 - __builtin_clzll(differ))) - 1", "(1ull << (63 - __builtin_clzll(differ))) - 1"),
+    ("ends_elements_not_precise", "ends.c", "\tmark_precise(v, from);\n\tmark_precise(v, to);\n", ""),
+    ("ends_elements_of_last_visit", "ends.c", "if (elements > (s64)s->elements)", "if (1)"),
+    ("ends_loop_makes_its_iterator", "ends.c", "(s->makes && f->region[s->insn] == region)", "0"),
+    ("ends_asked_again", "ends.c", "if (s->asked_after_end ||", "if ("),
+    ("ends_rest_once", "ends.c", "((u64)elements + 2) * capped(rest)", "(u64)elements + 2 + capped(rest)"),
+    ("ends_calls_cost_nothing", "ends.c", "1 + f->steps[callee(f, at)] : 1", "1 : 1"),
+    ("ends_iterator_of_caller", "ends.c", "cur_regs(v->st)[1].frame != v->st->depth || ", ""),
 ]
 
 
@@ -118,8 +125,9 @@ class Build:
         self.objects = {}
         for path in sources("src/verifier") + sources("src/bpf"):
             self.objects[path] = self.compile(path)
-        engine = [TOP + n for n in ("/src/vm/interp.c", "/src/vm/access.c", "/src/helpers/iter.c", "/src/helpers/dynptr.c")]
-        gen = [self.compile(f"{TOP}/tests/verifier/{n}") for n in ("edge_gen.c", "edge_loops.c", "edge_objects.c")]
+        engine = [TOP + n for n in ("/src/vm/interp.c", "/src/vm/access.c", "/src/helpers/iter.c", "/src/helpers/dynptr.c",
+                                       "/src/helpers/dynptr_ops.c")]
+        gen = [self.compile(f"{TOP}/tests/verifier/{n}") for n in ("edge_dynptr.c", "edge_gen.c", "edge_loops.c", "edge_objects.c")]
         self.tests = {
             "sound": gen + [self.compile(p, "-DVM_WATCH=watch_insn") for p in engine + [TOP + "/tests/verifier/sound_fuzz.c"]],
             "corpus": [self.compile(p) for p in sources("tests/verifier") if os.path.basename(p).startswith("corpus")],
