@@ -428,6 +428,7 @@ enum attach_error trap_begin(void);
 void trap_end(void);
 bool trap_in_place(void);
 bool trap_is_default(void); /* SIGTRAP's action, by the kernel */
+bool trap_cramped(void); /* is there a handler that runs on a signal stack, or is one about to be? */
 bool trap_denied(void);
 void trap_filtered(void); /* agent.env.denied has changed */
 bool trap_add(u64 addr, u64 to); /* SYNC; false: there are too many */

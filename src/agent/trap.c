@@ -16,6 +16,11 @@
  *     ppoll(2) and their kin have set for as long as they wait). So the kernel has trap_wrap in its place,
  *     which unblocks SIGTRAP and jumps there.
  *
+ * Nor must there be no room for the signal's frame. Where handlers run on signal stacks (SA_ONSTACK), one that comes to a
+ * breakpoint has a second frame below its own, and the stack may have been made for one. So there are none then
+ * (trap_cramped()). Where such a handler is to come it waits until keepers have taken them away; when they do not, it
+ * runs on its thread's own stack until they have.
+ *
  * `trap_entries` says where breakpoints are. Entries come (SYNC) before the byte is written, are aimed at the
  * trampoline of the site that is there now (COMMIT), and when the byte is gone at the instruction itself:
  * a thread may have met the breakpoint, and its signal not have come yet. They are given up when no thread
@@ -26,6 +31,8 @@
 #include "base/sys.h"
 
 #define SIGTRAP_  5
+#define SIGCANCEL_  32 /* glibc's names: pthread_cancel(3) */
+#define SIGSETXID_  33 /* setuid(2) and its kin, in all threads */
 #define SIGNALS   64
 #define TRAPS_MAX 256
 #define NEEDED                                                                                     \
@@ -42,6 +49,9 @@ HIDDEN _Atomic u64 trap_wrapped[SIGNALS]; /* the target's handlers of the signal
 HIDDEN _Atomic u32 trap_mute; /* 1: a filter forbids what trap_wrap does, and so whoever would block SIGTRAP */
 
 static struct action own; /* of SIGTRAP */
+static _Atomic u32 cramping; /* threads that are about to set a handler for signal stacks */
+static _Atomic bool in_text; /* breakpoints may be */
+static _Atomic u64 no_onstack; /* signals whose SA_ONSTACK the kernel does not have yet */
 static bool in_place;
 
 extern const u8 trap_enter[] HIDDEN, trap_enter_end[] HIDDEN, trap_wrap[] HIDDEN;
@@ -168,6 +178,8 @@ static void wrap_all(bool wrap)
 		if (wrap)
 			atomic_store(&trap_wrapped[sig - 1], k.handler);
 		k.handler = wrap ? (u64)trap_wrap : atomic_load(&trap_wrapped[sig - 1]);
+		if (!wrap && atomic_fetch_and(&no_onstack, ~BIT(sig - 1)) & BIT(sig - 1))
+			k.flags |= SA_ONSTACK_;
 		action_to_kernel(sig, &k);
 	}
 }
@@ -186,11 +198,18 @@ static long exchange_trap(const struct kernel_action *set, struct kernel_action 
 	return set_caught();
 }
 
+/* glibc's own two handlers count for nothing: whoever has made a signal stack has another for it. */
+static bool cramps(u32 sig, const struct kernel_action *k)
+{
+	return sig != SIGTRAP_ && sig != SIGCANCEL_ && sig != SIGSETXID_ && has_handler(k) && k->flags & SA_ONSTACK_;
+}
+
 static long exchange_other(u32 sig, const struct kernel_action *set, struct kernel_action *ret_old)
 {
-	u64 was = atomic_load(&trap_wrapped[sig - 1]);
+	u64 was = atomic_load(&trap_wrapped[sig - 1]), bit = BIT(sig - 1), on = atomic_load(&no_onstack) & bit;
 	struct kernel_action k;
 	bool wraps = set && has_handler(set) && actions_ours();
+	bool strips = wraps && cramps(sig, set) && atomic_load(&in_text);
 	long err;
 
 	if (set)
@@ -198,22 +217,46 @@ static long exchange_other(u32 sig, const struct kernel_action *set, struct kern
 	if (wraps) {
 		atomic_store(&trap_wrapped[sig - 1], k.handler);
 		k.handler = (u64)trap_wrap;
+		k.flags &= strips ? ~(u64)SA_ONSTACK_ : ~0ULL;
 	}
 	err = sys_call4(__NR_rt_sigaction, sig, set ? (long)&k : 0, (long)ret_old, sizeof(u64));
 	if (err && wraps)
 		atomic_store(&trap_wrapped[sig - 1], was);
-	if (!err && ret_old->handler == (u64)trap_wrap)
+	if (!err && ret_old->handler == (u64)trap_wrap) {
 		ret_old->handler = was;
+		ret_old->flags |= on ? SA_ONSTACK_ : 0;
+	}
+	if (!err && set && actions_ours())
+		strips ? atomic_fetch_or(&no_onstack, bit) : atomic_fetch_and(&no_onstack, ~bit);
 	return err;
 }
 
 long trap_exchange(u32 sig, const struct kernel_action *set, struct kernel_action *ret_old)
 {
-	u64 mask = actions_lock();
-	long err = sig == SIGTRAP_ ? exchange_trap(set, ret_old) : exchange_other(sig, set, ret_old);
+	bool waits = set && cramps(sig, set) && actions_ours();
+	u64 mask;
+	long err;
 
+	if (waits) {
+		atomic_fetch_add(&cramping, 1);
+		keepers_ask(true);
+	}
+	mask = actions_lock();
+	err = sig == SIGTRAP_ ? exchange_trap(set, ret_old) : exchange_other(sig, set, ret_old);
 	actions_unlock(mask);
+	if (waits)
+		atomic_fetch_sub(&cramping, 1);
 	return err;
+}
+
+bool trap_cramped(void)
+{
+	struct kernel_action k;
+
+	for (u32 sig = 1; sig <= SIGNALS; sig++)
+		if (!action_of_kernel(sig, &k) && cramps(sig, &k))
+			return true;
+	return atomic_load(&cramping) || atomic_load(&no_onstack);
 }
 
 bool trap_in_place(void)
@@ -284,13 +327,16 @@ bool trap_add(u64 addr, u64 to)
 	for (u32 i = 0; i < n; i++) {
 		u64 a = atomic_load(&trap_entries[i].addr);
 
-		if (a == addr)
+		if (a == addr) {
+			atomic_store(&in_text, true);
 			return true;
+		}
 		if (!a)
 			at = i;
 	}
 	if (at == TRAPS_MAX)
 		return false;
+	atomic_store(&in_text, true);
 	atomic_store(&trap_entries[at].to, to);
 	atomic_store(&trap_entries[at].addr, addr);
 	if (at == n)
@@ -319,7 +365,7 @@ static const struct site *site_of(u64 addr)
 
 bool trap_aim(bool idle)
 {
-	bool left = false;
+	bool left = false, any = false;
 
 	for (u32 i = 0; i < atomic_load(&trap_entry_count); i++) {
 		u64 addr = atomic_load(&trap_entries[i].addr);
@@ -328,10 +374,12 @@ bool trap_aim(bool idle)
 		if (!addr)
 			continue;
 		left |= !s && !idle;
+		any |= s != NULL;
 		atomic_store(&trap_entries[i].to, s ? s->plan.tramp : addr);
 		if (!s && idle)
 			atomic_store(&trap_entries[i].addr, 0);
 	}
+	atomic_store(&in_text, any);
 	return left;
 }
 

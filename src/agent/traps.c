@@ -66,6 +66,8 @@ static enum attach_error judge(void)
 		return ATTACH_E_TRAP_TRACED;
 	if (!traps.ready && !trap_in_place() && !trap_is_default())
 		return ATTACH_E_TRAP_HANDLER;
+	if (trap_cramped())
+		return ATTACH_E_TRAP_STACK;
 	if (!traps.ready && !threads_clean())
 		return ATTACH_E_TRAP_BLOCKED;
 	return libc_code_without_file() ? ATTACH_E_TRAP_CODE : ATTACH_OK;

@@ -116,6 +116,7 @@ enum attach_error {
 	ATTACH_E_TRAP_LIBC,    /* in libc itself, which runs where signals are not as they seem */
 	ATTACH_E_TRAP_LINKER,  /* no dynamic linker that tells of new code */
 	ATTACH_E_TRAP_MANY,    /* there are as many as can be */
+	ATTACH_E_TRAP_STACK,   /* handlers run on signal stacks, where two signal frames may be too much */
 };
 
 /* What is in the way, for people. */

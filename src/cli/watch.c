@@ -56,6 +56,7 @@ static const char *const chinese_reasons[] = { /* attach_reason() has the Englis
 	[ATTACH_E_TRAP_LIBC] = "libc 会在信号状态特殊时运行它",
 	[ATTACH_E_TRAP_LINKER] = "没有会告知新代码的动态链接器",
 	[ATTACH_E_TRAP_MANY] = "断点已达上限",
+	[ATTACH_E_TRAP_STACK] = "它在专用栈上处理信号，可能容不下另一个信号",
 	[ATTACH_E_GO_FAULT] = "Go 运行时可能需要知道这条指令在何处出错",
 };
 

@@ -4,6 +4,8 @@
  * counts its calls, and prints what it finds.
  *
  * usage: traps_target             all of it, when a line has come on standard input
+ *        traps_target cramped [early]  hits on a signal stack with room for one signal, at a line; its handler is there from the
+ *                                 beginning, or comes with the line
  *        traps_target near [handler|hot]   calls functions that lie close to each other, for each line 1,000 times; or four
  *                                 threads do all the time
  *        traps_target run [handler|blocked|code|deep]   calls for good; a line "stop" ends it. With a handler for SIGTRAP,
@@ -18,9 +20,11 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -414,6 +418,36 @@ static int run(const char *how)
 	return 0;
 }
 
+static void on_small(int sig)
+{
+	bare();
+	atomic_fetch_add(&in_handler, 1);
+}
+
+static int cramped(bool early)
+{
+	struct sigaction sa = {.sa_handler = on_small, .sa_flags = SA_ONSTACK};
+	size_t size = (size_t)getauxval(AT_MINSIGSTKSZ) + 1024;
+	char line[16];
+	/* below it what may not be touched */
+	char *low = mmap(NULL, 65536, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *stack = low + 32768;
+
+	mprotect(stack, 32768, PROT_READ | PROT_WRITE);
+	sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = size}, NULL);
+	if (early)
+		sigaction(SIGUSR1, &sa, NULL);
+	puts("runs");
+	fflush(stdout);
+	while (fgets(line, sizeof(line), stdin)) {
+		sigaction(SIGUSR1, &sa, NULL);
+		for (int i = 0; i < 10; i++)
+			raise(SIGUSR1);
+		printf("handled %d\n", in_handler);
+		fflush(stdout);
+	}
+	return 0;
+}
+
 static void call_near(int times)
 {
 	for (int i = 0; i < times; i++)
@@ -452,6 +486,8 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOFBF, 4096);
 	children = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (argc > 1 && !strcmp(argv[1], "cramped"))
+		return cramped(argc > 2);
 	if (argc > 1 && !strcmp(argv[1], "near"))
 		return near(argc > 2 ? argv[2] : NULL);
 	if (argc > 1)

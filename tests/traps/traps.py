@@ -39,6 +39,19 @@ def running(*words, mode="run"):
     return p
 
 
+def keepers(env):
+    """The processes that `limpet attach` has left in this session."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as words:
+                if words.read().startswith(f"limpet: keeper of {env['LIMPET_DIR']}/".encode()):
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
 def probes(env, pid):
     return [p for t in c.listed(env)["targets"] if t["pid"] == pid for p in t["probes"]]
 
@@ -89,6 +102,38 @@ def refusals(env):
         limpet(env, "detach", str(p.pid))
         c.ok(f"refused_{how}_leaves_nothing", facts(p.pid) == before, (before, facts(p.pid)))
         c.stop(p, signal.SIGKILL)
+    tool.close()
+
+
+def small_signal_stack(env):
+    """Handlers on a signal stack that has room for one signal: breakpoints are not there, or no more when they come."""
+    tool = Tool(env, TARGET, ["bare"])
+    for words, there in ((["early"], 0), ([], 2)):
+        p = running(*words, mode="cramped")
+        limpet(env, "attach", str(p.pid))
+        found = probes(env, p.pid)
+        c.ok(f"before_small_stack_{there}", len([f for f in found if f["state"] == "attached"]) == there, found)
+        for n in (10, 20):
+            p.stdin.write("\n")
+            p.stdin.flush()
+            said = p.stdout.readline()
+            c.ok(f"handled_on_small_stack_{there}_{n}", said == f"handled {n}\n", (said, p.poll()))
+        found = probes(env, p.pid)
+        c.ok(f"refused_on_small_stack_{there}", len(found) == 2 and all("stacks of their own" in f["reason"] for f in found), found)
+        c.stop(p, signal.SIGKILL)
+    p = running(mode="cramped")
+    limpet(env, "attach", str(p.pid))
+    there = probes(env, p.pid)
+    tool.p.send_signal(signal.SIGSTOP)
+    killed = [os.kill(keeper, signal.SIGKILL) for keeper in keepers(env)]
+    said = [(p.stdin.write("\n"), p.stdin.flush(), p.stdout.readline())[2] for _ in range(2)]
+    c.ok("small_stack_without_a_keeper", killed and len([f for f in there if f["state"] == "attached"]) == 2 and
+         said == ["handled 10\n", "handled 20\n"], (there, said, p.poll()))
+    tool.p.send_signal(signal.SIGCONT)
+    limpet(env, "attach", str(p.pid))
+    found = probes(env, p.pid)
+    c.ok("the_next_keeper_takes_them_away", len(found) == 2 and all("stacks of their own" in f["reason"] for f in found), found)
+    c.stop(p, signal.SIGKILL)
     tool.close()
 
 
@@ -287,5 +332,5 @@ def in_session(part):
 
 
 if __name__ == "__main__":
-    sys.exit(c.main(*map(in_session, (all_signals, refusals, leaves_nothing, links_go_first, deep_stack, neighbours,
+    sys.exit(c.main(*map(in_session, (all_signals, refusals, small_signal_stack, leaves_nothing, links_go_first, deep_stack, neighbours,
                                   neighbours_come_and_go, one_place, traced, killed_keepers))))

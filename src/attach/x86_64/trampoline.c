@@ -583,6 +583,7 @@ const char *attach_reason(enum attach_error e)
 		[ATTACH_E_TRAP_LIBC] = "libc runs it where signals are not as usual",
 		[ATTACH_E_TRAP_LINKER] = "no dynamic linker tells of code to come",
 		[ATTACH_E_TRAP_MANY] = "it has as many as there can be",
+		[ATTACH_E_TRAP_STACK] = "it handles signals on stacks of their own, where another signal may not fit",
 		[ATTACH_E_GO_FAULT] = "Go code whose runtime may have to find where this instruction faults",
 	};
 
