@@ -144,6 +144,16 @@ static void fill_common(struct event_file *e, const struct perf_event_attr *a)
 	atomic_store(&e->enabled, !a->disabled);
 }
 
+/* Places are for programs: a count of their own would read 0, a ring stay empty. Who says what reads give wants one of the two. */
+static int check_counting(u32 type, const struct perf_event_attr *a)
+{
+	if ((type != EVENT_UPROBE && type != EVENT_TRACEPOINT) || !a->read_format)
+		return 0;
+	loader_say("limpet: perf counts and samples nothing here: on probes and system calls eBPF programs run. Count with "
+		   "bpftrace or funccount, or `limpet list` (hits)\n");
+	return -EOPNOTSUPP;
+}
+
 /* The event's file, filled: a held descriptor. */
 static int make_event(struct store *s, u32 type, const struct perf_event_attr *a, s32 pid, s32 cpu,
 		      u32 *ret_id)
@@ -161,7 +171,8 @@ static int make_event(struct store *s, u32 type, const struct perf_event_attr *a
 		e->pid = pid;
 		e->cpu = cpu;
 		fill_common(e, a);
-		err = event_kind(type)->fill(e, a);
+		err = check_counting(type, a);
+		err = err ? err : event_kind(type)->fill(e, a);
 		store_head(&e->head, OBJ_EVENT, *ret_id, size);
 		munmap(e, size);
 	}

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -29,9 +30,13 @@ static const char *const singles[] = {"/available_events", "/uprobe_events", "/t
 
 static const char *rest_of(const char *path, const char *dir)
 {
-	const size_t n = strlen(dir);
+	size_t n = strlen(dir);
 
-	return !strncmp(path, dir, n) && (!path[n] || path[n] == '/') ? path + n : NULL;
+	if (strncmp(path, dir, n) || (path[n] && path[n] != '/'))
+		return NULL;
+	while (path[n] && path[n + 1] == '/')
+		n++;
+	return path + n;
 }
 
 const char *tracefs_rest(const char *path)
@@ -455,6 +460,22 @@ static int no_new_file(struct store *s, const char *rest, int flags)
 	return flags & O_CREAT ? -EACCES : -ENOENT;
 }
 
+static int open_to_write(struct store *s, const char *rest, int flags)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = (flags & O_ACCMODE) == O_RDWR ? open_memstream(&text, &size) : NULL;
+	int ret;
+
+	if (f) {
+		print_file(s, f, rest);
+		fclose(f);
+	}
+	ret = tracefs_write_open(s, rest, flags, text, size);
+	free(text);
+	return ret;
+}
+
 /* The contents in a file of their own, opened again for reading only. */
 int tracefs_open(struct store *s, const char *rest, int flags)
 {
@@ -462,8 +483,8 @@ int tracefs_open(struct store *s, const char *rest, int flags)
 	char path[64];
 	FILE *f;
 
-	if ((flags & O_ACCMODE) == O_WRONLY && tracefs_written(s, rest))
-		return tracefs_write_open(s, rest, flags);
+	if ((flags & O_ACCMODE) != O_RDONLY && tracefs_written(s, rest))
+		return open_to_write(s, rest, flags);
 	fd = (int)syscall(SYS_memfd_create, "tracefs", MFD_CLOEXEC);
 	f = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!f) {

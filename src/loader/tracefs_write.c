@@ -15,7 +15,7 @@
 #include "loader/uprobe_events.h"
 #include "loader/uprobe_record.h"
 
-#define MEMORY   "tracefs:"
+#define MEMORY   "tracefs:" /* then, in decimal, how many bytes lay in the file from the beginning, and the path in tracefs */
 #define LEFT_MAX (1 << 20)
 
 _Atomic bool tracefs_write_any;
@@ -41,29 +41,34 @@ static int open_again(int fd, int flags)
 	return ret < 0 ? -errno : ret;
 }
 
-int tracefs_write_open(struct store *s, const char *rest, int flags)
+int tracefs_write_open(struct store *s, const char *rest, int flags, const char *text, size_t size)
 {
-	const int how = user_space ? O_RDONLY : O_WRONLY | O_APPEND;
-	char name[sizeof(MEMORY) + TRACEFS_NAME_MAX];
-	int fd, ret, err = flags & O_TRUNC && is_lines(rest) ? uprobe_events_clear(s) : 0;
+	const int how = user_space ? O_RDONLY : (flags & O_ACCMODE) | O_APPEND;
+	char name[sizeof(MEMORY) + 24 + TRACEFS_NAME_MAX];
+	int fd, ret, err = 0;
 
+	if (flags & O_TRUNC && is_lines(rest)) {
+		err = uprobe_events_clear(s);
+		size = 0;
+	}
 	if (err || strlen(rest) >= TRACEFS_NAME_MAX)
 		return err ? err : -ENAMETOOLONG;
-	snprintf(name, sizeof(name), MEMORY "%s", rest);
+	snprintf(name, sizeof(name), MEMORY "%zu%s", size, rest);
 	fd = (int)syscall(SYS_memfd_create, name, MFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	ret = open_again(fd, how | (flags & O_CLOEXEC));
+	ret = size && pwrite(fd, text, size, 0) != (ssize_t)size ? -EIO : open_again(fd, how | (flags & O_CLOEXEC));
 	close(fd);
 	if (ret >= 0)
 		atomic_store(&tracefs_write_any, true);
 	return ret;
 }
 
-bool tracefs_write_is(int fd, char rest[TRACEFS_NAME_MAX])
+/* *ret_from: where in it begins what is written. */
+static bool is_written(int fd, char rest[TRACEFS_NAME_MAX], size_t *ret_from)
 {
 	static const char is[] = "/memfd:" MEMORY;
-	char path[64], link[sizeof(is) + TRACEFS_NAME_MAX + 16], *end;
+	char path[64], link[sizeof(is) + 24 + TRACEFS_NAME_MAX + 16], *end, *name;
 	struct stat st;
 	ssize_t n;
 
@@ -77,10 +82,18 @@ bool tracefs_write_is(int fd, char rest[TRACEFS_NAME_MAX])
 	end = strstr(link, " (deleted)");
 	if (end)
 		*end = 0;
-	if (strlen(link + sizeof(is) - 1) >= TRACEFS_NAME_MAX)
+	*ret_from = strtoul(link + sizeof(is) - 1, &name, 10);
+	if (strlen(name) >= TRACEFS_NAME_MAX)
 		return false;
-	strcpy(rest, link + sizeof(is) - 1);
+	strcpy(rest, name);
 	return true;
+}
+
+bool tracefs_write_is(int fd, char rest[TRACEFS_NAME_MAX])
+{
+	size_t from;
+
+	return is_written(fd, rest, &from);
 }
 
 void tracefs_write_inherited(int fd)
@@ -108,19 +121,21 @@ int tracefs_write_left(int fd)
 {
 	char rest[TRACEFS_NAME_MAX], *text;
 	struct stat st;
+	size_t from, size;
 	ssize_t ret;
 	int again;
 
-	if (!tracefs_write_is(fd, rest) || fstat(fd, &st) || !st.st_size)
+	if (!is_written(fd, rest, &from) || fstat(fd, &st) || (size_t)st.st_size <= from)
 		return 0;
-	if (st.st_size > LEFT_MAX)
+	size = (size_t)st.st_size - from;
+	if (size > LEFT_MAX)
 		return -E2BIG;
 	again = open_again(fd, O_RDWR | O_CLOEXEC);
 	if (again < 0)
 		return again;
-	text = malloc((size_t)st.st_size);
-	ret = text ? pread(again, text, (size_t)st.st_size, 0) : -ENOMEM;
-	if (ret > 0 && ftruncate(again, 0))
+	text = malloc(size);
+	ret = text ? pread(again, text, size, (off_t)from) : -ENOMEM;
+	if (ret > 0 && ftruncate(again, (off_t)from))
 		ret = -errno;
 	close(again);
 	if (ret > 0)

@@ -19,9 +19,12 @@
 
 #define TRACEFS_NAME_MAX 224 /* of what follows the directory of tracefs */
 
-/* Whether "/..." is such a file, and a descriptor of it for writing, or -errno. */
+/*
+ * Whether "/..." is such a file, and a descriptor of it for writing, or -errno. Who opens it for reading, too, reads
+ * text[size], what it shows at that moment.
+ */
 HIDDEN bool tracefs_written(struct store *s, const char *rest);
-HIDDEN int tracefs_write_open(struct store *s, const char *rest, int flags);
+HIDDEN int tracefs_write_open(struct store *s, const char *rest, int flags, const char *text, size_t size);
 
 extern HIDDEN _Atomic bool tracefs_write_any; /* there may be such descriptors in this process */
 HIDDEN void tracefs_write_inherited(int fd);  /* looks whether this is one */

@@ -7,6 +7,7 @@ usage: uprobe_events.py BUILD_DIR
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -128,6 +129,29 @@ echo -:e/a >> $t/uprobe_events
 cat $T/events/e/a/enable
 echo > $t/uprobe_events
 """
+# One descriptor for both, and names with slashes to spare, as perf has them.
+BOTH = f"""import os
+T = "{TRACEFS}//uprobe_events"
+def shown(text): return [line for line in text.splitlines() if ":both/" in line]
+def say(what, call):
+    try: print(what, call())
+    except OSError as e: print(what, e.strerror)
+for flags in (os.O_RDWR | os.O_APPEND, os.O_RDWR):
+    fd = os.open(T, flags)
+    say("before", lambda: shown(os.read(fd, 65536).decode()))
+    say("write", lambda: os.write(fd, b"p:both/a /bin/bash:0x40\\n"))
+    say("again", lambda: os.write(fd, b"p:both/b /bin/bash:0x50"))
+    say("wrong", lambda: os.write(fd, b"p:both/c nowhere"))
+    os.close(fd)
+    print(shown(open("{TRACEFS}///uprobe_events").read()), os.path.exists("{TRACEFS}//events/both/a/id"))
+    with open(T, "r+") as f:
+        print(shown(f.read()))
+        f.write("-:both/a\\n-:both/b\\n")
+    print(shown(open(T).read()))
+"""
+PERF = """e='probe_bash:both_of_tests'
+perf probe -q -x /bin/bash both_of_tests=readline && perf probe -l $e 2>/dev/null
+perf probe -q -d $e 2>/dev/null; echo $?; perf probe -l $e 2>/dev/null"""
 FIXED = f"""t={TRACEFS}
 echo x > $t/events/none
 echo x > $t/none
@@ -195,9 +219,13 @@ def uprobe_events():
     work = common.folder()
     env = common.environment(os.path.join(work, "sessions"), lang="en")
     ours = ["env", *[f"{k}={env[k]}" for k in ("LIMPET_DIR", "LIMPET_LANG")], LIMPET, "load"]
-    for name, argv in (("lines with arguments", ["python3", "-c", WRITE]), ("bash", ["bash", "-c", SHELL]), ("dash", ["dash", "-c", SHELL])):
+    for name, argv in (("lines with arguments", ["python3", "-c", WRITE]), ("bash", ["bash", "-c", SHELL]), ("dash", ["dash", "-c", SHELL]),
+                       ("read and written", ["python3", "-c", BOTH]), ("perf probe", ["sh", "-c", PERF])):
+        if argv[-1] == PERF and not shutil.which("perf"):
+            print(f"skip {name}: there is no perf")
+            continue
         status, kernel = read([*MOUNTED, *argv])
-        if status or "p:" not in kernel:
+        if status or not re.search(r"p:|of_tests", kernel):
             print(f"skip {name}: tracefs cannot be mounted here")
             continue
         got = read([*ours, *argv])[1]
