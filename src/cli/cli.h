@@ -81,6 +81,8 @@ struct watch {
 	pid_t only;     /* look at this process only; 0: at every target */
 	bool no_target; /* say when there is no target */
 	bool idle;      /* say when nothing probed is called */
+	bool keeps;     /* keep targets that nobody keeps: those that the tool has started, when it makes links later */
+	bool keeping;
 	bool quiet, dead;
 	bool refused; /* said that probes could not be made */
 	int busy;     /* looks that found them waiting for a thread */
@@ -156,6 +158,7 @@ bool witness_saw(struct witness *w, int sig); /* once for each time; waits some 
 /* supervise.c: the supervisor's process, see loader/super.h */
 int supervise_start(struct run *r, const char *preload, int report); /* 0 or errno */
 bool supervise_ended(struct run *r, int *ret_status);
+int supervise_enter(int sock, bool dies); /* super_enter(), and what the agents of what it starts are to know of the filter */
 const char *supervise_error(int err); /* what run_become() reported */
 /*
  * This process, which is about to become a program that is to be served, gets a supervisor that is nobody's child,

@@ -92,7 +92,7 @@ int load_foreground(struct store *s, char **argv, const char *via)
 	int status;
 
 	watch_begin(&watch, s); /* what links there are is the others' */
-	watch.no_target = watch.idle = true;
+	watch.no_target = watch.idle = watch.keeps = true;
 	status = start_tool(s, &r, via, &way);
 	if (status) {
 		watch_end(&watch);

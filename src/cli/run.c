@@ -122,7 +122,7 @@ void run_become(struct run *r, const char *preload, int report, int supervisor)
 	run_environment(r, preload);
 	sigaction(SIGCHLD, &r->old_chld, NULL);
 	sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
-	err = supervisor >= 0 ? super_enter(supervisor, true) : 0;
+	err = supervisor >= 0 ? supervise_enter(supervisor, true) : 0;
 	if (!err) {
 		if (!r->hold || !ptrace(PTRACE_TRACEME, 0, 0, 0))
 			execvp(r->argv[0], r->argv);

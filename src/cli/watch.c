@@ -383,6 +383,15 @@ static bool look(struct watch *w)
 	return pending || !n;
 }
 
+/* A program that the tool has started has the probes that were there then; for later ones there must be a keeper. */
+static void take_over(struct watch *w)
+{
+	u32 pid;
+
+	if (w->keeps && !w->dead && !w->keeping && targets_find(w->store, &pid, 1) > 0 && !keeper_present(w->keeper))
+		w->keeping = !keep_thread_start(w->store);
+}
+
 void watch_tick(struct watch *w)
 {
 	u32 generation = atomic_load(&w->store->file->generation);
@@ -391,6 +400,7 @@ void watch_tick(struct watch *w)
 		w->generation = generation;
 		w->step = STEP_MS;
 		w->quiet = false;
+		take_over(w);
 	}
 	if (w->dead || now_ms() < w->next)
 		return;
@@ -433,6 +443,13 @@ void watch_look(struct watch *w)
 
 void watch_end(struct watch *w)
 {
+	u32 pid;
+
+	if (w->keeping) {
+		keep_thread_stop();
+		if (targets_find(w->store, &pid, 1) > 0)
+			keep_leave(w->store);
+	}
 	if (!w->dead)
 		keeper_close(w->keeper);
 }

@@ -20,6 +20,9 @@ from common import BUILD, LIMPET, NOBODY, ok  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 MADE = os.path.join(BUILD, "tests/supervisor")
 LIFE = os.path.join(MADE, "life")
+# what limpet has beyond the kernel (docs/helpers.md)
+BEYOND = {f"feature helper {p} Fn{h}" for p in ("Kprobe", "TracePoint", "RawTracepoint", "PerfEvent")
+          for h in ("KtimeGetCoarseNs", "ProbeWriteUser", "OverrideReturn")}
 GOCODE = "/usr/share/gocode"
 
 
@@ -50,9 +53,9 @@ def against_kernel(name, argv, env, change=lambda text: text):
        "\n".join(difflib.unified_diff(kernel.splitlines(), ours.splitlines(), "kernel", "limpet", lineterm="")))
 
 
-def go_tool(name="gotool", cgo="0", options=()):
+def go_tool(name="gotool", cgo="0", options=(), source="gotool.go"):
     """Its path, built when it is not there, or older than its source; None with the reason printed."""
-    source, made = os.path.join(HERE, "gotool.go"), os.path.join(MADE, name)
+    source, made = os.path.join(HERE, source), os.path.join(MADE, name)
     if os.path.exists(made) and os.path.getmtime(made) > os.path.getmtime(source):
         return made
     if not shutil.which("go") or not os.path.isdir(os.path.join(GOCODE, "src/github.com/cilium/ebpf")):
@@ -83,6 +86,38 @@ def go():
     os.chown(theirs, NOBODY, NOBODY)
     status, text = common.run([LIMPET, "load", tool, target], common.environment(theirs, lang="en"), user=NOBODY, seconds=60)
     ok("go: without root", status == 0 and "counted 25" in text, text)
+
+
+def features_of(text):
+    return {line.rsplit(" ", 2 if line.endswith("not there") else 1)[0]: line.endswith(" there") and not line.endswith("not there")
+            for line in text.splitlines() if line.startswith("feature ")}
+
+
+def go_user():
+    """An object file, links with every option, and features: what limpet says it has the kernel has, and limpet does."""
+    tool = go_tool("gouser", source="gouser.go")
+    if not tool or not os.path.exists(os.path.join(MADE, "gouser.bpf.o")):
+        return
+    place, env = setting("gouser")
+    argv = [shutil.copy(tool, place), os.path.join(MADE, "gouser.bpf.o"), shutil.copy(os.path.join(MADE, "supervised_target"), place)]
+    status, ours = common.run([LIMPET, "load", *argv], env, seconds=100)
+    ok("an object file in Go", status == 0, ours)
+    ours = without_notes(ours)
+    mine = features_of(ours)
+    wanted = [f"map {m}" for m in ("Hash", "Array", "RingBuf", "LRUHash", "LPMTrie", "Queue", "Stack", "PerCPUHash", "PerfEventArray", "StackTrace")] + [
+        f"program {p}" for p in ("Kprobe", "TracePoint", "RawTracepoint", "PerfEvent")] + [
+        f"helper Kprobe Fn{h}" for h in ("MapLookupElem", "GetCurrentPidTgid", "RingbufOutput", "ProbeReadUserStr", "GetAttachCookie", "Loop")]
+    ok("features that are there", all(mine.get("feature " + f) for f in wanted), [f for f in wanted if not mine.get("feature " + f)])
+    status, kernel = common.run([*common.MOUNTED, *argv], env, seconds=100) if not os.getuid() else (1, "")
+    if status:
+        print("# the kernel's bpf(2), or tracefs, is not to be had here: gouser's output is not compared")
+        return
+    lines = lambda text: [line for line in text.splitlines() if not line.startswith("feature ")]  # noqa: E731
+    ok("an object file in Go: the same on the kernel", lines(ours) == lines(kernel),
+       "\n".join(difflib.unified_diff(lines(kernel), lines(ours), "kernel", "limpet", lineterm="")))
+    theirs = features_of(kernel)
+    beyond = {f for f, there in mine.items() if there and not theirs.get(f)}
+    ok("features that the kernel does not have, or forbids here", beyond <= BEYOND, beyond - BEYOND)
 
 
 def libbpf():
@@ -256,5 +291,5 @@ def where_it_cannot():
 
 
 if __name__ == "__main__":
-    sys.exit(common.main(go, libbpf, descriptors, endings, killed_supervisor, left_behind, background, text_interface, where_it_cannot,
+    sys.exit(common.main(go, go_user, libbpf, descriptors, endings, killed_supervisor, left_behind, background, text_interface, where_it_cannot,
                          need=("tests/supervisor/life", "src/agent/liblimpet-agent.so", "examples/queue_demo/uprobe_queue")))
