@@ -192,6 +192,7 @@ int pid_check(pid_t pid); /* 0 when it can become a target, else an exit status 
 /* keep.c */
 int keep_open(struct keeper **ret, const struct store *s);
 int keep_fail(const char *verb, const struct keeper_error *e);
+const char *keep_why(const struct keeper_error *e); /* in the user's language */
 /* Leaves a process that keeps the session's targets until there are none; again: no error. */
 int keep_take_over(struct store *s);
 int keep_leave(struct store *s);

@@ -52,7 +52,7 @@ static const struct {
 	[KEEPER_NO_PROCESS] = {"没有该进程，或它已结束", {"`pgrep NAME` finds one", "可用 `pgrep 名称` 查找"}},
 	[KEEPER_KERNEL_THREAD] = {"它是内核线程", {"choose a user process", "请选择用户进程"}},
 	[KEEPER_OTHER_USER] = {"它属于其他用户", {"run limpet as that user or as root", "请以该用户或 root 运行 limpet"}},
-	[KEEPER_TRACED] = {"另有进程正在跟踪它", {NULL}},
+	[KEEPER_TRACED] = {"另有进程正在跟踪它", {"end that first (a debugger?)", "请先结束它（调试器？）"}},
 	[KEEPER_NOT_ALLOWED] = {"内核不允许（Yama、不可转储或安全模块）", {NULL}},
 	[KEEPER_ARCH] = {"它不是 64 位 x86 进程", {"choose another process", "请选择其他进程"}},
 	[KEEPER_SECCOMP] = {"它受 seccomp 限制；需要 CAP_SYS_ADMIN，且 limpet 自己不受限制",
@@ -61,15 +61,24 @@ static const struct {
 	[KEEPER_NO_AGENT] = {"缺少 liblimpet-agent.so 或它不可用", {"run tools/install.sh again or set LIMPET_AGENT",
 								 "请重新运行 tools/install.sh，或设置 LIMPET_AGENT"}},
 	[KEEPER_NOT_TARGET] = {"它不是本会话的目标", {"`limpet list` shows them", "`limpet list` 列出目标"}},
-	[KEEPER_BUSY] = {"它正在启动，或有线程停留在探针之中", {"try again", "请重试"}},
+	[KEEPER_BUSY] = {"它正在启动，或有线程停留在探针之中或内核之中", {"try again", "请重试"}},
 	[KEEPER_SYSTEM] = {"操作失败", {NULL}},
 };
 
+static bool is_known(const struct keeper_error *e)
+{
+	return (size_t)e->reason < sizeof(reasons) / sizeof(reasons[0]) && reasons[e->reason].why;
+}
+
+const char *keep_why(const struct keeper_error *e)
+{
+	return cli_chinese && is_known(e) ? reasons[e->reason].why : e->detail;
+}
+
 int keep_fail(const char *verb, const struct keeper_error *e)
 {
-	bool known = (size_t)e->reason < sizeof(reasons) / sizeof(reasons[0]) && reasons[e->reason].why;
-	const char *next = known ? reasons[e->reason].next[cli_chinese] : NULL;
-	const char *why = cli_chinese && known ? reasons[e->reason].why : e->detail;
+	const char *next = is_known(e) ? reasons[e->reason].next[cli_chinese] : NULL;
+	const char *why = keep_why(e);
 
 	if (e->reason == KEEPER_NOT_TARGET)
 		why = T("it is not a target of this session", "它不是本会话的目标");

@@ -284,6 +284,7 @@ static struct json_object *processes(const u32 *pids, int n, struct store *s, st
 
 	for (int i = 0; i < n; i++) {
 		struct json_object *o = json_object_new_object();
+		struct keeper_error e;
 		struct agent_header h;
 		char path[64], comm[64] = "";
 		FILE *f;
@@ -298,6 +299,8 @@ static struct json_object *processes(const u32 *pids, int n, struct store *s, st
 		add_text(o, "comm", comm, sizeof(comm));
 		if (k) {
 			json_object_object_add(o, "probes", probes_of(s, k, pids[i]));
+			if (keeper_waits(k, (pid_t)pids[i], &e))
+				add_text(o, "waits", keep_why(&e), sizeof(e.detail));
 			json_object_object_add(o, "draining", json_object_new_boolean(
 				keeper_is_target(k, (pid_t)pids[i], &h) && atomic_load(&h.draining)));
 		}
@@ -439,6 +442,9 @@ static void print_table(struct json_object *all, const char *key, const char *ti
 		if (json_object_get_boolean(json_object_object_get(row, "draining")))
 			printf(T(" draining: detached; calls in flight return through the agent",
 				 " draining：已分离；仍有进行中的调用要经代理返回"));
+		if (json_object_object_get(row, "waits"))
+			printf(T(" waiting: its probes are not what the links ask for: %s", " 等待中：其探针与链接不一致：%s"),
+			       text_of(row, "waits"));
 		puts("");
 		if (!strcmp(key, "targets"))
 			print_probes(all, json_object_object_get(row, "probes"));

@@ -193,6 +193,9 @@ int pid_check(pid_t pid)
 	if (f.tgid != pid)
 		return fail(EXIT_FAILED, T("cannot attach to %d: it is a thread of process %ld; use that number",
 					   "无法附加到 %d：它是进程 %ld 的线程；请使用该进程号"), pid, f.tgid);
+	if (pid == getpid())
+		return fail(EXIT_FAILED, T("cannot attach to %d: it is limpet itself; choose another process",
+					   "无法附加到 %d：它是 limpet 自己；请选择其他进程"), pid);
 	if (f.flags & PF_KTHREAD)
 		return fail(EXIT_FAILED, T("cannot attach to %d: it is a kernel thread; choose a user process",
 					   "无法附加到 %d：它是内核线程；请选择用户进程"), pid);

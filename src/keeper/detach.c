@@ -55,7 +55,7 @@ static int detach_once(struct keeper *k, pid_t pid, struct keeper_error *e, stru
 	if (err)
 		return err;
 	if (!t.header_at)
-		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "process %d is no target", pid);
+		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "it is no target");
 	if (!err)
 		err = target_borrow(&t, true);
 	if (!err)
@@ -77,11 +77,17 @@ static int detach_once(struct keeper *k, pid_t pid, struct keeper_error *e, stru
 int sync_detach(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer unused)
 {
 	struct timespec ms = {.tv_nsec = 1000000};
+	int err = proc_check(pid, e);
 
+	/* Nobody is stopped for nothing. */
+	if ((!err || e->reason == KEEPER_TRACED || e->reason == KEEPER_BUSY) && !keeper_is_target(k, pid, NULL))
+		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "it is no target");
+	if (err)
+		return err;
 	for (int i = 0, flights = 0; i < DETACH_TRIES; i++) {
 		struct left left = {.in_use = true};
-		int err = detach_once(k, pid, e, &left);
 
+		err = detach_once(k, pid, e, &left);
 		if (err || (!left.in_use && !left.in_flight))
 			return err;
 		if (left.in_flight && ++flights == FLIGHT_TRIES) {
@@ -91,7 +97,7 @@ int sync_detach(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcom
 		}
 		nanosleep(&ms, NULL);
 	}
-	return keeper_fail(e, KEEPER_BUSY, -EBUSY, "a thread of %d stays in a probe", pid);
+	return keeper_fail(e, KEEPER_BUSY, -EBUSY, "a thread of it stays in a probe");
 }
 
 int sync_drain(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcomer unused)
@@ -100,6 +106,6 @@ int sync_drain(struct keeper *k, pid_t pid, struct keeper_error *e, enum newcome
 	int err = detach_once(k, pid, e, &left);
 
 	if (!err && (left.in_use || left.in_flight))
-		err = keeper_fail(e, KEEPER_DRAINING, -EBUSY, "calls of %d are in flight", pid);
+		err = keeper_fail(e, KEEPER_DRAINING, -EBUSY, "calls of it are in flight");
 	return err;
 }

@@ -71,6 +71,7 @@ u64 proc_status_set(pid_t pid, pid_t tid, const char *field); /* signals; all wh
 pid_t proc_live_tid(pid_t pid);
 long proc_euid(pid_t pid); /* -1: gone */
 char proc_state(pid_t pid, pid_t tid);
+#define PROC_IN_KERNEL "its thread %d waits in the kernel (for a child made by vfork, or a disk)" /* state D */
 bool proc_environ(pid_t tid, const char *begins, const char *has); /* was it given an entry that does? */
 u64 proc_aux(pid_t tid, u64 type); /* of the auxiliary vector (AT_*, getauxval(3)); 0: it is not there */
 
@@ -127,6 +128,12 @@ bool target_in_flight(struct target *t);
 
 /* sync.c: as keeper_inject(), once; and what the process executes is to be a target, too */
 int keeper_inject_executed(struct keeper *k, pid_t pid, struct keeper_error *e);
+
+/*
+ * A quick look without stopping: are the target's links those it should have? What is listed still has
+ * not been written: a keeper is at it, or died before its COMMIT.
+ */
+bool sync_in_line(struct keeper *k, pid_t pid);
 
 /* sync.c: steps that detach.c takes, too */
 int sync_fail(struct target *t, int err, const char *what);

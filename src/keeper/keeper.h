@@ -61,6 +61,9 @@ bool keeper_is_target(struct keeper *k, pid_t pid, struct agent_header *ret);
 /* The value of AGENT_SECCOMP for what this process starts; false when it runs under no filter. */
 bool keeper_seccomp_note(char *ret, size_t size);
 
+/* Are its probes not in line with the session? *e says why, as far as can be told without stopping it. */
+bool keeper_waits(struct keeper *k, pid_t pid, struct keeper_error *e);
+
 /* What became of each probe in a target. Allocates *ret (free it). Returns the count or -errno. */
 long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret);
 

@@ -301,7 +301,7 @@ int proc_check(pid_t pid, struct keeper_error *e)
 	memset(e, 0, sizeof(*e));
 	e->pid = pid;
 	if (!f)
-		return keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "no process %d", pid);
+		return keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "there is no such process");
 	while (fgets(line, sizeof(line), f)) {
 		sscanf(line, "TracerPid: %ld", &tracer);
 		sscanf(line, "Uid: %ld", &uid);
@@ -311,18 +311,15 @@ int proc_check(pid_t pid, struct keeper_error *e)
 	fclose(f);
 	live = proc_live_tid(pid);
 	if (is_kernel_thread(pid))
-		return keeper_fail(e, KEEPER_KERNEL_THREAD, -EPERM, "process %d is a kernel thread",
-				   pid);
+		return keeper_fail(e, KEEPER_KERNEL_THREAD, -EPERM, "it is a kernel thread");
 	if (!live || (!vm && live == pid))
-		return keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "process %d has ended", pid);
+		return keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "it has ended");
 	if (geteuid() && (uid_t)uid != geteuid() && !have_ptrace())
-		return keeper_fail(e, KEEPER_OTHER_USER, -EPERM, "process %d belongs to user %ld",
-				   pid, uid);
+		return keeper_fail(e, KEEPER_OTHER_USER, -EPERM, "it belongs to user %ld", uid);
 	if (tracer)
-		return keeper_fail(e, KEEPER_TRACED, -EBUSY, "process %d is traced by %ld", pid,
-				   tracer);
+		return keeper_fail(e, KEEPER_TRACED, -EBUSY, "process %ld traces it", tracer);
 	if (shares_memory(live, (pid_t)parent))
 		return keeper_fail(e, KEEPER_BUSY, -EAGAIN,
-				   "process %d is in the memory of %ld (vfork)", pid, parent);
+				   "it is in the memory of process %ld (vfork)", parent);
 	return check_arch(live, e);
 }

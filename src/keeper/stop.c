@@ -207,7 +207,7 @@ static int seize(struct target *t, pid_t tid)
 			return 0; /* gone meanwhile, or a leader that has ended */
 		if (tracer > 0)
 			return keeper_fail(t->e, KEEPER_TRACED, -EBUSY,
-					   "thread %d is traced by %ld", tid, tracer);
+					   "process %ld traces its thread %d", tracer, tid);
 		return keeper_fail(t->e, KEEPER_NOT_ALLOWED, err, "%s", strerror(-err));
 	}
 	if (t->count == t->cap) {
@@ -241,7 +241,7 @@ static int seize_new(struct target *t)
 	snprintf(path, sizeof(path), "/proc/%d/task", t->pid);
 	dir = opendir(path);
 	if (!dir)
-		return keeper_fail(t->e, KEEPER_NO_PROCESS, -ESRCH, "process %d has ended", t->pid);
+		return keeper_fail(t->e, KEEPER_NO_PROCESS, -ESRCH, "it has ended");
 	while ((d = readdir(dir))) {
 		pid_t tid = atoi(d->d_name);
 		int r;
@@ -271,7 +271,8 @@ static int stop_new(struct target *t, size_t from)
 		int r = wait_stopped(t, th);
 
 		if (r == -EAGAIN)
-			return keeper_fail(t->e, KEEPER_BUSY, r, "thread %d does not stop now",
+			return keeper_fail(t->e, KEEPER_BUSY, r,
+					   proc_state(t->pid, th->tid) == 'D' ? PROC_IN_KERNEL : "its thread %d does not stop now",
 					   th->tid);
 		if (r)
 			th->tid = -th->tid; /* ended */
@@ -372,7 +373,7 @@ int target_stop(struct target *t, pid_t pid, struct keeper_error *e)
 					  "process %d makes threads all the time", pid);
 	} while (!err && fresh);
 	if (!err && !any_stopped(t))
-		err = keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "process %d has ended", pid);
+		err = keeper_fail(e, KEEPER_NO_PROCESS, -ESRCH, "it has ended");
 	if (!err)
 		err = take_regs(t);
 	if (!err)

@@ -278,14 +278,14 @@ int sync_begin(struct keeper *k, struct target *t, pid_t pid, const struct home_
 	}
 	if (!atomic_load(&t->header.ready)) {
 		target_resume(t);
-		return keeper_fail(e, KEEPER_BUSY, -EAGAIN, "process %d is just starting", pid);
+		return keeper_fail(e, KEEPER_BUSY, -EAGAIN, "it is just starting");
 	}
 	t->agent_ready = true;
 	t->agent_runs = target_agent_runs(t);
 	if (!t->agent_runs && t->header.borrowed)
 		err = scan(t);
 	if (!err && t->agent_runs)
-		err = keeper_fail(e, KEEPER_BUSY, -EAGAIN, "a thread of %d is not back yet", pid);
+		err = keeper_fail(e, KEEPER_BUSY, -EAGAIN, "a thread of it is not back yet");
 	if (err)
 		target_resume(t);
 	return err;
@@ -391,9 +391,9 @@ static int sync_once(struct keeper *k, pid_t pid, struct keeper_error *e, enum n
 	}
 	fresh = !t.header_at;
 	if (fresh && newcomer == STAYS_OUT)
-		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "process %d is no target", pid);
+		err = keeper_fail(e, KEEPER_NOT_TARGET, -ENOENT, "it is no target");
 	if (!err && fresh && target_is_starting(&t, k->agent_path))
-		err = keeper_fail(e, KEEPER_BUSY, -EAGAIN, "process %d is just starting", pid);
+		err = keeper_fail(e, KEEPER_BUSY, -EAGAIN, "it is just starting");
 	if (!err)
 		err = target_borrow(&t, fresh);
 	if (!err && fresh && !image) /* it was a target when that was looked at */
@@ -430,11 +430,7 @@ static int do_sync(struct keeper *k, pid_t pid, struct keeper_error *e, enum new
 	return err;
 }
 
-/*
- * A quick look without stopping: are the target's links those it should have? What is listed still has
- * not been written: a keeper is at it, or died before its COMMIT.
- */
-static bool in_line(struct keeper *k, pid_t pid)
+bool sync_in_line(struct keeper *k, pid_t pid)
 {
 	struct regions maps = {0};
 	struct agent_header h;
@@ -529,7 +525,7 @@ static int attempt(struct work *w, int tries)
  */
 static int unless_in_line(struct keeper *k, pid_t pid, struct keeper_error *e, int err)
 {
-	if (!err || !in_line(k, pid))
+	if (!err || !sync_in_line(k, pid))
 		return err;
 	*e = (struct keeper_error){.pid = pid};
 	return 0;
@@ -553,7 +549,7 @@ int keeper_sync(struct keeper *k, pid_t pid, struct keeper_error *e)
 
 	if (keeper_is_target(k, pid, &h) && atomic_load(&h.draining))
 		return attempt(&(struct work){.fn = sync_drain, .k = k, .pid = pid, .e = e}, 1);
-	if (in_line(k, pid)) {
+	if (sync_in_line(k, pid)) {
 		*e = (struct keeper_error){.pid = pid};
 		return 0;
 	}

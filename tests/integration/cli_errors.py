@@ -110,6 +110,7 @@ def processes():
         error("attach: kernel thread", ["attach", 2], 1, "kernel thread")
     else:
         print("skip kernel thread: none visible here")
+    error("attach: limpet itself", ["-c", 'exec "$0" attach $$', LIMPET], 1, "limpet itself", "another process", exe="/bin/sh")
     zombie = os.fork()
     if not zombie:
         os._exit(0)

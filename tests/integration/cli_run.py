@@ -6,6 +6,7 @@ and map on what is there.
 
 usage: cli_run.py BUILD_DIR
 """
+import ctypes
 import json
 import os
 import shutil
@@ -107,6 +108,37 @@ def background():
     os.kill(listed()["tools"][0]["pid"], signal.SIGINT)
     ok("a tool that ends takes its links along", wait_for(
         lambda: not listed()["tools"] and limpet("gc")[0] == 0 and not listed()["links"]), listed())
+
+
+def held():
+    """A target that somebody else traces when links come: list says what it waits for, detach what to do."""
+    first, target = start(LIMPET, "load", "./uprobe_queue"), start("./target")
+    wait_for(lambda: listed()["links"])
+    got = limpet("attach", target.pid)
+    ok("a target that is in line waits for nothing", got[0] == 0 and not any("waits" in t for t in listed()["targets"]), (got, listed()))
+    tracer = os.fork()
+    if not tracer:
+        ctypes.CDLL(None).ptrace(0x4206, target.pid, 0, 0)  # PTRACE_SEIZE
+        time.sleep(60)
+        os._exit(0)
+    wait_for(lambda: f"TracerPid:\t{tracer}" in open(f"/proc/{target.pid}/status", encoding="ascii").read())
+    second = start(LIMPET, "load", "./uprobe_stack")
+    why = f"process {tracer} traces it"
+    ok("list says what a target waits for", wait_for(lambda: [t.get("waits") for t in listed()["targets"]] == [why]), listed())
+    ok("and in its tables", f"{target.pid}: target waiting:" in limpet("list")[1] and why in limpet("list")[1], limpet("list"))
+    got, out, err = limpet("detach", target.pid)
+    ok("detach of a traced target says what to do", got == 1 and not out and f"{why}; end that first" in err, (got, out, err))
+    os.kill(tracer, signal.SIGKILL)
+    os.waitpid(tracer, 0)
+    ok("then it gets its probes", wait_for(lambda: not any("waits" in t for t in listed()["targets"])), listed())
+    ok("and can be detached", limpet("detach", target.pid)[0] == 0)
+    for p in (first, second, target):
+        p.terminate()
+        p.wait(10)
+    began = time.time()
+    for pid, word in ((target.pid, "no such process"), (os.getpid(), "not a target")):
+        got, out, err = limpet("detach", pid)
+        ok(f"detach: {word}", got == 1 and not out and word in err and time.time() - began < 5, (got, out, err))
 
 
 def fifo():
@@ -247,7 +279,7 @@ def main():
         print(f"skip cli_run: {missing[0]} is not built")
         return 0
     try:
-        for part in (passing_through, background, fifo, keyed, kinds, versions):
+        for part in (passing_through, background, held, fifo, keyed, kinds, versions):
             part()
     finally:
         for tool in listed()["tools"]:
