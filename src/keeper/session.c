@@ -11,6 +11,7 @@
 #include "keeper/internal.h"
 
 #define AGENT_FILE "liblimpet-agent.so"
+#define LOOKS      10 /* at a process whose threads end when they are looked at */
 
 static char *agent_beside_us(void)
 {
@@ -68,18 +69,22 @@ void keeper_close(struct keeper *k)
 	free(k);
 }
 
-/* The agent of this session in a process: its header lies just below the session file's mapping. */
+/* As it is found in a process: the header lies just below the session file's mapping. -ESRCH: `mem` has no memory. */
 int keeper_find(struct keeper *k, const struct regions *maps, int mem, u64 *ret_at,
 		struct agent_header *ret)
 {
 	for (size_t i = 0; i < maps->count; i++) {
 		const struct region *r = &maps->all[i];
 		u64 at = r->start - AGENT_HEADER_GAP;
+		ssize_t n;
 
 		if (r->ino != k->ino || r->dev_major != k->dev_major ||
 		    r->dev_minor != k->dev_minor || r->file_off)
 			continue;
-		if (pread(mem, ret, sizeof(*ret), (off_t)at) != sizeof(*ret))
+		n = pread(mem, ret, sizeof(*ret), (off_t)at);
+		if (!n) /* the file is of a thread that ended before it was opened */
+			return -ESRCH;
+		if (n != sizeof(*ret))
 			continue;
 		if (ret->magic != AGENT_MAGIC || ret->version != AGENT_VERSION ||
 		    ret->size != sizeof(*ret) || !ret->session_ino)
@@ -90,28 +95,41 @@ int keeper_find(struct keeper *k, const struct regions *maps, int mem, u64 *ret_
 	return -ENOENT;
 }
 
-bool keeper_is_target(struct keeper *k, pid_t pid, struct agent_header *ret)
+/* 0, -ENOENT: no target, or -ESRCH: the thread that was looked at has ended meanwhile. */
+static int look(struct keeper *k, pid_t pid, struct agent_header *ret)
 {
-	struct agent_header header;
 	struct regions maps = {0};
 	pid_t tid = proc_live_tid(pid);
+	int err = tid ? proc_read_maps(tid, &maps) : -ESRCH, mem;
 	char path[64];
 	u64 at;
-	bool found = false;
-	int mem;
 
-	if (!tid || proc_read_maps(tid, &maps))
-		return false;
+	if (!tid)
+		return err;
 	snprintf(path, sizeof(path), "/proc/%d/mem", tid);
-	mem = open(path, O_RDONLY | O_CLOEXEC);
-	if (mem >= 0) {
-		found = !keeper_find(k, &maps, mem, &at, &header);
+	mem = err ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	if (mem < 0) {
+		char state = proc_state(pid, tid);
+
+		err = state && state != 'Z' && state != 'X' ? -ENOENT : -ESRCH;
+	} else {
+		err = keeper_find(k, &maps, mem, &at, ret);
 		close(mem);
 	}
 	free(maps.all);
-	if (found && ret)
+	return err;
+}
+
+bool keeper_is_target(struct keeper *k, pid_t pid, struct agent_header *ret)
+{
+	struct agent_header header;
+	int err = -ESRCH;
+
+	for (int i = 0; i < LOOKS && err == -ESRCH; i++)
+		err = look(k, pid, &header);
+	if (!err && ret)
 		*ret = header;
-	return found;
+	return !err;
 }
 
 long keeper_probes(struct keeper *k, pid_t pid, struct agent_probe **ret)
