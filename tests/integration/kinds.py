@@ -80,12 +80,12 @@ class Target:
         return self.answer(b"done")
 
     def pid(self):
-        """Of the process that serves: itself, or its only child's child ..."""
+        """Of the process that serves: itself, or its only child's child ... (`limpet start` has one of its own beside it)"""
         pid = self.p.pid
         while True:
             try:
                 with open(f"/proc/{pid}/task/{pid}/children") as f:
-                    children = f.read().split()
+                    children = [c for c in f.read().split() if os.readlink(f"/proc/{c}/exe") != common.LIMPET]
             except OSError:
                 return pid
             if not children:
