@@ -43,6 +43,8 @@ bool memory_used(const struct bpf_insn *insns, u32 count)
 	for (u32 i = 0; i < count; i++) {
 		if (insns[i].code != (BPF_JMP | BPF_CALL) || insns[i].src_reg)
 			continue;
+		if (insns[i].imm >= HELPER_PROBE_READ_USER_DYNPTR && insns[i].imm <= HELPER_COPY_FROM_USER_STR)
+			return true;
 		switch (insns[i].imm) {
 		case BPF_FUNC_probe_read:
 		case BPF_FUNC_probe_read_str:
@@ -53,6 +55,8 @@ bool memory_used(const struct bpf_insn *insns, u32 count)
 		case BPF_FUNC_probe_write_user:
 		case BPF_FUNC_copy_from_user:
 		case BPF_FUNC_get_stack:
+		case BPF_FUNC_get_task_stack:
+		case BPF_FUNC_copy_from_user_task:
 		case BPF_FUNC_get_stackid:
 			return true;
 		}

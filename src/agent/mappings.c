@@ -30,7 +30,7 @@ bool mappings_used(const struct bpf_insn *insns, u32 count)
 {
 	for (u32 i = 0; i < count; i++)
 		if (insns[i].code == (BPF_JMP | BPF_CALL) && !insns[i].src_reg &&
-		    (insns[i].imm == BPF_FUNC_get_stack || insns[i].imm == BPF_FUNC_get_stackid))
+		    (insns[i].imm == BPF_FUNC_get_stack || insns[i].imm == BPF_FUNC_get_task_stack || insns[i].imm == BPF_FUNC_get_stackid))
 			return true;
 	return false;
 }

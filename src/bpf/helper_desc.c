@@ -199,7 +199,7 @@ static const struct bpf_helper_desc descs[] = {
 	[138] = {"skc_to_tcp_timewait_sock", PTR_OR_NULL, {ANY}, 0, NETWORK},
 	[139] = {"skc_to_tcp_request_sock", PTR_OR_NULL, {ANY}, 0, NETWORK},
 	[140] = {"skc_to_udp6_sock", PTR_OR_NULL, {ANY}, 0, NETWORK},
-	[141] = {"get_task_stack", INT, {ANY, OUT, SIZE0, NUM}, 0, TASKS},
+	[141] = {"get_task_stack", INT, {TASK, OUT, SIZE0, NUM}, 0, NULL},
 	[142] = {"load_hdr_opt", INT, {CTX, OUT, SIZE, NUM}, 0, NETWORK},
 	[143] = {"store_hdr_opt", INT, {CTX, MEM, SIZE, NUM}, 0, NETWORK},
 	[144] = {"reserve_hdr_opt", INT, {CTX, NUM, NUM}, 0, NETWORK},
@@ -249,7 +249,7 @@ static const struct bpf_helper_desc descs[] = {
 	[188] = {"xdp_get_buff_len", INT, {CTX}, 0, NETWORK},
 	[189] = {"xdp_load_bytes", INT, {CTX, NUM, OUT, SIZE}, 0, NETWORK},
 	[190] = {"xdp_store_bytes", INT, {CTX, NUM, OUT, SIZE}, 0, NETWORK},
-	[191] = {"copy_from_user_task", INT, {OUT, SIZE0, ANY, ANY, NUM}, SLEEPABLE | GPL, TASKS},
+	[191] = {"copy_from_user_task", INT, {OUT, SIZE0, ANY, TASK, NUM}, SLEEPABLE | GPL, NULL},
 	[192] = {"skb_set_tstamp", INT, {CTX, NUM, NUM}, 0, NETWORK},
 	[193] = {"ima_file_hash", INT, {ANY, OUT, SIZE}, 0, LSM},
 	[194] = {"kptr_xchg", PTR_OR_NULL, {ANY, ANY}, 0, KPTRS},
@@ -307,6 +307,8 @@ static const struct bpf_helper_desc descs[] = {
 	[246] = {"copy_from_user_dynptr", INT, {DYNPTR, NUMBER, NUMBER, ANY}, GPL | SLEEPABLE, NULL},
 	[247] = {"copy_from_user_str_dynptr", INT, {DYNPTR, NUMBER, NUMBER, ANY}, GPL | SLEEPABLE, NULL},
 	[248] = {"copy_from_user_str", INT, {BUFFER, BUFFER_SIZE, ANY, NUMBER}, GPL | SLEEPABLE, NULL},
+	[249] = {"cast_to_kern_ctx", RET_CAST, {ANY}, GPL, NULL},
+	[250] = {"rdonly_cast", RET_CAST, {ANY, ANY}, GPL, NULL},
 };
 /* clang-format on */
 

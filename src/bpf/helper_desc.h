@@ -49,6 +49,7 @@ enum bpf_ret_kind {
 	RET_MEM_OR_NULL,       /* as many bytes as r2 says */
 	RET_TASK,              /* the synthesized task, to be read by loads (bpf/task.h) */
 	RET_PT_REGS,           /* a task's registers, likewise */
+	RET_CAST,              /* the pointer in r1, as another type (bpf/kfunc.h) */
 	RET_COOKIE,            /* 8 bytes that may be read and written */
 	RET_ITER_OR_NULL,      /* an element of the iterator in r1, to be read until that ends */
 };
@@ -95,6 +96,8 @@ enum bpf_ret_kind {
 #define HELPER_COPY_FROM_USER_DYNPTR 246
 #define HELPER_COPY_FROM_USER_STR_DYNPTR 247
 #define HELPER_COPY_FROM_USER_STR 248 /* int bpf_copy_from_user_str(void *dst, u32 size, const void *from, u64 flags) */
+#define HELPER_CAST_TO_KERN_CTX 249 /* void *bpf_cast_to_kern_ctx(void *ctx) */
+#define HELPER_RDONLY_CAST 250 /* void *bpf_rdonly_cast(const void *obj, u32 btf_id) */
 
 #define HELPER_GPL_ONLY  BIT(0)
 #define HELPER_SLEEPABLE BIT(1)

@@ -43,6 +43,8 @@ static const struct bpf_kfunc kfuncs[] = {
 	{"bpf_copy_from_user_dynptr", HELPER_COPY_FROM_USER_DYNPTR, 0, KFUNC_PLAIN, ITER_NONE},
 	{"bpf_copy_from_user_str_dynptr", HELPER_COPY_FROM_USER_STR_DYNPTR, 0, KFUNC_PLAIN, ITER_NONE},
 	{"bpf_copy_from_user_str", HELPER_COPY_FROM_USER_STR, 0, KFUNC_PLAIN, ITER_NONE},
+	{"bpf_cast_to_kern_ctx", HELPER_CAST_TO_KERN_CTX, 0, KFUNC_CAST_CTX, ITER_NONE},
+	{"bpf_rdonly_cast", HELPER_RDONLY_CAST, 0, KFUNC_CAST, ITER_NONE},
 };
 /* clang-format on */
 

@@ -24,6 +24,8 @@ enum bpf_kfunc_role {
 	KFUNC_DYNPTR_CLONE, /* r2 becomes one more of the dynptr in r1 */
 	KFUNC_DYNPTR_SLICE, /* what it returns may be read only */
 	KFUNC_DYNPTR_SLICE_RDWR,
+	KFUNC_CAST_CTX, /* the context, as the kernel's type of it */
+	KFUNC_CAST,     /* r1, whatever it is, as the structure that r2 numbers in the kernel's BTF; 0: of no type */
 };
 
 enum bpf_iter_type {

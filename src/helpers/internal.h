@@ -9,7 +9,7 @@
 vm_helper_fn help_map_lookup, help_map_lookup_percpu, help_map_update, help_map_delete, help_map_push, help_map_pop,
 	help_map_peek;
 vm_helper_fn help_probe_read, help_probe_read_str, help_probe_write_user;
-vm_helper_fn help_current_task, help_task_pt_regs, help_probe_read_kernel, help_probe_read_kernel_str, help_probe_read_any,
+vm_helper_fn help_current_task, help_task_pt_regs, help_get_task_stack, help_copy_from_user_task, help_cast, help_probe_read_kernel, help_probe_read_kernel_str, help_probe_read_any,
 	help_probe_read_any_str;
 vm_helper_fn help_ktime, help_ktime_boot, help_ktime_coarse, help_ktime_tai, help_jiffies64;
 vm_helper_fn help_prandom, help_cpu, help_numa_node, help_uid_gid, help_pid_tgid, help_ns_pid_tgid,
@@ -123,6 +123,7 @@ u64 help_own_bytes(const struct vm_run *run, u64 addr, u64 size);
 
 /* Is addr in the task that help_current_task() answers? From there, at most size bytes; or -EFAULT. */
 bool help_is_task(u64 addr);
+bool help_is_current(u64 task, struct vm_run *run); /* the calling thread's */
 long help_task_piece(const struct vm_run *run, u8 *dst, u64 addr, u64 size);
 
 /* Text being made: cap bytes with the NUL; len counts what there is, also beyond. */

@@ -182,6 +182,15 @@ u64 help_get_stack(u64 ctx, u64 buf, u64 size, u64 flags, u64 r5, struct vm_run 
 	return (u64)result;
 }
 
+/* Others' user stacks kernels do not read either. */
+u64 help_get_task_stack(u64 task, u64 buf, u64 size, u64 flags, u64 r5, struct vm_run *run)
+{
+	if (help_is_current(task, run) || !(flags & BPF_F_USER_STACK))
+		return help_get_stack(0, buf, size, flags, 0, run);
+	memset((void *)buf, 0, size);
+	return (u64)-EOPNOTSUPP;
+}
+
 u64 help_get_stackid(u64 ctx, u64 map, u64 flags, u64 r4, u64 r5, struct vm_run *run)
 {
 	struct map *m = (struct map *)map;

@@ -225,7 +225,33 @@ u64 help_task_pt_regs(u64 task, u64 r2, u64 r3, u64 r4, u64 r5, struct vm_run *r
 {
 	const struct helper_hit *hit = help_hit(run);
 
-	return hit && task == help_current_task(0, 0, 0, 0, 0, run) ? (u64)hit->regs : 0;
+	return hit && help_is_current(task, run) ? (u64)hit->regs : 0;
+}
+
+bool help_is_current(u64 task, struct vm_run *run)
+{
+	return task && task == help_current_task(0, 0, 0, 0, 0, run);
+}
+
+/* Of this process's tasks: other processes' memory is not the target's to read. */
+u64 help_copy_from_user_task(u64 dst, u64 size, u64 src, u64 task, u64 flags, struct vm_run *run)
+{
+	const u64 me = help_identity(run->env);
+	const struct place p = place_of(task);
+	bool mine = help_is_task(task) && (s64)me >= 0 && (p.id == me >> 32 || p.id == (u32)me) &&
+		    (p.object == TASK_OF_THREAD || p.object == TASK_OF_PROCESS);
+
+	if (flags)
+		return (u64)-EINVAL;
+	if (!size || (mine && !help_copy(run, (void *)dst, src, size)))
+		return 0;
+	memset((void *)dst, 0, size);
+	return (u64)-EFAULT;
+}
+
+u64 help_cast(u64 pointer, u64 type, u64 r3, u64 r4, u64 r5, struct vm_run *run)
+{
+	return pointer;
 }
 
 static bool in_registers(const struct vm_run *run, u64 addr, u64 size)

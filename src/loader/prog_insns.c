@@ -191,7 +191,7 @@ int prog_check(struct prog_load *l)
 			continue;
 		d = bpf_helper_desc((u32)in->imm);
 		l->asks_task |= in->imm == BPF_FUNC_get_current_task || in->imm == BPF_FUNC_get_current_task_btf;
-		if (d && !l->verified && (d->ret == RET_TASK || d->ret == RET_PT_REGS)) { /* it says which loads go there */
+		if (d && !l->verified && (d->ret == RET_TASK || d->ret == RET_PT_REGS || d->ret == RET_CAST)) { /* it says which loads go there */
 			bpf_log(&l->log.text, "unknown func bpf_%s#%d\n", d->name, in->imm);
 			err = -EINVAL;
 		}

@@ -183,6 +183,9 @@ static int give_result(struct verifier *v, const struct call *c)
 		return 0;
 	case RET_TASK:
 		return give_object(v, "task_struct", REG_TRUSTED);
+	case RET_CAST:
+		*r0 = c->cast;
+		return 0;
 	case RET_PT_REGS:
 		return give_object(v, "pt_regs", 0);
 	default:
@@ -255,7 +258,7 @@ static int call_helper(struct verifier *v, const struct bpf_insn *in)
 		return fail(v, EINVAL, "invalid func unknown#%d\n", in->imm);
 	if (v->prog->helper_known ? !v->prog->helper_known(c.id) : c.desc->why_not != NULL)
 		return fail(v, EINVAL, "unknown func bpf_%s#%u\n", c.desc->name, c.id);
-	if ((c.desc->ret == RET_TASK || c.desc->ret == RET_PT_REGS) && !v->prog->kernel_btf)
+	if ((c.desc->ret == RET_TASK || c.desc->ret == RET_PT_REGS || c.desc->ret == RET_CAST) && !v->prog->kernel_btf)
 		return fail(v, EINVAL, "unknown func bpf_%s#%u\n", c.desc->name, c.id);
 	err = check_allowed(v, &c);
 	if (!err)

@@ -192,6 +192,8 @@ int check_helper_access(struct verifier *v, u32 n, u64 size, u32 how, bool zero_
 int object_type(struct verifier *v, const char *name, u32 *ret); /* 0, or -errno with a reason in the log */
 const char *object_name(const struct verifier *v, u32 type);
 int check_object(struct verifier *v, u32 n, s32 off, u32 size, u32 how, struct reg *to); /* as check_access() */
+int object_cast(struct verifier *v, struct reg *ret);     /* whatever r1 is, as r2 says */
+int object_cast_ctx(struct verifier *v, struct reg *ret); /* the context in r1 */
 int object_is(struct verifier *v, u32 n, const char *name); /* a helper takes such a one in register n */
 void objects_leave_rcu(struct verifier *v);                 /* what was there for the section only is so no more */
 void objects_free(struct verifier *v);
@@ -257,6 +259,7 @@ struct call {
 	u32 dynptr_id, dynptr_ref; /* dynptr argument */
 	u8 dynptr_kind;
 	bool slice_rdonly;         /* the memory returned may be read only */
+	struct reg cast;           /* what a cast gives */
 };
 
 /* arg.c, allow.c */

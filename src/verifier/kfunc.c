@@ -194,6 +194,10 @@ int kfunc_effects(struct verifier *v, struct call *c)
 	case KFUNC_DYNPTR_SLICE:
 		c->slice_rdonly = true;
 		return 0;
+	case KFUNC_CAST_CTX:
+		return object_cast_ctx(v, &c->cast);
+	case KFUNC_CAST:
+		return object_cast(v, &c->cast);
 	case KFUNC_DYNPTR_SLICE_RDWR: /* as the kernel has it for programs that get no packets */
 		return fail(v, EINVAL, "the prog does not allow writes to packet data\n");
 	default:

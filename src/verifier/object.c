@@ -384,6 +384,58 @@ int check_object(struct verifier *v, u32 n, s32 more, u32 size, u32 how, struct 
 	return 0;
 }
 
+static void give(struct reg *ret, u8 type, u8 flags, u32 object)
+{
+	reg_number(ret, 0);
+	ret->type = type;
+	ret->flags = flags;
+	ret->object = object;
+}
+
+int object_cast(struct verifier *v, struct reg *ret)
+{
+	struct reg *r = &cur_regs(v->st)[2];
+	const struct btf_type *t;
+	u32 type = 0;
+	int err;
+
+	if (r->type != REG_SCALAR)
+		return fail(v, EINVAL, "R2 is not a scalar\n");
+	if (!tnum_is_const(r->var))
+		return fail(v, EINVAL, "R2 must be a known constant\n");
+	mark_precise(v, r);
+	err = v->objects ? 0 : open_objects(v);
+	if (err)
+		return err;
+	type = (u32)r->var.value;
+	t = types_get(&v->objects->types, type);
+	if (!t && type)
+		return fail(v, EINVAL, "Unknown type ID %lld passed to kfunc bpf_rdonly_cast\n", (long long)r->var.value);
+	if (t && !is_struct(t))
+		return fail(v, EINVAL, "kfunc bpf_rdonly_cast type ID argument must be of a struct or void\n");
+	if (t)
+		give(ret, REG_OBJECT, REG_UNTRUSTED, type);
+	else
+		give(ret, REG_MEM, REG_RDONLY | REG_UNTRUSTED, 0);
+	return 0;
+}
+
+int object_cast_ctx(struct verifier *v, struct reg *ret)
+{
+	const struct reg *r = &cur_regs(v->st)[1];
+	u32 type;
+	int err;
+
+	if (v->prog->type != BPF_PROG_TYPE_KPROBE) /* the kernel's are not the program's there */
+		return fail(v, EACCES, "calling kernel function bpf_cast_to_kern_ctx is not allowed\n");
+	if (r->type != REG_CTX)
+		return fail(v, EINVAL, "arg#0 expected pointer to ctx, but got %s\n", reg_type_name(v, r));
+	err = object_type(v, "pt_regs", &type);
+	if (!err)
+		give(ret, REG_OBJECT, REG_TRUSTED, type);
+	return err;
+}
+
 int object_is(struct verifier *v, u32 n, const char *name)
 {
 	const struct reg *r = &cur_regs(v->st)[n];

@@ -46,6 +46,7 @@ static const char *const rets[] = {
 	[RET_MEM_OR_NULL] = "memory or NULL",
 	[RET_TASK] = "task",
 	[RET_PT_REGS] = "registers",
+	[RET_CAST] = "the address",
 	[RET_COOKIE] = "8 bytes",
 	[RET_ITER_OR_NULL] = "element or NULL",
 };
@@ -93,6 +94,8 @@ static const char head[] =
 	"  the verifier lets through by the kernel's types. What limpet does not know, and registers that there are none of (timers), reads as 0, as a kernel's\n"
 	"  load of what cannot be read does: a program that asks for more of a task than the list above does not learn it here. Kernels let programs\n"
 	"  hand such pointers to helpers as memory, too; here probe_read_kernel takes them, others refuse. They need the verifier.\n"
+	"- get_task_stack, copy_from_user_task: of the current task, and memory of its process's threads; others are -EOPNOTSUPP (as on the kernel) and -EFAULT.\n"
+	"- cast_to_kern_ctx: for uprobes; rdonly_cast (bpf_core_cast): what lies there is what limpet knows of tasks, and the program's own memory; else 0.\n"
 	"- spin_lock, spin_unlock: kernels refuse them to programs of these types; BPF_F_LOCK in bpf(2) is the kernel's. A lock whose "
 	"holder is gone is free at once, one whose\n"
 	"  holder is stopped is taken after 100 ms; a run whose own thread has it (a signal handler's) ends, counted.\n"
@@ -122,7 +125,7 @@ static const char head[] =
 	"task, and answer -ERANGE to the target's\n  memory, as kernels do; the kernel's own memory is -EFAULT.\n"
 	"- dynptr_slice_rdwr: kernels refuse it to programs that get no packets, and so does limpet.\n"
 	"- Other kernel functions are refused: `calling kernel function bpf_NAME is not allowed`. Linux 6.18 offers uprobes these besides: bpf_arena_*, "
-	"bpf_wq_*, bpf_task_work_*,\n  bpf_stream_*, bpf_res_spin_*, bpf_local_irq_*, bpf_iter_bits_*; and, on the kernel's own objects, bpf_cast_to_kern_ctx, bpf_rdonly_cast, "
+	"bpf_wq_*, bpf_task_work_*,\n  bpf_stream_*, bpf_res_spin_*, bpf_local_irq_*, bpf_iter_bits_*; and, on the kernel's own objects, "
 	"bpf_get_kmem_cache, bpf_copy_from_user_task_*,\n  bpf_cgroup_*, bpf_map_sum_elem_count, and iterators over tasks, memory areas, control groups and caches.\n"
 	"- Helpers for maps that limpet does not have yet are marked so.\n\n"
 	"| number | helper | arguments | returns | limpet | programs "

@@ -200,6 +200,15 @@ int texts(struct pt_regs *ctx)
 	r = result(21);
 	if (r)
 		r->ret = 100 + bpf_copy_from_user(r->out, 8, (void *)16);
+	r = result(230);
+	if (r)
+		r->ret = 100 + bpf_copy_from_user_task(r->out, 8, (void *)PT_REGS_PARM1(ctx), bpf_get_current_task_btf(), 0);
+	r = result(231);
+	if (r)
+		r->ret = 100 + bpf_copy_from_user_task(r->out, 8, (void *)16, bpf_get_current_task_btf(), 0);
+	r = result(232);
+	if (r)
+		r->ret = 100 + bpf_copy_from_user_task(r->out, 8, (void *)PT_REGS_PARM1(ctx), bpf_get_current_task_btf(), 1);
 	USER_STR(22, 16, PT_REGS_PARM1(ctx), 0);
 	USER_STR(23, 16, PT_REGS_PARM1(ctx), 1);
 	USER_STR(24, 4, PT_REGS_PARM1(ctx), 0);

@@ -62,6 +62,9 @@ static __always_inline struct result *result(__u32 n)
 	return bpf_map_lookup_elem(&results, &n);
 }
 
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
+extern void *bpf_rdonly_cast(const void *obj, __u32 type) __ksym;
+
 struct regs {
 	unsigned long word[21];
 };
@@ -116,6 +119,34 @@ int stacks(struct pt_regs *ctx)
 		r->ret = 1000 + bpf_probe_read_kernel(&sp, 8, &regs->rsp);
 		r->out[0] = 1 + (sp == PT_REGS_SP(ctx));
 	}
+	if ((r = result(at + 13))) { /* a number that is a task, and what is none */
+		struct task_struct *cast = bpf_rdonly_cast((void *)bpf_get_current_task(), bpf_core_type_id_kernel(struct task_struct));
+		struct task_struct *none = bpf_rdonly_cast((void *)PT_REGS_SP(ctx), bpf_core_type_id_kernel(struct task_struct));
+
+		r->ret = 1 + (cast->pid == task->pid) + 2 * (cast->group_leader->tgid == task->tgid) +
+			 4 * (none->pid == 0 && none->group_leader == NULL);
+	}
+	if ((r = result(at + 14)))
+		r->ret = 1 + (((struct pt_regs *)bpf_cast_to_kern_ctx(ctx))->rdi == PT_REGS_PARM1(ctx));
+	if ((r = result(at + 15))) { /* a program's own memory is the kernel's there */
+		char word[8] = "own";
+
+		r->out[0] = 'v';
+		r->out[1] = ((char *)bpf_rdonly_cast(r->out, 0))[0];
+		r->out[2] = ((char *)bpf_rdonly_cast(word, 0))[1];
+		r->ret = 1 + ((__u64)bpf_rdonly_cast(word, 0) == (__u64)word);
+	}
+	if ((r = result(at + 16))) {
+		__u64 mine[3] = {0};
+		long n = bpf_get_stack(ctx, mine, sizeof(mine), BPF_F_USER_STACK);
+
+		r->ret = 1000 + bpf_get_task_stack(task, r->out, sizeof(mine), BPF_F_USER_STACK);
+		for (int i = 0; i < 24; i++)
+			r->out[i] = r->out[i] == ((char *)mine)[i];
+		r->out[24] = r->ret == 1000 + n;
+	}
+	if ((r = result(at + 17)))
+		r->ret = 1000 + bpf_get_task_stack(task, r->out, 24, BPF_F_USER_STACK | 1ull << 40);
 	return 0;
 }
 

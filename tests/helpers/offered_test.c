@@ -300,7 +300,6 @@ TEST(values_with_timers_and_work_queues_are_refused_as_by_the_kernel)
 static const char *const not_here[] = {
 	"__bpf_trap",
 	"bpf_arena_",
-	"bpf_cast_to_kern_ctx",
 	"bpf_cgroup_",
 	"bpf_copy_from_user_task_",
 	"bpf_get_kmem_cache",
@@ -312,7 +311,6 @@ static const char *const not_here[] = {
 	"bpf_local_irq_",
 	"bpf_map_sum_elem_count",
 	"bpf_modify_return_test_",
-	"bpf_rdonly_cast",
 	"bpf_res_spin_",
 	"bpf_stream_",
 	"bpf_task_work_",

@@ -8,6 +8,8 @@
 #define REGS          TASK, MOVX(1, 0), CALL(BPF_FUNC_task_pt_regs)
 #define RCU_LOCK      KFUNC(HELPER_RCU_READ_LOCK)
 #define RCU_UNLOCK    KFUNC(HELPER_RCU_READ_UNLOCK)
+#define CAST          KFUNC(HELPER_RDONLY_CAST)
+#define CAST_CTX      KFUNC(HELPER_CAST_TO_KERN_CTX)
 
 const struct row rows_object[] = {
 	{"object", 0, NULL, {TASK, LD(BPF_DW, 6, 0, 0), END}},
@@ -62,5 +64,29 @@ const struct row rows_object[] = {
 	{"regs_of_moved_task", -EACCES, NULL, {TASK, MOVX(1, 0), ALU(BPF_ADD, 1, 8), CALL(BPF_FUNC_task_pt_regs), END}},
 	{"regs_in_section", 0, NULL, {RCU_LOCK, REGS, LD(BPF_DW, 6, 0, 112), RCU_UNLOCK, END}},
 	{"regs_kept_from_section", 0, NULL, {RCU_LOCK, TASK, MOVX(6, 0), RCU_UNLOCK, MOVX(1, 6), CALL(BPF_FUNC_task_pt_regs), END}},
+
+	{"stack_of_task", 0, NULL, {ST(BPF_DW, 10, -8, 0), TASK, MOVX(1, 0), FP(2, -8), MOV(3, 8), MOV(4, 256), CALL(BPF_FUNC_get_task_stack), END}},
+	{"stack_of_number", -EACCES, "expected=ptr_, trusted_ptr_, rcu_ptr_", {MOV(1, 0), FP(2, -8), MOV(3, 8), MOV(4, 256), CALL(BPF_FUNC_get_task_stack), END}},
+	{"memory_of_task", 0, NULL, {TASK, FP(1, -8), MOV(2, 8), MOV(3, 64), MOVX(4, 0), MOV(5, 0), CALL(BPF_FUNC_copy_from_user_task), END}, .sleepable = true},
+	{"memory_of_task_awake", -EINVAL, NULL, {TASK, FP(1, -8), MOV(2, 8), MOV(3, 64), MOVX(4, 0), MOV(5, 0), CALL(BPF_FUNC_copy_from_user_task), END}},
+	{"memory_of_number", -EACCES, NULL, {FP(1, -8), MOV(2, 8), MOV(3, 64), MOV(4, 0), MOV(5, 0), CALL(BPF_FUNC_copy_from_user_task), END}, .sleepable = true},
+
+	{"cast", 0, NULL, {MOV(1, 64), MOV(2, 0), CAST, LD(BPF_DW, 6, 0, 0), LD(BPF_B, 7, 0, 4097), END}},
+	{"cast_unset", 0, NULL, {MOV(2, 0), CAST, LD(BPF_DW, 6, 0, 0), END}},
+	{"cast_moved", 0, NULL, {ANY(6), MOV(2, 0), CAST, ALUX(BPF_ADD, 0, 6), ALU(BPF_AND, 0, 8), LD(BPF_DW, 6, 0, -8), END}},
+	{"cast_written", -EACCES, "cannot write into rdonly_untrusted_mem", {MOV(2, 0), CAST, ST(BPF_DW, 0, 0, 1), END}},
+	{"cast_may_be_null", -EINVAL, NULL, {MOV(2, 0), CAST, J(BPF_JNE, 0, 0, 1), ENDLESS, END}},
+	{"cast_read_by_helper", 0, NULL, {MOV(2, 0), CAST, FP(1, -8), MOV(2, 8), MOVX(3, 0), CALL(BPF_FUNC_probe_read_kernel), END}},
+	{"cast_as_memory", -EACCES, NULL, {MOV(2, 0), CAST, MOVX(1, 0), MOV(2, 8), MOV(3, 0), MOV(4, 0), MOV(5, 0), CALL(BPF_FUNC_trace_printk), END}},
+	{"cast_as_key", -EACCES, NULL, {MOV(2, 0), CAST, MOVX(2, 0), MAP(1, 1), CALL(BPF_FUNC_map_lookup_elem), END}},
+	{"cast_to_nothing", -EINVAL, "Unknown type ID", {MOV(2, 100000000), CAST, END}},
+	{"cast_to_something", -EINVAL, "must be a known constant", {ANY(6), MOVX(2, 6), CAST, END}},
+	{"cast_to_pointer", -EINVAL, "R2 is not a scalar", {MOVX(2, 10), CAST, END}},
+	{"cast_and_memory", 0, NULL, {ANY(6), RESERVE, J(BPF_JEQ, 0, 0, 10), MOVX(7, 0), MOV(2, 0), CAST, MOVX(8, 7), J(BPF_JEQ, 6, 0, 1), MOVX(8, 0), LD(BPF_W, 9, 8, 0), MOVX(1, 7), MOV(2, 0), CALL(BPF_FUNC_ringbuf_discard), END}},
+	{"cast_equal_to_value", -EACCES, NULL, {MOV(2, 0), CAST, MOVX(6, 0), LOOKUP, JX(BPF_JNE, 0, 6, 1), LD(BPF_B, 7, 0, 0), END}, .differ = "the kernel takes a value that is equal to an untrusted address, which may be NULL, for one that is none"},
+	{"cast_ctx", 0, NULL, {CAST_CTX, LD(BPF_DW, 6, 0, 112), LD(BPF_B, 6, 0, 167), END}},
+	{"cast_ctx_beyond", -EACCES, "access beyond struct pt_regs", {CAST_CTX, LD(BPF_DW, 6, 0, 168), END}},
+	{"cast_ctx_written", -EACCES, "only read is supported", {CAST_CTX, ST(BPF_DW, 0, 112, 1), END}},
+	{"cast_ctx_of_number", -EINVAL, "arg#0 expected pointer to ctx, but got scalar", {MOV(1, 5), CAST_CTX, END}},
 	{0},
 };

@@ -2,7 +2,7 @@
 /*
  * Ways through the kernel's objects, by limpet's verifier and by the kernel's: programs that begin at the current task and load
  * again and again through what they have loaded, at places and of sizes that are mostly a member's, sleepable or not, in an RCU
- * section or not, tested for NULL or not, and at last hand it to a helper. Verdict and reason must be the same.
+ * section or not, tested for NULL or not, cast to others, and at last hand it to a helper. Verdict and reason must be the same.
  *
  * usage: object_fuzz [PROGRAMS [FIRST]]; LIMPET_LONG=1: two hundred thousand
  */
@@ -117,6 +117,13 @@ static void generate(s32 task)
 		type = (u32)btf__find_by_name_kind(vmlinux, "pt_regs", BTF_KIND_STRUCT);
 	}
 	for (u32 steps = 1 + any(5); steps && type; steps--) {
+		if (!any(6)) { /* whatever it is, as something else: mostly a task */
+			type = any(3) ? (u32)task : any(any(2) ? 100 : btf__type_cnt(vmlinux));
+			emit((struct bpf_insn)MOVX(1, 6));
+			emit((struct bpf_insn)MOV(2, (s32)type));
+			emit((struct bpf_insn)CALL(HELPER_RDONLY_CAST));
+			emit((struct bpf_insn)MOVX(6, 0));
+		}
 		type = pick(type, steps > 1, &off, &size);
 		load(off, size);
 		if (!any(3)) {
