@@ -11,7 +11,7 @@
  *     /sys/kernel/tracing, .../debug/tracing     <session>/files/sys/...    always ours (tracefs.h)
  *
  * The files of tracefs, and /proc/self/fdinfo of our descriptors, are made when they are opened.
- * Only absolute paths are looked at.
+ * Only absolute paths are looked at; shim_cwd.h makes them of others.
  */
 #ifndef LIMPET_LOADER_FILES_H
 #define LIMPET_LOADER_FILES_H

@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include "loader/files.h"
 #include "loader/loader.h"
+#include "loader/shim_cwd.h"
 #include "loader/tracefs.h"
 
 #define BPFFS_MAGIC   0xcafe4a11
@@ -49,14 +50,15 @@ static int mode_of(int flags, va_list ap)
 #define OPEN(name)                                                                                 \
 	EXPORT int name(const char *path, int flags, ...)                                          \
 	{                                                                                          \
-		int mode, fd = files_open(path, flags);                                            \
+		const char *whole = WHOLE(path);                                                   \
+		int mode, fd = files_open(whole, flags);                                           \
 		va_list ap;                                                                        \
 		if (fd != -1)                                                                      \
 			return made(fd);                                                           \
 		va_start(ap, flags);                                                               \
 		mode = mode_of(flags, ap);                                                         \
 		va_end(ap);                                                                        \
-		return NEXT(name)(REAL(path), flags, mode);                                        \
+		return NEXT(name)(REAL(whole), flags, mode);                                        \
 	}
 OPEN(open)
 OPEN(open64)
@@ -64,14 +66,15 @@ OPEN(open64)
 #define OPENAT(name)                                                                               \
 	EXPORT int name(int dir, const char *path, int flags, ...)                                 \
 	{                                                                                          \
-		int mode, fd = files_open(path, flags);                                            \
+		const char *whole = WHOLE_AT(dir, path);                                           \
+		int mode, fd = files_open(whole, flags);                                           \
 		va_list ap;                                                                        \
 		if (fd != -1)                                                                      \
 			return made(fd);                                                           \
 		va_start(ap, flags);                                                               \
 		mode = mode_of(flags, ap);                                                         \
 		va_end(ap);                                                                        \
-		return NEXT(name)(dir, REAL(path), flags, mode);                                   \
+		return NEXT(name)(dir, REAL(whole), flags, mode);                                   \
 	}
 OPENAT(openat)
 OPENAT(openat64)
@@ -84,30 +87,34 @@ int __openat64_2(int dir, const char *path, int flags);
 
 EXPORT int __open_2(const char *path, int flags)
 {
-	int fd = files_open(path, flags);
+	const char *whole = WHOLE(path);
+	int fd = files_open(whole, flags);
 
-	return fd != -1 ? made(fd) : NEXT(__open_2)(REAL(path), flags);
+	return fd != -1 ? made(fd) : NEXT(__open_2)(REAL(whole), flags);
 }
 
 EXPORT int __open64_2(const char *path, int flags)
 {
-	int fd = files_open(path, flags);
+	const char *whole = WHOLE(path);
+	int fd = files_open(whole, flags);
 
-	return fd != -1 ? made(fd) : NEXT(__open64_2)(REAL(path), flags);
+	return fd != -1 ? made(fd) : NEXT(__open64_2)(REAL(whole), flags);
 }
 
 EXPORT int __openat_2(int dir, const char *path, int flags)
 {
-	int fd = files_open(path, flags);
+	const char *whole = WHOLE_AT(dir, path);
+	int fd = files_open(whole, flags);
 
-	return fd != -1 ? made(fd) : NEXT(__openat_2)(dir, REAL(path), flags);
+	return fd != -1 ? made(fd) : NEXT(__openat_2)(dir, REAL(whole), flags);
 }
 
 EXPORT int __openat64_2(int dir, const char *path, int flags)
 {
-	int fd = files_open(path, flags);
+	const char *whole = WHOLE_AT(dir, path);
+	int fd = files_open(whole, flags);
 
-	return fd != -1 ? made(fd) : NEXT(__openat64_2)(dir, REAL(path), flags);
+	return fd != -1 ? made(fd) : NEXT(__openat64_2)(dir, REAL(whole), flags);
 }
 
 /* A stream of a file made on opening; false: it is none. NULL: it failed. */
@@ -125,6 +132,7 @@ EXPORT FILE *fopen(const char *path, const char *mode)
 {
 	FILE *f;
 
+	path = WHOLE(path);
 	return stream_of(path, mode, &f) ? f : NEXT(fopen)(REAL(path), mode);
 }
 
@@ -132,72 +140,86 @@ EXPORT FILE *fopen64(const char *path, const char *mode)
 {
 	FILE *f;
 
+	path = WHOLE(path);
 	return stream_of(path, mode, &f) ? f : NEXT(fopen64)(REAL(path), mode);
 }
 
 EXPORT FILE *freopen(const char *path, const char *mode, FILE *f)
 {
+	path = WHOLE(path);
 	return NEXT(freopen)(REAL(path), mode, f);
 }
 
 EXPORT FILE *freopen64(const char *path, const char *mode, FILE *f)
 {
+	path = WHOLE(path);
 	return NEXT(freopen64)(REAL(path), mode, f);
 }
 
 EXPORT int access(const char *path, int mode)
 {
+	path = WHOLE(path);
 	return NEXT(access)(REAL(path), mode);
 }
 
 EXPORT int faccessat(int dir, const char *path, int mode, int flags)
 {
+	path = WHOLE_AT(dir, path);
 	return NEXT(faccessat)(dir, REAL(path), mode, flags);
 }
 
 EXPORT int euidaccess(const char *path, int mode)
 {
+	path = WHOLE(path);
 	return NEXT(euidaccess)(REAL(path), mode);
 }
 
 EXPORT int eaccess(const char *path, int mode)
 {
+	path = WHOLE(path);
 	return NEXT(eaccess)(REAL(path), mode);
 }
 
 EXPORT int stat(const char *restrict path, struct stat *restrict st)
 {
+	path = WHOLE(path);
 	return NEXT(stat)(REAL(path), st);
 }
 
 EXPORT int stat64(const char *restrict path, struct stat64 *restrict st)
 {
+	path = WHOLE(path);
 	return NEXT(stat64)(REAL(path), st);
 }
 
 EXPORT int lstat(const char *restrict path, struct stat *restrict st)
 {
+	path = WHOLE(path);
 	return NEXT(lstat)(REAL(path), st);
 }
 
 EXPORT int lstat64(const char *restrict path, struct stat64 *restrict st)
 {
+	path = WHOLE(path);
 	return NEXT(lstat64)(REAL(path), st);
 }
 
 EXPORT int fstatat(int dir, const char *restrict path, struct stat *restrict st, int flags)
 {
+	path = WHOLE_AT(dir, path);
 	return NEXT(fstatat)(dir, REAL(path), st, flags);
 }
 
 EXPORT int fstatat64(int dir, const char *restrict path, struct stat64 *restrict st, int flags)
 {
+	path = WHOLE_AT(dir, path);
 	return NEXT(fstatat64)(dir, REAL(path), st, flags);
 }
 
 EXPORT int statx(int dir, const char *restrict path, int flags, unsigned int mask,
 		 struct statx *restrict st)
 {
+	path = WHOLE_AT(dir, path);
 	return NEXT(statx)(dir, REAL(path), flags, mask, st);
 }
 
@@ -209,36 +231,43 @@ int __lxstat64(int version, const char *path, struct stat64 *st);
 
 EXPORT int __xstat(int version, const char *path, struct stat *st)
 {
+	path = WHOLE(path);
 	return NEXT(__xstat)(version, REAL(path), st);
 }
 
 EXPORT int __xstat64(int version, const char *path, struct stat64 *st)
 {
+	path = WHOLE(path);
 	return NEXT(__xstat64)(version, REAL(path), st);
 }
 
 EXPORT int __lxstat(int version, const char *path, struct stat *st)
 {
+	path = WHOLE(path);
 	return NEXT(__lxstat)(version, REAL(path), st);
 }
 
 EXPORT int __lxstat64(int version, const char *path, struct stat64 *st)
 {
+	path = WHOLE(path);
 	return NEXT(__lxstat64)(version, REAL(path), st);
 }
 
 EXPORT ssize_t readlink(const char *restrict path, char *restrict buf, size_t size)
 {
+	path = WHOLE(path);
 	return NEXT(readlink)(REAL(path), buf, size);
 }
 
 EXPORT ssize_t readlinkat(int dir, const char *restrict path, char *restrict buf, size_t size)
 {
+	path = WHOLE_AT(dir, path);
 	return NEXT(readlinkat)(dir, REAL(path), buf, size);
 }
 
 EXPORT DIR *opendir(const char *path)
 {
+	path = WHOLE(path);
 	return NEXT(opendir)(REAL(path));
 }
 
@@ -246,27 +275,30 @@ EXPORT int scandir(const char *restrict path, struct dirent ***restrict list,
 		   int (*filter)(const struct dirent *),
 		   int (*compare)(const struct dirent **, const struct dirent **))
 {
+	path = WHOLE(path);
 	return NEXT(scandir)(REAL(path), list, filter, compare);
 }
 
 EXPORT int statfs(const char *path, struct statfs *st)
 {
-	int ret = NEXT(statfs)(REAL(path), st);
+	const char *whole = WHOLE(path);
+	int ret = NEXT(statfs)(REAL(whole), st);
 
-	if (!ret && may_be_ours(path))
-		st->f_type = files_in_bpffs(path)     ? BPFFS_MAGIC
-			     : files_in_tracefs(path) ? TRACEFS_MAGIC
+	if (!ret && may_be_ours(whole))
+		st->f_type = files_in_bpffs(whole)     ? BPFFS_MAGIC
+			     : files_in_tracefs(whole) ? TRACEFS_MAGIC
 						      : st->f_type;
 	return ret;
 }
 
 EXPORT int statfs64(const char *path, struct statfs64 *st)
 {
-	int ret = NEXT(statfs64)(REAL(path), st);
+	const char *whole = WHOLE(path);
+	int ret = NEXT(statfs64)(REAL(whole), st);
 
-	if (!ret && may_be_ours(path))
-		st->f_type = files_in_bpffs(path)     ? BPFFS_MAGIC
-			     : files_in_tracefs(path) ? TRACEFS_MAGIC
+	if (!ret && may_be_ours(whole))
+		st->f_type = files_in_bpffs(whole)     ? BPFFS_MAGIC
+			     : files_in_tracefs(whole) ? TRACEFS_MAGIC
 						      : st->f_type;
 	return ret;
 }
@@ -282,16 +314,19 @@ static bool is_fixed(const char *path)
 
 EXPORT int mkdir(const char *path, mode_t mode)
 {
+	path = WHOLE(path);
 	return is_fixed(path) ? -1 : NEXT(mkdir)(REAL(path), mode);
 }
 
 EXPORT int mkdirat(int dir, const char *path, mode_t mode)
 {
+	path = WHOLE_AT(dir, path);
 	return is_fixed(path) ? -1 : NEXT(mkdirat)(dir, REAL(path), mode);
 }
 
 EXPORT int rmdir(const char *path)
 {
+	path = WHOLE(path);
 	return is_fixed(path) ? -1 : NEXT(rmdir)(REAL(path));
 }
 
@@ -311,11 +346,13 @@ static int unpin(const char *path)
 
 EXPORT int unlink(const char *path)
 {
+	path = WHOLE(path);
 	return is_fixed(path) ? -1 : files_in_bpffs(path) ? unpin(path) : NEXT(unlink)(path);
 }
 
 EXPORT int unlinkat(int dir, const char *path, int flags)
 {
+	path = WHOLE_AT(dir, path);
 	if (files_in_bpffs(path) && !(flags & AT_REMOVEDIR))
 		return unpin(path);
 	return is_fixed(path) ? -1 : NEXT(unlinkat)(dir, REAL(path), flags);
@@ -325,6 +362,7 @@ EXPORT int remove(const char *path)
 {
 	int ret = files_in_bpffs(path) ? unpin(path) : -1;
 
+	path = WHOLE(path);
 	if (is_fixed(path))
 		return -1;
 	return !ret || (files_in_bpffs(path) && errno != EISDIR && errno != EPERM)
@@ -346,22 +384,31 @@ static long rename_pin(const char *from, const char *to, unsigned int flags)
 
 EXPORT int rename(const char *from, const char *to)
 {
-	const long ret = rename_pin(from, to, 0);
+	long ret;
 
+	from = WHOLE(from);
+	to = WHOLE(to);
+	ret = rename_pin(from, to, 0);
 	return ret == -LOADER_PASS ? NEXT(rename)(from, to) : (int)shim_result(ret);
 }
 
 EXPORT int renameat(int at, const char *from, int to_at, const char *to)
 {
-	const long ret = rename_pin(from, to, 0);
+	long ret;
 
+	from = WHOLE_AT(at, from);
+	to = WHOLE_AT(to_at, to);
+	ret = rename_pin(from, to, 0);
 	return ret == -LOADER_PASS ? NEXT(renameat)(at, from, to_at, to) : (int)shim_result(ret);
 }
 
 EXPORT int renameat2(int at, const char *from, int to_at, const char *to, unsigned int flags)
 {
-	const long ret = rename_pin(from, to, flags);
+	long ret;
 
+	from = WHOLE_AT(at, from);
+	to = WHOLE_AT(to_at, to);
+	ret = rename_pin(from, to, flags);
 	return ret == -LOADER_PASS ? NEXT(renameat2)(at, from, to_at, to, flags) : (int)shim_result(ret);
 }
 

@@ -167,6 +167,31 @@ def uprobe_lines(ours):
     ok("uprobe_events as the kernel's", normal(got) == normal(kernel), first_difference(normal(got), normal(kernel)))
 
 
+RELATIVE = f"""cd {TRACEFS} && /bin/pwd
+echo 'p:cwd/one /bin/true:0x2000' >> uprobe_events; grep -c cwd/one uprobe_events ./events/../uprobe_events
+cd events/cwd/one && /bin/pwd
+head -1 format; cat enable; [ -e ../one/id ] && echo there; [ -e nothing ] || echo not there
+cd .. && /bin/pwd
+head -1 one/format; rm one/id 2>/dev/null || echo stays; mkdir two 2>/dev/null || echo not made
+cd ../../.. && /bin/pwd; [ -d tracing ] && echo directory
+cd / && echo '-:cwd/one' >> sys/kernel/tracing/uprobe_events; cd /sys; grep -c cwd/one ./kernel/tracing/uprobe_events
+cd /sys/kernel/debug/tracing && head -1 events/syscalls/sys_enter_openat/format
+"""
+
+
+def relative(ours):
+    """Names from a directory in tracefs, by two shells and what they start."""
+    for shell in ("dash", "bash"):
+        got = read([*ours, shell, "-c", RELATIVE])[1]
+        mine = read(["sh", "-c", f"grep cwd/one {TRACEFS}/uprobe_events"])[1]
+        ok(f"{shell}: names from a directory in tracefs are not the kernel's", "p:cwd/one" not in mine, mine)
+        status, kernel = read([*MOUNTED, shell, "-c", RELATIVE])
+        if "cwd/one" not in kernel:
+            print(f"skip {shell}: names from a directory in tracefs, against the kernel: it cannot be mounted here ({status})")
+        else:
+            ok(f"{shell}: names from a directory in tracefs", got == kernel, f"limpet\n{got}\nkernel\n{kernel}")
+
+
 TOOL = r"""
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
@@ -237,7 +262,7 @@ def tracefs():
     work = common.folder()
     env = common.environment(os.path.join(work, "sessions"), lang="en")
     ours = ["env", *[f"{k}={env[k]}" for k in ("LIMPET_DIR", "LIMPET_LANG")], LIMPET, "load"]
-    for part in (formats, ids, others, numbers, uprobe_lines, uprobe_by_name):
+    for part in (formats, ids, others, numbers, uprobe_lines, relative, uprobe_by_name):
         part(ours)
 
 
