@@ -5,7 +5,9 @@
  * programs do.
  */
 #include "loader/run.h"
+#include "loader/quiet.h"
 #include "loader/source.h"
+#include "loader/user_space.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,6 +15,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
@@ -21,6 +24,8 @@
 #define RAW_TP_ARGS   12
 #define PACKET_MAX    3520 /* a page less what the kernel keeps around a packet */
 #define ON_CPU        1u   /* BPF_F_TEST_RUN_ON_CPU */
+#define RUNS_BETWEEN_LOOKS 64
+#define LOOK_NS       50000000
 #define LOOPBACK      1u
 #define WIRE_MAX      65536u
 #define SEGMENTS_MAX  65535u
@@ -169,6 +174,44 @@ static u64 now_ns(void)
 	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
 }
 
+/* Has the caller a signal to handle? One that is ignored waits only because it is blocked here. */
+static bool interrupted(const sigset_t *blocked)
+{
+	struct sigaction a;
+	sigset_t pending;
+
+	if (user_space)
+		return user_space_interrupted();
+	sigpending(&pending);
+	for (int sig = 1; sig < NSIG; sig++) {
+		const bool dull = sig == SIGCHLD || sig == SIGCONT || sig == SIGURG || sig == SIGWINCH;
+
+		if (sigismember(&pending, sig) == 1 && !sigismember(blocked, sig) && !sigaction(sig, NULL, &a) &&
+		    a.sa_handler != SIG_IGN && !(dull && a.sa_handler == SIG_DFL))
+			return true;
+	}
+	return false;
+}
+
+/* A signal ends many runs, which may take hours. */
+static long run_many(const struct loader_run *r, struct __sk_buff *skb, u32 repeat, u32 *ret_value)
+{
+	u64 look = now_ns() + LOOK_NS;
+	sigset_t blocked;
+	long err = 0;
+
+	quiet_signals(&blocked);
+	for (u32 i = 0; !err && i < repeat; i++) {
+		err = run_once(r, skb, ret_value);
+		if (err || i % RUNS_BETWEEN_LOOKS || now_ns() < look)
+			continue;
+		err = interrupted(&blocked) ? -EINTR : 0;
+		look = now_ns() + LOOK_NS;
+	}
+	pthread_sigmask(SIG_SETMASK, &blocked, NULL);
+	return err;
+}
+
 static long run_packet(const struct loader_call *c, const union bpf_attr *a, struct loader_run *r)
 {
 	const u32 size = a->test.data_size_in, repeat = a->test.repeat ? a->test.repeat : 1;
@@ -197,8 +240,7 @@ static long run_packet(const struct loader_call *c, const union bpf_attr *a, str
 	describe_packet(&skb, packet, size);
 	run_set_ctx(r, sizeof(skb));
 	start = now_ns();
-	for (u32 i = 0; !err && i < repeat; i++)
-		err = run_once(r, &skb, &value);
+	err = run_many(r, &skb, repeat, &value);
 	if (!err)
 		err = finish_packet(c, a, packet, value, (u32)((now_ns() - start) / repeat));
 	return err ? err : give_ctx(c, a, &skb);

@@ -180,30 +180,6 @@ static void drop(struct wait *w)
 
 /* ---- its signals ---- */
 
-struct signals {
-	u64 pending, blocked;
-};
-
-static struct signals signals_of(const struct wait *w)
-{
-	struct signals ret = {0};
-	char path[64], line[128];
-	unsigned long set;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%u/task/%u/status", w->process->pid, w->tid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "SigPnd: %lx", &set) == 1 || sscanf(line, "ShdPnd: %lx", &set) == 1)
-			ret.pending |= set;
-		else if (sscanf(line, "SigBlk: %lx", &set) == 1)
-			ret.blocked = set;
-	}
-	if (f)
-		fclose(f);
-	return ret;
-}
-
 /* The mask of a signalfd; 0: it is none. */
 static u64 signalfd_mask(int fd)
 {
@@ -323,7 +299,7 @@ static void let_signal_through(const struct wait *w)
 	pthread_mutex_lock(&mending);
 	ask_for_ours(w, false);
 	super_respond(w->listener, w->id, 0, true);
-	for (int i = 0; i < MEND_MS && signals_of(w).pending & ~w->mask; i++)
+	for (int i = 0; i < MEND_MS && user_space_signals(w->process->pid, w->tid).pending & ~w->mask; i++)
 		nanosleep(&nap, NULL);
 	ask_for_ours(w, true);
 	pthread_mutex_unlock(&mending);
@@ -339,13 +315,13 @@ static long look(struct wait *w, s64 ms)
 {
 	const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
 	long n = ready_poll(find_here, poll_here, w->ours, w->count + 1, &t, NULL);
-	struct signals s;
+	struct user_signals s;
 
 	if (w->ours[w->count].revents || !still_waits(w))
 		return -ESRCH;
 	if (n)
 		return n;
-	s = signals_of(w);
+	s = user_space_signals(w->process->pid, w->tid);
 	n = look_at_signalfds(w, s.pending);
 	if (n || !(s.pending & ~(w->has_mask ? w->mask : s.blocked)))
 		return n;

@@ -40,6 +40,33 @@ int user_space_write(u64 dst, const void *src, u64 n)
 		       : -EFAULT;
 }
 
+struct user_signals user_space_signals(u32 pid, u32 tid)
+{
+	struct user_signals ret = {0};
+	char path[64], line[128];
+	unsigned long set;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%u/task/%u/status", pid, tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "SigPnd: %lx", &set) == 1 || sscanf(line, "ShdPnd: %lx", &set) == 1)
+			ret.pending |= set;
+		else if (sscanf(line, "SigBlk: %lx", &set) == 1)
+			ret.blocked = set;
+	}
+	if (f)
+		fclose(f);
+	return ret;
+}
+
+bool user_space_interrupted(void)
+{
+	const struct user_signals s = user_space_signals(user_space->pid, user_space->tid);
+
+	return s.pending & ~s.blocked || !still_waits(user_space);
+}
+
 u32 user_pid(void)
 {
 	return user_space ? user_space->pid : (u32)getpid();

@@ -29,6 +29,13 @@ struct user_space {
 
 HIDDEN int user_space_read(void *dst, u64 src, u64 n); /* 0 or -EFAULT */
 HIDDEN int user_space_write(u64 dst, const void *src, u64 n);
+/* What waits to be handled by the caller's thread: signals pending, and those of them that it blocks. */
+struct user_signals {
+	u64 pending, blocked;
+};
+HIDDEN struct user_signals user_space_signals(u32 pid, u32 tid);
+/* The caller has ended, or has a signal to handle. */
+HIDDEN bool user_space_interrupted(void);
 HIDDEN void user_space_end(void); /* closes the duplicates; user_space is NULL again */
 
 #endif

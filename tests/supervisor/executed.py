@@ -7,10 +7,12 @@ usage: executed.py BUILD_DIR
 """
 import difflib
 import os
+import random
 import re
 import shutil
 import signal
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../integration"))
 import common  # noqa: E402
@@ -166,6 +168,56 @@ def who_may():
     ok("the variable is not asked for again", status == 5 and "map: served" in text, text)
 
 
+def few_descriptors():
+    """No limit makes anybody wait for ever, or crash; what cannot be done is said."""
+    if not shutil.which("prlimit"):
+        print("skip few descriptors: no prlimit")
+        return
+    env = common.environment(os.path.join(common.folder(), "sessions"), lang="en")
+    for files in (5, 6, 7, 8, 9, 10, 12, 32):
+        for what in ([LIMPET, "load", "sh", "-c", f"{STATE} quiet"], [LIMPET, "load", STATE, "quiet"], [LIMPET, "start", "/bin/true"]):
+            status, text = common.run(["prlimit", f"--nofile={files}:{files}", *what], env, seconds=20)
+            ok(f"{files} descriptors: {what[1]} {what[2]}", (status == 0 or 0 < status < 128) and (not status or "limpet: " in text),
+               (status, text))
+
+
+def killed():
+    """Whoever is killed, in whatever moment: when its kin has gone nothing is left, and a target has run on."""
+    env = common.environment(os.path.join(common.folder(), "sessions"), lang="en")
+    rng = random.Random(int(os.environ.get("LIMPET_SEED", "1")))
+    target = common.spawn([LIMPET, "start", os.path.join(common.DEMO, "target"), "-i", "5", "-q"], env)
+    queue = os.path.join(common.DEMO, "uprobe_queue")
+    ways = [[queue], ["--via", "seccomp", queue], ["sh", "-c", queue], ["sh", "-c", f"{STATE} sleep"], [STATE, "sleep"]]
+    for _ in range(200 if os.environ.get("LIMPET_LONG") else 12):
+        p = common.spawn([LIMPET, "load", *rng.choice(ways)], env, start_new_session=True)
+        time.sleep(rng.random() * rng.choice([0.03, 0.15, 0.3]))
+        mine = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if session_of(pid) == p.pid]
+        for pid in [rng.choice(mine + [pid for pid, _ in left(env)])] + mine + [p.pid]:
+            kill(pid)
+        p.wait(10)
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            if session_of(pid) == p.pid:
+                kill(pid)
+    clean = common.wait_for(lambda: not left(env) and not any(common.listed(env)[k] for k in ("maps", "programs", "links", "tools")), 20)
+    ok("killed at random: nothing is left", clean, (left(env), common.listed(env)))
+    ok("killed at random: the target runs on", target.poll() is None, common.output(target))
+    common.stop(target, signal.SIGTERM)
+
+
+def session_of(pid):
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        pass
+
+
 def busy():
     """A thousand programs in turn and many at once: as many supervisors come and go."""
     work = common.folder()
@@ -177,4 +229,4 @@ def busy():
 
 
 if __name__ == "__main__":
-    sys.exit(common.main(ways, ends, who_may, busy, need=("tests/supervisor/state", "src/loader/liblimpet-shim.so")))
+    sys.exit(common.main(ways, ends, who_may, few_descriptors, killed, busy, need=("tests/supervisor/state", "src/loader/liblimpet-shim.so", "examples/queue_demo/uprobe_queue")))

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -210,6 +211,51 @@ static int moves(void)
 	return 0;
 }
 
+static void on_alarm(int sig)
+{
+	static const char text[] = "handled\n";
+
+	if (write(1, text, sizeof(text) - 1) < 0)
+		_exit(9);
+}
+
+static int run_many(int prog, char *packet, unsigned int repeat)
+{
+	union bpf_attr a = {.test = {.prog_fd = (unsigned int)prog, .data_in = (unsigned long)packet, .data_size_in = 64, .repeat = repeat}};
+
+	return failed(bpf(BPF_PROG_TEST_RUN, &a));
+}
+
+/* Runs that would take minutes: a signal ends them, one that is ignored or blocked does not. */
+static int interrupt(void)
+{
+	static const struct bpf_insn insns[] = {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+	const struct itimerval soon = {.it_value.tv_usec = 50000};
+	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+			    .insns = (unsigned long)insns,
+			    .insn_cnt = 2,
+			    .license = (unsigned long)"GPL"};
+	const int prog = (int)bpf(BPF_PROG_LOAD, &a);
+	char packet[64] = {0};
+	sigset_t set;
+
+	signal(SIGALRM, on_alarm);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	printf("interrupted %d\n", run_many(prog, packet, 0x7fffffff));
+	signal(SIGALRM, SIG_IGN);
+	raise(SIGALRM);
+	printf("ignored %d\n", run_many(prog, packet, 100000));
+	signal(SIGALRM, on_alarm);
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	raise(SIGALRM);
+	printf("blocked %d\n", run_many(prog, packet, 100000));
+	fflush(stdout);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	return 0;
+}
+
 /* What only limpet lets it do: its map's file is empty. Nobody dies of it. */
 static int cut(void)
 {
@@ -252,6 +298,8 @@ int main(int argc, char **argv)
 		return descriptors();
 	if (!strcmp(how, "moves"))
 		return moves();
+	if (!strcmp(how, "interrupt"))
+		return interrupt();
 	if (!strcmp(how, "cut"))
 		return cut();
 	return 3;

@@ -144,6 +144,8 @@ def descriptors():
     ok("a map's file cut short", status == 0 and "cut 0 0\nthen 1 poll 1 another 0 6" in text, (status, text))
     number = lambda text: re.sub(r"map \d+", "map N", text)  # noqa: E731
     against_kernel("descriptors", [LIFE, "descriptors"], env, number)
+    for life in (LIFE, os.path.join(MADE, "life_dynamic")):
+        against_kernel("runs that a signal ends", [life, "interrupt"], env, number)
     if os.path.ismount("/sys/fs/bpf") or os.getuid():
         against_kernel("pins that are moved", [LIFE, "moves"], env, number)
         against_kernel("pins that are moved, by libc", [os.path.join(MADE, "life_dynamic"), "moves"], env, number)
