@@ -3,7 +3,7 @@
 """What it takes to attach to a running process, with 1 probe and with many: the command's time, how long the target
 stood still (the longest gap in a thread that reads the clock all the time), and the memory that it has more.
 
-usage: attach.py BUILD_DIR [ROUNDS]
+usage: attach.py BUILD_DIR [ROUNDS [SLEEPING_THREADS]]
 
 Probes are on functions of libcrypto. Other work on the machine makes gaps too: the minima are the better figures, and
 "nothing" is the gap of a command that does not touch the target.
@@ -40,10 +40,11 @@ def rss(pid):
 
 def main():
     build, rounds = os.path.abspath(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 15
+    threads = sys.argv[3] if len(sys.argv) > 3 else "0"
     folder = tempfile.mkdtemp(prefix="limpet-bench-", dir="/dev/shm")
     env = dict(os.environ, LIMPET_DIR=folder)
     limpet, places = f"{build}/src/cli/limpet", offsets()
-    target = subprocess.Popen([f"{build}/bench/probes/bench_gaps", CRYPTO], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    target = subprocess.Popen([f"{build}/bench/probes/bench_gaps", CRYPTO, threads], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     target.stdout.readline()
 
     def timed(*words):

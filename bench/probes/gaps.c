@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Runs without a pause, and for each line on standard input prints the longest time, in nanoseconds, that it
- * did not run since the last one. Its argument is a library to load.
+ * did not run since the last one. Its arguments are a library to load, and how many threads sleep beside that.
  */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +36,13 @@ static void *run(void *arg)
 	return arg;
 }
 
+static void *sleep_on(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t thread;
@@ -43,6 +51,8 @@ int main(int argc, char **argv)
 	if (argc > 1 && !dlopen(argv[1], RTLD_NOW))
 		return 1;
 	pthread_create(&thread, NULL, run, NULL);
+	for (int i = argc > 2 ? atoi(argv[2]) : 0; i > 0; i--)
+		pthread_create(&thread, NULL, sleep_on, NULL);
 	puts("ready");
 	while (getchar() != EOF) {
 		long asked = now();
