@@ -163,6 +163,35 @@ struct records {
 	int (*check)(struct prog_load *l, const struct records *r, u32 i, const u32 *record, u32 last);
 };
 
+/* Where in the program it is, is looked at when its functions are known (check_funcs). */
+static int check_func(struct prog_load *l, const struct records *r, u32 i, const u32 *record, u32 last)
+{
+	if (!i && record[0])
+		bpf_log(&l->log.text, "nonzero insn_off %u for the first func info record", record[0]);
+	else if (i && record[0] <= last)
+		bpf_log(&l->log.text, "same or smaller insn offset (%u) than previous func info record (%u)", record[0], last);
+	else if (btf_kind(r->types, record[1]) != BTF_KIND_FUNC)
+		bpf_log(&l->log.text, "invalid type id %d in func info\n", (int)record[1]);
+	else
+		return 0;
+	return -EINVAL;
+}
+
+static int check_line(struct prog_load *l, const struct records *r, u32 i, const u32 *record, u32 last)
+{
+	const struct bpf_line_info *line = (const void *)record;
+
+	if ((i && line->insn_off <= last) || line->insn_off >= l->count)
+		bpf_log(&l->log.text, "Invalid line_info[%u].insn_off:%u (prev_offset:%u prog->len:%u)\n", i, line->insn_off, last, l->count);
+	else if (!l->insns[line->insn_off].code)
+		bpf_log(&l->log.text, "Invalid insn code at line_info[%u].insn_off\n", i);
+	else if (line->line_off >= r->types->head.str_len || line->file_name_off >= r->types->head.str_len)
+		bpf_log(&l->log.text, "Invalid line_info[%u].line_off or .file_name_off\n", i);
+	else
+		return 0;
+	return -EINVAL;
+}
+
 /* Copies the records as ones of `known` bytes and checks each. Order and words of what is found are the kernel's. */
 static int take_records(struct prog_load *l, void **ret, const struct records *r)
 {
@@ -172,7 +201,8 @@ static int take_records(struct prog_load *l, void **ret, const struct records *r
 	u8 *all;
 
 	if (size < r->min || size > MAX_REC || size % 4 || count > INT32_MAX / size) {
-		bpf_log(&l->log.text, "invalid %s rec size %u\n", r->what, size);
+		if (r->check == check_func) /* of lines it says nothing */
+			bpf_log(&l->log.text, "invalid func info rec size %u\n", size);
 		return -EINVAL;
 	}
 	all = *ret = calloc(count + 1, known);
@@ -193,35 +223,6 @@ static int take_records(struct prog_load *l, void **ret, const struct records *r
 		last = record[0];
 	}
 	return 0;
-}
-
-/* Where in the program it is, is looked at when its functions are known (check_funcs). */
-static int check_func(struct prog_load *l, const struct records *r, u32 i, const u32 *record, u32 last)
-{
-	if (!i && record[0])
-		bpf_log(&l->log.text, "nonzero insn_off %u for the first func info record", record[0]);
-	else if (i && record[0] <= last)
-		bpf_log(&l->log.text, "same or smaller insn offset (%u) than previous func info record (%u)", record[0], last);
-	else if (btf_kind(r->types, record[1]) != BTF_KIND_FUNC)
-		bpf_log(&l->log.text, "invalid type id %u in %s\n", record[1], r->what);
-	else
-		return 0;
-	return -EINVAL;
-}
-
-static int check_line(struct prog_load *l, const struct records *r, u32 i, const u32 *record, u32 last)
-{
-	const struct bpf_line_info *line = (const void *)record;
-
-	if ((i && line->insn_off <= last) || line->insn_off >= l->count)
-		bpf_log(&l->log.text, "Invalid line_info[%u].insn_off:%u (prev_offset:%u prog->len:%u)\n", i, line->insn_off, last, l->count);
-	else if (!l->insns[line->insn_off].code)
-		bpf_log(&l->log.text, "Invalid insn code at line_info[%u].insn_off\n", i);
-	else if (line->line_off >= r->types->head.str_len || line->file_name_off >= r->types->head.str_len)
-		bpf_log(&l->log.text, "Invalid line_info[%u].line_off or .file_name_off\n", i);
-	else
-		return 0;
-	return -EINVAL;
 }
 
 static bool is_call(const struct bpf_insn *in)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "bpf/check.h"
 #include "corpus.h"
+#include "reason.h"
 #include "verifier/verifier.h"
 
 #define LOG 65536
@@ -201,28 +202,6 @@ static int by_kernel(const struct row *r, const struct btf *btf, char *text, u32
 	return fd < 0 ? fd : 0;
 }
 
-/* Where they begin, or the end. */
-static char *statistics(char *text)
-{
-	char *end = strstr(text, "verification time ");
-
-	if (!end)
-		end = strstr(text, "processed ");
-	return end ? end : text + strlen(text);
-}
-
-/* The line before the statistics. */
-static const char *reason(char *text)
-{
-	char *end = statistics(text), *start;
-
-	while (end > text && end[-1] == '\n')
-		end--;
-	*end = 0;
-	start = strrchr(text, '\n');
-	return start ? start + 1 : text;
-}
-
 static bool check_row(const struct row *r, bool kernel, const struct btf *btf)
 {
 	static char text[LOG], theirs[LOG];
@@ -236,15 +215,15 @@ static bool check_row(const struct row *r, bool kernel, const struct btf *btf)
 	}
 
 	if (ok && !skip && !r->differ)
-		ok = err == other && (!err || !strcmp(reason(text), reason(theirs)));
+		ok = err == other && (!err || !strcmp(log_reason(text), log_reason(theirs)));
 	if (ok && !skip && r->differ)
-		ok = err != other || strcmp(reason(text), reason(theirs));
+		ok = err != other || strcmp(log_reason(text), log_reason(theirs));
 	if (ok)
 		return true;
 	printf("# %s: %d, expected %d \"%s\"\n#   %s\n", r->name, err, r->err, r->says ? r->says : "",
-	       err ? reason(text) : "accepted");
+	       err ? log_reason(text) : "accepted");
 	if (!skip)
-		printf("# the kernel: %d\n#   %s\n", other, other ? reason(theirs) : "accepted");
+		printf("# the kernel: %d\n#   %s\n", other, other ? log_reason(theirs) : "accepted");
 	return false;
 }
 
@@ -264,7 +243,7 @@ static void list_row(const struct row *r)
 	static char text[LOG];
 	int err = by_limpet(r, text, 4);
 
-	*statistics(text) = 0;
+	*log_statistics(text) = 0;
 	for (char *at = text; (at = strchr(at, '\n'));)
 		*at = ' ';
 	printf("%s %d %s\n", r->name, -err, err ? text : "");

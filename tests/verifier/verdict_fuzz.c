@@ -18,6 +18,7 @@
 #include "bpf/check.h"
 #include "bpf/kfunc.h"
 #include "edge_gen.h"
+#include "reason.h"
 #include "verifier/verifier.h"
 
 #define LOG_SIZE (16u << 20)
@@ -161,29 +162,13 @@ static void show(u64 seed)
 	puts(text);
 }
 
-/* The line before the statistics. */
-static char *reason_of(char *log)
-{
-	char *end = strstr(log, "verification time "), *start;
-
-	if (!end)
-		end = strstr(log, "processed ");
-	if (!end)
-		end = log + strlen(log);
-	while (end > log && end[-1] == '\n')
-		end--;
-	*end = 0;
-	start = strrchr(log, '\n');
-	return strdup(start ? start + 1 : log);
-}
-
 /* Both have refused it: with the same errno, for the same reason? `show`: how, for sort, uniq and a look. */
 static bool same_reason(const struct edge_gen *g, u64 seed, bool show)
 {
 	const int theirs = by_kernel(g, 4);
-	char *b = reason_of(text);
+	char *b = strdup(log_reason(text));
 	const int ours = by_limpet(g, 4);
-	char *a = reason_of(text);
+	char *a = strdup(log_reason(text));
 	const bool same = ours == theirs && !strcmp(a, b);
 
 	if (show)

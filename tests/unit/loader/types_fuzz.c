@@ -18,6 +18,7 @@
 #include <unistd.h>
 #include "bpf/insn.h"
 #include "loader/loader.h"
+#include "../../verifier/reason.h"
 
 #define VALUE  16
 #define SUBS   3
@@ -526,6 +527,25 @@ static bool same(const struct test *t, long ours, long theirs)
 	       (bad_lines && (ours == -EFAULT || ours == -E2BIG) && theirs == -EINVAL);
 }
 
+/* Both have refused the program: for the same reason? `show`: how. */
+static bool same_reason(struct test *t, u64 seed, bool show)
+{
+	static char ours[LOG];
+	bool same;
+
+	make(t, seed); /* the types are gone */
+	text[0] = 0;
+	load(&sides[0], t, 4);
+	strcpy(ours, log_reason(text));
+	text[0] = 0;
+	load(&sides[1], t, 4);
+	same = !strcmp(ours, log_reason(text));
+	if (show && !same)
+		printf("# seed %llu: %s | %s\n", (unsigned long long)seed, ours, log_reason(text));
+	btf__free(t->btf);
+	return same;
+}
+
 static char session_dir[] = "/dev/shm/limpet-test-XXXXXX";
 
 static void remove_session(void)
@@ -554,7 +574,7 @@ int main(int argc, char **argv)
 {
 	const u64 cases = argc > 1 ? strtoull(argv[1], NULL, 0) : getenv("LIMPET_LONG") ? 100000 : 3000,
 		  first = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
-	u64 accepted = 0, bad = 0, given_up = 0;
+	u64 accepted = 0, bad = 0, given_up = 0, both = 0, other_words = 0;
 	static struct test t;
 	bool kernel;
 
@@ -577,14 +597,18 @@ int main(int argc, char **argv)
 			given_up++; /* no verdict */
 			continue;
 		}
+		if (kernel && ours < 0 && ours == theirs && ours > -NO_TYPES && ++both)
+			other_words += !same_reason(&t, seed, other_words < 10);
 		if (!same(&t, ours, theirs) && bad++ < 40)
 			printf("# seed %llu: limpet answers %ld, the kernel %ld\n", (unsigned long long)seed, ours, theirs);
 	}
 	printf("# %llu cases, %llu accepted, %llu answers differ, %llu without memory\n", (unsigned long long)cases,
 	       (unsigned long long)accepted, (unsigned long long)bad, (unsigned long long)given_up);
+	printf("# of %llu programs that both refuse alike, %llu for another reason\n", (unsigned long long)both, (unsigned long long)other_words);
 	if (!kernel)
 		puts("skip the kernel's answers: bpf(2) is not allowed here");
+	puts(other_words * 50 > both ? "not ok the reasons are the kernel's" : "ok the reasons are the kernel's");
 	puts(bad ? "not ok records and types of functions are taken as the kernel takes them"
 		 : "ok records and types of functions are taken as the kernel takes them");
-	return bad != 0;
+	return bad || other_words * 50 > both;
 }
