@@ -6,7 +6,7 @@
  * objects, before it relocates them and runs their constructors, and when it has unmapped some. The
  * agent puts a hook there while there are links for this process. A hit walks the list of loaded
  * objects; when a file that a link is on has come (or any, while there are breakpoints: trap.c), it asks the keepers to bring this process in line
- * and waits for their answer, LOADING_WAIT_MS at most; when one has gone, it asks and does not wait.
+ * and waits for their answer, KEEPERS_WAIT_MS at most, TRAPS_WAIT_MS while there are breakpoints; when one has gone, it asks and does not wait.
  *
  *     trace_log.calls     a ticket a request, a futex; keepers sleep on it
  *     trace_log.answers   the last ticket that a keeper has worked off; the asking thread sleeps on it
@@ -22,7 +22,7 @@
 #include "base/sys.h"
 #include "session/trace.h"
 
-#define LOADING_WAIT_MS 200
+#define TRAPS_WAIT_MS  5000 /* while there are breakpoints: code that is not looked through may end the process */
 #define OBJECTS_MAX     1024
 #define NAMESPACES_MAX  32
 #define PT_DYNAMIC_     2
@@ -152,7 +152,7 @@ static bool answered(struct trace_log *log, u32 ticket, u32 *ret_now)
 	return (s32)(*ret_now - ticket) >= 0;
 }
 
-void keepers_ask(bool wait)
+void keepers_ask(u32 wait_ms)
 {
 	struct trace_log *log = agent.trace;
 	u32 ticket, now;
@@ -164,7 +164,7 @@ void keepers_ask(bool wait)
 	if (!helper_may(&agent.env, HELPER_CALL_FUTEX))
 		return;
 	sys_call3(__NR_futex, (long)&log->calls, FUTEX_WAKE, 0x7fffffff);
-	for (u32 ms = 0; wait && ms < LOADING_WAIT_MS && !answered(log, ticket, &now); ms += 10) {
+	for (u32 ms = 0; ms < wait_ms && !answered(log, ticket, &now); ms += 10) {
 		struct {
 			s64 sec, nsec;
 		} ts = {0, 10000000};
@@ -181,7 +181,7 @@ static u64 loading_hit(void *arg, struct attach_regs *regs)
 		return 0;
 	look(&come, &gone);
 	if (come || gone)
-		keepers_ask(come);
+		keepers_ask(!come ? 0 : trap_in_place() ? TRAPS_WAIT_MS : KEEPERS_WAIT_MS);
 	return 0;
 }
 

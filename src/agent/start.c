@@ -489,7 +489,7 @@ static void start(struct reader *r, char *path)
 		/* With the session mapped keepers find this agent: from here on it takes their commands. */
 		atomic_store(&limpet_agent.header.ready, 1);
 		if (pages_awaited(0))
-			keepers_ask(true);
+			keepers_ask(KEEPERS_WAIT_MS);
 	}
 	if (fd >= 0)
 		sys_close(fd);

@@ -532,7 +532,8 @@ bool loading_want(void); /* SYNC, behind the links' wants */
 
 /* executing.c; false: no memory */
 bool executing_want(void); /* SYNC, behind all other wants */
-void keepers_ask(bool wait); /* for a SYNC; from any thread, in a hit too. wait: until they have answered, a while at most */
+#define KEEPERS_WAIT_MS 200
+void keepers_ask(u32 wait_ms); /* for a SYNC; from any thread, in a hit too. Until they have answered, so long at most */
 
 /*
  * frames.c: whose frames can be unwound. The writers list all loaded objects (bias, address of the dynamic section)

@@ -283,7 +283,7 @@ static void claimed(void)
 	u32 tables = atomic_load_explicit(&pool.ready, memory_order_relaxed);
 
 	if (tables < TABLES && used >= table_first(tables) / 2 && used % ASK_EVERY == 0)
-		keepers_ask(false);
+		keepers_ask(0);
 }
 
 static bool is_pair(struct attach_slot *s, u64 fn, u64 ra)

@@ -239,7 +239,7 @@ long trap_exchange(u32 sig, const struct kernel_action *set, struct kernel_actio
 
 	if (waits) {
 		atomic_fetch_add(&cramping, 1);
-		keepers_ask(true);
+		keepers_ask(KEEPERS_WAIT_MS);
 	}
 	mask = actions_lock();
 	err = sig == SIGTRAP_ ? exchange_trap(set, ret_old) : exchange_other(sig, set, ret_old);

@@ -300,6 +300,28 @@ def traced(env):
     tool.close()
 
 
+def slow_keeper(env):
+    """A library comes whose calls block SIGTRAP, and the keeper looks at it late."""
+    tool = Tool(env, TARGET, FUNCTIONS)
+    p = running(mode="loads")
+    limpet(env, "attach", str(p.pid))
+    there = [f["by"] for f in probes(env, p.pid)]
+    tool.p.send_signal(signal.SIGSTOP)
+    slow = keepers(env)
+    for keeper in slow:
+        os.kill(keeper, signal.SIGSTOP)
+    p.stdin.write("\n")
+    p.stdin.flush()
+    time.sleep(1)
+    for keeper in slow:
+        os.kill(keeper, signal.SIGCONT)
+    said = p.stdout.read()
+    c.ok("slow_keeper", slow and there == ["breakpoint"] * 4 and p.wait(10) == 0 and said == "loads: blocked 1, old 1, after 0\n",
+         (slow, there, said, p.returncode))
+    tool.p.send_signal(signal.SIGCONT)
+    tool.close()
+
+
 def killed_keepers(env):
     """SIGKILL at any step of attaching and detaching: the target goes on, and the next one finishes it."""
     tool = Tool(env, TARGET, FUNCTIONS)
@@ -333,4 +355,4 @@ def in_session(part):
 
 if __name__ == "__main__":
     sys.exit(c.main(*map(in_session, (all_signals, refusals, small_signal_stack, leaves_nothing, links_go_first, deep_stack, neighbours,
-                                  neighbours_come_and_go, one_place, traced, killed_keepers))))
+                                  neighbours_come_and_go, one_place, traced, slow_keeper, killed_keepers))))
