@@ -3,12 +3,16 @@
  * Stacks to lend to hits (attach/lease.h), and what is known of the threads' own (base/stacks.h): room for both,
  * from the first site to the release. What is written to is there only; the rest costs addresses.
  *
+ * There are none in a process with a garbage collector that stops threads by a signal, and looks through each one's stack from where the
+ * signal's handler is (libgc, Mono): that would be on the leased one. What cannot be on the thread's own stack is left out there, and
+ * counted.
+ *
  * Threads' stacks are looked up where every thread pointer points to itself. Where that is not so, and in Go, all
  * hits are on leased ones.
  */
 #include <asm/errno.h>
 #include <linux/mman.h>
-#include "agent/state.h"
+#include "agent/action.h"
 #include "attach/lease.h"
 #include "base/sys.h"
 
@@ -96,6 +100,30 @@ static void make_pool(void)
 	limpet_agent.header.leases_end = pool.base ? pool.base + distance(1u << pool.bits) : 0;
 }
 
+#define SIGXCPU_ 24 /* what such collectors take, when they are not told otherwise, */
+#define SIGPWR_  30 /* for going on and for stopping */
+
+static bool collector;
+
+static bool handles(u32 sig)
+{
+	struct kernel_action k;
+
+	return !action_of_kernel(sig, &k) && k.handler != SIG_DFL_ && k.handler != SIG_IGN_;
+}
+
+void leases_judge(void)
+{
+	if (!collector && helper_may(&agent.env, HELPER_CALL_SIGACTION))
+		collector = handles(SIGPWR_) && handles(SIGXCPU_);
+	collector |= loading_has_collector();
+}
+
+bool leases_never(void)
+{
+	return collector;
+}
+
 bool leases_ready(bool always)
 {
 	if (!pool.base)
@@ -112,6 +140,7 @@ void leases_of(bool always, u32 red_zone, _Atomic u64 *missed, struct attach_lea
 		.stacks = always ? NULL : agent.env.stacks,
 		.red_zone = red_zone,
 		.insists = !missed && !always && agent.env.stacks,
+		.never = collector,
 		.missed = missed,
 	};
 }
@@ -126,6 +155,7 @@ void leases_reset(void)
 
 void leases_release(void)
 {
+	collector = false;
 	attach_leases_set(0, 0, NULL);
 	release(pool.base, pool.bits);
 	pool.base = 0;

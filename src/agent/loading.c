@@ -237,6 +237,35 @@ static void loaded_at_sync(void)
 		tell_frames(all, list_loaded(all));
 }
 
+/* The last part of a path begins with it. */
+static bool is_named(const char *path, const char *begins)
+{
+	const char *last = path;
+
+	for (; path && *path; path++)
+		if (*path == '/')
+			last = path + 1;
+	while (last && *begins && *last == *begins)
+		last++, begins++;
+	return last && !*begins;
+}
+
+bool loading_has_collector(void)
+{
+	static const char *const names[] = {"libgc.so", "libmonosgen-", "libmonoboehm-"};
+	static const struct loaded *all[OBJECTS_MAX];
+	u32 n;
+
+	if (!loading.debug)
+		loading.debug = find_debug();
+	n = loading.debug && !loading.debug->state ? list_loaded(all) : 0;
+	for (u32 i = 0; i < n; i++)
+		for (u32 k = 0; k < ARRAY_SIZE(names); k++)
+			if (is_named(all[i]->name, names[k]))
+				return true;
+	return false;
+}
+
 bool loading_watched(void)
 {
 	return loading.count && agent.trace && loading.debug;

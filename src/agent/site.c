@@ -330,6 +330,7 @@ struct site *site_make(const struct want *w, u32 n, struct attach_refusal *why)
 	if (!s || !at)
 		goto fail;
 	s->kind = w->kind;
+	s->no_lease = leases_never();
 	s->behind = w->behind;
 	s->nr = w->nr;
 	s->leads = w->kind == SITE_ENTER && w->behind == ATTACH_JMP_LEN && libc_may_be_call(w->nr);

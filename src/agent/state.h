@@ -135,6 +135,7 @@ struct site {
 	u8 behind;      /* SITE_ENTER: how many bytes are displaced */
 	bool timed;     /* its programs' runs are */
 	bool trap;      /* the patch is a breakpoint */
+	bool no_lease;  /* as leases_never() said */
 	bool stays;     /* it need not be asked to become one: that was tried */
 	bool notes;     /* of a system call: its number is noted from before it to behind it (syscall_hit.c) */
 	s32 nr;         /* of a system call; -1: not known from the code */
@@ -327,6 +328,8 @@ bool busy_in(const u64 *busy, u64 count, u64 start, u64 end);
 struct attach_lease;
 /* SYNC; false: no memory. always: for sites where the thread's own stack is not looked up. */
 bool leases_ready(bool always);
+void leases_judge(void); /* SYNC, before sites are looked at: may hits be on leased stacks in this process? */
+bool leases_never(void); /* they may not */
 /* missed NULL: the call is made in any case, if need be on the thread's own stack. */
 void leases_of(bool always, u32 red_zone, _Atomic u64 *missed, struct attach_lease *ret);
 void leases_filtered(void); /* agent.env.denied has changed */
@@ -544,6 +547,7 @@ void frames_add(u64 bias, u64 dynamic, u32 *count);
 bool frames_end(u32 begun, u32 count);
 bool frames_unwindable(u64 ra); /* may a stub take the place of this return address? In a hit. */
 void frames_release(void);
+bool loading_has_collector(void); /* is one loaded that looks through stacks in signal handlers (leases.c)? */
 bool loading_watched(void); /* is it known where the dynamic linker tells of new objects? */
 
 /* semaphore.c */

@@ -113,6 +113,7 @@ struct ret_fn {
 	struct attach_plan plan;
 	u64 exit, body;
 	u32 hash;
+	bool no_lease; /* as in struct site */
 };
 
 static struct {
@@ -197,7 +198,7 @@ static struct ret_fn *known_fn(const struct attach_text *text, u64 addr)
 	for (struct ret_fn *f = pool.buckets[hash_of(addr) % BUCKETS]; f; f = f->chained)
 		if (f->plan.addr == addr && f->plan.window <= text->len &&
 		    !memcmp(f->plan.orig, text->bytes, f->plan.window) &&
-		    (f->plan.patch_len < ATTACH_JMP_LEN) == text->first_only)
+		    (f->plan.patch_len < ATTACH_JMP_LEN) == text->first_only && f->no_lease == leases_never())
 			return f;
 	return NULL;
 }
@@ -236,6 +237,7 @@ enum attach_error stubs_function(const struct attach_text *text, u64 addr, struc
 	f->exit = at + offs.exit_off;
 	f->body = at + offs.body_off;
 	f->hash = hash_of(addr);
+	f->no_lease = leases_never();
 	f->next = pool.fns;
 	pool.fns = f;
 	pool.fn_count++;

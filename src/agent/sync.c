@@ -60,6 +60,8 @@ static bool is_return(const struct want *w)
 
 static bool same_site(const struct site *s, const struct want *w, u32 n)
 {
+	if (s->no_lease != leases_never())
+		return false;
 	if (s->own || w->own)
 		return s->own == w->own;
 	if ((s->trap && !traps_hold()) || site_gives_way(s))
@@ -251,6 +253,8 @@ int sync_probes(enum sync_what what)
 	err = sites_index();
 	wants = wants_collect(what);
 	err = err ? err : wants;
+	if (what == SYNC_LINKS)
+		leases_judge();
 	object_reach();
 	identity_begin(what != SYNC_LINKS);
 	mappings_sync(what != SYNC_LINKS);

@@ -37,6 +37,7 @@ struct attach_lease {
 	const struct known_stacks *stacks; /* all that are known (base/stacks.h); NULL: every hit takes a leased stack */
 	u32 red_zone;       /* bytes below the stack pointer that are in use: 128, Go: 0 */
 	bool insists;       /* where there is none it runs on the own one; `stacks` is not NULL */
+	bool never;         /* there are none for it: as if all were taken; `taken` is called on the own stack, which takes 300 bytes more */
 	_Atomic u64 *missed; /* not with `insists` */
 };
 

@@ -40,10 +40,41 @@ void attach_leases_set(u64 base, u32 bits, void (*taken)(u64 sp))
  *
  * The other gets rbx so, and restores all registers, rsp as it was when the first was called.
  */
-extern const u8 attach_lease_take[] HIDDEN, attach_lease_give[] HIDDEN;
+extern const u8 attach_lease_take[] HIDDEN, attach_lease_give[] HIDDEN, lease_refuse[] HIDDEN;
 __asm__(".text\n"
-	".globl attach_lease_take, attach_lease_give\n"
-	".hidden attach_lease_take, attach_lease_give\n"
+	".globl attach_lease_take, attach_lease_give, lease_refuse\n"
+	".hidden attach_lease_take, attach_lease_give, lease_refuse\n"
+	".type lease_refuse, @function\n"
+	"lease_refuse:\n" /* in the next one's place: looks at the own stack, so that later hits have room there */
+	"	testl $0x40400, 8(%rsp)\n" /* flags as C code does not expect them */
+	"	jnz 1f\n"
+	"	mov 24+attach_leases(%rip), %rcx\n"
+	"	jrcxz 1f\n"
+	"	mov %rsp, %rax\n"
+	"	push %rdi\n"
+	"	push %rsi\n"
+	"	push %rdx\n"
+	"	push %r8\n"
+	"	push %r9\n"
+	"	push %r10\n"
+	"	push %r11\n"
+	"	push %rbp\n"
+	"	mov %rsp, %rbp\n"
+	"	mov %rax, %rdi\n"
+	"	and $-16, %rsp\n"
+	"	call *%rcx\n"
+	"	mov %rbp, %rsp\n"
+	"	pop %rbp\n"
+	"	pop %r11\n"
+	"	pop %r10\n"
+	"	pop %r9\n"
+	"	pop %r8\n"
+	"	pop %rdx\n"
+	"	pop %rsi\n"
+	"	pop %rdi\n"
+	"1:	stc\n"
+	"	ret\n"
+	".size lease_refuse, . - lease_refuse\n"
 	".type attach_lease_take, @function\n"
 	".p2align 4\n"
 	"attach_lease_take:\n"
@@ -253,7 +284,7 @@ size_t emit_lease_take(struct emit *e, u64 addr, u32 pushed, const struct attach
 {
 	size_t none;
 
-	emit_far_call(e, attach_lease_take);
+	emit_far_call(e, l->never ? lease_refuse : attach_lease_take);
 	EMIT(e, 0x0f, 0x82, 0, 0, 0, 0); /* jc */
 	none = e->len - 4;
 	EMIT(e, 0x48, 0x8b, 0x8b); /* mov word(%rbx), %rcx */
