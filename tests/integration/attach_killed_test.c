@@ -155,6 +155,17 @@ static bool patched_or_not(pid_t pid)
 	return !memcmp(text, original, sizeof(text)) || text[0] == 0xe9;
 }
 
+/* Has the target ended, or does it stand still? */
+static void tell_end(pid_t pid)
+{
+	siginfo_t si = {0};
+
+	if (!waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT) && si.si_pid)
+		printf("# the target has ended: code %d, status %d\n", si.si_code, si.si_status);
+	else
+		printf("# the target is in state %c\n", state_of(pid, pid));
+}
+
 static pid_t start(const char *const *names, bool as_target)
 {
 	pid_t pid = start_states(names, as_target && !only_injected);
@@ -186,6 +197,8 @@ static bool survives(enum work work, const char *const *names, u64 text, long n)
 	}
 	over = keeper_dies_at(work, pid, n);
 	CHECK(all_go_on(names, 2));
+	if (check_failed)
+		tell_end(pid);
 	CHECK(patched_or_not(pid));
 	other = make_link(-1);
 	report(keeper_inject(k, pid, &e), &e);

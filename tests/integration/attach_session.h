@@ -267,7 +267,8 @@ static inline void text_of(pid_t pid, u8 *buf, size_t n)
 		    probed_off < off + end - start)
 			if (pread(fd, buf, n, (off_t)(start + probed_off - off)) < 0)
 				break;
-	fclose(f);
+	if (f) /* the process lives */
+		fclose(f);
 	close(fd);
 }
 
