@@ -28,12 +28,14 @@ extern HIDDEN _Thread_local struct user_space *user_space;
 
 struct user_seen {
 	u64 page[2][USER_SEEN]; /* [write]: page number + 1, at that number's remainder */
+	/* What another page has taken the place of: an attr on the stack and a key elsewhere meet there in one process of 30. */
+	u64 second[2][USER_SEEN];
 };
 extern HIDDEN _Thread_local struct user_seen user_seen;
 
 /* True when all of [p, p + n) may be read (written: and stored to). */
 HIDDEN bool user_ok(u64 p, u64 n, bool write);
-HIDDEN bool user_page_ok(u64 page, bool write); /* asks, and remembers a good one */
+HIDDEN bool user_page_ok(u64 page, bool write); /* asks, unless it has the second place, and remembers a good one */
 
 /* The same with the pages remembered; for map keys and values, and their attr. */
 static inline bool user_seen_ok(const void *ptr, u64 n, bool write)
