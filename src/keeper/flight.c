@@ -101,7 +101,7 @@ static u64 live_from(const struct target *t, const struct region *r)
 static bool has_thread(const struct target *t, u64 tp)
 {
 	for (size_t i = 0; i < t->count; i++)
-		if (!t->threads[i].stopped || t->threads[i].regs.fs_base == tp)
+		if (t->threads[i].tid > 0 && (!t->threads[i].stopped || t->threads[i].regs.fs_base == tp)) /* else it has ended */
 			return true;
 	return false;
 }
