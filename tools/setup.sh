@@ -26,7 +26,7 @@ packages=(
 optional=()
 case ${1:-} in
 --tests | --long)
-    optional=(libgc-dev bpftrace libbpf-tools bpfcc-tools linux-headers-amd64 golang-go golang-github-cilium-ebpf-dev musl-tools openssl sqlite3 xz-utils redis-tools apache2-utils)
+    optional=(libgc-dev gdb ltrace bpftrace libbpf-tools bpfcc-tools linux-headers-amd64 golang-go golang-github-cilium-ebpf-dev musl-tools openssl sqlite3 xz-utils redis-tools apache2-utils)
     ;;
 esac
 # nginx's package starts the server at once, on port 80.
