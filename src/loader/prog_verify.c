@@ -8,10 +8,13 @@
 #include "loader/prog.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 #include "loader/btf.h"
+#include "loader/say.h"
+#include "loader/task.h"
 #include "verifier/verifier.h"
 
 struct verification {
@@ -19,6 +22,9 @@ struct verification {
 	struct verifier_map maps[2 * PROG_MAX_MAPS];
 	struct verifier_fact *facts;
 	struct btf btf, kernel;
+	bool layout_read, asks_unknown;
+	u16 layout[TASK_FIELDS];
+	char type[64], member[64]; /* what it asks for that limpet does not know, first */
 };
 
 static bool any_helper(u32 id)
@@ -64,6 +70,20 @@ static int kernel_btf(void *arg, const void **ret, u32 *ret_size)
 	*ret = f->kernel.map;
 	*ret_size = (u32)f->kernel.map_size;
 	return err;
+}
+
+static void object_read(void *arg, const char *type, u32 off, u32 size, const char *member)
+{
+	struct verification *f = arg;
+
+	if (!f->layout_read)
+		task_layout_read(&f->kernel, f->layout);
+	f->layout_read = true;
+	if (f->asks_unknown || task_is_known(f->layout, type, off, size))
+		return;
+	f->asks_unknown = true;
+	snprintf(f->type, sizeof(f->type), "%s", type);
+	snprintf(f->member, sizeof(f->member), "%s", member);
 }
 
 /* What maps of maps hold stands behind the program's own. */
@@ -120,6 +140,7 @@ static int describe(struct verification *f, struct prog_load *l, const struct lo
 					 .kfunc_name = kfunc_name,
 					 .kfunc_arg = l,
 					 .kernel_btf = kernel_btf,
+					 .object_read = object_read,
 					 .kernel_btf_arg = f,
 					 .facts = f->facts};
 	if (f->btf.types) {
@@ -190,6 +211,9 @@ static int verify(struct prog_load *l, const struct loader_call *c, const union 
 		err = verifier_check(&f->prog, &l->log.sink, l->log.level, NULL, &result);
 	if (!err) {
 		apply(l, f->facts);
+		if (f->asks_unknown)
+			loader_say("limpet: program %.15s reads %s of struct %s, which limpet does not know: it gets 0 (docs/helpers.md)\n",
+				   a->prog_name, *f->member ? f->member : "a member without a name", f->type);
 		l->verified = proofs(l, &result);
 		l->ctx_end = result.ctx_end;
 		l->processed = result.insns;

@@ -110,6 +110,15 @@ void task_layout_read(const struct btf *b, u16 *ret_off)
 	}
 }
 
+bool task_is_known(const u16 *layout, const char *type, u32 off, u32 size)
+{
+	for (u32 f = 0; f < TASK_FIELDS; f++)
+		if (layout[f] != TASK_NOT_THERE && !strcmp(names[f].type, type) && off >= layout[f] &&
+		    off + size <= layout[f] + task_field_size(f))
+			return true;
+	return !strcmp(type, "pt_regs");
+}
+
 static int read_btf(u16 *ret_off)
 {
 	struct btf b = {0};

@@ -10,5 +10,7 @@
 HIDDEN int task_layout_make(struct store *s);
 /* The same from any BTF; for tests. */
 HIDDEN void task_layout_read(const struct btf *b, u16 *ret_off);
+/* Does limpet know these bytes of a structure of that name, by such a layout? */
+HIDDEN bool task_is_known(const u16 *layout, const char *type, u32 off, u32 size);
 
 #endif

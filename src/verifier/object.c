@@ -34,7 +34,8 @@ enum found { FOUND_NUMBER, FOUND_OBJECT, FOUND_MEMORY };
 /* What a load leaves. */
 struct member {
 	enum found found;
-	const char *name;
+	const char *name;  /* pointers: the member's */
+	const char *outer; /* the member of the object itself that it is in; "": it has no name */
 	u32 object;
 	u8 flags; /* REG_* */
 };
@@ -209,6 +210,12 @@ static void found_pointer(const struct types *types, const struct btf_type *ptr,
 	ret->flags |= tag_of(types, ptr->type);
 }
 
+static void note_outermost(struct member *ret, const struct types *types, const struct btf_member *m)
+{
+	if (!*ret->outer)
+		ret->outer = types_string(types, m->name_off);
+}
+
 /*
  * What lies at *off of *t. 0: *ret says; 1: a structure within, which *t and *off are now; -EAGAIN: not this member, the next
  * ones; or an error with its reason.
@@ -224,7 +231,10 @@ static int look_at(struct verifier *v, const struct btf_type **t, u32 *off, u32 
 
 	if (bitfield_size(*t, m)) {
 		end = (bits_to(*t, m) + bitfield_size(*t, m) + 7) / 8;
-		return *off <= start && end <= *off + size ? 0 : -EAGAIN;
+		if (*off > start || end > *off + size)
+			return -EAGAIN;
+		note_outermost(ret, types, m);
+		return 0;
 	}
 	if (*off < start)
 		return fail(v, EINVAL, "struct %s doesn't have field at offset %u\n", type_name, *off);
@@ -233,6 +243,7 @@ static int look_at(struct verifier *v, const struct btf_type **t, u32 *off, u32 
 	end = start + (u32)bytes;
 	if (*off >= end)
 		return -EAGAIN;
+	note_outermost(ret, types, m);
 	if (is_array(whole))
 		start += (*off - start) / (u32)(bytes / count) * (u32)(bytes / count);
 	if (is_struct(elem)) {
@@ -260,7 +271,7 @@ static int find_member(struct verifier *v, u32 object, u32 off, u32 size, struct
 	const struct btf_type *t = types_get(&v->objects->types, object);
 	int err = 1;
 
-	*ret = (struct member){.found = FOUND_NUMBER};
+	*ret = (struct member){.found = FOUND_NUMBER, .outer = ""};
 	for (u32 depth = 0; err == 1; depth++) {
 		const struct btf_type *in = t;
 		const u32 n = BTF_INFO_VLEN(t->info), at = off;
@@ -372,6 +383,8 @@ int check_object(struct verifier *v, u32 n, s32 more, u32 size, u32 how, struct 
 		err = find_member(v, from.object, (u32)off, size, &m);
 	if (err || !to)
 		return err;
+	if (v->prog->object_read)
+		v->prog->object_read(v->prog->kernel_btf_arg, object_name(v, from.object), (u32)off, size, m.outer);
 	reg_unknown(to);
 	if (m.found == FOUND_NUMBER)
 		return 0;

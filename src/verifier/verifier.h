@@ -47,6 +47,11 @@ struct verifier_prog {
 	 * verifier has answered, or -errno. NULL: there is none, and so no helper that hands out such objects.
 	 */
 	int (*kernel_btf)(void *arg, const void **ret, u32 *ret_size);
+	/*
+	 * Is told of every load of such an object that is followed: the object's type, where it reads, and the member there ("": none that
+	 * has a name). What it finds depends on who runs the program. NULL: nobody asks.
+	 */
+	void (*object_read)(void *kernel_btf_arg, const char *type, u32 off, u32 size, const char *member);
 	void *kernel_btf_arg;
 	struct verifier_fact *facts;  /* NULL, or insn_count of them, zeroed: filled in */
 };

@@ -66,7 +66,8 @@ def run(limpet, objects, inside=()):
         return None, tool.communicate()[1]
     out = subprocess.run(start + [*inside] + FIXED + [target], env=ENV, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          timeout=30, check=False, preexec_fn=into(GROUPS)).stdout
-    lines = tool.communicate(timeout=30)[0].splitlines()
+    said, run.errors = tool.communicate(timeout=30)
+    lines = said.splitlines()
     return dict(line.split(" ", 1) for line in lines), out
 
 
@@ -140,6 +141,8 @@ def objects():
         return
     unknown = [mine.pop(str(n), "") for n in range(100, 103)]
     ok("what limpet does not know of an object is 0", unknown == ["1000 "] * 3, unknown)
+    ok("which the tool's user is told", "program astray reads exit_signal of struct task_struct, which limpet does not know" in run.errors
+       and "program stacks reads" not in run.errors, run.errors)
     ok("all registers", all(mine.get(str(n), "").startswith("1 " + "\\01" * 21) for n in (20, 60)), mine)
     theirs, _ = run(False, "objects.bpf.o")
     if theirs is None:
