@@ -54,7 +54,7 @@ const struct row rows_kfunc[] = {
 	{"iter_bad_after_first_round", -EACCES, NULL, {MOV(7, 0), NEW(-8, 0, 10), NEXT(-8), J(BPF_JEQ, 0, 0, 6), DATA(3, 0), ALUX(BPF_ADD, 3, 7), LD(BPF_B, 4, 3, 0), MOV(7, 64), GO(-10), DESTROY(-8), END}},
 	{"iter_bad_in_third_round", -EINVAL, NULL, {MOV(7, 0), MOV(8, 0), NEW(-8, 0, 10), NEXT(-8), J(BPF_JEQ, 0, 0, 7), DATA(3, 0), ALUX(BPF_ADD, 3, 7), LD(BPF_B, 4, 3, 0), MOVX(7, 8), MOV(8, 64), GO(-11), DESTROY(-8), END}},
 	{"iter_pointer_in_second_round", -EACCES, NULL, {MOVX(7, 10), NEW(-8, 0, 10), NEXT(-8), J(BPF_JEQ, 0, 0, 3), ST(BPF_DW, 7, -16, 0), MOV(7, 0), GO(-7), DESTROY(-8), END}},
-	{"iter_renewed_after_an_element", 0, NULL, {NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, 5), DESTROY(-8), END, DESTROY(-8), GO(-18)}},
+	{"iter_renewed_after_an_element", 0, NULL, {NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, 5), DESTROY(-8), END, DESTROY(-8), GO(-18)}, .ends = LATE},
 	{"loop_begun_anew_in_round", -EACCES, NULL, {ST(BPF_DW, 10, -16, 0), NEW(-8, 0, 10), NEXT(-8), J(BPF_JEQ, 0, 0, 15), MOV(1, 4), FUNC(2, 18), FP(3, -16), MOV(4, 0), CALL(BPF_FUNC_loop), LD(BPF_DW, 7, 10, -16), DATA(3, 0), ALUX(BPF_ADD, 3, 7), LD(BPF_B, 4, 3, 11), J(BPF_JEQ, 7, 3, -17), ST(BPF_DW, 10, -16, 0), GO(-19), DESTROY(-8), END, LD(BPF_DW, 3, 2, 0), ALU(BPF_ADD, 3, 1), STX(BPF_DW, 2, 0, 3), END}},
 	{"iter_renewed_for_ever", -EINVAL, NULL, {NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), GO(-13)}, .differ = "the kernel accepts it, and it never ends"},
 	{"iter_never_next", -EINVAL, "infinite loop", {NEW(-8, 0, 10), MOV(7, 0), J(BPF_JEQ, 7, 1, 1), GO(-2), DESTROY(-8), END}},
