@@ -26,7 +26,7 @@ static u64 now_ns(void)
 	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
 }
 
-static struct pump *_Atomic pumps; /* those that were ever started, for the life of the process */
+static struct pump *_Atomic pumps; /* those that were ever started, in that order, for the life of the process */
 
 /*
  * A pass is one thread's at a time: `passing` is the process that it is of, as a forked child may find there a thread that
@@ -65,7 +65,8 @@ void pump_catch_up(void)
 	const u32 me = (u32)getpid();
 	sigset_t old;
 
-	for (struct pump *p = atomic_load_explicit(&pumps, memory_order_acquire); p; p = p->next) {
+	for (struct pump *p = atomic_load_explicit(&pumps, memory_order_acquire); p;
+	     p = atomic_load_explicit(&p->next, memory_order_acquire)) {
 		if (atomic_load(&p->pid) != me || p->idle(p))
 			continue;
 		quiet_signals(&old);
@@ -117,17 +118,15 @@ static void *pump_thread(void *arg)
 void pump_start(struct pump *p)
 {
 	u32 me = (u32)getpid(), was = atomic_load(&p->pid);
-	struct pump *first;
+	struct pump *_Atomic *at = &pumps, *none = NULL;
 
 	if (was == me || !atomic_compare_exchange_strong(&p->pid, &was, me))
 		return;
-	if (!atomic_exchange(&p->listed, true)) {
-		first = atomic_load(&pumps);
-		do
-			p->next = first;
-		while (!atomic_compare_exchange_weak_explicit(
-			&pumps, &first, p, memory_order_release, memory_order_relaxed));
-	}
+	if (!atomic_exchange(&p->listed, true))
+		while (!atomic_compare_exchange_strong_explicit(at, &none, p, memory_order_release, memory_order_acquire)) {
+			at = &none->next;
+			none = NULL;
+		}
 	loader_inside++;
 	if (quiet_thread(pump_thread, p, STACK))
 		atomic_store(&p->pid, 0);

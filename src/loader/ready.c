@@ -22,11 +22,13 @@ struct registration {
 	struct source_waiter waiter;
 	struct epoll_event event; /* the tool's */
 	u64 token;
+	u64 added; /* the how manieth of the process */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct registration *all;
 static _Atomic u32 count;
+static u64 ever_added;
 
 /* Numbers that mean something here: sets, descriptors added to them, eventfds. A bit each. */
 static _Atomic u8 interesting[LOADER_FDS / 8];
@@ -127,6 +129,7 @@ static int add(int set, int fd, const struct loader_obj *o, struct source *s,
 		free(r);
 		return err;
 	}
+	r->added = ++ever_added;
 	r->next = all;
 	all = r;
 	mark(set);
@@ -247,16 +250,18 @@ void ready_refresh(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* False: this event is not to be reported. */
-static bool translate(int set, struct epoll_event *e)
+/* False: this event is not to be reported. *ret_added is 0 for an ordinary descriptor's. */
+static bool translate(int set, struct epoll_event *e, u64 *ret_added)
 {
 	struct registration *r = all;
 	u32 events;
 
+	*ret_added = 0;
 	while (r && (r->set != set || r->token != e->data.u64))
 		r = r->next;
 	if (!r)
-		return true; /* an ordinary descriptor's */
+		return true;
+	*ret_added = r->added;
 	events = events_of(r, true);
 	if (!events) {
 		settle(r);
@@ -270,6 +275,35 @@ static bool translate(int set, struct epoll_event *e)
 	e->events = events;
 	e->data = r->event.data;
 	return true;
+}
+
+#define ORDERED 64
+
+/*
+ * Translates what a wait has given; how many are left. Which of several buffers is seen to be ready first depends on
+ * which pump got a processor: they come in the order in which they were added.
+ */
+static long translate_all(int set, struct epoll_event *events, long n)
+{
+	u64 added[ORDERED], one;
+	long kept = 0;
+
+	for (long i = 0; i < n; i++) {
+		struct epoll_event now = events[i];
+		long at = kept;
+
+		if (!translate(set, &now, &one))
+			continue;
+		for (; at && at < ORDERED && one && added[at - 1] > one; at--) {
+			events[at] = events[at - 1];
+			added[at] = added[at - 1];
+		}
+		events[at] = now;
+		if (at < ORDERED)
+			added[at] = one;
+		kept++;
+	}
+	return kept;
 }
 
 static s64 to_ns(const struct timespec *t)
@@ -294,15 +328,13 @@ static long wait_blocked(ready_wait_fn *wait, int set, struct epoll_event *event
 
 	ready_refresh();
 	for (;;) {
-		long n = wait(set, events, max, timeout ? &left : NULL, mask), kept = 0;
+		long n = wait(set, events, max, timeout ? &left : NULL, mask), kept;
 		s64 rest;
 
 		if (n <= 0)
 			return n;
 		pthread_mutex_lock(&lock);
-		for (long i = 0; i < n; i++)
-			if (translate(set, &events[i]))
-				events[kept++] = events[i];
+		kept = translate_all(set, events, n);
 		pthread_mutex_unlock(&lock);
 		if (kept)
 			return kept;

@@ -65,7 +65,7 @@ struct pump {
 	_Atomic u32 pid; /* of the process that has its thread; this and the rest are pump.c's */
 	_Atomic u32 passing;
 	_Atomic bool listed;
-	struct pump *next;
+	struct pump *_Atomic next;
 };
 
 /* The source behind a descriptor, made at the first call; NULL: it cannot be waited for by limpet. */
