@@ -105,17 +105,26 @@ static void make_pool(void)
 
 static bool collector;
 
-static bool handles(u32 sig)
+/* 0: nothing. */
+static u64 handler_of(u32 sig)
 {
 	struct kernel_action k;
 
-	return !action_of_kernel(sig, &k) && k.handler != SIG_DFL_ && k.handler != SIG_IGN_;
+	return action_of_kernel(sig, &k) || k.handler == SIG_IGN_ ? 0 : k.handler;
+}
+
+/* They have one for each. Go's runtime, which has one for all signals, does not stop threads so. */
+static bool takes_signals(void)
+{
+	u64 stop = handler_of(SIGPWR_), go_on = handler_of(SIGXCPU_);
+
+	return stop && go_on && stop != go_on;
 }
 
 void leases_judge(void)
 {
 	if (!collector && helper_may(&agent.env, HELPER_CALL_SIGACTION))
-		collector = handles(SIGPWR_) && handles(SIGXCPU_);
+		collector = takes_signals();
 	collector |= loading_has_collector();
 }
 
