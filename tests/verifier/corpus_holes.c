@@ -51,5 +51,6 @@ const struct row rows_holes[] = {
 	{"tail_call_result_pointer", -EACCES, "!read_ok", {MOV(3, 0), MAP(2, 3), CALL(BPF_FUNC_tail_call), EXIT}},
 	{"tail_call_leaves_stack", -EACCES, NULL, {ST(BPF_DW, 10, -8, 3), FP(2, -8), SUB(7), LD(BPF_DW, 0, 10, -8), DATA(3, 0), ALUX(BPF_ADD, 3, 0), LD(BPF_B, 4, 3, 0), END, MOVX(6, 2), ST(BPF_DW, 6, 0, 100), MOV(3, 0), MAP(2, 3), CALL(BPF_FUNC_tail_call), ST(BPF_DW, 6, 0, 3), END}},
 	{"tail_call_in_callback", -EINVAL, NULL, {MOVX(6, 1), STX(BPF_DW, 10, -8, 1), MOV(1, 3), I(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_FUNC, 0, 7), I(0, 0, 0, 0, 0), FP(3, -8), MOV(4, 0), CALL(BPF_FUNC_loop), END, LD(BPF_DW, 1, 2, 0), MOV(3, 0), MAP(2, 3), CALL(BPF_FUNC_tail_call), END}, .differ = "the kernel's verifier names it a bug of its own, EFAULT"},
+	{"shift32_over_the_top", -EACCES, NULL, {LD(BPF_W, 2, 1, 0), JW(BPF_JGT, 2, -2147483644, 5), ALUW(BPF_LSH, 2, 1), DATA(3, 0), ALUX(BPF_ADD, 3, 2), LD(BPF_B, 4, 3, 0), END}},
 	{.name = NULL},
 };
