@@ -22,13 +22,11 @@ struct registration {
 	struct source_waiter waiter;
 	struct epoll_event event; /* the tool's */
 	u64 token;
-	u64 added; /* the how manieth of the process */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct registration *all;
 static _Atomic u32 count;
-static u64 ever_added;
 
 /* Numbers that mean something here: sets, descriptors added to them, eventfds. A bit each. */
 static _Atomic u8 interesting[LOADER_FDS / 8];
@@ -129,7 +127,6 @@ static int add(int set, int fd, const struct loader_obj *o, struct source *s,
 		free(r);
 		return err;
 	}
-	r->added = ++ever_added;
 	r->next = all;
 	all = r;
 	mark(set);
@@ -250,18 +247,16 @@ void ready_refresh(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* False: this event is not to be reported. *ret_added is 0 for an ordinary descriptor's. */
-static bool translate(int set, struct epoll_event *e, u64 *ret_added)
+/* False: this event is not to be reported. */
+static bool translate(int set, struct epoll_event *e)
 {
 	struct registration *r = all;
 	u32 events;
 
-	*ret_added = 0;
 	while (r && (r->set != set || r->token != e->data.u64))
 		r = r->next;
 	if (!r)
-		return true;
-	*ret_added = r->added;
+		return true; /* an ordinary descriptor's */
 	events = events_of(r, true);
 	if (!events) {
 		settle(r);
@@ -275,35 +270,6 @@ static bool translate(int set, struct epoll_event *e, u64 *ret_added)
 	e->events = events;
 	e->data = r->event.data;
 	return true;
-}
-
-#define ORDERED 64
-
-/*
- * Translates what a wait has given; how many are left. Which of several buffers is seen to be ready first depends on
- * which pump got a processor: they come in the order in which they were added.
- */
-static long translate_all(int set, struct epoll_event *events, long n)
-{
-	u64 added[ORDERED], one;
-	long kept = 0;
-
-	for (long i = 0; i < n; i++) {
-		struct epoll_event now = events[i];
-		long at = kept;
-
-		if (!translate(set, &now, &one))
-			continue;
-		for (; at && at < ORDERED && one && added[at - 1] > one; at--) {
-			events[at] = events[at - 1];
-			added[at] = added[at - 1];
-		}
-		events[at] = now;
-		if (at < ORDERED)
-			added[at] = one;
-		kept++;
-	}
-	return kept;
 }
 
 static s64 to_ns(const struct timespec *t)
@@ -328,13 +294,15 @@ static long wait_blocked(ready_wait_fn *wait, int set, struct epoll_event *event
 
 	ready_refresh();
 	for (;;) {
-		long n = wait(set, events, max, timeout ? &left : NULL, mask), kept;
+		long n = wait(set, events, max, timeout ? &left : NULL, mask), kept = 0;
 		s64 rest;
 
 		if (n <= 0)
 			return n;
 		pthread_mutex_lock(&lock);
-		kept = translate_all(set, events, n);
+		for (long i = 0; i < n; i++)
+			if (translate(set, &events[i]))
+				events[kept++] = events[i];
 		pthread_mutex_unlock(&lock);
 		if (kept)
 			return kept;

@@ -45,7 +45,7 @@ def go(how, env, load, start, attach=False):
         t = popen(start + [target], env)
     changed = tool.stdout.readline()
     pid = t.pid if attach or not start else int(subprocess.run(
-        ["pgrep", "-P", str(t.pid)], stdout=subprocess.PIPE, check=False).stdout or t.pid)
+        ["pgrep", "-P", str(t.pid), "-x", "refs_target"], stdout=subprocess.PIPE, check=False).stdout or t.pid)
     mappings = code_mappings(pid) if load else 0
     os.kill(pid, signal.SIGTERM)
     printed = t.communicate(timeout=30)[0]
@@ -74,7 +74,7 @@ def killed(env):
         if not i:
             subprocess.run([LIMPET, "attach", str(t.pid)], env=env, stdout=subprocess.DEVNULL, check=False)
         time.sleep(0.1 + i * 0.013)
-        pid = subprocess.run(["pgrep", "-P", str(tool.pid)], stdout=subprocess.PIPE, check=False).stdout
+        pid = subprocess.run(["pgrep", "-P", str(tool.pid), "-x", "tail_tool"], stdout=subprocess.PIPE, check=False).stdout
         os.kill(int(pid or tool.pid), signal.SIGKILL)
         tool.communicate()
         if not ok(f"killed {i}: the tool was at work", "ready" in ready):

@@ -246,7 +246,7 @@ def debugger():
     tool = Tool(env, os.path.join(HERE, "returns_waits"), ["waits"])
     target = Waits(env, [c.LIMPET, "start", "--"])
     target.go()
-    pid = subprocess.check_output(["pgrep", "-P", str(target.p.pid)], text=True).split()[0]
+    pid = subprocess.check_output(["pgrep", "-P", str(target.p.pid), "-x", "returns_waits"], text=True).split()[0]
     out = subprocess.run(["gdb", "-p", pid, "-batch", "-ex", "bt"], env=env, check=False, stdout=subprocess.PIPE,
                          stderr=subprocess.DEVNULL, text=True, timeout=60).stdout
     frames = re.findall(r"^#\d+ .*?(?:in )?(\w+) \(", out, re.M)
