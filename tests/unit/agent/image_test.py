@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-LIMIT = 512 * 1024
+LIMIT = 400 * 1024
 
 
 def run(*cmd):
