@@ -71,6 +71,7 @@ const struct row rows_kfunc[] = {
 	{"ends_unknown", 0, NULL, {ANY(6), FP(1, -8), MOV(2, 0), MOVX(3, 6), KFUNC(HELPER_ITER_NUM_NEW), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = LATE},
 	/* What decides is not left out: the way with more elements is like the other in all else. */
 	{"ends_of_two_ways", 0, NULL, {ANY(3), ANY(4), MOV(7, 1000000), J(BPF_JEQ, 3, 7, 1), MOV(7, 10), MOV(3, 0), MOV(5, 0), J(BPF_JEQ, 4, 1, 0), J(BPF_JEQ, 4, 2, 0), MOV(5, 1), MOV(5, 2), MOV(5, 3), J(BPF_JEQ, 4, 3, 0), MOV(4, 0), MOV(5, 0), FP(1, -8), MOV(2, 0), MOVX(3, 7), KFUNC(HELPER_ITER_NUM_NEW), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = LATE},
+	{"ends_of_two_ways_more_first", 0, NULL, {ANY(3), ANY(4), MOV(7, 10), J(BPF_JEQ, 3, 7, 1), MOV(7, 1000000), MOV(3, 0), MOV(5, 0), J(BPF_JEQ, 4, 1, 0), J(BPF_JEQ, 4, 2, 0), MOV(5, 1), MOV(5, 2), MOV(5, 3), J(BPF_JEQ, 4, 3, 0), MOV(4, 0), MOV(5, 0), FP(1, -8), MOV(2, 0), MOVX(3, 7), KFUNC(HELPER_ITER_NUM_NEW), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = LATE},
 	{"ends_made_anew_in_plain_loop", 0, NULL, {MOV(6, 0), NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), ALU(BPF_ADD, 6, 1), J(BPF_JLT, 6, 3, -14), END}, .ends = LATE},
 	{"ends_in_callee", 0, NULL, {SUB(2), END, NEW(-8, 0, 10), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = SOON},
 	{"ends_in_callee_of_loop", 0, NULL, {NEW(-8, 0, 300), NEXT(-8), J(BPF_JEQ, 0, 0, 2), SUB(6), GO(-6), DESTROY(-8), END, NEW(-8, 0, 300), NEXT(-8), J(BPF_JNE, 0, 0, -4), DESTROY(-8), END}, .ends = SOON},
