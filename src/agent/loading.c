@@ -64,6 +64,7 @@ static struct {
 	_Atomic u32 count; /* more than AGENT_FILES_MAX: any file may be meant */
 	u64 seen[OBJECTS_MAX]; /* dynamic sections of the objects found at the last hit; bit 0: a link's file */
 	u32 seen_count;
+	bool left_alone; /* the last wait was for nobody: the next is short, lest each dlopen stand still where there is no keeper */
 } loading;
 
 void loading_files(const struct agent_file *files, u32 count)
@@ -152,17 +153,17 @@ static bool answered(struct trace_log *log, u32 ticket, u32 *ret_now)
 	return (s32)(*ret_now - ticket) >= 0;
 }
 
-void keepers_ask(u32 wait_ms)
+bool keepers_ask(u32 wait_ms)
 {
 	struct trace_log *log = agent.trace;
 	u32 ticket, now;
 
 	if (!log)
-		return;
+		return false;
 	atomic_store_explicit(&limpet_agent.header.view, 0, memory_order_release);
 	ticket = atomic_fetch_add_explicit(&log->calls, 1, memory_order_acq_rel) + 1;
 	if (!helper_may(&agent.env, HELPER_CALL_FUTEX))
-		return;
+		return false;
 	sys_call3(__NR_futex, (long)&log->calls, FUTEX_WAKE, 0x7fffffff);
 	for (u32 ms = 0; ms < wait_ms && !answered(log, ticket, &now); ms += 10) {
 		struct {
@@ -171,6 +172,7 @@ void keepers_ask(u32 wait_ms)
 
 		sys_call4(__NR_futex, (long)&log->answers, FUTEX_WAIT, now, (long)&ts);
 	}
+	return answered(log, ticket, &now);
 }
 
 static u64 loading_hit(void *arg, struct attach_regs *regs)
@@ -180,8 +182,10 @@ static u64 loading_hit(void *arg, struct attach_regs *regs)
 	if (!agent.trace || !atomic_load_explicit(&loading.count, memory_order_relaxed))
 		return 0;
 	look(&come, &gone);
-	if (come || gone)
-		keepers_ask(!come ? 0 : trap_in_place() ? TRAPS_WAIT_MS : KEEPERS_WAIT_MS);
+	if (come)
+		loading.left_alone = !keepers_ask(trap_in_place() && !loading.left_alone ? TRAPS_WAIT_MS : KEEPERS_WAIT_MS);
+	else if (gone)
+		keepers_ask(0);
 	return 0;
 }
 

@@ -536,7 +536,7 @@ bool loading_want(void); /* SYNC, behind the links' wants */
 /* executing.c; false: no memory */
 bool executing_want(void); /* SYNC, behind all other wants */
 #define KEEPERS_WAIT_MS 200
-void keepers_ask(u32 wait_ms); /* for a SYNC; from any thread, in a hit too. Until they have answered, so long at most */
+bool keepers_ask(u32 wait_ms); /* for a SYNC; from any thread, in a hit too. Until they have answered (true), so long at most */
 
 /*
  * frames.c: whose frames can be unwound. The writers list all loaded objects (bias, address of the dynamic section)

@@ -4,21 +4,9 @@
 #include <asm/ptrace.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
-#include "result.h"
+#include "results.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, RESULTS);
-	__type(key, __u32);
-	__type(value, struct result);
-} results SEC(".maps");
-
-static __always_inline struct result *result(__u32 n)
-{
-	return bpf_map_lookup_elem(&results, &n);
-}
 
 struct locked {
 	__u32 before;

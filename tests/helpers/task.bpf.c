@@ -5,7 +5,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
-#include "result.h"
+#include "results.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -67,18 +67,6 @@ struct task_struct {
 	struct mm_struct *mm;
 	int exit_signal;
 } KERNEL;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, RESULTS);
-	__type(key, __u32);
-	__type(value, struct result);
-} results SEC(".maps");
-
-static __always_inline struct result *result(__u32 n)
-{
-	return bpf_map_lookup_elem(&results, &n);
-}
 
 #define ID(kid) (BPF_CORE_READ(task, cred, kid.val) << 8 | BPF_CORE_READ(task, real_cred, kid.val))
 

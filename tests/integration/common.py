@@ -126,6 +126,22 @@ def stop(p, sig=signal.SIGINT):
     return p.returncode
 
 
+def named(env, *names):
+    """(pid, name) of the processes called so that belong to this session."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+                name = f.read().strip()
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                ours = env["LIMPET_DIR"].encode() in f.read()
+        except OSError:
+            continue
+        if name in names and ours:
+            found.append((int(pid), name))
+    return found
+
+
 def listed(env, *options):
     return json.loads(subprocess.run([LIMPET, "list", "--json", *options], env=env, check=True,
                                      stdout=subprocess.PIPE).stdout)

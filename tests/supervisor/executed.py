@@ -113,18 +113,7 @@ def ways():
 
 def left(env):
     """Supervisors and their guards of this session."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
-                name = f.read().strip()
-            with open(f"/proc/{pid}/environ", "rb") as f:
-                ours = env["LIMPET_DIR"].encode() in f.read()
-        except OSError:
-            continue
-        if name in ("limpet-super", "limpet-guard") and ours:
-            found.append((int(pid), name))
-    return found
+    return common.named(env, "limpet-super", "limpet-guard")
 
 
 def ends():

@@ -163,18 +163,7 @@ def descriptors():
 
 def supervisors(env):
     """Those of this session."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
-                name = f.read().strip()
-            with open(f"/proc/{pid}/environ", "rb") as f:
-                ours = env["LIMPET_DIR"].encode() in f.read()
-        except OSError:
-            continue
-        if name == "limpet-super" and ours:
-            found.append(int(pid))
-    return found
+    return [pid for pid, _ in common.named(env, "limpet-super")]
 
 
 def maps(env):
